@@ -1,0 +1,64 @@
+# The commands of this project. A fresh machine needs make and Python 3.11; each target says what else, and what it found.
+# ARGS goes to the program behind a target: make test ARGS="-k kafka -x", make serve ARGS="--port 8001"
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: setup ## set up, run a gateway, send it real records and a real binary, show the events
+	@.venv/bin/python examples/demo.py $(ARGS)
+
+.PHONY: serve
+serve: setup ## run the gateway on this machine, with its data in .inlake/
+	@exec .venv/bin/inlake serve $(ARGS)
+
+.PHONY: test
+test: setup ## run all tests, with real Kafka, registry and S3 (installed on the first run)
+	@tools/test.sh $(ARGS)
+
+.PHONY: test-embedded
+test-embedded: setup ## run the tests that need no server
+	@.venv/bin/python -m pytest -m 'not live' $(ARGS)
+
+.PHONY: check
+check: setup ## format, lint, types, import contracts, generated pages
+	@tools/check.sh
+
+.PHONY: format
+format: setup ## put the code into the house format and repair what the linter can
+	@.venv/bin/ruff check --fix --quiet || true
+	@.venv/bin/ruff format
+
+.PHONY: docs
+docs: setup ## write the pages of docs/reference that come from the code
+	@.venv/bin/python tools/docs.py
+
+.PHONY: setup
+setup: ## only the environment, in .venv, so that .venv/bin/inlake works
+	@tools/setup.sh
+
+.PHONY: services-start
+services-start: ## start real Kafka, registry and S3 on their usual ports, to try things out
+	@services/services.sh start
+	@echo 'Their addresses and keys as variables: eval "$$(services/services.sh env)"'
+
+.PHONY: services-stop
+services-stop: ## stop them
+	@services/services.sh stop
+
+.PHONY: services-status
+services-status: ## what of them runs, and where
+	@services/services.sh status || true
+
+.PHONY: lock
+lock: ## write requirements.lock anew from pyproject.toml
+	@tools/lock.sh $(ARGS)
+
+.PHONY: clean
+clean: ## remove .venv and all caches; .env and the data in .inlake/ stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

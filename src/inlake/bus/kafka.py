@@ -1,0 +1,121 @@
+"""The bus on Kafka: publishes with librdkafka, answers when all in-sync replicas have the event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal, cast
+
+from confluent_kafka import KafkaException
+
+from inlake.bus import kafka_reader, kafka_topics
+from inlake.bus.kafka_producer import CONNECTION, PRODUCER, Link, Result
+from inlake.bus.kafka_topics import NewTopicPlan, Topics
+from inlake.errors import InlakeError, OutcomeUnknown, RecordTooLarge, ShuttingDown, Unavailable
+from inlake.model import Event, Message, Position
+
+GRACE = 2.0
+"""Seconds beyond the time-out: librdkafka looks for timed-out messages once a second."""
+
+
+class KafkaBus:
+    """Adapter of `Bus` for Kafka. One event loop, any number of publishers."""
+
+    def __init__(
+        self,
+        servers: str,
+        *,
+        properties: Mapping[str, str] | None = None,
+        create_topics: bool = False,
+        partitions: int = 3,
+        replication: int = -1,
+        timeout: float = 10.0,
+    ) -> None:
+        """`servers`: host:port,...; `properties`: any of librdkafka's, they win over ours; `timeout`: seconds until
+        an event without confirmation counts as failed. Raises ValueError for a property librdkafka does not take.
+        """
+        self._servers = servers
+        self._timeout = timeout
+        given = {"bootstrap.servers": servers, **(properties or {})}
+        self._connection = {**CONNECTION, **given}
+        self._producer = {**PRODUCER, "delivery.timeout.ms": round(timeout * 1000), **given}
+        plan = NewTopicPlan(partitions, replication) if create_topics else None
+        self._topics = Topics(self._connection, create=plan, trouble=lambda: self._link.last_error)
+        self._closed = False
+        self._singles: Link | None = None
+        try:
+            self._link = self._open(self._producer)
+        except KafkaException as e:
+            raise ValueError(f"Kafka settings: {e.args[0].str()}") from None
+
+    async def publish(self, events: Sequence[Event]) -> list[Position | InlakeError]:
+        """See `Bus.publish`. A full queue is `Busy` for the events it has no room for."""
+        results: list[Result] = [None] * len(events)
+        topics = {event.topic for event in events}
+        if not topics <= self._topics.known:
+            refused = await self._topics.find(topics)
+            results = [refused.get(event.topic) for event in events]
+        if self._closed:
+            return [ShuttingDown("The gateway is stopping: send the record again") for _ in events]
+        if self._link.broken:
+            self._link = self._open(self._producer)
+        await self._confirm(self._link, events, results)
+        if any(isinstance(result, RecordTooLarge) for result in results):
+            await self._confirm_one_by_one(events, results)
+        return cast("list[Position | InlakeError]", results)
+
+    def read(
+        self,
+        topics: Sequence[str] | None = None,
+        *,
+        start: Literal["earliest", "latest"] = "earliest",
+        follow: bool = False,
+    ) -> AsyncIterator[Message]:
+        """See `Bus.read`. Order holds within a partition; without `topics` all but Kafka's own."""
+        return kafka_reader.read(
+            self._connection, topics, latest=start == "latest", follow=follow, patience=self._timeout
+        )
+
+    async def check(self) -> list[str]:
+        """See `Bus.check`: warns of compacted topics and of min.insync.replicas 1."""
+        return await kafka_topics.warnings(self._topics.admin, set(self._topics.known))
+
+    async def close(self) -> None:
+        """Wait until all in flight is confirmed, at most the time-out; publishing afterwards is `ShuttingDown`."""
+        self._closed = True
+        await self._topics.close()
+        for link in filter(None, [self._link, self._singles]):
+            link.stop()
+            await asyncio.to_thread(link.join)
+
+    def _open(self, config: Mapping[str, Any]) -> Link:
+        return Link(config, timeout=self._timeout, on_trouble=self._topics.forget)
+
+    async def _confirm_one_by_one(self, events: Sequence[Event], results: list[Result]) -> None:
+        """Send again, each alone, what was too large.
+
+        A topic with a small max.message.bytes refuses a whole batch of librdkafka's, which does not cut it (Java's
+        client does); nothing of a refused batch is in the topic.
+        """
+        if self._singles is None or self._singles.broken:
+            self._singles = self._open({**self._producer, "batch.num.messages": 1})
+        for index, result in enumerate(results):
+            if isinstance(result, RecordTooLarge):
+                results[index] = None
+        await self._confirm(self._singles, events, results)
+
+    async def _confirm(self, link: Link, events: Sequence[Event], results: list[Result]) -> None:
+        """Send and wait, with an end in any case; every result is set afterwards."""
+        batch = link.send(events, results)
+        timer = asyncio.get_running_loop().call_later(self._timeout + GRACE, batch.finish)
+        try:
+            await batch.done
+        finally:
+            timer.cancel()
+        if not batch.failed and batch.reported == batch.expected:
+            return
+        for index, result in enumerate(results):
+            if result is None:
+                results[index] = OutcomeUnknown(f"Kafka did not confirm the event within {self._timeout:g} s")
+        if any(isinstance(result, Unavailable) for result in results):
+            self._topics.forget()  # the topic may be gone or Kafka be away: ask before the next event

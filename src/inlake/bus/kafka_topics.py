@@ -1,0 +1,150 @@
+"""Which topics there are: a Kafka client that sends to an unknown one learns of it by time-out only, so ask first."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.cimpl import NewTopic
+
+from inlake.bus.kafka_producer import MISSING, refusal
+from inlake.errors import BusUnavailable, InlakeError, TopicMissing
+
+CHECK = 3.0
+"""Seconds a broker may take to answer a question about topics or configuration."""
+REFUSED_FOR = 1.0
+"""Seconds a negative answer stands, so that a flood of requests does not become a flood of questions."""
+
+
+class Topics:
+    """The topics that are known to exist, and the questions about others, one at a time for each."""
+
+    def __init__(
+        self, config: Mapping[str, Any], *, create: NewTopicPlan | None, trouble: Callable[[], str] = str
+    ) -> None:
+        """`trouble`: what was last wrong with the connection, for the sentence of an error."""
+        self.known: set[str] = set()
+        self._config = {**config, "log_level": 0}  # the producer logs the same troubles
+        self._admin: AdminClient | None = None
+        self._create = create
+        self._trouble = trouble
+        self._checks: dict[str, asyncio.Task[InlakeError | None]] = {}
+        self._refused: dict[str, tuple[float, InlakeError]] = {}
+
+    @property
+    def admin(self) -> AdminClient:
+        if self._admin is None:
+            self._admin = AdminClient(self._config)
+        return self._admin
+
+    def forget(self) -> None:
+        """Ask again for every topic: Kafka went away, or a topic did."""
+        self.known.clear()
+
+    async def find(self, topics: set[str]) -> dict[str, InlakeError]:
+        """What stands against publishing, for those of `topics` that cannot be used."""
+        unknown = [topic for topic in topics if topic not in self.known]
+        answers = await asyncio.gather(*map(self._ask_once, unknown))
+        return {topic: error for topic, error in zip(unknown, answers, strict=True) if error is not None}
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._checks.values(), return_exceptions=True)
+
+    async def _ask_once(self, topic: str) -> InlakeError | None:
+        until, error = self._refused.get(topic, (0.0, None))
+        if time.monotonic() < until:
+            return error
+        task = self._checks.get(topic)
+        if task is None:
+            task = self._checks[topic] = asyncio.create_task(self._ask(topic))
+            task.add_done_callback(lambda _: self._checks.pop(topic, None))
+        return await asyncio.shield(task)  # others wait for the same answer when this one is cancelled
+
+    async def _ask(self, topic: str) -> InlakeError | None:
+        try:
+            if not await self._exists(topic):
+                await self._make(topic)
+        except InlakeError as e:
+            self._refused[topic] = (time.monotonic() + REFUSED_FOR, e)
+            return e
+        self._refused.pop(topic, None)
+        self.known.add(topic)
+        return None
+
+    async def _exists(self, topic: str) -> bool:
+        try:
+            await answer(self.admin.describe_topics(TopicCollection([topic]), request_timeout=CHECK)[topic])
+        except KafkaException as e:
+            error = e.args[0]
+            if error.code() in MISSING:
+                return False
+            raise refusal(error, topic, sent=False, reason=self._trouble()) from None
+        return True
+
+    async def _make(self, topic: str) -> None:
+        if self._create is None:
+            raise TopicMissing(f"Kafka has no topic {topic!r}: create it, or set INLAKE_KAFKA_CREATE_TOPICS=true")
+        try:
+            await answer(self.admin.create_topics([self._create.plan(topic)], request_timeout=CHECK)[topic])
+        except KafkaException as e:
+            if e.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise BusUnavailable(f"Kafka did not create topic {topic!r}: {e.args[0].str()}") from None
+        deadline = time.monotonic() + CHECK
+        while not await self._exists(topic):
+            if time.monotonic() > deadline:
+                raise TopicMissing(f"Topic {topic!r} was created, but Kafka does not show it yet: try again")
+            await asyncio.sleep(0.05)
+
+
+class NewTopicPlan:
+    """How the gateway creates a topic: kept for ever, never compacted."""
+
+    def __init__(self, partitions: int, replication: int) -> None:
+        """`replication`: copies of each partition; -1 is the broker's default."""
+        self.partitions = partitions
+        self.replication = replication
+
+    def plan(self, topic: str) -> NewTopic:
+        config = {"cleanup.policy": "delete", "retention.ms": "-1"}
+        return NewTopic(topic, self.partitions, self.replication, config=config)
+
+
+async def answer(future: Future[Any]) -> Any:
+    """Await an answer of librdkafka; shielded, because it completes the future in any case and cancels none."""
+    return await asyncio.shield(asyncio.wrap_future(future))
+
+
+async def warnings(admin: AdminClient, topics: set[str]) -> list[str]:
+    """What is unsafe about the set-up of the brokers and of these topics; `BusUnavailable` when none answers."""
+    try:
+        cluster = await answer(admin.describe_cluster(request_timeout=CHECK))
+    except KafkaException as e:
+        raise BusUnavailable(f"Kafka cannot be reached: {e.args[0].str()}") from None
+    node = cluster.controller or cluster.nodes[0]
+    resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in sorted(topics)]
+    resources.append(ConfigResource(ResourceType.BROKER, str(node.id)))
+    *of_topics, of_broker = await asyncio.gather(
+        *map(_settings, admin.describe_configs(resources, request_timeout=CHECK).values())
+    )
+    found = []
+    if of_broker.get("min.insync.replicas") == "1":
+        found.append("Kafka's min.insync.replicas is 1: an event may be lost with the one broker that has it; set 2")
+    for topic, settings in zip(sorted(topics), of_topics, strict=True):
+        if "compact" in settings.get("cleanup.policy", ""):
+            found.append(f"Topic {topic!r} is compacted: Kafka drops older events of a key; set cleanup.policy=delete")
+        if settings.get("min.insync.replicas") == "1":
+            found.append(f"Topic {topic!r} has min.insync.replicas 1: an event may be lost with one broker; set 2")
+    return found
+
+
+async def _settings(future: Future[Any]) -> dict[str, str]:
+    """Effective settings of a broker or topic; empty when the gateway may not read them."""
+    try:
+        return {entry.name: entry.value or "" for entry in (await answer(future)).values()}
+    except KafkaException:
+        return {}

@@ -1,0 +1,1 @@
+"""The command `inlake`: a module for each group of commands."""

@@ -1,0 +1,59 @@
+"""The command line: every command by its name, and what they have in common."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from inlake import __version__
+from inlake.cli import schemas
+from inlake.cli.failures import DEBUG, guarded
+from inlake.cli.send import send
+from inlake.cli.serve import serve
+from inlake.cli.tail import tail
+
+
+def main() -> None:
+    """The entry point. Exit codes are those of `inlake.cli.failures`."""
+    build()(prog_name="inlake")
+
+
+def build() -> typer.Typer:
+    """All commands. Modules import what is heavy inside their commands, so that `--help` is quick."""
+    app = typer.Typer(
+        name="inlake",
+        help="Send museum records and binaries through checks into a store and an event log.",
+        epilog="Settings are environment variables INLAKE_*, or lines of the file .env.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_common)
+    app.command("serve")(guarded(serve))
+    app.command("send")(guarded(send))
+    app.command("tail")(guarded(tail))
+    group = typer.Typer(help="Add schemas to the registry and look at them.", no_args_is_help=True)
+    group.command("add")(guarded(schemas.add))
+    group.command("list")(guarded(schemas.list_))
+    group.command("show")(guarded(schemas.show))
+    app.add_typer(group, name="schemas")
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"inlake {__version__}")
+        raise typer.Exit
+
+
+def _common(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar=DEBUG, help="Show where an unexpected error came from.")
+    ] = False,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG] = "1"

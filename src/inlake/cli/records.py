@@ -1,0 +1,131 @@
+"""From files and stdin to lines of NDJSON; the text of a record is sent as it is, never parsed and written anew."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import cast
+
+from inlake.cli.failures import Failure
+
+BLOCK = 1 << 16
+STDIN = "-"
+SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def read_lines(name: str) -> Iterator[bytes]:
+    """Records of a file or of stdin (`-`), in blocks of whole lines; an empty block asks to send what came so far.
+
+    NDJSON is a stream of any length. JSON (by the name `.json`, or when the first line is no whole object) is read
+    at once: one record, several, or a top-level array of them, each of which becomes a line.
+    """
+    try:
+        with _opened(name) as stream:
+            if _holds_lines(name, stream):
+                yield from _blocks(stream)
+            else:
+                yield from _records(stream.read(), name)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise Failure(f"{name}: this is not a whole gzip file.") from None
+
+
+def read_record(name: str) -> bytes:
+    """The one record of a file."""
+    records = [line for block in read_lines(name) for line in block.splitlines() if line.strip()]
+    if len(records) != 1:
+        raise Failure(f"{name}: holds {len(records)} records; a binary goes with exactly one.")
+    return records[0]
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[BufferedReader]:
+    if name == STDIN:
+        yield cast("BufferedReader", sys.stdin.buffer)
+        return
+    with Path(name).open("rb") as file:
+        yield BufferedReader(gzip.GzipFile(fileobj=file)) if name.endswith(".gz") else file
+
+
+def _holds_lines(name: str, stream: BufferedReader) -> bool:
+    suffix = Path(name.removesuffix(".gz")).suffix.lower()
+    if suffix in {".ndjson", ".jsonl"}:
+        return True
+    first = stream.peek(BLOCK).removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")[0].strip()
+    return suffix != ".json" and first.startswith(b"{") and (first.endswith(b"}") or len(first) >= BLOCK // 8)
+
+
+def _blocks(stream: BufferedReader) -> Iterator[bytes]:
+    rest = bytearray()
+    while data := stream.read1(BLOCK):
+        lines, newline, begun = data.rpartition(b"\n")
+        if newline:
+            yield bytes(rest) + lines + newline
+            yield b""
+            rest = bytearray(begun)
+        else:
+            rest += data
+    if rest:
+        yield bytes(rest)
+
+
+def _records(data: bytes, name: str) -> Iterator[bytes]:
+    """JSON texts, or the elements of a top-level array, each as one line.
+
+    Newlines in JSON are white space or an error: replaced by spaces, the record keeps its length and its columns.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        spans = list(_spans(text))
+    except UnicodeDecodeError as error:
+        raise Failure(f"{name}: not UTF-8 at byte {error.start}.") from None
+    except json.JSONDecodeError as error:
+        raise Failure(f"{name}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}.") from None
+    except RecursionError:
+        raise Failure(f"{name}: nested too deeply.") from None
+    for start, end in spans:
+        yield text[start:end].replace("\n", " ").replace("\r", " ").encode() + b"\n"
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where each record begins and ends."""
+    here = _after_space(text, 0)
+    if text.startswith("[", here):
+        yield from _elements(text, here + 1)
+        return
+    while here < len(text):
+        end = _end_of_value(text, here)
+        yield here, end
+        here = _after_space(text, end)
+
+
+def _elements(text: str, start: int) -> Iterator[tuple[int, int]]:
+    here = _after_space(text, start)
+    while not text.startswith("]", here):
+        end = _end_of_value(text, here)
+        yield here, end
+        here = _after_space(text, end)
+        if text.startswith(",", here):
+            here = _after_space(text, here + 1)
+            if text.startswith("]", here):
+                raise json.JSONDecodeError("Expecting value", text, here)
+        elif not text.startswith("]", here):
+            raise json.JSONDecodeError("Expecting ',' or ']'", text, here)
+    here = _after_space(text, here + 1)
+    if here < len(text):
+        raise json.JSONDecodeError("Extra data after the array", text, here)
+
+
+def _end_of_value(text: str, start: int) -> int:
+    return json.JSONDecoder().raw_decode(text, start)[1]
+
+
+def _after_space(text: str, here: int) -> int:
+    match = SPACE.match(text, here)
+    return match.end() if match else here

@@ -1,0 +1,87 @@
+"""`inlake tail`: events read back from the bus, decoded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from inlake.model import Message
+    from inlake.ports import Bus
+    from inlake.settings import Settings
+
+LAST = 10
+"""Events shown when nothing else is asked for."""
+
+
+def tail(
+    topics: Annotated[
+        list[str] | None, typer.Argument(metavar="TOPIC", help="All that hold events, if not given.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for new events; Ctrl-C ends it.")] = False,
+    from_start: Annotated[
+        bool, typer.Option("--from-start/--latest", help="Begin with the first event there is.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")] = False,
+    number: Annotated[
+        int | None, typer.Option("-n", min=1, help="How many events: the last, or with -f or --from-start the first.")
+    ] = None,
+) -> None:
+    """Print events, decoded.
+
+    The last 10; with --from-start all there are; with --follow new ones as they come. The last ones are found by
+    reading the topics through: on a large Kafka topic --follow is what you want.
+    """
+    from inlake.cli.deployment import load_settings
+
+    settings, environment = load_settings()
+    asyncio.run(_tail(settings, environment, _Wish(topics or None, follow, from_start, number), as_json))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """Which events to print."""
+
+    topics: list[str] | None
+    follow: bool
+    from_start: bool
+    number: int | None
+
+
+async def _tail(settings: Settings, environment: Mapping[str, str], wish: _Wish, as_json: bool) -> None:
+    from inlake.cli.deployment import open_bus, open_registry
+    from inlake.cli.events import Decoder, print_event, print_line
+
+    show = print_line if as_json else print_event
+    async with open_registry(settings) as registry, open_bus(settings, environment) as bus:
+        decoder = Decoder(registry, settings)
+        async for message in _chosen(bus, wish):
+            show(await decoder.decode(message))
+
+
+async def _chosen(bus: Bus, wish: _Wish) -> AsyncIterator[Message]:
+    if not wish.follow and not wish.from_start:
+        for message in await _last(bus, wish.topics, wish.number or LAST):
+            yield message
+        return
+    seen = 0
+    async for message in bus.read(wish.topics, start="earliest" if wish.from_start else "latest", follow=wish.follow):
+        yield message
+        seen += 1
+        if seen == wish.number:
+            return
+
+
+async def _last(bus: Bus, topics: list[str] | None, number: int) -> list[Message]:
+    """Each partition comes in its own order, partitions in any: the last of each, merged by time."""
+    partitions: dict[tuple[str, int], deque[Message]] = {}
+    async for message in bus.read(topics):
+        place = message.position.topic, message.position.partition
+        partitions.setdefault(place, deque(maxlen=number)).append(message)
+    found = sorted((m for last in partitions.values() for m in last), key=lambda m: m.timestamp_ms)
+    return found[-number:]

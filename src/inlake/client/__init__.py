@@ -1,0 +1,7 @@
+"""The Python client of a gateway: records and binaries out over HTTP, receipts back; no server library needed."""
+
+from inlake.client.connection import Client
+from inlake.client.multipart import Upload
+from inlake.client.problems import ClientError, CutOff, Failed, Problem, Refused, Unreachable
+
+__all__ = ["Client", "ClientError", "CutOff", "Failed", "Problem", "Refused", "Unreachable", "Upload"]

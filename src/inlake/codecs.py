@@ -1,0 +1,89 @@
+"""From the name a client gives to the compiled schema: found in the registry, compiled once, kept while it is used."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inlake.errors import InlakeError
+from inlake.formats import compile_codec
+from inlake.model import SchemaVersion
+from inlake.ports import Codec, Registry
+from inlake.settings import Settings
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import RegisteredSchema
+
+CACHED = 1_000
+"""Compiled schemas kept; the one used least recently goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A schema ready for use: all of an event that does not depend on the record."""
+
+    codec: Codec
+    schema: SchemaVersion
+    topic: str
+    prefix: bytes
+    """Confluent wire format: 0x00 and the schema's id in four bytes, big-endian."""
+    headers: tuple[tuple[str, bytes], ...]
+    """Those of the event's headers that are the same for every record of this schema."""
+
+
+class Codecs:
+    """Compiled schemas by name, version and message."""
+
+    def __init__(self, registry: Registry, settings: Settings) -> None:
+        self.registry = registry
+        self._settings = settings
+        self._compiled: OrderedDict[tuple[str, int, int, str | None], asyncio.Future[Compiled]] = OrderedDict()
+
+    async def find(self, name: str, version: int | None = None, message: str | None = None) -> Compiled:
+        """The schema by its name (latest version: None), compiled. Raises what the registry raises, `InvalidSchema`."""
+        found = await self.registry.find(self._settings.subject_of(name), version)
+        key = (name, found.version or 0, found.schema_id or 0, message)
+        future = self._compiled.get(key)
+        if future is None:
+            future = self._compiled[key] = asyncio.ensure_future(self._compile(name, found, message))
+            if len(self._compiled) > CACHED:
+                self._compiled.popitem(last=False)
+        else:
+            self._compiled.move_to_end(key)
+        if not future.done():
+            # shielded: others may wait for the same compilation when this request is cancelled
+            await asyncio.wait([future])
+        error = future.exception()
+        if error is None:
+            return future.result()
+        if not isinstance(error, InlakeError) or error.retryable:
+            self._compiled.pop(key, None)  # a registry that was down may be back; a broken schema stays broken
+        raise error
+
+    async def _compile(self, name: str, found: RegisteredSchema, message: str | None) -> Compiled:
+        settings = self._settings
+        references = await self.registry.references(found.schema)
+        codec = await asyncio.to_thread(
+            compile_codec,
+            found.schema,
+            references,
+            message=message,
+            resource_field=settings.resource_field,
+            max_depth=settings.max_depth,
+            max_errors=settings.max_errors,
+        )
+        schema_id = found.schema_id or 0
+        return Compiled(
+            codec=codec,
+            schema=SchemaVersion(found.subject or settings.subject_of(name), found.version or 0, schema_id),
+            topic=settings.topic_of(name),
+            prefix=b"\x00" + schema_id.to_bytes(4, "big"),
+            headers=(
+                ("ce_specversion", b"1.0"),
+                ("ce_source", settings.source.encode()),
+                ("ce_type", name.encode()),
+                ("content-type", codec.content_type.encode()),
+            ),
+        )

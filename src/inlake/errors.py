@@ -1,0 +1,354 @@
+"""Every error of Inlake: its HTTP status, its stable code and whether a retry may help.
+
+    InlakeError
+    ├── BadRequest 400 ............ MalformedJson  MalformedMultipart  MissingParameter  BadName  BadParameter
+    │                               BadEnvelope  EmptyBody  BadHttp
+    ├── NotFound 404 .............. RouteNotFound  SchemaNotFound  PromiseNotFound
+    ├── MethodNotAllowed 405
+    ├── RequestTimeout 408
+    ├── Conflict 409 .............. PromiseUsed  PlaceTaken
+    ├── PromiseExpired 410
+    ├── LengthRequired 411
+    ├── TooLarge 413 .............. RecordTooLarge  BinaryTooLarge  LineTooLong
+    ├── UnsupportedMediaType 415
+    ├── Unprocessable 422 ......... RecordRejected  InvalidSchema  NoResourceField  ResourceNotAPromise  BadPlace
+    ├── InternalError 500
+    ├── NotBuilt 501 .............. IdempotencyNotBuilt  FormatNotBuilt
+    ├── Unavailable 503 ........... BusUnavailable  OutcomeUnknown  TopicMissing  StoreUnavailable
+    │                               RegistryUnavailable  RegistryRefused  Busy  ShuttingDown
+    └── OutOfSpace 507
+
+The first line of a class's docstring is the `title` of the problem document (RFC 9457); the class is listed in
+`docs/reference/errors.md` (a test checks it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+
+class FieldError(NamedTuple):
+    """One reason why a record does not fit its schema."""
+
+    pointer: str
+    """RFC 6901 JSON Pointer into the record as sent; a missing or unknown field is named by its own pointer."""
+    code: str
+    """Stable, snake_case: `wrong_type`, `out_of_range`, `missing_field`, `unknown_field`, ..."""
+    detail: str
+    """One sentence for a person."""
+    expected: str
+    """What the schema wants there, in the schema language's words."""
+    got: str
+    """What stands there: the kind of JSON value, and a short extract."""
+
+
+class InlakeError(Exception):
+    """Something went wrong"""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    retry_after: ClassVar[int | None] = None
+    """Seconds for the `Retry-After` header; None where a retry of the same request cannot help."""
+
+    def __init__(self, detail: str, **members: Any) -> None:
+        """`detail`: one sentence, says what to do; `members`: extension members of the problem document."""
+        super().__init__(detail)
+        self.detail = detail
+        self.members = members
+
+    @property
+    def retryable(self) -> bool:
+        return self.retry_after is not None
+
+    @classmethod
+    def title(cls) -> str:
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+# ------------------------------------------------------------------------------------------------- 400: the request
+class BadRequest(InlakeError):
+    """The request is malformed"""
+
+    status, code = 400, "bad_request"
+
+
+class MalformedJson(BadRequest):
+    """The body is not JSON"""
+
+    code = "malformed_json"
+
+
+class MalformedMultipart(BadRequest):
+    """The multipart body is malformed or cut off"""
+
+    code = "malformed_multipart"
+
+
+class MissingParameter(BadRequest):
+    """A parameter is missing"""
+
+    code = "missing_parameter"
+
+
+class BadParameter(BadRequest):
+    """A parameter has a value that is not allowed"""
+
+    code = "bad_parameter"
+
+
+class BadName(BadRequest):
+    """A schema or destination name is not allowed"""
+
+    code = "bad_name"
+
+
+class BadEnvelope(BadRequest):
+    """The envelope around a record is malformed"""
+
+    code = "bad_envelope"
+
+
+class EmptyBody(BadRequest):
+    """The body holds no record"""
+
+    code = "empty_body"
+
+
+class BadHttp(BadRequest):
+    """The HTTP request cannot be read"""
+
+    code = "bad_http"
+
+
+# ------------------------------------------------------------------------------------------- 404 to 415: not like this
+class NotFound(InlakeError):
+    """There is nothing here"""
+
+    status, code = 404, "not_found"
+
+
+class RouteNotFound(NotFound):
+    """There is no such route"""
+
+    code = "route_not_found"
+
+
+class SchemaNotFound(NotFound):
+    """The schema or its version is unknown"""
+
+    code = "schema_not_found"
+
+
+class PromiseNotFound(NotFound):
+    """The promise is unknown, or another principal's"""
+
+    code = "promise_not_found"
+
+
+class MethodNotAllowed(InlakeError):
+    """The route does not take this method"""
+
+    status, code = 405, "method_not_allowed"
+
+
+class RequestTimeout(InlakeError):
+    """The request came too slowly"""
+
+    status, code = 408, "request_timeout"
+
+
+class Conflict(InlakeError):
+    """The request conflicts with what is there"""
+
+    status, code = 409, "conflict"
+
+
+class PromiseUsed(Conflict):
+    """The promise was claimed before"""
+
+    code = "promise_used"
+
+
+class PlaceTaken(Conflict):
+    """There is an object at this place already"""
+
+    code = "place_taken"
+
+
+class PromiseExpired(InlakeError):
+    """The promise expired before it was claimed"""
+
+    status, code = 410, "promise_expired"
+
+
+class LengthRequired(InlakeError):
+    """The length of the body must be given"""
+
+    status, code = 411, "length_required"
+
+
+class TooLarge(InlakeError):
+    """The body is too large"""
+
+    status, code = 413, "too_large"
+
+
+class RecordTooLarge(TooLarge):
+    """The record is too large"""
+
+    code = "record_too_large"
+
+
+class BinaryTooLarge(TooLarge):
+    """The binary is too large"""
+
+    code = "binary_too_large"
+
+
+class LineTooLong(TooLarge):
+    """A line is too long"""
+
+    code = "line_too_long"
+
+
+class UnsupportedMediaType(InlakeError):
+    """The media type of the body is not one this route takes"""
+
+    status, code = 415, "unsupported_media_type"
+
+
+# ------------------------------------------------------------------------------------------ 422: understood and refused
+class Unprocessable(InlakeError):
+    """The request is understood and cannot be done"""
+
+    status, code = 422, "unprocessable"
+
+
+class RecordRejected(Unprocessable):
+    """The record does not fit its schema"""
+
+    code = "record_rejected"
+
+    def __init__(self, errors: Sequence[FieldError], **members: Any) -> None:
+        """`errors`: at least one, in the order of the record, up to `INLAKE_MAX_ERRORS`."""
+        count = len(errors)
+        first = errors[0]
+        more = f", and {count - 1} more" if count > 1 else ""
+        super().__init__(f"{first.pointer or 'the record'}: {first.detail}{more}", **members)
+        self.errors = errors
+
+
+class InvalidSchema(Unprocessable):
+    """The schema itself is invalid"""
+
+    code = "invalid_schema"
+
+
+class NoResourceField(Unprocessable):
+    """The schema has no field for the path of a binary"""
+
+    code = "no_resource_field"
+
+
+class ResourceNotAPromise(Unprocessable):
+    """The record's resource path is neither a promise nor a foreign URI"""
+
+    code = "resource_not_a_promise"
+
+
+class BadPlace(Unprocessable):
+    """The place named for the binary is not allowed"""
+
+    code = "bad_place"
+
+
+# ------------------------------------------------------------------------------------------------------ 5xx: our side
+class InternalError(InlakeError):
+    """The gateway has a fault"""
+
+
+class NotBuilt(InlakeError):
+    """This is not built yet"""
+
+    status, code = 501, "not_built"
+
+
+class IdempotencyNotBuilt(NotBuilt):
+    """`Idempotency-Key` is not built yet"""
+
+    code = "idempotency_not_built"
+
+
+class FormatNotBuilt(NotBuilt):
+    """This schema language is not built yet"""
+
+    code = "format_not_built"
+
+
+class Unavailable(InlakeError):
+    """A service that Inlake needs cannot be reached"""
+
+    status, code, retry_after = 503, "unavailable", 5
+
+
+class BusUnavailable(Unavailable):
+    """The bus did not take the event; nothing was published"""
+
+    code = "bus_unavailable"
+
+
+class OutcomeUnknown(Unavailable):
+    """The bus did not confirm in time; the event may or may not have been published"""
+
+    code = "outcome_unknown"
+
+
+class TopicMissing(Unavailable):
+    """The topic does not exist and the gateway may not create it"""
+
+    code, retry_after = "topic_missing", 30
+
+
+class StoreUnavailable(Unavailable):
+    """The object store cannot be reached"""
+
+    code = "store_unavailable"
+
+
+class RegistryUnavailable(Unavailable):
+    """The schema registry cannot be reached"""
+
+    code = "registry_unavailable"
+
+
+class RegistryRefused(Unavailable):
+    """The schema registry refused the gateway"""
+
+    code, retry_after = "registry_refused", 30
+
+
+class Busy(Unavailable):
+    """The gateway has more in flight than it may hold"""
+
+    code, retry_after = "busy", 1
+
+
+class ShuttingDown(Unavailable):
+    """The gateway is stopping"""
+
+    code, retry_after = "shutting_down", 5
+
+
+class OutOfSpace(InlakeError):
+    """The disk of the gateway or of the store is full"""
+
+    status, code, retry_after = 507, "out_of_space", 60
+
+
+def every_error(root: type[InlakeError] = InlakeError) -> list[type[InlakeError]]:
+    """All error classes below `root`, depth first: the documentation and the tests go through them."""
+    found = [root]
+    for child in root.__subclasses__():
+        found += every_error(child)
+    return found

@@ -1,0 +1,38 @@
+"""Schema languages: a schema from the registry is compiled once to a codec that reads JSON and writes wire bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from inlake.errors import FormatNotBuilt
+from inlake.formats.avro.codec import AvroCodec
+from inlake.ports import Codec
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import Schema
+
+
+def compile_codec(
+    schema: Schema,
+    references: Sequence[tuple[str, Schema]] = (),
+    *,
+    message: str | None = None,  # noqa: ARG001  names a message of a Protobuf schema; Avro and JSON Schema have one root
+    resource_field: str = "__resource_path__",
+    max_depth: int = 200,
+    max_errors: int = 100,
+) -> Codec:
+    """The codec of a schema; `references` are all it needs, (name, schema), the deepest first.
+
+    Blocking, a few milliseconds. `InvalidSchema` names the place in the schema; `FormatNotBuilt` for other languages.
+    """
+    language = schema.schema_type or "AVRO"
+    if language != "AVRO":
+        raise FormatNotBuilt(f"The schema is written in {language}; this Inlake reads Avro schemas only.")
+    return AvroCodec(
+        schema.schema_str or "",
+        [(name, reference.schema_str or "") for name, reference in references],
+        resource_field=resource_field,
+        max_depth=max_depth,
+        max_errors=max_errors,
+    )

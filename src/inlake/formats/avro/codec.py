@@ -1,0 +1,139 @@
+"""An Avro schema as a codec: the fast path says yes to most records, the walker decides about the others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from inlake.errors import NoResourceField, RecordRejected
+from inlake.formats.avro.binary import sized, zigzag
+from inlake.formats.avro.example import make_example
+from inlake.formats.avro.fast import MAX_RECORDS, compile_reader
+from inlake.formats.avro.reader import read_payload
+from inlake.formats.avro.resolve import resolve
+from inlake.formats.avro.schema import MAX_DEPTH, parse_schema
+from inlake.formats.avro.types import ABSENT, Type
+from inlake.formats.avro.walker import Mode, field_errors, walk
+from inlake.formats.avro.writer import DOUBTS, compile_writer
+from inlake.formats.json_text import check_depth, parse_json
+
+FRAMES = 8
+"""Most Python frames that one level of nesting takes, here and in the walker."""
+
+
+class AvroCodec:
+    """One compiled Avro schema; see `inlake.ports.Codec`."""
+
+    content_type = "application/vnd.confluent.avro"
+
+    def __init__(
+        self,
+        schema: str,
+        references: Sequence[tuple[str, str]] = (),
+        *,
+        resource_field: str = "__resource_path__",
+        max_depth: int = 200,
+        max_errors: int = 100,
+    ) -> None:
+        """`schema` and `references` (name, text) are schema texts. `InvalidSchema`."""
+        # our depth limits come first: the interpreter's goes out of reach (calls of Python functions take no C stack)
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), 1_000 + FRAMES * max(max_depth, MAX_DEPTH)))
+        parsed = parse_schema(schema, references)
+        self.root = resolve(parsed)
+        self.resource_field = resource_field
+        self.max_depth = max_depth
+        self.max_errors = max_errors
+        self._resource_tag = _text_tag(self.root, resource_field)
+        self.has_resource_field = self._resource_tag is not None
+        self._attribute = _attribute(self.root, resource_field)
+        records = [named for named in parsed.names.values() if named.kind == "record"]
+        self._fast = len(records) <= MAX_RECORDS
+        if self._fast:
+            self._read, classes = compile_reader(self.root, records)
+            self._write = compile_writer(self.root, classes)
+
+    def read(self, record: bytes, *, tagged: bool = False) -> AvroDraft:
+        """Parse JSON; with `tagged` unions must be in the tagged form. `MalformedJson`, `RecordRejected` (depth)."""
+        check_depth(record, self.max_depth)
+        if self._fast and not tagged:
+            try:
+                return AvroDraft(self, record, tagged, self._read(record), ABSENT)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass
+        return AvroDraft(self, record, tagged, ABSENT, parse_json(record))
+
+    def encode(self, draft: AvroDraft, resource: str | None = None) -> bytes:
+        """The draft as Avro binary, the resource field set to `resource` if given. `RecordRejected` with all errors."""
+        if resource is None and draft.typed is not ABSENT:
+            try:
+                return self._write(draft.typed)
+            except DOUBTS:
+                pass
+        tree = parse_json(draft.text) if draft.tree is ABSENT else draft.tree
+        if resource is not None:
+            tree = self._fill(tree, resource)
+        mode = Mode.TAGGED if draft.tagged else Mode.PLAIN
+        pieces, errors = walk(self.root, tree, mode, max_errors=self.max_errors)
+        if errors:
+            raise RecordRejected(field_errors(errors))
+        return b"".join(pieces)
+
+    def decode(self, payload: bytes) -> Any:
+        """Avro binary to JSON-like values: bytes as text or 0x..., decimals, dates and times as text."""
+        return read_payload(self.root, payload, self.max_depth)
+
+    def example(self) -> Any:
+        """A JSON value that fits the schema."""
+        return make_example(self.root)
+
+    def resource(self, draft: AvroDraft) -> Any:
+        """The resource field of a draft as sent; None when it is null or absent."""
+        if draft.typed is not ABSENT:
+            value = getattr(draft.typed, self._attribute) if self._attribute else None
+            return None if value is msgspec.UNSET else value
+        value = draft.tree.get(self.resource_field) if isinstance(draft.tree, dict) else None
+        return value["string"] if isinstance(value, dict) and value.keys() == {"string"} else value
+
+    def _fill(self, tree: Any, resource: str) -> Any:
+        if self._resource_tag is None:
+            raise NoResourceField(f"The schema has no field {self.resource_field} that takes text.")
+        encoded = self._resource_tag + sized(resource.encode())
+        return {**tree, self.resource_field: encoded} if isinstance(tree, dict) else tree
+
+
+class AvroDraft:
+    """A record parsed: as typed values when the fast path took it, else as plain ones."""
+
+    __slots__ = ("codec", "tagged", "text", "tree", "typed")
+
+    def __init__(self, codec: AvroCodec, text: bytes, tagged: bool, typed: Any, tree: Any) -> None:
+        self.codec = codec
+        self.text = text
+        self.tagged = tagged
+        self.typed = typed
+        self.tree = tree
+
+    @property
+    def resource(self) -> Any:
+        """The resource field as sent, a tagged string opened; None when it is null or absent."""
+        return self.codec.resource(self)
+
+
+def _text_tag(root: Type, name: str) -> bytes | None:
+    """What stands in front of the text of a field: the branch of its union; None where no text fits."""
+    field = root.fields.get(name) if root.kind == "record" else None
+    if field is None:
+        return None
+    branches = field.type.inner if field.type.kind == "union" else [field.type]
+    for index, branch in enumerate(branches):
+        if branch.kind == "string" and not branch.logical:
+            return zigzag(index) if field.type.kind == "union" else b""
+    return None
+
+
+def _attribute(root: Type, name: str) -> str:
+    """The attribute of the root's struct that holds a field; empty when there is none."""
+    return f"f{list(root.fields).index(name)}" if root.kind == "record" and name in root.fields else ""

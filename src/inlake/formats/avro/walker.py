@@ -1,0 +1,312 @@
+"""The exact rules: any JSON value against any Avro type, encoded or refused with all reasons.
+
+Cost is bounded for hostile values too: what a union made of an array or object is remembered, so each pair of union
+and value is decided once, however often the branches of outer unions come by.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from inlake.errors import FieldError
+from inlake.formats.avro.binary import INTEGERS, SMALL, pack_double, pack_float, sized, unpack_float, zigzag
+from inlake.formats.avro.logical import code_points, encode_logical
+from inlake.formats.avro.temporal import Misfit
+from inlake.formats.avro.types import ABSENT, Type
+from inlake.formats.json_text import Fractional, describe, shorten
+from inlake.formats.pointer import Place, pointer
+
+MAX_POINTERS = 1 << 16
+"""Characters of all pointers of one refused record: keys of maps can be as long as the record."""
+_BITS = {"int": 31, "long": 63}
+
+
+class Mode(enum.Enum):
+    """How unions and bytes are written."""
+
+    PLAIN = "plain JSON, the tagged form where no branch fits"
+    TAGGED = "the JSON encoding of the Avro specification, nothing else"
+    DEFAULT = "a default in a schema: plain, logical types as the type below"
+
+
+class Misplaced(NamedTuple):
+    """A reason why the value does not fit, before its pointer is written out."""
+
+    place: Place
+    code: str
+    detail: str
+    expected: str
+    got: str
+
+
+class DefaultNotReady(Exception):
+    """A default needs another default that is not encoded yet."""
+
+
+class _Enough(Exception):
+    """A walk has found `max_errors`."""
+
+
+def walk(
+    root: Type, value: Any, mode: Mode = Mode.PLAIN, *, max_errors: int = 100
+) -> tuple[list[bytes], list[Misplaced]]:
+    """The encoded value in pieces (complete when there are no errors), and up to `max_errors` errors."""
+    walker = _Walker(mode, max_errors)
+    with suppress(_Enough):
+        walker.step(root, value, None)
+    return walker.out, walker.errors
+
+
+def field_errors(errors: list[Misplaced]) -> list[FieldError]:
+    """The errors with their pointers, as many as fit in `MAX_POINTERS` characters, at least one."""
+    written: list[FieldError] = []
+    room = MAX_POINTERS
+    for place, *reason in errors:
+        written.append(FieldError(pointer(place), *reason))
+        room -= len(written[-1].pointer)
+        if room < 0:
+            break
+    return written
+
+
+class _Walker:
+    __slots__ = ("errors", "max_errors", "mode", "only_bytes", "out", "seen")
+
+    def __init__(self, mode: Mode, max_errors: int) -> None:
+        self.mode = mode
+        self.only_bytes = mode is Mode.TAGGED
+        self.max_errors = max_errors
+        self.out: list[bytes] = []
+        self.errors: list[Misplaced] = []
+        self.seen: dict[tuple[int, int], _Choice | list[Misplaced]] = {}
+
+    def step(self, type_: Type, value: Any, place: Place) -> None:
+        if type_.logical and self.mode is not Mode.DEFAULT:
+            self.logical(type_, value, place)
+        else:
+            _STEPS[type_.kind](self, type_, value, place)
+
+    def fail(self, type_: Type, value: Any, place: Place, code: str, detail: str) -> None:
+        self.report([Misplaced(place, code, detail, type_.label, describe(value))])
+
+    def wrong(self, type_: Type, value: Any, place: Place) -> None:
+        advice = " Send one record a line, as application/x-ndjson." if place is None and type(value) is list else ""
+        self.fail(type_, value, place, "wrong_type", f"A value of type {type_.label} is expected here.{advice}")
+
+    def report(self, errors: list[Misplaced]) -> None:
+        self.errors += errors[: self.max_errors - len(self.errors)]
+        if len(self.errors) >= self.max_errors:
+            raise _Enough
+
+    def logical(self, type_: Type, value: Any, place: Place) -> None:
+        try:
+            self.out.append(encode_logical(type_, value, only_bytes=self.only_bytes))
+        except Misfit as misfit:
+            self.fail(type_, value, place, misfit.code, misfit.detail)
+
+    def null(self, type_: Type, value: Any, place: Place) -> None:
+        if value is not None:
+            self.wrong(type_, value, place)
+
+    def boolean(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not bool:
+            return self.wrong(type_, value, place)
+        self.out.append(b"\1" if value else b"\0")
+        return None
+
+    def integer(self, type_: Type, value: Any, place: Place) -> None:
+        # 1.0 and 1e3 are numbers with a fraction or an exponent, and no integers here
+        if type(value) is not int:
+            return self.wrong(type_, value, place)
+        limit = 1 << _BITS[type_.kind]
+        if not -limit <= value < limit:
+            detail = f"The number does not fit {type_.kind} ({_BITS[type_.kind] + 1} bits)."
+            return self.fail(type_, value, place, "out_of_range", detail)
+        self.out.append(INTEGERS[value] if 0 <= value < SMALL else zigzag(value))
+        return None
+
+    def floating(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) not in (int, Fractional):
+            return self.wrong(type_, value, place)
+        try:
+            number = float(value if type(value) is int else value.text)
+            packed = pack_double(number) if type_.kind == "double" else pack_float(number)
+        except OverflowError:
+            number = math.inf
+        if math.isinf(number):
+            return self.fail(type_, value, place, "out_of_range", f"The number does not fit {type_.kind}.")
+        if type(value) is int and (unpack_float(packed)[0] if type_.kind == "float" else number) != value:
+            detail = f"The integer cannot be kept exactly in {type_.kind}."
+            return self.fail(type_, value, place, "not_exact", detail)
+        self.out.append(packed)
+        return None
+
+    def string(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not str:
+            return self.wrong(type_, value, place)
+        self.out.append(sized(value.encode()))
+        return None
+
+    def bytes_(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not str:
+            return self.wrong(type_, value, place)
+        try:
+            self.out.append(code_points(value, type_.size) if type_.kind == "fixed" else sized(code_points(value)))
+        except Misfit as misfit:
+            self.fail(type_, value, place, misfit.code, misfit.detail)
+        return None
+
+    def enum(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not str:
+            return self.wrong(type_, value, place)
+        number = type_.symbols.get(value)
+        if number is None:
+            known = ", ".join(list(type_.symbols)[:20]) + (", …" if len(type_.symbols) > 20 else "")
+            return self.fail(type_, value, place, "unknown_symbol", f"The enum {type_.name} knows {known} only.")
+        self.out.append(zigzag(number))
+        return None
+
+    def array(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not list:
+            return self.wrong(type_, value, place)
+        if value:
+            self.out.append(zigzag(len(value)))
+            items = type_.inner[0]
+            for index, item in enumerate(value):
+                self.step(items, item, (place, index))
+        self.out.append(b"\0")
+        return None
+
+    def map(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not dict:
+            return self.wrong(type_, value, place)
+        if value:
+            self.out.append(zigzag(len(value)))
+            values = type_.inner[0]
+            for key, item in value.items():
+                self.out.append(sized(key.encode()))
+                self.step(values, item, (place, key))
+        self.out.append(b"\0")
+        return None
+
+    def record(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not dict:
+            return self.wrong(type_, value, place)
+        for name, field in type_.fields.items():
+            given = value.get(name, ABSENT)
+            if given is ABSENT:
+                self.absent(type_, name, place)
+            elif type(given) is bytes:  # never from JSON: the resource field, encoded by the codec
+                self.out.append(given)
+            else:
+                self.step(field.type, given, (place, name))
+        if not value.keys() <= type_.fields.keys():
+            for name in [name for name in value if name not in type_.fields][: self.max_errors]:
+                detail = f"The record {type_.name} has no such field."
+                self.report([Misplaced((place, name), "unknown_field", detail, "nothing", describe(value[name]))])
+        return None
+
+    def absent(self, record: Type, name: str, place: Place) -> None:
+        field = record.fields[name]
+        if field.filled is not None:
+            self.out.append(field.filled)
+        elif field.default is not ABSENT:
+            raise DefaultNotReady
+        else:
+            detail = f"The field {name} of {record.name} is missing and has no default."
+            self.report([Misplaced((place, name), "missing_field", detail, field.type.label, "nothing")])
+
+    def union(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) not in (dict, list):
+            decided = self.decide(type_, value, place)
+        else:
+            # the draft keeps all its values alive, so an id is a value, and a value has one place
+            known = self.seen.get((id(type_), id(value)))
+            if isinstance(known, _Choice):
+                self.attempt(known)
+                return
+            decided = known if known is not None else self.decide(type_, value, place)
+            self.seen[id(type_), id(value)] = decided
+        if isinstance(decided, list):
+            self.report(decided)
+
+    def decide(self, union: Type, value: Any, place: Place) -> _Choice | list[Misplaced]:
+        """The first branch that fits, its bytes written; else the errors of the closest one."""
+        closest: list[Misplaced] = []
+        for choice in self.choices(union, value, place):
+            errors = self.attempt(choice)
+            if not errors:
+                return choice
+            # a tag is a clear word about what is meant: it comes last and its errors count
+            if not closest or choice.value is not value or _distance(errors) < _distance(closest):
+                closest = errors
+        if not closest:
+            detail = f"A value of type {shorten(union.label)} is expected here."
+            closest = [Misplaced(place, "wrong_type", detail, union.label, describe(value))]
+        return closest
+
+    def choices(self, union: Type, value: Any, place: Place) -> list[_Choice]:
+        kind, branches = type(value), list(enumerate(union.inner))
+        if self.mode is Mode.TAGGED:
+            plain = [
+                _Choice(i, branch, value, place) for i, branch in branches if branch.kind == "null" and value is None
+            ]
+        else:
+            plain = [_Choice(i, branch, value, place) for i, branch in branches if kind in branch.accepted]
+        if self.mode is Mode.DEFAULT or kind is not dict or len(value) != 1:
+            return plain
+        [(tag, inside)] = value.items()
+        nulls = {"null"} if self.mode is Mode.TAGGED else set()
+        tagged = [(i, branch) for i, branch in branches if branch.name == tag and tag not in nulls]
+        return plain + [_Choice(i, branch, inside, (place, tag)) for i, branch in tagged]
+
+    def attempt(self, choice: _Choice) -> list[Misplaced]:
+        """The errors of one branch; without any, its bytes are written."""
+        mark, outer, self.errors = len(self.out), self.errors, []
+        self.out.append(zigzag(choice.number))
+        try:
+            self.step(choice.branch, choice.value, choice.place)
+        except _Enough:
+            pass
+        finally:
+            errors, self.errors = self.errors, outer
+        if errors:
+            del self.out[mark:]
+        return errors
+
+
+class _Choice(NamedTuple):
+    """A branch of a union that a value may belong to."""
+
+    number: int
+    branch: Type
+    value: Any
+    """The value, or what is inside its tag."""
+    place: Place
+
+
+def _distance(errors: list[Misplaced]) -> int:
+    """How far a value is from a branch: names that do not match weigh more than values that do not."""
+    return sum(2 if error.code in ("missing_field", "unknown_field") else 1 for error in errors)
+
+
+_STEPS: dict[str, Callable[[_Walker, Type, Any, Place], None]] = {
+    "null": _Walker.null,
+    "boolean": _Walker.boolean,
+    "int": _Walker.integer,
+    "long": _Walker.integer,
+    "float": _Walker.floating,
+    "double": _Walker.floating,
+    "string": _Walker.string,
+    "bytes": _Walker.bytes_,
+    "fixed": _Walker.bytes_,
+    "enum": _Walker.enum,
+    "array": _Walker.array,
+    "map": _Walker.map,
+    "record": _Walker.record,
+    "union": _Walker.union,
+}

@@ -1,0 +1,116 @@
+"""THE DATA PATH: a submission is validated, its binary stored, one event published, and only then answered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from urllib.parse import quote
+from uuid import uuid4
+
+from inlake.codecs import Codecs, Compiled
+from inlake.errors import InlakeError
+from inlake.model import Binary, Event, Position, Receipt, Submission
+from inlake.ports import Bus
+from inlake.promise_log import Promise
+from inlake.promises import Promises
+
+TURN = 0.001
+"""Seconds of encoding in one go before other requests get their turn."""
+
+
+class Gateway:
+    """The path from a submission to its receipt. Knows neither HTTP nor Kafka nor S3."""
+
+    def __init__(self, codecs: Codecs, promises: Promises, bus: Bus) -> None:
+        self.codecs = codecs
+        self.promises = promises
+        self.bus = bus
+
+    async def ingest(self, s: Submission, sent: Promise | None = None) -> Receipt:
+        """Validate, store, publish and confirm one submission.
+
+        `sent`: the promise of a file that came before its record, in the same request. Until the promise is claimed a
+        failure leaves nothing; after it the event is on its way, and `Sweep` finishes what is left.
+        """
+        compiled = await self.codecs.find(s.schema, s.version, s.message)
+        draft = compiled.codec.read(s.record, tagged=s.tagged)  # JSON to a value; refused when it is not JSON
+        promise = await self.promises.locate(
+            s, draft.resource, compiled.codec, sent
+        )  # its URI is known, nothing is stored
+        payload = compiled.codec.encode(
+            draft, promise.uri if promise else None
+        )  # filled, then validated: refused with all errors
+        event = make_event(s, compiled, payload)  # id, time, key, headers: final from here on
+        if promise is None:
+            return await self._publish(event, compiled)
+        if s.file:
+            promise = await self.promises.store(promise, s.file)  # not a byte of the file is taken before here
+        promise = await self.promises.claim(promise, event, compiled.schema)  # created once, keeps the event; else 409
+        return await self.promises.finish(promise)  # publishes, then notes it
+
+    async def ingest_file_first(
+        self, file: Binary, principal: str, rest: Callable[[], Awaitable[Submission]]
+    ) -> Receipt:
+        """A file before its record: a promise, then its claim; a refused record deletes it. `rest` reads the record."""
+        promise = await self.promises.store(self.promises.new(file, principal), file)
+        try:
+            return await self.ingest(await rest(), promise)
+        except BaseException:
+            await asyncio.shield(self.promises.abandon(promise))  # nothing happens if it is claimed
+            raise
+
+    async def ingest_window(self, window: Sequence[Submission | InlakeError]) -> list[Receipt | InlakeError]:
+        """The same steps for many records, which go to the bus in one call; each result stands at its record's index.
+
+        An error in `window` (a line that is no record) is its own result.
+        """
+        results: dict[int, Receipt | InlakeError] = {}
+        events: list[Event] = []
+        sent: list[tuple[int, Compiled]] = []
+        turn = time.perf_counter() + TURN
+        for i, s in enumerate(window):
+            try:
+                if isinstance(s, InlakeError):
+                    raise s
+                compiled = await self.codecs.find(s.schema, s.version, s.message)
+                draft = compiled.codec.read(s.record, tagged=s.tagged)
+                if draft.resource is None:
+                    events.append(make_event(s, compiled, compiled.codec.encode(draft)))
+                    sent.append((i, compiled))
+                else:
+                    results[i] = await self.ingest(s)
+            except InlakeError as error:
+                results[i] = error
+            if time.perf_counter() > turn:
+                await asyncio.sleep(0)
+                turn = time.perf_counter() + TURN
+        positions = await self.bus.publish(events) if events else []
+        for (i, compiled), event, position in zip(sent, events, positions, strict=True):
+            results[i] = position if isinstance(position, InlakeError) else _receipt(event, compiled, position)
+        return [results[i] for i in range(len(window))]
+
+    async def _publish(self, event: Event, compiled: Compiled) -> Receipt:
+        (position,) = await self.bus.publish([event])
+        if isinstance(position, InlakeError):
+            raise position
+        return _receipt(event, compiled, position)
+
+
+def make_event(s: Submission, compiled: Compiled, payload: bytes) -> Event:
+    """The event of a record, accepted now: Confluent wire format, CloudEvents 1.0 headers in binary mode."""
+    event_id = str(uuid4())
+    headers = [
+        *compiled.headers,
+        ("ce_id", event_id.encode()),
+        ("ce_time", datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()),
+        ("inlake_principal", quote(s.principal, safe="").encode()),
+    ]
+    if s.traceparent:
+        headers.append(("traceparent", s.traceparent.encode()))
+    return Event(event_id, compiled.topic, s.key.encode(), compiled.prefix + payload, headers)
+
+
+def _receipt(event: Event, compiled: Compiled, position: Position) -> Receipt:
+    return Receipt(event.id, event.key.decode(), *position, compiled.schema)

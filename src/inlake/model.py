@@ -1,0 +1,114 @@
+"""The nouns of the path: what a client sends, what is stored, what is published, what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+ANONYMOUS = "anonymous"
+PART = 8 << 20
+"""Bytes in each chunk of a binary on its way to the store, the last excepted; the smallest S3 part is 5 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A binary on its way in: it can be read once."""
+
+    filename: str
+    """As the client sent it, any text."""
+    content_type: str
+    chunks: AsyncIterator[bytes]
+    """Chunks of any size, none empty; raises InlakeError when the body is broken or the client goes away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One record as a client sends it, its binary with it if there is one. Names are checked already."""
+
+    schema: str
+    record: bytes
+    """One JSON text, UTF-8, no BOM."""
+    destination: str | None = None
+    version: int | None = None
+    """Version of the schema; None is the latest."""
+    message: str | None = None
+    """Protobuf only: full name of the message; None is the first in the file."""
+    principal: str = ANONYMOUS
+    file: Binary | None = None
+    tagged: bool = False
+    """Avro only: unions in the tagged form of the specification and nothing else (application/vnd.apache.avro+json)."""
+    traceparent: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The Kafka key: `schema` or `schema/destination`."""
+        return self.schema if self.destination is None else f"{self.schema}/{self.destination}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A binary in the store, as receipts show it."""
+
+    puuid: str
+    uri: str
+    size: int
+    """Bytes."""
+    sha256: str
+    """Hexadecimal, lower case, of the bytes received."""
+    content_type: str
+    filename: str
+    """As the client sent it."""
+
+
+class Event(NamedTuple):
+    """One event as it is published: key, value and headers are final bytes; publishing again repeats them."""
+
+    id: str
+    topic: str
+    key: bytes
+    value: bytes
+    """Confluent wire format."""
+    headers: list[tuple[str, bytes]]
+    """CloudEvents 1.0 Kafka binding, binary mode; UTF-8."""
+
+
+class Position(NamedTuple):
+    """Where the bus keeps an event."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Message(NamedTuple):
+    """An event as a reader gets it back from the bus."""
+
+    position: Position
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    timestamp_ms: int
+    """Milliseconds since 1970 UTC; when the bus took it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaVersion:
+    """Which schema a record was checked against."""
+
+    subject: str
+    version: int
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a client gets for a published record."""
+
+    id: str
+    key: str
+    topic: str
+    partition: int
+    offset: int
+    schema: SchemaVersion
+    resource: StoredObject | None = None

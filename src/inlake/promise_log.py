@@ -1,0 +1,179 @@
+"""A promise as a log of create-once entries in the store: what the entries are, and what they add up to.
+
+.inlake/promises/<puuid>/<n>.json   the log; the fact is inside the entry, so two transitions compete for one name
+.inlake/open/<sha256 of principal>/<puuid>   there is work left; created before entry 0, deleted after the last
+.inlake/names/<sha256 of the path>  who may write at a place that a client named
+
+reserved ── uploading* ──┬── stored ───┬── published
+                         └── claimed ──┴── failed      (the bus refuses the event for good)
+    any of them without both stored and claimed ── expired
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from inlake.model import Event, Position, SchemaVersion, StoredObject
+from inlake.places import STATE
+from inlake.ports import Store
+
+Fact = Literal["reserved", "uploading", "stored", "claimed", "published", "failed", "expired"]
+OPEN = f"{STATE}/open/"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The event of a promise, whole but for the headers that name its object, and the schema it was checked against."""
+
+    event: Event
+    schema: SchemaVersion
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a log adds up to. Times are seconds since 1970."""
+
+    puuid: str
+    principal: str
+    key: str
+    """Object key, relative to the store's prefix."""
+    uri: str
+    filename: str
+    content_type: str
+    owner: str
+    """The process that takes the binary (`owner.me`)."""
+    named: bool = False
+    """The client named the key."""
+    entries: int = 0
+    """Length of the log; the next entry gets this number."""
+    at: float = 0.0
+    """When the last entry was made."""
+    writing: bool = False
+    """What stands at the key is this promise's: always so for a key of ours, for a named one from `uploading` on."""
+    expires: float = 0.0
+    """Without progress until then it may be given up."""
+    stored: StoredObject | None = None
+    claim: Claim | None = None
+    published: Position | None = None
+    ended: float | None = None
+    """When it failed or expired."""
+
+    def allows(self, fact: Fact) -> bool:
+        """Whether the fact may be the next entry."""
+        if self.ended is not None or self.published is not None:
+            return False
+        match fact:
+            case "reserved":
+                return self.entries == 0
+            case "uploading" | "stored":
+                return self.stored is None
+            case "claimed":
+                return self.claim is None
+            case "published" | "failed":
+                return self.stored is not None and self.claim is not None
+            case "expired":
+                return self.stored is None or self.claim is None
+
+    def __str__(self) -> str:
+        """For logs: the puuid of an anonymous client is its only secret, so never whole."""
+        return f"{self.puuid[:8]}…"
+
+
+async def read(store: Store, puuid: str) -> Promise | None:
+    """A promise as its log tells it now; None when there is no such promise."""
+    promise: Promise | None = None
+    n = 0
+    while data := await store.get(_entry_key(puuid, n)):
+        entry = json.loads(data)
+        if promise is None:
+            key = entry["key"]
+            names = {name: entry[name] for name in ("principal", "filename", "content_type", "owner", "named")}
+            promise = Promise(puuid, key=key, uri=store.uri(key), **names)
+        promise = _after(promise, entry)
+        n += 1
+    return promise
+
+
+async def append(store: Store, promise: Promise, fact: Fact, body: dict[str, Any]) -> Promise:
+    """Add an entry if the log allows the fact, and return what the log adds up to then.
+
+    Who loses an entry's name to another reads the log again and decides anew, so the caller looks at what came back.
+    """
+    while promise.allows(fact):
+        entry = {"fact": fact, "at": time.time(), **body}
+        if await store.create(_entry_key(promise.puuid, promise.entries), json.dumps(entry).encode()):
+            return _after(promise, entry)
+        promise = await read(store, promise.puuid) or promise
+    return promise
+
+
+def first_entry(promise: Promise) -> dict[str, Any]:
+    """What the entry 0 of any fact holds: all that is known before the first byte."""
+    return {
+        "principal": promise.principal,
+        "key": promise.key,
+        "named": promise.named,
+        "filename": promise.filename,
+        "content_type": promise.content_type,
+        "owner": promise.owner,
+        "expires": promise.expires,
+    }
+
+
+def claim_entry(event: Event, schema: SchemaVersion) -> dict[str, Any]:
+    """The event as JSON, its value in hexadecimal."""
+    headers = [[name, value.decode()] for name, value in event.headers]
+    body = {
+        "id": event.id,
+        "topic": event.topic,
+        "key": event.key.decode(),
+        "value": event.value.hex(),
+        "headers": headers,
+    }
+    return {"event": body, "schema": [schema.subject, schema.version, schema.id]}
+
+
+def marker_key(principal: str, puuid: str) -> str:
+    """Key of the mark that a promise has work left."""
+    return f"{OPEN}{hashlib.sha256(principal.encode()).hexdigest()}/{puuid}"
+
+
+def name_key(key: str) -> str:
+    """Key of the mark that a place named by a client is taken."""
+    return f"{STATE}/names/{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _entry_key(puuid: str, n: int) -> str:
+    return f"{STATE}/promises/{puuid}/{n}.json"
+
+
+def _after(promise: Promise, entry: dict[str, Any]) -> Promise:
+    """The promise after one more entry."""
+    fact = entry["fact"]
+    promise = replace(
+        promise,
+        entries=promise.entries + 1,
+        at=entry["at"],
+        expires=entry.get("expires", promise.expires),
+        writing=promise.writing or not promise.named or fact in {"uploading", "stored"},
+    )
+    match fact:
+        case "stored":
+            names = (promise.puuid, promise.uri)
+            stored = StoredObject(*names, entry["size"], entry["sha256"], promise.content_type, promise.filename)
+            return replace(promise, stored=stored)
+        case "claimed":
+            e = entry["event"]
+            headers = [(name, value.encode()) for name, value in e["headers"]]
+            event = Event(e["id"], e["topic"], e["key"].encode(), bytes.fromhex(e["value"]), headers)
+            return replace(promise, claim=Claim(event, SchemaVersion(*entry["schema"]), entry["at"]))
+        case "published":
+            return replace(promise, published=Position(*entry["position"]))
+        case "failed" | "expired":
+            return replace(promise, ended=entry["at"])
+    return promise

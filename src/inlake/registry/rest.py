@@ -1,0 +1,169 @@
+"""Requests to a registry that speaks Confluent's HTTP API: bounded in time, answers and refusals in our words."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx2
+from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaReference
+
+from inlake.errors import (
+    BadName,
+    Conflict,
+    InlakeError,
+    InvalidSchema,
+    RegistryRefused,
+    RegistryUnavailable,
+    SchemaNotFound,
+)
+
+BACK_OFF = 1.0
+"""Seconds that a registry counts as away after it could not be reached."""
+MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
+NOT_FOUND_CODES = {40401, 40402, 40403, 42202}
+"""Subject, version, schema id; 42202 is a version that the registry thinks impossible."""
+
+T = TypeVar("T", str, int)
+
+
+class Rest:
+    """One kept connection to the registry; a whole request takes `timeout` seconds at most."""
+
+    def __init__(self, url: str, *, basic_auth: str | None, token: str | None, ca: Path | None, timeout: float) -> None:
+        """`ValueError` for a URL or certificates that cannot be used."""
+        try:
+            address = httpx2.URL(url)
+            tls = ssl.create_default_context(cafile=ca) if ca else True
+        except (httpx2.InvalidURL, OSError) as error:
+            raise ValueError(
+                f"the registry's address {url!r} or certificates {str(ca)!r} cannot be used: {error}"
+            ) from None
+        user, _, password = basic_auth.partition(":") if basic_auth else (address.username, "", address.password)
+        self.url = str(address.copy_with(userinfo=b"")).rstrip("/")
+        """Without credentials: it goes into messages."""
+        self.down_until = 0.0
+        """Monotonic time; 0 when the registry answered the last request."""
+        self._timeout = timeout
+        self._client = httpx2.AsyncClient(
+            base_url=self.url,
+            headers={"Accept": f"{MEDIA_TYPE}, application/json"}
+            | ({"Authorization": f"Bearer {token.strip()}"} if token else {}),
+            auth=(user, password) if user and not token else None,
+            verify=tls,
+            timeout=None,  # asyncio.timeout below limits the whole; httpx2 would limit each step of it
+        )
+
+    async def get(self, path: str, missing: str, *, no_subject: str = "") -> Any:
+        """The JSON of the answer. `SchemaNotFound` says `missing`, or `no_subject` when the subject is unknown."""
+        return await self._send("GET", path, None, missing, no_subject)
+
+    async def post(self, path: str, body: dict[str, Any], missing: str) -> Any:
+        """The JSON of the answer. `InvalidSchema` and `Conflict` with the registry's reason."""
+        return await self._send("POST", path, body, missing, "")
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _send(self, method: str, path: str, body: Any, missing: str, no_subject: str) -> Any:
+        response = await self._exchange(method, path, body)
+        try:
+            answer = response.json()
+        except (ValueError, RecursionError):
+            answer = None
+        if response.status_code == httpx2.codes.OK and answer is not None:
+            return answer
+        refusal = answer if isinstance(answer, dict) else {}
+        if refusal.get("error_code") in NOT_FOUND_CODES:
+            raise SchemaNotFound(no_subject if no_subject and refusal["error_code"] == 40401 else missing)
+        raise self._error(response, refusal.get("message"))
+
+    async def _exchange(self, method: str, path: str, body: Any) -> httpx2.Response:
+        send = partial(self._client.request, method, path, json=body)
+        try:
+            async with asyncio.timeout(self._timeout):
+                try:
+                    response = await send()
+                except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
+                    # an idle connection was closed under us; every request here may be repeated
+                    response = await send()
+        except UnicodeEncodeError:
+            raise InvalidSchema("the text of the schema is not Unicode: it holds half a surrogate pair") from None
+        except (TimeoutError, httpx2.HTTPError) as error:
+            self.down_until = monotonic() + BACK_OFF
+            reason = f"no answer within {self._timeout:g} s" if isinstance(error, TimeoutError) else str(error)
+            raise RegistryUnavailable(
+                f"the schema registry at {self.url} cannot be reached: {reason or type(error).__name__}"
+            ) from error
+        self.down_until = 0.0
+        return response
+
+    def _error(self, response: httpx2.Response, message: Any) -> InlakeError:
+        status, reason = response.status_code, str(message or "it gives no reason")
+        match status:
+            case 401 | 403:
+                return RegistryRefused(
+                    f"the schema registry at {self.url} refused the gateway with status {status}: {reason}; "
+                    "check INLAKE_REGISTRY_AUTH or INLAKE_REGISTRY_TOKEN"
+                )
+            case 409:
+                return Conflict(f"the schema is incompatible with the versions in the registry: {reason}")
+            case 422:
+                return InvalidSchema(f"the registry refused the schema: {reason}")
+        if message:
+            return RegistryUnavailable(f"the schema registry at {self.url} answered with status {status}: {reason}")
+        what = response.headers.get("content-type", "nothing")
+        return RegistryUnavailable(
+            f"{self.url} answered {what} with status {status}, as no registry does: check the path in INLAKE_REGISTRY"
+        )
+
+
+def quote_subject(subject: str) -> str:
+    """A subject as one segment of a path. `BadName` where there is no way to write it."""
+    try:
+        if subject not in ("", ".", ".."):
+            return quote(subject, safe="")
+    except UnicodeEncodeError:
+        pass
+    raise BadName(f"{subject!r} cannot be the name of a schema")
+
+
+def read_schema(answer: Any) -> Schema:
+    """Null and absent members are alike; no `schemaType` means Avro. `RegistryUnavailable` for anything else."""
+    try:
+        references = [SchemaReference.from_dict(reference) for reference in answer.get("references") or []]
+        text = answer["schema"]
+    except (AttributeError, KeyError, TypeError):
+        raise _strange("a schema") from None
+    if not isinstance(text, str):
+        raise _strange("a schema")
+    return Schema(text, answer.get("schemaType") or "AVRO", references)
+
+
+def read_registered(answer: Any) -> RegisteredSchema:
+    """The same with subject, version and id. `RegistryUnavailable` for anything else."""
+    schema = read_schema(answer)
+    subject, version, schema_id = (answer.get(name) for name in ("subject", "version", "id"))
+    if not (isinstance(subject, str) and isinstance(version, int) and isinstance(schema_id, int)):
+        raise _strange("a schema with subject, version and id")
+    return RegisteredSchema(
+        subject=subject, version=version, schema_id=schema_id, guid=answer.get("guid"), schema=schema
+    )
+
+
+def read_list(answer: Any, kind: type[T]) -> list[T]:
+    """Names or numbers, sorted. `RegistryUnavailable` for anything else."""
+    if not isinstance(answer, list) or not all(isinstance(item, kind) for item in answer):
+        raise _strange(f"a list of {kind.__name__}")
+    return sorted(answer)
+
+
+def _strange(wanted: str) -> RegistryUnavailable:
+    return RegistryUnavailable(
+        f"the schema registry answered JSON that is not {wanted}; check the path in INLAKE_REGISTRY"
+    )

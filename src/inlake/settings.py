@@ -1,0 +1,135 @@
+"""Settings: environment variables and `.env` with the prefix `INLAKE_`, one class, each field described once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+PREFIX = "INLAKE_"
+KAFKA_PREFIX = PREFIX + "KAFKA_"
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+class SettingsError(Exception):
+    """A setting is wrong: the message names the variable and says what it takes."""
+
+
+class Settings(BaseModel):
+    """What can be set. Sizes are bytes, times are seconds unless the name says otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    bus: str = Field(
+        "sqlite:.inlake/events.db", description="Where events go: `sqlite:PATH` or `kafka://HOST:PORT,...`."
+    )
+    store: str = Field("file:.inlake/store", description="Where binaries go: `file:FOLDER` or `s3://BUCKET/PREFIX` (endpoint and credentials by the standard `AWS_*` variables).")  # fmt: skip
+    registry: str = Field("dir:.inlake/schemas", description="Where schemas are: `dir:FOLDER` or the `http(s)://` address of a Confluent-compatible Schema Registry, its path included.")  # fmt: skip
+
+    host: str = Field("127.0.0.1", description="Address to listen on. Anything beyond loopback needs authentication or `INLAKE_ALLOW_ANONYMOUS=true`.")  # fmt: skip
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one and logs it.")
+    allow_anonymous: bool = Field(
+        False, description="Allow clients without authentication on an address beyond loopback."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    shutdown_seconds: float = Field(30, gt=0, description="How long a stopping gateway waits for requests in flight.")
+
+    topic: str = Field("inlake.{schema}", description="Topic of an event; `{schema}` is the schema's name.")
+    source: str = Field("/inlake", min_length=1, description="CloudEvents `ce_source`; the same on every replica.")
+    subject: str = Field("{schema}", description="Subject in the registry; TopicNameStrategy: `inlake.{schema}-value`.")
+    resource_field: str = Field("__resource_path__", min_length=1, description="Top-level field of a record that says where its object is.")  # fmt: skip
+
+    bus_timeout: float = Field(10, gt=0, le=300, description="How long the bus may take to confirm an event (`delivery.timeout.ms`).")  # fmt: skip
+    kafka_create_topics: bool = Field(False, description="Create topics that are not there; otherwise an absent topic is 503 `topic_missing`.")  # fmt: skip
+    topic_partitions: int = Field(3, ge=1, description="Partitions of a topic that the gateway creates.")
+    topic_replication: int = Field(-1, ge=-1, description="Replication factor of a topic that the gateway creates; -1 is the broker's default.")  # fmt: skip
+
+    registry_auth: SecretStr | None = Field(
+        None, description="`user:password` for the registry's basic authentication."
+    )
+    registry_token: SecretStr | None = Field(None, description="Bearer token for the registry.")
+    registry_ca: Path | None = Field(None, description="File with the certificates that the registry's TLS is checked against.")  # fmt: skip
+    registry_timeout: float = Field(5, gt=0, le=60, description="How long the registry may take to answer.")
+    registry_latest_seconds: float = Field(
+        10, ge=0, description="How long the latest version of a schema is remembered."
+    )
+    store_timeout: float = Field(10, gt=0, le=300, description="How long the store may take for a small object, its retries included.")  # fmt: skip
+
+    max_record_bytes: int = Field(900_000, ge=1, description="Largest record, as sent and as encoded; keep it under the broker's `message.max.bytes`.")  # fmt: skip
+    max_binary_bytes: int = Field(80 * GIB, ge=1, description="Largest binary; 80 GiB is 10,000 parts of 8 MiB.")
+    max_depth: int = Field(200, ge=1, le=500, description="Deepest nesting of arrays and objects in a record.")
+    max_errors: int = Field(100, ge=1, le=10_000, description="Most reasons given for one refused record.")
+    max_request_line: int = Field(64 * KIB, ge=KIB, description="Largest request line and headers together.")
+
+    window_records: int = Field(1_000, ge=1, le=100_000, description="Records that close a window of an NDJSON stream.")
+    window_bytes: int = Field(MIB, ge=1, description="Bytes that close a window of an NDJSON stream.")
+    window_ms: float = Field(500, gt=0, description="Milliseconds without a new byte that close a window of an NDJSON stream.")  # fmt: skip
+    receipts_spool: int = Field(GIB, ge=0, description="Receipts that a client does not take at once go to an unlinked temporary file up to this size.")  # fmt: skip
+    drain_bytes: int = Field(64 * MIB, ge=0, description="Most that is read and thrown away of a refused body.")
+    drain_seconds: float = Field(10, ge=0, description="Longest time a refused body is read and thrown away.")
+    body_idle_seconds: float = Field(60, gt=0, description="Longest pause within a request body; then 408.")
+
+    upload_timeout: float = Field(
+        600, gt=0, description="A binary on its way in without progress for so long is given up."
+    )
+    sweep_seconds: float = Field(30, gt=0, description="Pause between two looks for what a crash left; the first is at the start.")  # fmt: skip
+
+    @field_validator("topic", "subject")
+    @classmethod
+    def _names_the_schema(cls, value: str) -> str:
+        if "{schema}" not in value or set(value.replace("{schema}", "")) & set("{}"):
+            raise ValueError("it must hold {schema} and no other braces")
+        return value
+
+    def topic_of(self, schema: str) -> str:
+        return self.topic.replace("{schema}", schema)
+
+    def subject_of(self, schema: str) -> str:
+        return self.subject.replace("{schema}", schema)
+
+
+def read_environment(env_file: Path | None = Path(".env"), environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables of `.env` and of the process; the process wins, empty ones count as absent."""
+    from_file = dotenv_values(env_file) if env_file and env_file.is_file() else {}
+    merged = {**from_file, **(os.environ if environ is None else environ)}
+    return {name: value for name, value in merged.items() if value}
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """Settings from variables; `SettingsError` names every variable that is wrong."""
+    fields = {name[len(PREFIX) :].lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
+    try:
+        return Settings.model_validate(fields)
+    except ValidationError as error:
+        wrong = [f"{PREFIX}{str(e['loc'][0]).upper()}: {_sentence(e['msg'])}" for e in error.errors()]
+        raise SettingsError("\n".join(wrong)) from None
+
+
+def kafka_properties(environment: Mapping[str, str]) -> dict[str, str]:
+    """librdkafka properties from `INLAKE_KAFKA_*`: `INLAKE_KAFKA_SASL_MECHANISM` is `sasl.mechanism`."""
+    return {
+        name[len(KAFKA_PREFIX) :].lower().replace("_", "."): value
+        for name, value in environment.items()
+        if name.startswith(KAFKA_PREFIX) and name[len(PREFIX) :].lower() not in Settings.model_fields
+    }
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """A sentence for each `INLAKE_*` variable that is no setting: most are typing errors."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    unknown = [n for n in environment if n.startswith(PREFIX) and n not in known and not n.startswith(KAFKA_PREFIX)]
+    sentences = []
+    for name in sorted(unknown):
+        near = difflib.get_close_matches(name, known, n=1)
+        sentences.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else "."))
+    return sentences
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ")

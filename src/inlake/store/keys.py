@@ -1,0 +1,27 @@
+"""What a key of the store may look like: checked by every adapter, whoever made the key."""
+
+from __future__ import annotations
+
+from inlake.errors import BadParameter, BadPlace
+
+FORBIDDEN_SEGMENTS = {"", ".", ".."}
+
+
+def segments(key: str) -> list[str]:
+    """The segments between the slashes of `key`. `BadPlace` when one is empty, `.` or `..` or has control characters.
+
+    Adapters check this themselves because obstore quietly drops a leading or trailing slash and a folder would climb.
+    """
+    found = key.split("/")
+    if not FORBIDDEN_SEGMENTS.isdisjoint(found):
+        raise BadPlace(f"The key {key!r} has an empty, . or .. segment; name each one.")
+    if any(c < " " or c == "\x7f" for c in key):
+        raise BadPlace(f"The key {key!r} has a control character in it.")
+    return found
+
+
+def check_ascii(attributes: dict[str, str]) -> None:
+    """`BadParameter` unless all is printable ASCII: S3 stores other text, and then no client can read the object."""
+    for name, value in attributes.items():
+        if not (f"{name}{value}".isascii() and f"{name}{value}".isprintable()):
+            raise BadParameter(f"{name} of a binary must be printable ASCII text, got {value!r}.")

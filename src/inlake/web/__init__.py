@@ -1,0 +1,1 @@
+"""HTTP: requests become submissions, receipts and errors become answers."""

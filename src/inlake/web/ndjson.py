@@ -1,0 +1,178 @@
+"""A stream of records, one a line: read in windows, each published in one call, receipts streamed back in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import msgspec
+
+from inlake.errors import EmptyBody, InlakeError, LineTooLong, RequestTimeout
+from inlake.gateway import Gateway
+from inlake.model import ANONYMOUS, Receipt, Submission
+from inlake.web import parse
+from inlake.web.exchange import Exchange
+from inlake.web.problems import line_problem
+from inlake.web.spool import Spool
+
+CONTENT_TYPE = b"application/x-ndjson"
+ENVELOPE_BYTES = 2_000
+"""What an envelope may add to a record."""
+REJECTS_RESERVE = 16 << 20
+"""Memory for the rejects of one request whose spool is full."""
+Line = tuple[int, bytes | InlakeError]
+_encode = msgspec.json.Encoder().encode
+
+
+class Lines:
+    """Cuts a stream of bytes into numbered lines; a line that is too long is an error and never held in memory."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+        self._skipping = False
+        self._number = 0
+
+    def feed(self, chunk: bytes) -> list[Line]:
+        """The lines that end in this chunk, with their numbers from 1; blank ones are counted and left out."""
+        *whole, rest = chunk.split(b"\n")
+        lines = [self._line(line) for line in whole]
+        self._add(rest)
+        return [(n, line) for n, line in lines if line]
+
+    def end(self) -> list[Line]:
+        """The last line, if it has no newline behind it."""
+        n, line = self._line(b"")
+        return [(n, line)] if line else []
+
+    def _add(self, piece: bytes) -> None:
+        if self._skipping or len(self._rest) + len(piece) > self._limit:
+            self._skipping, self._rest = True, bytearray()
+        else:
+            self._rest += piece
+
+    def _line(self, piece: bytes) -> Line:
+        self._number += 1
+        if self._rest or self._skipping or len(piece) > self._limit:
+            self._add(piece)
+            piece, self._rest = bytes(self._rest), bytearray()
+        if self._skipping:
+            self._skipping = False
+            return self._number, LineTooLong(f"The line is longer than {self._limit:,} bytes.")
+        if self._number == 1:
+            piece = piece.removeprefix(parse.BOM)
+        return self._number, piece.strip()
+
+
+class Stream:
+    """One NDJSON request. Reading never waits for writing: receipts that a client does not take go to the spool."""
+
+    def __init__(self, x: Exchange, gateway: Gateway, to: parse.Address) -> None:
+        self._x = x
+        self._gateway = gateway
+        self._to = to
+        self._traceparent = parse.traceparent(x.header(b"traceparent"))
+        self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
+        self._waiting: list[Line] = []
+        self._ended = False
+        self._spool = Spool(x.settings.receipts_spool)
+        self._writer: asyncio.Task[None] | None = None
+        self._counts: Counter[str] = Counter(dict.fromkeys(("accepted", "pending", "rejected", "failed"), 0))
+        self._statuses: set[int] = set()
+        self._left_out = 0
+
+    async def run(self) -> None:
+        """Read, publish and answer until the body ends. Raises an error only while nothing is answered."""
+        try:
+            cut = await self._read_all()
+            if not self._statuses:
+                raise cut or EmptyBody("The body holds no record: send one a line.")
+            self._sum_up(cut)
+            self._answer(self._statuses.pop() if len(self._statuses) == 1 and not cut else 207)
+            self._spool.end()
+            assert self._writer is not None
+            await self._writer
+        finally:
+            if self._writer is not None:
+                self._writer.cancel()
+            self._spool.close()
+
+    async def _read_all(self) -> InlakeError | None:
+        """Window by window to the end of the body; what cut it short is returned."""
+        try:
+            while window := await self._window():
+                await self._publish(window)
+                if not self._ended:
+                    self._answer(207)
+        except RequestTimeout as error:
+            return error
+        return None
+
+    async def _window(self) -> list[Line]:
+        """Lines until the window is full, the body ends, or no byte comes for a while; none at the end of the body."""
+        settings, size = self._x.settings, 0
+        while not self._ended and (
+            not self._waiting or (len(self._waiting) < settings.window_records and size < settings.window_bytes)
+        ):
+            pause = settings.window_ms / 1000 if self._waiting else settings.body_idle_seconds
+            try:
+                chunk = await self._x.receive(pause)
+            except TimeoutError:
+                if self._waiting:
+                    break
+                raise RequestTimeout(f"No byte of the body came for {pause:g} seconds.") from None
+            size += len(chunk)
+            self._waiting += self._lines.feed(chunk)
+            self._ended = self._x.at_end
+            if self._ended:
+                self._waiting += self._lines.end()
+        window, self._waiting = self._waiting[: settings.window_records], self._waiting[settings.window_records :]
+        return window
+
+    async def _publish(self, window: list[Line]) -> None:
+        results = await self._gateway.ingest_window([self._submission(line) for _, line in window])
+        receipts = [self._receipt(n, result) for (n, _), result in zip(window, results, strict=True)]
+        rejects = [r for r, result in zip(receipts, results, strict=True) if isinstance(result, InlakeError)]
+        wanted = {"all": receipts, "rejects": rejects, "none": []}[self._to.receipts]
+        if not self._spool.put(b"".join(wanted)):
+            kept = rejects if self._spool.put(b"".join(rejects), reserve=REJECTS_RESERVE) else []
+            self._left_out += len(wanted) - len(kept)
+
+    def _submission(self, line: bytes | InlakeError) -> Submission | InlakeError:
+        if isinstance(line, InlakeError):
+            return line
+        try:
+            s = parse.submission(self._to, line, principal=ANONYMOUS, tagged=False, traceparent=self._traceparent)
+            parse.check_size(s.record, self._x.settings.max_record_bytes)
+        except InlakeError as error:
+            return error
+        return s
+
+    def _receipt(self, n: int, result: Receipt | InlakeError) -> bytes:
+        if isinstance(result, InlakeError):
+            self._statuses.add(result.status)
+            self._counts["failed" if result.status >= 500 else "rejected"] += 1
+            return line_problem(result, n)
+        self._statuses.add(201)
+        self._counts["accepted"] += 1
+        return b'{"line":%d,"status":201,%b\n' % (n, _encode(result)[1:])
+
+    def _sum_up(self, cut: InlakeError | None) -> None:
+        """The last line; a stream without it, or with `complete` false, was cut."""
+        last: dict[str, object] = {"summary": self._counts, "complete": cut is None}
+        if self._left_out:
+            last["receipts_left_out"] = self._left_out
+        if cut:
+            last |= {"code": cut.code, "detail": cut.detail}
+        self._spool.put(_encode(last) + b"\n", reserve=2 * REJECTS_RESERVE)
+
+    def _answer(self, status: int) -> None:
+        """Begin the answer, if it has not begun: from now on receipts flow while the body is read."""
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write(status))
+
+    async def _write(self, status: int) -> None:
+        await self._x.start(status, [(b"content-type", CONTENT_TYPE)])
+        while data := await self._spool.take():
+            await self._x.write(data, more=True)
+        await self._x.write(b"", more=False)

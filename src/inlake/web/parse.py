@@ -1,0 +1,206 @@
+"""Names, query parameters, media types and envelopes: from what a client wrote to a submission."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from inlake.errors import (
+    BadEnvelope,
+    BadName,
+    BadParameter,
+    IdempotencyNotBuilt,
+    InlakeError,
+    MalformedJson,
+    MissingParameter,
+    RecordTooLarge,
+    UnsupportedMediaType,
+)
+from inlake.model import Binary, Submission
+
+BOM = b"\xef\xbb\xbf"
+NDJSON = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
+TAGGED = "application/vnd.apache.avro+json"
+ABSENT = msgspec.Raw()
+Receipts = Literal["all", "rejects", "none"]
+_SCHEMA = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_DESTINATION = re.compile(r"[A-Za-z0-9._-]{1,100}(/[A-Za-z0-9._-]{1,100})*")
+_PARAMETERS = {"schema", "destination", "version", "message", "receipts", "key_inlk", "content"}
+_GONE = {"url_filestore", "topic_override"}
+"""Parameters of the first Inlake that its clients send empty; with a value they asked for what is now a setting."""
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where records go, as the query says it; without a schema each record is an envelope that says it."""
+
+    schema: str | None = None
+    destination: str | None = None
+    version: int | None = None
+    message: str | None = None
+    receipts: Receipts = "all"
+    content: bytes | None = None
+    """The record itself: the first Inlake took it as a query parameter beside a file."""
+
+
+class Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    """A record with its address around it; `key_inlk` and `content` are the names of the first Inlake."""
+
+    schema: str | None = None
+    destination: str | None = None
+    version: int | None = None
+    message: str | None = None
+    record: msgspec.Raw = ABSENT
+    key_inlk: str | None = None
+    content: msgspec.Raw = ABSENT
+    url_filestore: None = None
+    topic_override: None = None
+
+
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+
+
+def address(query: bytes) -> Address:
+    """The query string as an address. Raises `BadName`, `BadParameter`."""
+    return _cached_address(query) if len(query) < 500 else _address(query)
+
+
+def _address(query: bytes) -> Address:
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
+    except ValueError:
+        raise BadParameter("The query string is not percent-encoded UTF-8.") from None
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise BadParameter("A query parameter is given twice.")
+    if gone := [name for name in _GONE if values.pop(name, "")]:
+        raise BadParameter(
+            f"{gone[0]} is of the first Inlake and gone: the gateway's settings and the record say where."
+        )
+    if unknown := sorted(values.keys() - _PARAMETERS):
+        known = ", ".join(sorted(_PARAMETERS))
+        raise BadParameter(f"There is no query parameter {unknown[0][:100]!r}; there are {known}.")
+    schema, destination = names(values.get("schema"), values.get("destination"), values.get("key_inlk"))
+    version = values.get("version")
+    if version is not None and not re.fullmatch(r"[1-9][0-9]{0,8}", version):
+        raise BadParameter(f"version is {version[:20]!r}, and must be a whole number from 1.")
+    receipts = values.get("receipts", "all")
+    if receipts not in get_args(Receipts):
+        raise BadParameter(f"receipts is {receipts[:20]!r}, and must be all, rejects or none.")
+    content = values.get("content")
+    return Address(
+        schema,
+        destination,
+        version and int(version),  # type: ignore[arg-type]
+        values.get("message"),
+        receipts,  # type: ignore[arg-type]
+        None if content is None else content.encode(),
+    )
+
+
+_cached_address = lru_cache(maxsize=4096)(_address)
+
+
+def names(schema: str | None, destination: str | None, key: str | None) -> tuple[str | None, str | None]:
+    """Checked schema and destination; `key` is both, split at its first `/`. Raises `BadName`, `BadParameter`."""
+    if key is not None:
+        if schema is not None or destination is not None:
+            raise BadParameter("Give schema and destination, or key_inlk, not both.")
+        schema, slash, rest = key.partition("/")
+        destination = rest if slash else None
+    if schema is not None and (not _SCHEMA.fullmatch(schema) or schema in {".", ".."}):
+        raise BadName(f"The schema name {schema[:220]!r} is not allowed: 1 to 200 of A-Z a-z 0-9 . _ -")
+    if destination is not None and (
+        len(destination) > 200 or not _DESTINATION.fullmatch(destination) or {".", ".."} & {*destination.split("/")}
+    ):
+        raise BadName(
+            f"The destination {destination[:220]!r} is not allowed: segments of 1 to 100 of A-Z a-z 0-9 . _ - joined "
+            "by /, at most 200 characters."
+        )
+    return schema, destination
+
+
+@lru_cache(maxsize=256)
+def media_type(header: str) -> str:
+    """The media type of a `Content-Type` that holds UTF-8 text, in lower case. Raises `UnsupportedMediaType`."""
+    kind, *parameters = [part.strip().lower() for part in header.split(";")]
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip(' "') not in {"utf-8", "utf8", "us-ascii"}:
+            raise UnsupportedMediaType(f"The charset {value[:40]} is not taken: JSON is UTF-8.")
+    return kind
+
+
+def is_json(kind: str) -> bool:
+    return kind in {"", "application/json", "text/json"} or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def submission(
+    to: Address, record: bytes, *, principal: str, tagged: bool, traceparent: str | None, file: Binary | None = None
+) -> Submission:
+    """A record with its address, the envelope taken off if there is one. Raises `BadEnvelope`, `BadName`, ..."""
+    if to.schema is not None:
+        return Submission(
+            to.schema, record, to.destination, to.version, to.message, principal, file, tagged, traceparent
+        )
+    envelope = _envelope(record)
+    schema, destination = names(envelope.schema, envelope.destination, envelope.key_inlk)
+    if schema is None:
+        raise MissingParameter('No schema: give ?schema=NAME, or send an envelope {"schema": ..., "record": {...}}.')
+    raw = bytes(envelope.record) or bytes(envelope.content)
+    if not raw:
+        raise BadEnvelope("The envelope has no record.")
+    return Submission(
+        schema, _unquoted(raw), destination, envelope.version, envelope.message, principal, file, tagged, traceparent
+    )
+
+
+def _envelope(record: bytes) -> Envelope:
+    try:
+        return _decode_envelope(record)
+    except msgspec.ValidationError as error:
+        raise BadEnvelope(
+            f'Without ?schema=NAME each record is an envelope {{"schema": ..., "record": {{...}}}}: {error}.'
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise malformed(record, error) from None
+
+
+def _unquoted(text: bytes) -> bytes:
+    """JSON text out of an envelope; the first Inlake also took a string that holds JSON."""
+    return msgspec.json.decode(text, type=str).encode() if text.startswith(b'"') else text
+
+
+def malformed(text: bytes, error: Exception) -> InlakeError:
+    """`MalformedJson` with the line and column (from 1, in characters) that the parser's message points at."""
+    found = re.search(r"byte (\d+)", str(error))
+    at = min(int(found[1]), len(text)) if found else len(text)
+    line_start = text.rfind(b"\n", 0, at) + 1
+    line, column = text.count(b"\n", 0, at) + 1, len(text[line_start:at].decode("utf-8", "replace")) + 1
+    reason = str(error).partition(" (byte")[0]
+    return MalformedJson(f"Not JSON at line {line}, column {column}: {reason}.", line=line, column=column)
+
+
+def check_size(record: bytes, limit: int) -> None:
+    """Raises `RecordTooLarge`."""
+    if len(record) > limit:
+        raise RecordTooLarge(f"The record has {len(record):,} bytes, and may have {limit:,} (INLAKE_MAX_RECORD_BYTES).")
+
+
+def traceparent(header: str) -> str | None:
+    """A W3C trace context header that is well formed, else None."""
+    return header if header and _TRACEPARENT.fullmatch(header) else None
+
+
+def refuse_idempotency(header: str) -> None:
+    """A key that is ignored would promise what is not kept. Raises `IdempotencyNotBuilt`."""
+    if header:
+        raise IdempotencyNotBuilt(
+            "Idempotency-Key is not built yet: leave it out, and expect a repeat to publish again."
+        )

@@ -1,0 +1,84 @@
+"""Receipts on their way to a client that may not read yet: memory first, then an unlinked temporary file."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from typing import IO
+
+IN_MEMORY = 1 << 20
+CHUNK = 256 << 10
+
+
+class Spool:
+    """A first-in first-out buffer of bytes with one writer and one reader, neither of which waits for the other.
+
+    The order is: `_first` in memory, then the file from `_read` to `_written`, then `_last` in memory. `_last` is for
+    what must get through although the disk is full.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """`limit`: bytes that may wait on disk."""
+        self._limit = limit
+        self._first = bytearray()
+        self._last = bytearray()
+        self._file: IO[bytes] | None = None
+        self._read = self._written = 0
+        self._news = asyncio.Event()
+        self._ended = False
+
+    def put(self, data: bytes, *, reserve: int = 0) -> bool:
+        """Add bytes. False when spool or disk are full, and a `reserve` of memory, in bytes, is used up too."""
+        self._news.set()
+        if self._read == self._written and not self._last and len(self._first) + len(data) <= IN_MEMORY:
+            self._first += data
+        elif self._last or not self._to_disk(data):
+            if len(self._last) + len(data) > reserve:
+                return False
+            self._last += data
+        return True
+
+    def end(self) -> None:
+        """Nothing more will be put."""
+        self._ended = True
+        self._news.set()
+
+    async def take(self) -> bytes:
+        """The next bytes, as many as are handy; empty when the writer has ended and all is taken."""
+        while not (data := self._next()):
+            if self._ended:
+                return b""
+            self._news.clear()
+            await self._news.wait()
+        return data
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+
+    def _next(self) -> bytes:
+        if self._first:
+            data, self._first = bytes(self._first), bytearray()
+        elif self._file and self._read < self._written:
+            self._file.seek(self._read)
+            data = self._file.read(min(CHUNK, self._written - self._read))
+            self._read += len(data)
+            if self._read == self._written:  # caught up: the file begins anew
+                self._read = self._written = 0
+                self._file.truncate(0)
+        else:
+            data, self._last = bytes(self._last), bytearray()
+        return data
+
+    def _to_disk(self, data: bytes) -> bool:
+        if self._written + len(data) > self._limit:
+            return False
+        try:
+            self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+            self._file.seek(self._written)
+            self._file.write(data)
+            self._file.flush()
+        except OSError:
+            return False
+        self._written += len(data)
+        return True

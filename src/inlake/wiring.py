@@ -1,0 +1,124 @@
+"""The only module that knows the adapters: three URLs in, a registry, a store and a bus out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import SecretStr
+
+from inlake.codecs import Codecs
+from inlake.gateway import Gateway
+from inlake.ports import Bus, Registry, Store
+from inlake.promises import Promises
+from inlake.settings import Settings, SettingsError, kafka_properties
+from inlake.sweep import Sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A gateway and what it stands on."""
+
+    settings: Settings
+    gateway: Gateway
+    sweep: Sweep
+    registry: Registry
+    store: Store
+    bus: Bus
+
+    async def close(self) -> None:
+        """Flush the bus, then let go of all three."""
+        await self.bus.close()
+        await self.store.close()
+        await self.registry.close()
+
+
+def connect(settings: Settings, environment: Mapping[str, str]) -> Deployment:
+    """Make the gateway with its adapters. Nothing is connected yet: a dependency that is down does not stop the start.
+
+    Raises `SettingsError`.
+    """
+    bus = connect_bus(settings, environment)
+    store = connect_store(settings, environment)
+    registry = connect_registry(settings)
+    promises = Promises(store, bus, upload_timeout=settings.upload_timeout)
+    sweep = Sweep(store, promises, bus_timeout=settings.bus_timeout, upload_timeout=settings.upload_timeout)
+    return Deployment(settings, Gateway(Codecs(registry, settings), promises, bus), sweep, registry, store, bus)
+
+
+def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:
+    """`INLAKE_BUS`. Raises `SettingsError`."""
+    url = _split("INLAKE_BUS", settings.bus)
+    match url.scheme:
+        case "kafka" if url.netloc:
+            from inlake.bus.kafka import KafkaBus
+
+            return KafkaBus(
+                url.netloc,
+                properties=kafka_properties(environment),
+                create_topics=settings.kafka_create_topics,
+                partitions=settings.topic_partitions,
+                replication=settings.topic_replication,
+                timeout=settings.bus_timeout,
+            )
+        case "sqlite" if url.path:
+            from inlake.bus.sqlite import SqliteBus
+
+            return SqliteBus(Path(url.path), timeout=settings.bus_timeout)
+    raise SettingsError(f"INLAKE_BUS: {settings.bus!r} is neither sqlite:PATH nor kafka://HOST:PORT,...")
+
+
+def connect_store(settings: Settings, environment: Mapping[str, str]) -> Store:
+    """`INLAKE_STORE`. Raises `SettingsError`."""
+    url = _split("INLAKE_STORE", settings.store)
+    match url.scheme:
+        case "s3" if url.netloc:
+            from inlake.store.s3 import S3Store
+
+            try:
+                return S3Store(url.netloc, url.path.strip("/"), environment=environment, timeout=settings.store_timeout)
+            except ValueError as error:
+                raise SettingsError(f"INLAKE_STORE: {error}") from None
+        case "file" if url.path:
+            from inlake.store.folder import FolderStore
+
+            return FolderStore(Path(url.path))
+    raise SettingsError(f"INLAKE_STORE: {settings.store!r} is neither file:FOLDER nor s3://BUCKET/PREFIX")
+
+
+def connect_registry(settings: Settings) -> Registry:
+    """`INLAKE_REGISTRY`. Raises `SettingsError`."""
+    url = _split("INLAKE_REGISTRY", settings.registry)
+    match url.scheme:
+        case "http" | "https" if url.netloc:
+            from inlake.registry.confluent import ConfluentRegistry
+
+            try:
+                return ConfluentRegistry(
+                    settings.registry,
+                    basic_auth=_revealed(settings.registry_auth),
+                    token=_revealed(settings.registry_token),
+                    ca=settings.registry_ca,
+                    timeout=settings.registry_timeout,
+                    latest_ttl=settings.registry_latest_seconds,
+                )
+            except ValueError as error:
+                raise SettingsError(f"INLAKE_REGISTRY: {error}") from None
+        case "dir" if url.path:
+            from inlake.registry.directory import DirectoryRegistry
+
+            return DirectoryRegistry(Path(url.path))
+    raise SettingsError(f"INLAKE_REGISTRY: {settings.registry!r} is neither dir:FOLDER nor http(s)://HOST:PORT/...")
+
+
+def _split(variable: str, url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise SettingsError(f"{variable}: {url!r} is not a URL: {error}") from None
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None

@@ -1,0 +1,170 @@
+"""`inlake send` and `inlake schemas` against a real gateway process on embedded adapters."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from tests.command import EXAMPLES, Served, serving
+
+AVRO = EXAMPLES / "schemas" / "avro"
+YEAR_AS_TEXT = 4731
+"""An artwork whose year is text (expected-rejects.json)."""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("served")) as found:
+        assert found.inlake("schemas", "add", "tate.artwork", AVRO / "tate_artwork.avsc").returncode == 0
+        assert found.inlake("schemas", "add", "tate.artist", AVRO / "tate_artist.avsc").returncode == 0
+        assert found.inlake("schemas", "add", "heritage.rights", AVRO / "rights.avsc").returncode == 0
+        reference = "--reference=example.heritage.Rights=heritage.rights:1"
+        added = found.inlake("schemas", "add", "heritage.digital_object", AVRO / "digital_object.avsc", reference)
+        assert added.returncode == 0, added.stderr
+        yield found
+
+
+def artworks(count: int, first: int = 1) -> list[bytes]:
+    with gzip.open(EXAMPLES / "tate" / "artworks.ndjson.gz") as file:
+        return file.readlines()[first - 1 : first - 1 + count]
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def counts(text: str) -> dict[str, int]:
+    """The table at the end of what a person sees."""
+    found = re.findall(r"^(accepted|pending|rejected|failed) +([\d,]+) *$", text, re.MULTILINE)
+    return {word: int(number.replace(",", "")) for word, number in found}
+
+
+def mesh() -> bytes:
+    return (EXAMPLES / "binaries" / "metadata.avro-untagged.ndjson").read_bytes().splitlines()[0]
+
+
+def test_a_gzip_file_of_records_is_accepted(served: Served) -> None:
+    done = served.inlake("send", "tate.artist", EXAMPLES / "tate" / "artists.ndjson.gz")
+    assert done.returncode == 0, done.stderr
+    assert counts(done.stdout) == {"accepted": 1_800, "rejected": 0}
+
+
+def test_a_refused_record_is_named_by_line_and_pointer(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "mixed.ndjson").write_bytes(b"".join([*artworks(3), *artworks(1, YEAR_AS_TEXT), *artworks(2)]))
+    done = served.inlake("send", "tate.artwork", tmp_path / "mixed.ndjson")
+    assert done.returncode == 1
+    assert "mixed.ndjson, line 4: 422" in done.stdout
+    assert "/dateRange/startYear" in done.stdout
+    assert counts(done.stdout) == {"accepted": 5, "rejected": 1}
+
+
+def test_with_json_all_receipts_come_in_order_and_the_sum_last(served: Served) -> None:
+    done = served.inlake("send", "tate.artwork", "--json", stdin=b"".join([*artworks(2), *artworks(1, YEAR_AS_TEXT)]))
+    *receipts, last = json_lines(done.stdout)
+    assert [(r["line"], r["status"]) for r in receipts] == [(1, 201), (2, 201), (3, 422)]
+    assert receipts[0]["key"] == "tate.artwork"
+    assert last == {"summary": {"accepted": 2, "pending": 0, "rejected": 1, "failed": 0}, "complete": True}
+    assert done.returncode == 1
+
+
+def test_a_top_level_array_is_sent_record_by_record(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "array.json").write_bytes(b"[\n" + b",\n".join(artworks(3)) + b"]\n")
+    done = served.inlake("send", "tate.artwork", "--json", tmp_path / "array.json")
+    assert [r.get("status") for r in json_lines(done.stdout)] == [201, 201, 201, None]
+
+
+def test_a_record_over_many_lines_is_sent_from_stdin(served: Served) -> None:
+    pretty = json.dumps(json.loads(artworks(1)[0]), indent=2).encode()
+    done = served.inlake("send", "tate.artwork", "-", "--json", "--destination", "paintings/british", stdin=pretty)
+    assert json_lines(done.stdout)[0]["key"] == "tate.artwork/paintings/british"
+    assert done.returncode == 0
+
+
+def test_several_files_are_summed(served: Served, tmp_path: Path) -> None:
+    for name in "a.ndjson", "b.ndjson":
+        (tmp_path / name).write_bytes(b"".join(artworks(2)))
+    done = served.inlake("send", "tate.artwork", tmp_path / "a.ndjson", tmp_path / "b.ndjson")
+    assert counts(done.stdout) == {"accepted": 4, "rejected": 0}
+
+
+def test_an_unknown_schema_is_said_once(served: Served) -> None:
+    done = served.inlake("send", "tate.unknown", stdin=b"{}\n" * 100)
+    assert done.returncode == 1
+    assert done.stdout.startswith("stdin, line 1: 404 schema_not_found\n")
+    assert done.stdout.count("schema_not_found") == 1
+    assert "... and 99 more" in done.stdout
+
+
+def test_a_bad_name_is_one_sentence(served: Served) -> None:
+    done = served.inlake("send", "tate/artwork!", stdin=b"{}\n")
+    assert done.returncode == 1
+    assert done.stderr.startswith("inlake: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_record_and_its_binary_are_sent(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "mesh.json").write_bytes(mesh())
+    path = EXAMPLES / "binaries" / "files" / "spot_triangulated.obj"
+    done = served.inlake("send", "heritage.digital_object", tmp_path / "mesh.json", "--binary", path, "--json")
+    assert done.returncode == 0, done.stderr + done.stdout
+    resource = json.loads(done.stdout)["resource"]
+    stored = Path(unquote(urlsplit(resource["uri"]).path)).read_bytes()
+    assert stored == path.read_bytes()
+    assert resource["sha256"] == hashlib.sha256(stored).hexdigest()
+    assert (resource["content_type"], resource["filename"]) == ("model/obj", "spot_triangulated.obj")
+
+
+def test_a_refused_record_with_a_binary_names_the_pointers(served: Served) -> None:
+    record = mesh().replace(b'"MESH"', b'"SCULPTURE"')
+    path = EXAMPLES / "binaries" / "files" / "spot_triangulated.obj"
+    done = served.inlake("send", "heritage.digital_object", "--binary", path, stdin=record)
+    assert done.returncode == 1
+    assert "/kind" in done.stdout
+
+
+def test_a_registry_that_is_away_ends_with_exit_code_3(tmp_path: Path) -> None:
+    with serving(tmp_path, INLAKE_REGISTRY="http://127.0.0.1:9") as found:
+        done = found.inlake("send", "tate.artwork", stdin=b"".join(artworks(2)))
+        listed = found.inlake("schemas", "list")
+    assert done.returncode == 3
+    assert "registry" in (done.stdout + done.stderr).lower()
+    assert listed.returncode == 3
+    assert listed.stderr.startswith("inlake: ")
+
+
+def test_schemas_are_listed_and_shown(served: Served) -> None:
+    listed = json_lines(served.inlake("schemas", "list", "--json").stdout)
+    assert {"tate.artwork", "tate.artist", "heritage.rights"} <= {row["subject"] for row in listed}
+    assert "tate.artwork" in served.inlake("schemas", "list").stdout
+    shown = served.inlake("schemas", "show", "heritage.digital_object")
+    assert json.loads(shown.stdout) == json.loads((AVRO / "digital_object.avsc").read_text())
+    assert "reference example.heritage.Rights = heritage.rights:1" in shown.stderr
+
+
+def test_the_same_schema_again_is_the_same_version(served: Served) -> None:
+    again = served.inlake("schemas", "add", "tate.artist", AVRO / "tate_artist.avsc")
+    assert "tate.artist version 1" in again.stdout
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type": "record", "name": "A"}',
+        "not json",
+        '{"type": "record", "name": "A", "fields": [{"name": "a b", "type": "int"}]}',
+    ],
+)
+def test_an_invalid_schema_is_not_added(served: Served, tmp_path: Path, text: str) -> None:
+    (tmp_path / "broken.avsc").write_text(text)
+    done = served.inlake("schemas", "add", "broken", tmp_path / "broken.avsc")
+    assert done.returncode == 1
+    assert done.stderr.startswith("inlake: ")
+    assert served.inlake("schemas", "show", "broken").returncode == 1

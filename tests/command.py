@@ -1,0 +1,88 @@
+"""The command `inlake` in a process of its own, and a gateway started with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+import inlake as package
+
+SOURCE = Path(package.__file__).parents[1]
+EXAMPLES = SOURCE.parent / "examples"
+START_SECONDS = 30
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The environment of this process without any setting of Inlake, and with these variables."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("INLAKE_")}
+    return {**own, "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1", "NO_PROXY": "127.0.0.1", **variables}
+
+
+def inlake(
+    *arguments: str | Path, code: str = "", stdin: bytes = b"", cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `inlake ARGUMENTS`; `code` runs before it and may change what can be imported."""
+    program = f"import sys\n{code}\nfrom inlake.cli.app import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        env=environment(**variables),
+        timeout=60,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A deployment in a folder, and the address of its gateway."""
+
+    folder: Path
+    url: str
+    variables: dict[str, str]
+    process: subprocess.Popen[bytes]
+
+    def inlake(self, *arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+        """A command against this deployment."""
+        return inlake(*arguments, stdin=stdin, cwd=self.folder, **self.variables)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, **variables: str) -> Iterator[Served]:
+    """An embedded gateway with all its data in `folder`, alive and stopped by SIGTERM at the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    variables = {"INLAKE_PORT": str(port), "INLAKE_URL": url, **variables}
+    command = [sys.executable, "-m", "inlake", "serve"]
+    with (folder / "gateway.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment(**variables), stdout=log, stderr=log)
+    try:
+        _wait_until_alive(url, process, folder)
+        yield Served(folder, url, variables, process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(timeout=60)
+    assert code == 0, (folder / "gateway.log").read_text()
+
+
+def _wait_until_alive(url: str, process: subprocess.Popen[bytes], folder: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(httpx2.TransportError):
+            if httpx2.get(f"{url}/health/live", trust_env=False).is_success:
+                return
+        time.sleep(0.05)
+    raise AssertionError((folder / "gateway.log").read_text())

@@ -1,0 +1,215 @@
+"""The contract of `Bus`: one suite for every adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from inlake.bus.kafka import KafkaBus
+from inlake.bus.sqlite import SqliteBus
+from inlake.errors import InlakeError, RecordTooLarge, ShuttingDown
+from inlake.model import Event, Message, Position
+from inlake.ports import Bus
+from tests.live_servers import KAFKA_BOOTSTRAP, require
+
+
+@dataclass
+class Subject:
+    """A bus to be judged, and another adapter over the same events."""
+
+    bus: Bus
+    again: Callable[[], Bus]
+    topic: str
+    too_large: int
+    """Bytes of a value that this bus refuses."""
+
+
+@pytest.fixture(params=[pytest.param("kafka", marks=pytest.mark.live), "sqlite"])
+async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
+    topic = f"test-{uuid4().hex}"
+    if request.param == "sqlite":
+        opened = SqliteBus(tmp_path / "folder" / "events.db")
+        yield Subject(opened, lambda: SqliteBus(tmp_path / "folder" / "events.db"), topic, (64 << 20) + 1)
+        await opened.close()
+        return
+    require("Kafka", KAFKA_BOOTSTRAP)
+    bus = KafkaBus(KAFKA_BOOTSTRAP, create_topics=True, partitions=3)
+    yield Subject(bus, lambda: KafkaBus(KAFKA_BOOTSTRAP), topic, 3_000_000)
+    await bus.close()
+    for future in AdminClient({"bootstrap.servers": KAFKA_BOOTSTRAP, "log_level": 0}).delete_topics([topic]).values():
+        future.exception()
+
+
+HEADERS = [
+    ("ce_id", b"1"),
+    ("ce_type", b"tate.artwork"),
+    ("inlake_resource_uri", "file:///Ω/ключ/猫".encode()),
+    ("", b""),
+]
+
+
+def event(topic: str, value: bytes = b"\x00\x00\x00\x00\x01payload", *, key: bytes = b"tate.artwork") -> Event:
+    return Event(str(uuid4()), topic, key, value, HEADERS)
+
+
+def positions(results: Sequence[Position | InlakeError]) -> list[Position]:
+    for result in results:
+        assert isinstance(result, Position), result
+    return [result for result in results if isinstance(result, Position)]
+
+
+async def read(bus: Bus, topic: str, start: Literal["earliest", "latest"] = "earliest") -> list[Message]:
+    return [message async for message in bus.read([topic], start=start)]
+
+
+async def test_an_event_comes_back_as_it_was_published(subject: Subject) -> None:
+    sent = event(subject.topic, os.urandom(1000), key="tate.artwork/музей".encode())
+    [position] = positions(await subject.bus.publish([sent]))
+    [got] = await read(subject.bus, subject.topic)
+    assert (got.position, got.key, got.value, got.headers) == (position, sent.key, sent.value, sent.headers)
+    assert got.timestamp_ms > 1_700_000_000_000
+
+
+async def test_an_empty_value_and_an_empty_key_come_back_empty(subject: Subject) -> None:
+    positions(await subject.bus.publish([event(subject.topic, b"", key=b"")._replace(headers=[])]))
+    [got] = await read(subject.bus, subject.topic)
+    assert (got.key, got.value, got.headers) == (b"", b"", [])
+
+
+async def test_publishing_nothing_gives_nothing(subject: Subject) -> None:
+    assert await subject.bus.publish([]) == []
+
+
+async def test_a_result_belongs_to_the_event_at_its_index(subject: Subject) -> None:
+    events = [event(subject.topic, b"%d" % i, key=b"key-%d" % (i % 7)) for i in range(500)]
+    where = positions(await subject.bus.publish(events))
+    got = {message.position: message.value for message in await read(subject.bus, subject.topic)}
+    assert [got[position] for position in where] == [e.value for e in events]
+
+
+async def test_events_with_one_key_keep_their_order(subject: Subject) -> None:
+    for start in range(0, 300, 100):
+        events = [event(subject.topic, b"%d" % i, key=b"key-%d" % (i % 5)) for i in range(start, start + 100)]
+        positions(await subject.bus.publish(events))
+    got = await read(subject.bus, subject.topic)
+    for key in (b"key-%d" % i for i in range(5)):
+        values = [int(message.value or b"") for message in got if message.key == key]
+        assert values == sorted(values)
+        assert len(values) == 60
+
+
+async def test_one_event_that_is_too_large_does_not_sink_the_others(subject: Subject) -> None:
+    big = os.urandom(1 << 20) * (subject.too_large // (1 << 20) + 1)
+    values = [b"before", big[: subject.too_large], b"after"]
+    first, refused, last = await subject.bus.publish([event(subject.topic, value) for value in values])
+    assert isinstance(refused, RecordTooLarge)
+    assert len(positions([first, last])) == 2
+    assert [message.value for message in await read(subject.bus, subject.topic)] == [b"before", b"after"]
+
+
+async def test_a_record_of_900_000_random_bytes_fits(subject: Subject) -> None:
+    value = os.urandom(900_000)
+    positions(await subject.bus.publish([event(subject.topic, value)]))
+    [got] = await read(subject.bus, subject.topic)
+    assert got.value == value
+
+
+async def test_200_publishers_at_once_each_get_their_own_position(subject: Subject) -> None:
+    events = [event(subject.topic, b"%d" % i, key=b"key-%d" % (i % 9)) for i in range(200)]
+    results = await asyncio.gather(*(subject.bus.publish([e]) for e in events))
+    got = {message.position: message.value for message in await read(subject.bus, subject.topic)}
+    assert [got[positions(result)[0]] for result in results] == [e.value for e in events]
+
+
+async def test_a_cancelled_publisher_does_not_break_the_others(subject: Subject) -> None:
+    tasks = [asyncio.create_task(subject.bus.publish([event(subject.topic, b"%d" % i)])) for i in range(60)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results[1::2]:
+        assert isinstance(result, list)
+        positions(result)
+    positions(await subject.bus.publish([event(subject.topic)]))
+
+
+async def test_close_lets_what_is_in_flight_arrive(subject: Subject) -> None:
+    positions(await subject.bus.publish([event(subject.topic)]))
+    tasks = [asyncio.create_task(subject.bus.publish([event(subject.topic)] * 1)) for _ in range(50)]
+    await asyncio.sleep(0)
+    await subject.bus.close()
+    for result in await asyncio.gather(*tasks):
+        positions(result)
+    assert len(await read(subject.again(), subject.topic)) == 51
+
+
+async def test_after_close_nothing_is_published(subject: Subject) -> None:
+    await subject.bus.close()
+    [result] = await subject.bus.publish([event(subject.topic)])
+    assert isinstance(result, ShuttingDown)
+
+
+async def test_reading_the_latest_without_following_ends_at_once(subject: Subject) -> None:
+    positions(await subject.bus.publish([event(subject.topic)]))
+    assert await read(subject.bus, subject.topic, "latest") == []
+
+
+async def test_a_follower_from_the_start_sees_old_and_new_events(subject: Subject) -> None:
+    positions(await subject.bus.publish([event(subject.topic, b"old")]))
+    reader: Any = subject.bus.read([subject.topic], follow=True)
+    assert (await asyncio.wait_for(anext(reader), 10)).value == b"old"
+    positions(await subject.bus.publish([event(subject.topic, b"new")]))
+    assert (await asyncio.wait_for(anext(reader), 10)).value == b"new"
+    await reader.aclose()
+
+
+async def test_a_follower_of_the_latest_sees_new_events_only(subject: Subject) -> None:
+    positions(await subject.bus.publish([event(subject.topic, b"old")]))
+    reader: Any = subject.bus.read([subject.topic], start="latest", follow=True)
+    first = asyncio.ensure_future(anext(reader))
+    while not first.done():  # nobody can see from outside when it has begun
+        positions(await subject.bus.publish([event(subject.topic, b"new")]))
+        await asyncio.wait([first], timeout=0.2)
+    assert first.result().value == b"new"
+    await reader.aclose()
+
+
+async def test_a_follower_that_is_cancelled_while_it_waits_lets_go(subject: Subject) -> None:
+    positions(await subject.bus.publish([event(subject.topic)]))
+    reader: Any = subject.bus.read([subject.topic], follow=True)
+    await anext(reader)
+    waiting = asyncio.ensure_future(anext(reader))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert len(await read(subject.bus, subject.topic)) == 1
+
+
+async def test_reading_without_topics_reads_all(subject: Subject) -> None:
+    positions(await subject.bus.publish([event(subject.topic)]))
+    published = asyncio.create_task(publish_until_stopped(subject))
+    async for message in subject.bus.read(start="latest", follow=True):
+        if message.position.topic == subject.topic:
+            break
+    published.cancel()
+
+
+async def publish_until_stopped(subject: Subject) -> None:
+    while True:  # nobody can see from outside when a reader has begun
+        positions(await subject.bus.publish([event(subject.topic)]))
+        await asyncio.sleep(0.1)
+
+
+async def test_a_bus_that_works_has_only_warnings(subject: Subject) -> None:
+    positions(await subject.bus.publish([event(subject.topic)]))
+    for warning in await subject.bus.check():
+        assert len(warning.split()) > 5

@@ -1,0 +1,88 @@
+"""What a command imports, and what it says when it cannot start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.command import inlake
+
+SERVER_LIBRARIES = (  # without pydantic, which Typer needs too
+    "confluent_kafka", "dotenv", "fastapi", "fastavro", "msgspec", "multipart", "obstore", "starlette", "uvicorn",
+)  # fmt: skip
+UNUSED = "http://127.0.0.1:9"
+
+
+def test_send_imports_no_server_library() -> None:
+    report = f"import atexit; atexit.register(lambda: print('FOUND', set(sys.modules) & set({SERVER_LIBRARIES!r})))"
+    done = inlake("send", "tate.artwork", "--url", UNUSED, code=report, stdin=b"{}\n")
+    assert "FOUND set()" in done.stdout
+    assert done.returncode == 3
+
+
+def test_help_imports_neither_a_server_library_nor_http() -> None:
+    libraries = (*SERVER_LIBRARIES, "httpx2")
+    report = f"import atexit; atexit.register(lambda: print('FOUND', set(sys.modules) & set({libraries!r})))"
+    done = inlake("--help", code=report)
+    assert "FOUND set()" in done.stdout
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("command", [("serve",), ("schemas", "list"), ("tail",)])
+def test_a_missing_server_extra_is_said_with_the_line_to_type(command: tuple[str, ...]) -> None:
+    done = inlake(*command, code="sys.modules['dotenv'] = None")
+    assert done.returncode == 2
+    assert "pip install 'inlake[server]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_version_is_printed() -> None:
+    done = inlake("--version")
+    assert done.stdout.startswith("inlake 0.")
+    assert done.returncode == 0
+
+
+def test_an_absent_gateway_is_one_sentence_and_exit_code_3() -> None:
+    done = inlake("send", "tate.artwork", stdin=b"{}\n", INLAKE_URL=UNUSED)
+    assert done.returncode == 3
+    assert done.stderr == (
+        f"inlake: No gateway answers at {UNUSED}: start one with `inlake serve`, or name another address.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("send", "tate.artwork", "absent.ndjson"), "absent.ndjson: there is no such file."),
+        (("send", "tate.artwork", "--url", "localhost:8000"), "it starts with http:// or https://"),
+        (("send", "tate.artwork", "--url", "http://[::1"), "is not the address of a gateway"),
+        (("schemas", "add", "../up", "absent.avsc"), "is no name of a schema"),
+        (("schemas", "add", "a", "absent.avsc"), "absent.avsc: No such file or directory."),
+        (("schemas", "add", "a", "notes.txt"), "the name of a schema file ends in .avsc"),
+        (("schemas", "add", "a", "b.avsc", "--reference", "name=subject"), "write REFNAME=SUBJECT:VERSION"),
+        (("tail", "-n", "0"), "greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_command_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    done = inlake(*arguments, cwd=tmp_path, stdin=b"{}\n")
+    assert sentence in done.stderr
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
+    done = inlake("tail", cwd=tmp_path, INLAKE_PORT="many")
+    assert done.stderr.startswith("inlake: INLAKE_PORT: ")
+    assert done.returncode == 2
+
+
+def test_an_unexpected_error_shows_its_origin_only_with_debug(tmp_path: Path) -> None:
+    broken = "import inlake.client; inlake.client.Client = None"
+    quiet = inlake("send", "tate.artwork", code=broken, stdin=b"{}\n")
+    loud = inlake("--debug", "send", "tate.artwork", code=broken, stdin=b"{}\n")
+    assert "Traceback" not in quiet.stderr
+    assert "--debug" in quiet.stderr
+    assert "Traceback" in loud.stderr

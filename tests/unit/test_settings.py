@@ -1,0 +1,71 @@
+"""Settings from variables and `.env`: what is wrong is named, what is unknown is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inlake.settings import SettingsError, kafka_properties, load, read_environment, unknown_variables
+from inlake.wiring import connect, connect_bus, connect_registry, connect_store
+
+
+def test_the_defaults_need_nothing() -> None:
+    settings = load({})
+    assert (settings.bus, settings.store, settings.registry) == (
+        "sqlite:.inlake/events.db",
+        "file:.inlake/store",
+        "dir:.inlake/schemas",
+    )
+    assert settings.host == "127.0.0.1"
+
+
+def test_every_wrong_setting_is_named() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"INLAKE_PORT": "many", "INLAKE_TOPIC": "events", "INLAKE_MAX_DEPTH": "100000"})
+    for name in ("INLAKE_PORT", "INLAKE_TOPIC", "INLAKE_MAX_DEPTH"):
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["kafka:", "kafka://", "mysql://x", "", "sqlite:", "kafka://["])
+def test_a_wrong_url_stops_the_start_and_names_its_variable(url: str) -> None:
+    with pytest.raises(SettingsError, match="INLAKE_BUS"):
+        connect_bus(load({"INLAKE_BUS": url}) if url else load({}).model_copy(update={"bus": ""}), {})
+    with pytest.raises(SettingsError, match="INLAKE_STORE"):
+        connect_store(load({}).model_copy(update={"store": url}), {})
+    with pytest.raises(SettingsError, match="INLAKE_REGISTRY"):
+        connect_registry(load({}).model_copy(update={"registry": url}))
+
+
+async def test_connecting_needs_no_service(tmp_path: Path) -> None:
+    away = {
+        "INLAKE_BUS": "kafka://127.0.0.1:1",
+        "INLAKE_STORE": "s3://bucket/prefix",
+        "INLAKE_REGISTRY": "http://127.0.0.1:1/apis/ccompat/v7",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "y",
+        "INLAKE_BUS_TIMEOUT": "1",
+    }
+    deployment = connect(load(away), away)
+    await deployment.close()
+
+
+def test_the_process_wins_over_the_file_and_empty_is_absent(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("INLAKE_PORT=1\nINLAKE_HOST=::1\nAWS_REGION=eu\nINLAKE_TOPIC=\n")
+    environment = read_environment(env_file, {"INLAKE_PORT": "2"})
+    assert load(environment).port == 2
+    assert environment["AWS_REGION"] == "eu"
+    assert load(environment).topic == "inlake.{schema}"
+
+
+def test_kafka_variables_become_librdkafka_properties() -> None:
+    variables = {"INLAKE_KAFKA_SASL_MECHANISM": "PLAIN", "INLAKE_KAFKA_CREATE_TOPICS": "true", "INLAKE_PORT": "1"}
+    assert kafka_properties(variables) == {"sasl.mechanism": "PLAIN"}
+
+
+def test_a_typing_error_is_told_with_the_nearest_name() -> None:
+    assert unknown_variables({"INLAKE_PROT": "1", "PATH": "x"}) == [
+        "INLAKE_PROT is not a setting; did you mean INLAKE_PORT?"
+    ]

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# make test: all tests, with the real servers on free ports; where those cannot be had, all but the live ones.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+found() { if command -v "$1" >/dev/null; then echo "$2"; else echo "no $2"; fi; } # COMMAND NAME
+
+echo "test: needs Maven and Go for the real servers, on the first run only; found $(found mvn Maven), $(found go Go)"
+if lacking=$(services/services.sh lacking); then
+  exec services/services.sh run env INLAKE_REQUIRE_LIVE=1 .venv/bin/python -m pytest "$@"
+fi
+printf '%s\n' "$lacking"
+if [ "${INLAKE_REQUIRE_LIVE:-0}" = 1 ]; then
+  echo "test: INLAKE_REQUIRE_LIVE=1 asks for the live tests, and they cannot run"
+  exit 1
+fi
+echo "test: running all but the live tests"
+.venv/bin/python -m pytest -m 'not live' "$@"
+echo "test: the live tests (real Kafka, registry and S3) did not run, for what is missing above"
