@@ -55,14 +55,17 @@ def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:
         case "kafka" if url.netloc:
             from inlake.bus.kafka import KafkaBus
 
-            return KafkaBus(
-                url.netloc,
-                properties=kafka_properties(environment),
-                create_topics=settings.kafka_create_topics,
-                partitions=settings.topic_partitions,
-                replication=settings.topic_replication,
-                timeout=settings.bus_timeout,
-            )
+            try:
+                return KafkaBus(
+                    url.netloc,
+                    properties=kafka_properties(environment),
+                    create_topics=settings.kafka_create_topics,
+                    partitions=settings.topic_partitions,
+                    replication=settings.topic_replication,
+                    timeout=settings.bus_timeout,
+                )
+            except ValueError as error:
+                raise SettingsError(f"INLAKE_KAFKA_*: {error}") from None
         case "sqlite" if url.path:
             from inlake.bus.sqlite import SqliteBus
 

@@ -44,8 +44,8 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     bus = KafkaBus(KAFKA_BOOTSTRAP, create_topics=True, partitions=3)
     yield Subject(bus, lambda: KafkaBus(KAFKA_BOOTSTRAP), topic, 3_000_000)
     await bus.close()
-    for future in AdminClient({"bootstrap.servers": KAFKA_BOOTSTRAP, "log_level": 0}).delete_topics([topic]).values():
-        future.exception()
+    admin = AdminClient({"bootstrap.servers": KAFKA_BOOTSTRAP, "log_level": 0})  # its answers come while it lives
+    admin.delete_topics([topic])[topic].exception()
 
 
 HEADERS = [

@@ -17,6 +17,8 @@ from inlake.model import Event, Message, Position
 GRACE = 2.0
 """Seconds beyond the time-out: librdkafka looks for timed-out messages once a second."""
 
+STOPPING = "The gateway is stopping: send the record again"
+
 
 class KafkaBus:
     """Adapter of `Bus` for Kafka. One event loop, any number of publishers."""
@@ -34,7 +36,6 @@ class KafkaBus:
         """`servers`: host:port,...; `properties`: any of librdkafka's, they win over ours; `timeout`: seconds until
         an event without confirmation counts as failed. Raises ValueError for a property librdkafka does not take.
         """
-        self._servers = servers
         self._timeout = timeout
         given = {"bootstrap.servers": servers, **(properties or {})}
         self._connection = {**CONNECTION, **given}
@@ -56,13 +57,13 @@ class KafkaBus:
             refused = await self._topics.find(topics)
             results = [refused.get(event.topic) for event in events]
         if self._closed:
-            return [ShuttingDown("The gateway is stopping: send the record again") for _ in events]
+            return [ShuttingDown(STOPPING) for _ in events]
         if self._link.broken:
             self._link = self._open(self._producer)
         await self._confirm(self._link, events, results)
         if any(isinstance(result, RecordTooLarge) for result in results):
             await self._confirm_one_by_one(events, results)
-        return cast("list[Position | InlakeError]", results)
+        return cast("list[Position | InlakeError]", results.copy())  # a late report must not change the answer
 
     def read(
         self,
@@ -97,11 +98,13 @@ class KafkaBus:
         A topic with a small max.message.bytes refuses a whole batch of librdkafka's, which does not cut it (Java's
         client does); nothing of a refused batch is in the topic.
         """
-        if self._singles is None or self._singles.broken:
-            self._singles = self._open({**self._producer, "batch.num.messages": 1})
         for index, result in enumerate(results):
             if isinstance(result, RecordTooLarge):
-                results[index] = None
+                results[index] = ShuttingDown(STOPPING) if self._closed else None
+        if self._closed:
+            return
+        if self._singles is None or self._singles.broken:
+            self._singles = self._open({**self._producer, "batch.num.messages": 1})
         await self._confirm(self._singles, events, results)
 
     async def _confirm(self, link: Link, events: Sequence[Event], results: list[Result]) -> None:
