@@ -6,6 +6,9 @@ import gzip
 import hashlib
 import json
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,18 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.command import EXAMPLES, Served, serving
+from tests.command import EXAMPLES, Served, environment, serving
 
 AVRO = EXAMPLES / "schemas" / "avro"
 YEAR_AS_TEXT = 4731
 """An artwork whose year is text (expected-rejects.json)."""
+
+LATE_ARTIST = json.dumps(
+    {
+        "activePlaceCount": 0, "date": None, "fc": "Late Artist", "gender": None, "id": 1, "mda": "", "movements": [],
+        "totalWorks": 0, "url": "",
+    }
+).encode() + b"\n"  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +96,20 @@ def test_a_record_over_many_lines_is_sent_from_stdin(served: Served) -> None:
     done = served.inlake("send", "tate.artwork", "-", "--json", "--destination", "paintings/british", stdin=pretty)
     assert json_lines(done.stdout)[0]["key"] == "tate.artwork/paintings/british"
     assert done.returncode == 0
+
+
+def test_a_record_goes_out_while_its_pipe_is_still_open(served: Served) -> None:
+    command = [sys.executable, "-m", "inlake", "send", "tate.artist"]
+    variables = environment(**served.variables)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables) as process:
+        assert process.stdin is not None
+        process.stdin.write(LATE_ARTIST)
+        process.stdin.flush()
+        end = time.monotonic() + 20
+        while "Late Artist" not in served.inlake("tail", "inlake.tate.artist", "-n", "1").stdout:
+            assert time.monotonic() < end
+        process.stdin.close()
+        assert process.wait(timeout=20) == 0
 
 
 def test_several_files_are_summed(served: Served, tmp_path: Path) -> None:

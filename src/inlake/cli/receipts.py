@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from inlake.cli.failures import OK, REFUSED, UNAVAILABLE
+from inlake.cli.records import named
 from inlake.cli.terminal import as_json, messages, output, printable
 
 SHOWN_RECORDS = 10
@@ -40,7 +41,7 @@ class Report:
             sys.stdout.write(as_json(receipt) + "\n")
         elif receipt.get("status", 200) >= 400:
             self._refused += 1
-            self._show_reject(f"{_named(source)}, line {receipt.get('line', '?')}", receipt)
+            self._show_reject(f"{named(source)}, line {receipt.get('line', '?')}", receipt)
 
     def add_single(self, source: str, receipt: dict[str, Any]) -> None:
         """The whole answer to one record."""
@@ -49,7 +50,7 @@ class Report:
         if self.as_json:
             sys.stdout.write(as_json(receipt) + "\n")
         elif refused:
-            self._print_reject(_named(source), receipt)
+            self._print_reject(named(source), receipt)
         else:
             self._console.print(as_json(receipt, indent=2))
 
@@ -87,23 +88,19 @@ class Report:
             self._console.print(printable(f"  {receipt['detail']}"))
 
 
-def _named(source: str) -> str:
-    return "stdin" if source == "-" else source
-
-
-def progress() -> Progress:
-    """A bar or a counter on a terminal, nothing elsewhere."""
+def progress(*more: ProgressColumn) -> Progress:
+    """What is being sent and for how long, on a terminal; nothing elsewhere."""
     console = messages()
-    columns = SpinnerColumn(), TextColumn("{task.description}"), DownloadColumn(), TimeElapsedColumn()
+    columns = SpinnerColumn(), TextColumn("{task.description}"), *more, TimeElapsedColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def counted(source: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The blocks of lines as they are, with a counter while they are sent."""
     with progress() as bar:
-        task = bar.add_task(_named(source), total=None)
+        task = bar.add_task(named(source), total=None)
         records = 0
         for block in blocks:
             yield block
             records += block.count(b"\n")
-            bar.update(task, description=f"{_named(source)}  {records:,} records sent")
+            bar.update(task, description=f"{named(source)}  {records:,} records sent")

@@ -33,15 +33,20 @@ def read_lines(name: str) -> Iterator[bytes]:
             else:
                 yield from _records(stream.read(), name)
     except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise Failure(f"{name}: this is not a whole gzip file.") from None
+        raise Failure(f"{named(name)}: this is not a whole gzip file.") from None
 
 
 def read_record(name: str) -> bytes:
     """The one record of a file."""
     records = [line for block in read_lines(name) for line in block.splitlines() if line.strip()]
     if len(records) != 1:
-        raise Failure(f"{name}: holds {len(records)} records; a binary goes with exactly one.")
+        raise Failure(f"{named(name)}: holds {len(records)} records; a binary goes with exactly one.")
     return records[0]
+
+
+def named(source: str) -> str:
+    """A file as messages name it."""
+    return "stdin" if source == STDIN else source
 
 
 @contextmanager
@@ -84,11 +89,11 @@ def _records(data: bytes, name: str) -> Iterator[bytes]:
         text = data.decode("utf-8-sig")
         spans = list(_spans(text))
     except UnicodeDecodeError as error:
-        raise Failure(f"{name}: not UTF-8 at byte {error.start}.") from None
+        raise Failure(f"{named(name)}: not UTF-8 at byte {error.start}.") from None
     except json.JSONDecodeError as error:
-        raise Failure(f"{name}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}.") from None
+        raise Failure(f"{named(name)}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}.") from None
     except RecursionError:
-        raise Failure(f"{name}: nested too deeply.") from None
+        raise Failure(f"{named(name)}: nested too deeply.") from None
     for start, end in spans:
         yield text[start:end].replace("\n", " ").replace("\r", " ").encode() + b"\n"
 

@@ -79,6 +79,8 @@ def _send_files(client: Client, schema: str, names: list[str], query: dict[str, 
 def _send_binary(
     client: Client, schema: str, names: list[str], binary: tuple[str, str | None], query: dict[str, Any], report: Report
 ) -> None:
+    from rich.progress import DownloadColumn
+
     from inlake.cli.receipts import progress
     from inlake.cli.records import read_record
     from inlake.client import Refused, Upload
@@ -88,7 +90,7 @@ def _send_binary(
     path, content_type = binary
     record = read_record(names[0])
     try:
-        with progress() as bar, bar.open(path, "rb", description=Path(path).name) as file:
+        with progress(DownloadColumn()) as bar, bar.open(path, "rb", description=Path(path).name) as file:
             upload = Upload.of(file, Path(path).name, content_type)
             receipt = client.send_binary(schema, record, upload, **query)
     except Refused as refused:
