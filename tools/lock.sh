@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# make lock: requirements.lock from pyproject.toml, for every platform, with hashes and no package index's address.
+# make lock: the locks from pyproject.toml, for every platform, with hashes and no package index's address:
+# requirements.lock for developers, requirements-server.lock and requirements-build.lock for the image.
 # Versions stay as they are where they still fit; ARGS=--upgrade takes the newest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,6 +20,16 @@ index=${PIP_INDEX_URL:-$("${pip[@]}" config get global.index-url 2>/dev/null || 
 [ -z "$index" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
 [ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS=${UV_FIND_LINKS:-$PIP_FIND_LINKS}
 [ -z "${PIP_CERT:-}" ] || export SSL_CERT_FILE=${SSL_CERT_FILE:-$PIP_CERT}
-"$scratch/venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-  --no-emit-find-links --no-header --all-extras --group dev pyproject.toml -o requirements.lock "$@"
-echo "lock: requirements.lock is written; make setup installs it"
+compile() { # LOCK ARGUMENTS...
+  local lock=$1
+  shift
+  "$scratch/venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+    --no-emit-find-links --no-header "$@" -o "$lock"
+  echo "lock: $lock is written"
+}
+compile requirements.lock --all-extras --group dev pyproject.toml "$@"
+# the versions that the tests run with: nothing newer
+compile requirements-server.lock --extra server --constraint requirements.lock pyproject.toml "$@"
+.venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' |
+  compile requirements-build.lock --constraint requirements.lock - "$@"
+echo "lock: make setup installs requirements.lock"

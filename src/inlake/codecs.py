@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from inlake.errors import InlakeError
 from inlake.formats import compile_codec
@@ -25,12 +25,21 @@ class Compiled:
     """A schema ready for use: all of an event that does not depend on the record."""
 
     codec: Codec
-    schema: SchemaVersion
+    schema: SchemaVersion | None
+    """None where nothing is checked."""
     topic: str
     prefix: bytes
     """Confluent wire format: 0x00 and the schema's id in four bytes, big-endian."""
     headers: tuple[tuple[str, bytes], ...]
     """Those of the event's headers that are the same for every record of this schema."""
+    partition_by: str = "key"
+    """`INLAKE_PARTITION_BY`."""
+
+
+class Finder(Protocol):
+    """Where the path gets its codecs."""
+
+    async def find(self, name: str, version: int | None = None, message: str | None = None) -> Compiled: ...
 
 
 class Codecs:
@@ -86,4 +95,44 @@ class Codecs:
                 ("ce_type", name.encode()),
                 ("content-type", codec.content_type.encode()),
             ),
+            partition_by=settings.partition_by,
         )
+
+
+class Unchecked:
+    """For the unsecured routes: every name has the one codec that checks nothing and passes bytes on as they came."""
+
+    content_type = "application/json"
+    has_resource_field = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._topic = settings.unsecured_topic
+        self._source = settings.source.encode()
+
+    async def find(self, name: str, version: int | None = None, message: str | None = None) -> Compiled:  # noqa: ARG002
+        """Never fails; version and message mean nothing here."""
+        content_type = ("content-type", self.content_type.encode())
+        headers = (("ce_specversion", b"1.0"), ("ce_source", self._source), ("ce_type", name.encode()), content_type)
+        return Compiled(self, None, self._topic, b"", headers)
+
+    def read(self, record: bytes, *, tagged: bool = False) -> Any:  # noqa: ARG002
+        """A draft without a resource: the object's URI goes into the headers only."""
+        return _Bytes(record)
+
+    def encode(self, draft: Any, resource: str | None = None) -> bytes:  # noqa: ARG002
+        """The bytes as they came."""
+        return bytes(draft.record)
+
+    def decode(self, payload: bytes) -> Any:
+        """The text as it came."""
+        return payload.decode(errors="replace")
+
+    def example(self) -> Any:
+        """Anything goes."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Bytes:
+    record: bytes
+    resource: None = None

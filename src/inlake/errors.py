@@ -3,6 +3,8 @@
     InlakeError
     ├── BadRequest 400 ............ MalformedJson  MalformedMultipart  MissingParameter  BadName  BadParameter
     │                               BadEnvelope  EmptyBody  BadHttp
+    ├── Unauthorized 401
+    ├── Forbidden 403
     ├── NotFound 404 .............. RouteNotFound  SchemaNotFound  PromiseNotFound
     ├── MethodNotAllowed 405
     ├── RequestTimeout 408
@@ -11,7 +13,9 @@
     ├── LengthRequired 411
     ├── TooLarge 413 .............. RecordTooLarge  BinaryTooLarge  LineTooLong
     ├── UnsupportedMediaType 415
+    ├── RangeNotSatisfiable 416
     ├── Unprocessable 422 ......... RecordRejected  InvalidSchema  NoResourceField  ResourceNotAPromise  BadPlace
+    ├── HeadersTooLarge 431
     ├── InternalError 500
     ├── NotBuilt 501 .............. IdempotencyNotBuilt  FormatNotBuilt
     ├── Unavailable 503 ........... BusUnavailable  OutcomeUnknown  TopicMissing  StoreUnavailable
@@ -121,7 +125,19 @@ class BadHttp(BadRequest):
     code = "bad_http"
 
 
-# ------------------------------------------------------------------------------------------- 404 to 415: not like this
+# ------------------------------------------------------------------------------------------- 401 to 416: not like this
+class Unauthorized(InlakeError):
+    """The request does not say who sends it"""
+
+    status, code = 401, "unauthorized"
+
+
+class Forbidden(InlakeError):
+    """The principal may not do this"""
+
+    status, code = 403, "forbidden"
+
+
 class NotFound(InlakeError):
     """There is nothing here"""
 
@@ -218,6 +234,12 @@ class UnsupportedMediaType(InlakeError):
     status, code = 415, "unsupported_media_type"
 
 
+class RangeNotSatisfiable(InlakeError):
+    """The object has no such range of bytes"""
+
+    status, code = 416, "range_not_satisfiable"
+
+
 # ------------------------------------------------------------------------------------------ 422: understood and refused
 class Unprocessable(InlakeError):
     """The request is understood and cannot be done"""
@@ -261,6 +283,12 @@ class BadPlace(Unprocessable):
     """The place named for the binary is not allowed"""
 
     code = "bad_place"
+
+
+class HeadersTooLarge(InlakeError):
+    """The request line and headers are too large"""
+
+    status, code = 431, "headers_too_large"
 
 
 # ------------------------------------------------------------------------------------------------------ 5xx: our side

@@ -9,21 +9,34 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 from uuid import uuid4
 
-from inlake.codecs import Codecs, Compiled
+from inlake.codecs import Compiled, Finder
 from inlake.errors import InlakeError
-from inlake.model import Binary, Event, Position, Receipt, Submission
+from inlake.model import Binary, Event, Position, Receipt, SchemaVersion, Submission
+from inlake.partition import partition_bytes
 from inlake.ports import Bus
 from inlake.promise_log import Promise
 from inlake.promises import Promises
 
-TURN = 0.001
-"""Seconds of encoding in one go before other requests get their turn."""
+
+class Turn:
+    """Work in one go for a millisecond, then let other requests have theirs."""
+
+    SECONDS = 0.001
+
+    def __init__(self) -> None:
+        self._end = time.perf_counter() + self.SECONDS
+
+    async def over(self) -> None:
+        """Yield to the event loop if the turn is over."""
+        if time.perf_counter() > self._end:
+            await asyncio.sleep(0)
+            self._end = time.perf_counter() + self.SECONDS
 
 
 class Gateway:
     """The path from a submission to its receipt. Knows neither HTTP nor Kafka nor S3."""
 
-    def __init__(self, codecs: Codecs, promises: Promises, bus: Bus) -> None:
+    def __init__(self, codecs: Finder, promises: Promises, bus: Bus) -> None:
         self.codecs = codecs
         self.promises = promises
         self.bus = bus
@@ -61,6 +74,26 @@ class Gateway:
             await asyncio.shield(self.promises.abandon(promise))  # nothing happens if it is claimed
             raise
 
+    async def validate(self, s: Submission) -> SchemaVersion | None:
+        """The first steps of the path: the schema that the record fits. Nothing is looked up in the store."""
+        compiled = await self.codecs.find(s.schema, s.version, s.message)
+        compiled.codec.encode(compiled.codec.read(s.record, tagged=s.tagged))
+        return compiled.schema
+
+    async def validate_window(
+        self, window: Sequence[Submission | InlakeError]
+    ) -> list[SchemaVersion | InlakeError | None]:
+        """`validate` for many; each result stands at its record's index."""
+        results: list[SchemaVersion | InlakeError | None] = []
+        turn = Turn()
+        for s in window:
+            try:
+                results.append(s if isinstance(s, InlakeError) else await self.validate(s))
+            except InlakeError as error:
+                results.append(error)
+            await turn.over()
+        return results
+
     async def ingest_window(self, window: Sequence[Submission | InlakeError]) -> list[Receipt | InlakeError]:
         """The same steps for many records, which go to the bus in one call; each result stands at its record's index.
 
@@ -69,7 +102,7 @@ class Gateway:
         results: dict[int, Receipt | InlakeError] = {}
         events: list[Event] = []
         sent: list[tuple[int, Compiled]] = []
-        turn = time.perf_counter() + TURN
+        turn = Turn()
         for i, s in enumerate(window):
             try:
                 if isinstance(s, InlakeError):
@@ -83,9 +116,7 @@ class Gateway:
                     results[i] = await self.ingest(s)
             except InlakeError as error:
                 results[i] = error
-            if time.perf_counter() > turn:
-                await asyncio.sleep(0)
-                turn = time.perf_counter() + TURN
+            await turn.over()
         positions = await self.bus.publish(events) if events else []
         for (i, compiled), event, position in zip(sent, events, positions, strict=True):
             results[i] = position if isinstance(position, InlakeError) else _receipt(event, compiled, position)
@@ -109,7 +140,9 @@ def make_event(s: Submission, compiled: Compiled, payload: bytes) -> Event:
     ]
     if s.traceparent:
         headers.append(("traceparent", s.traceparent.encode()))
-    return Event(event_id, compiled.topic, s.key.encode(), compiled.prefix + payload, headers)
+    rule = compiled.partition_by
+    chosen_by = None if rule == "key" else partition_bytes(rule, s.record, event_id)
+    return Event(event_id, compiled.topic, s.key.encode(), compiled.prefix + payload, headers, chosen_by)
 
 
 def _receipt(event: Event, compiled: Compiled, position: Position) -> Receipt:

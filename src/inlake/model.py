@@ -71,6 +71,8 @@ class Event(NamedTuple):
     """Confluent wire format."""
     headers: list[tuple[str, bytes]]
     """CloudEvents 1.0 Kafka binding, binary mode; UTF-8."""
+    partition_by: bytes | None = None
+    """What Kafka's partition is chosen by (Java's murmur2 of it); None is the key."""
 
 
 class Position(NamedTuple):
@@ -110,5 +112,6 @@ class Receipt:
     topic: str
     partition: int
     offset: int
-    schema: SchemaVersion
+    schema: SchemaVersion | None
+    """None on the unsecured routes: nothing was checked."""
     resource: StoredObject | None = None

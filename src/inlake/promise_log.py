@@ -30,7 +30,7 @@ class Claim:
     """The event of a promise, whole but for the headers that name its object, and the schema it was checked against."""
 
     event: Event
-    schema: SchemaVersion
+    schema: SchemaVersion | None
     at: float
 
 
@@ -125,7 +125,7 @@ def first_entry(promise: Promise) -> dict[str, Any]:
     }
 
 
-def claim_entry(event: Event, schema: SchemaVersion) -> dict[str, Any]:
+def claim_entry(event: Event, schema: SchemaVersion | None) -> dict[str, Any]:
     """The event as JSON, its value in hexadecimal."""
     headers = [[name, value.decode()] for name, value in event.headers]
     body = {
@@ -135,7 +135,9 @@ def claim_entry(event: Event, schema: SchemaVersion) -> dict[str, Any]:
         "value": event.value.hex(),
         "headers": headers,
     }
-    return {"event": body, "schema": [schema.subject, schema.version, schema.id]}
+    if event.partition_by is not None:
+        body["partition_by"] = event.partition_by.hex()
+    return {"event": body, "schema": schema and [schema.subject, schema.version, schema.id]}
 
 
 def marker_key(principal: str, puuid: str) -> str:
@@ -170,8 +172,11 @@ def _after(promise: Promise, entry: dict[str, Any]) -> Promise:
         case "claimed":
             e = entry["event"]
             headers = [(name, value.encode()) for name, value in e["headers"]]
-            event = Event(e["id"], e["topic"], e["key"].encode(), bytes.fromhex(e["value"]), headers)
-            return replace(promise, claim=Claim(event, SchemaVersion(*entry["schema"]), entry["at"]))
+            by = bytes.fromhex(e["partition_by"]) if "partition_by" in e else None
+            event = Event(e["id"], e["topic"], e["key"].encode(), bytes.fromhex(e["value"]), headers, by)
+            return replace(
+                promise, claim=Claim(event, entry["schema"] and SchemaVersion(*entry["schema"]), entry["at"])
+            )
         case "published":
             return replace(promise, published=Position(*entry["position"]))
         case "failed" | "expired":

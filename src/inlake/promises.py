@@ -99,7 +99,7 @@ class Promises:
             raise PromiseExpired("The upload stood still for too long and was given up: send it again.")
         return promise
 
-    async def claim(self, promise: Promise, event: Event, schema: SchemaVersion) -> Promise:
+    async def claim(self, promise: Promise, event: Event, schema: SchemaVersion | None) -> Promise:
         """Bind the event to the promise, once and for ever. Raises `PromiseUsed`, `PromiseExpired`."""
         promise = await append(self._store, promise, "claimed", claim_entry(event, schema))
         if promise.claim is None:

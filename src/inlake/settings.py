@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 PREFIX = "INLAKE_"
 KAFKA_PREFIX = PREFIX + "KAFKA_"
+OTHERS = ("INLAKE_URL", "INLAKE_TOKEN", "INLAKE_DEBUG", "INLAKE_REQUIRE_LIVE", "INLAKE_TEST_", "INLAKE_SERVICES_")
+"""Variables of the client, the commands and the tests."""
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
@@ -36,11 +39,23 @@ class Settings(BaseModel):
     allow_anonymous: bool = Field(
         False, description="Allow clients without authentication on an address beyond loopback."
     )
+    api_keys: Path | None = Field(
+        None,
+        description="File of `name:sha256` lines, the sha256 of each client's key in hexadecimal; clients send `Authorization: Bearer KEY`. Read again when it changes.",
+    )
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     shutdown_seconds: float = Field(30, gt=0, description="How long a stopping gateway waits for requests in flight.")
 
     topic: str = Field("inlake.{schema}", description="Topic of an event; `{schema}` is the schema's name.")
+    unsecured_routes: bool = Field(
+        False,
+        description="For debugging only: the routes `/ingress/unsecured/...`, whose data is neither checked nor validated.",
+    )
+    unsecured_topic: str = Field(
+        "inlake-unsecured", min_length=1, description="Topic of what comes in by the unsecured routes."
+    )
+    partition_by: str = Field("key", description="What chooses the partition of an event: `key` (order per schema and destination; one partition takes all of them), `event` (spread evenly, no order), or a JSON Pointer into the record as sent, `/maker/id` (order per value there; the key where it is absent or null).")  # fmt: skip
     source: str = Field("/inlake", min_length=1, description="CloudEvents `ce_source`; the same on every replica.")
     subject: str = Field("{schema}", description="Subject in the registry; TopicNameStrategy: `inlake.{schema}-value`.")
     resource_field: str = Field("__resource_path__", min_length=1, description="Top-level field of a record that says where its object is.")  # fmt: skip
@@ -67,18 +82,38 @@ class Settings(BaseModel):
     max_errors: int = Field(100, ge=1, le=10_000, description="Most reasons given for one refused record.")
     max_request_line: int = Field(64 * KIB, ge=KIB, description="Largest request line and headers together.")
 
+    max_requests: int = Field(
+        1_000, ge=1, description="Requests to the ingress routes at once; one more is 503 `busy`."
+    )
+    max_memory: int = Field(
+        GIB,
+        ge=64 * MIB,
+        description="Bytes that bodies in flight may take together, counted before they are read; more is 503 `busy`.",
+    )
+
     window_records: int = Field(1_000, ge=1, le=100_000, description="Records that close a window of an NDJSON stream.")
     window_bytes: int = Field(MIB, ge=1, description="Bytes that close a window of an NDJSON stream.")
     window_ms: float = Field(500, gt=0, description="Milliseconds without a new byte that close a window of an NDJSON stream.")  # fmt: skip
     receipts_spool: int = Field(GIB, ge=0, description="Receipts that a client does not take at once go to an unlinked temporary file up to this size.")  # fmt: skip
     drain_bytes: int = Field(64 * MIB, ge=0, description="Most that is read and thrown away of a refused body.")
     drain_seconds: float = Field(10, ge=0, description="Longest time a refused body is read and thrown away.")
-    body_idle_seconds: float = Field(60, gt=0, description="Longest pause within a request body; then 408.")
+    body_idle_seconds: float = Field(
+        60,
+        gt=0,
+        description="Longest pause within a request body or headers, longest time for one record, and longest pause of a client that reads its answer.",
+    )
 
     upload_timeout: float = Field(
         600, gt=0, description="A binary on its way in without progress for so long is given up."
     )
     sweep_seconds: float = Field(30, gt=0, description="Pause between two looks for what a crash left; the first is at the start.")  # fmt: skip
+
+    @field_validator("partition_by")
+    @classmethod
+    def _is_a_rule(cls, value: str) -> str:
+        if value not in {"key", "event"} and not re.fullmatch(r"(/([^~/]|~[01])*)+", value):
+            raise ValueError(f"{value!r} is neither key nor event nor a JSON Pointer such as /maker/id")
+        return value
 
     @field_validator("topic", "subject")
     @classmethod
@@ -123,7 +158,8 @@ def kafka_properties(environment: Mapping[str, str]) -> dict[str, str]:
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """A sentence for each `INLAKE_*` variable that is no setting: most are typing errors."""
     known = [PREFIX + name.upper() for name in Settings.model_fields]
-    unknown = [n for n in environment if n.startswith(PREFIX) and n not in known and not n.startswith(KAFKA_PREFIX)]
+    elsewhere = (KAFKA_PREFIX, *OTHERS)
+    unknown = [n for n in environment if n.startswith(PREFIX) and n not in known and not n.startswith(elsewhere)]
     sentences = []
     for name in sorted(unknown):
         near = difflib.get_close_matches(name, known, n=1)

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
-from inlake.codecs import Codecs
+from inlake.codecs import Codecs, Unchecked
 from inlake.gateway import Gateway
 from inlake.ports import Bus, Registry, Store
 from inlake.promises import Promises
@@ -23,6 +23,8 @@ class Deployment:
 
     settings: Settings
     gateway: Gateway
+    unsecured: Gateway
+    """The same path with nothing checked; its routes exist only with `INLAKE_UNSECURED_ROUTES`."""
     sweep: Sweep
     registry: Registry
     store: Store
@@ -45,7 +47,9 @@ def connect(settings: Settings, environment: Mapping[str, str]) -> Deployment:
     registry = connect_registry(settings)
     promises = Promises(store, bus, upload_timeout=settings.upload_timeout)
     sweep = Sweep(store, promises, bus_timeout=settings.bus_timeout, upload_timeout=settings.upload_timeout)
-    return Deployment(settings, Gateway(Codecs(registry, settings), promises, bus), sweep, registry, store, bus)
+    gateway = Gateway(Codecs(registry, settings), promises, bus)
+    unsecured = Gateway(Unchecked(settings), promises, bus)
+    return Deployment(settings, gateway, unsecured, sweep, registry, store, bus)
 
 
 def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:

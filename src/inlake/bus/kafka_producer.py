@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
+from confluent_kafka.cimpl import murmur2
 
 from inlake.errors import BusUnavailable, Busy, InlakeError, OutcomeUnknown, RecordTooLarge, TopicMissing
 from inlake.model import Event, Position
@@ -45,6 +46,9 @@ PRODUCER: Mapping[str, Any] = {
     # topics are looked up before the first event, so one that vanishes was deleted: say so before the time-out
     "topic.metadata.propagation.max.ms": 3000,
 }
+
+BY_KEY = -1
+"""RD_KAFKA_PARTITION_UA: the partitioner chooses."""
 
 Headers = list[tuple[str, str | bytes | None]]
 Result = Position | InlakeError | None
@@ -101,16 +105,21 @@ class Link:
         self._thread = threading.Thread(target=self._run, name="kafka-reports", daemon=True)
         self._thread.start()
 
-    def send(self, events: Sequence[Event], results: list[Result]) -> Batch:
-        """Hand over the events that have no result yet; `Batch.done` follows when each has one."""
+    def send(self, events: Sequence[Event], results: list[Result], partitions: Mapping[str, int]) -> Batch:
+        """Hand over the events that have no result yet; `Batch.done` follows when each has one.
+
+        `partitions`: how many each topic has, for events that are not placed by their key.
+        """
         loop = self._loop = asyncio.get_running_loop()
         batch = Batch(events, results, loop.create_future())
         produce, report, count = self._producer.produce, self._report, 0
-        for index, (_, topic, key, value, headers) in enumerate(events):
+        for index, (_, topic, key, value, headers, by) in enumerate(events):
             if results[index] is not None:
                 continue
+            partition = BY_KEY if by is None else murmur2(by, partitions[topic])
+            on_delivery = partial(report, batch, index)
             try:
-                produce(topic, value, key, headers=cast("Headers", headers), on_delivery=partial(report, batch, index))
+                produce(topic, value, key, partition, headers=cast("Headers", headers), on_delivery=on_delivery)
                 count += 1
             except BufferError:
                 results[index] = Busy("More events wait for Kafka than the gateway may hold: try again in a moment")

@@ -17,6 +17,8 @@ from inlake.errors import BusUnavailable, InlakeError, TopicMissing
 
 CHECK = 3.0
 """Seconds a broker may take to answer a question about topics or configuration."""
+FRESH = 300.0
+"""Seconds until a topic is asked for again: it may have got more partitions. librdkafka's own default."""
 REFUSED_FOR = 1.0
 """Seconds a negative answer stands, so that a flood of requests does not become a flood of questions."""
 
@@ -29,6 +31,8 @@ class Topics:
     ) -> None:
         """`trouble`: what was last wrong with the connection, for the sentence of an error."""
         self.known: set[str] = set()
+        self.partitions: dict[str, int] = {}
+        """How many each topic had when it was asked for; `forget` leaves them, so whoever found a topic has a count."""
         self._config = {**config, "log_level": 0}  # the producer logs the same troubles
         self._admin: AdminClient | None = None
         self._create = create
@@ -74,16 +78,18 @@ class Topics:
             return e
         self._refused.pop(topic, None)
         self.known.add(topic)
+        asyncio.get_running_loop().call_later(FRESH, self.known.discard, topic)
         return None
 
     async def _exists(self, topic: str) -> bool:
         try:
-            await answer(self.admin.describe_topics(TopicCollection([topic]), request_timeout=CHECK)[topic])
+            found = await answer(self.admin.describe_topics(TopicCollection([topic]), request_timeout=CHECK)[topic])
         except KafkaException as e:
             error = e.args[0]
             if error.code() in MISSING:
                 return False
             raise refusal(error, topic, sent=False, reason=self._trouble()) from None
+        self.partitions[topic] = len(found.partitions)
         return True
 
     async def _make(self, topic: str) -> None:

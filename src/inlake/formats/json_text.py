@@ -26,6 +26,10 @@ _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _AT_BYTE = re.compile(r"^(?:JSON is malformed: )?(.*) \(byte (\d+)\)$")
 _WORD = re.compile(r"[A-Za-z0-9_+.-]{1,20}|.", re.DOTALL)
+_ONE_TOO_FAR = ("trailing characters", "invalid escape character in string")
+"""Of these msgspec names the byte after."""
+_HALF_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u).{0,5}\Z", re.DOTALL)
+_HALF = "a string holds half of a UTF-16 surrogate pair"
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -106,7 +110,7 @@ def _parse_with_long_integers(text: bytes) -> Any:
     except UnicodeDecodeError:
         raise _not_utf8(text) from None
     except UnicodeEncodeError:
-        raise _located(text, 0, "a string holds half of a UTF-16 surrogate pair") from None
+        raise _located(text, 0, _HALF) from None
     return value
 
 
@@ -118,7 +122,10 @@ def _refuse_constant(text: bytes) -> None:
 def _malformed(text: bytes, message: str) -> MalformedJson:
     found = _AT_BYTE.match(message)
     if found:
-        return _located(text, int(found[2]), found[1])
+        return _located(text, int(found[2]) - (found[1] in _ONE_TOO_FAR), found[1])
+    half = _HALF_PAIR.search(text)
+    if half:  # msgspec looks for the other half behind the end
+        return _located(text, half.start(), _HALF)
     return _located(text, len(text), "the text ends too early" if "truncated" in message else message)
 
 

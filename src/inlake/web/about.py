@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import html
+from importlib.resources import files
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, Response
 
-from inlake.errors import InlakeError, every_error
+from inlake.errors import InlakeError, RouteNotFound, every_error
+from inlake.metrics import Metrics
 from inlake.web import parse
 from inlake.wiring import Deployment
 
 CHECK_SECONDS = 5.0
+STATIC = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 SCHEMA_ENTRY = {"name": "tate.artwork", "subject": "tate.artwork"}
 SCHEMA = {
     **SCHEMA_ENTRY,
@@ -29,8 +33,8 @@ SCHEMA = {
 READY = {"status": "ready", "checks": {name: {"ok": True, "warnings": []} for name in ("bus", "store", "registry")}}
 
 
-def about_routes(d: Deployment) -> APIRouter:
-    """Routes for `/schemas`, `/health` and the page of error codes."""
+def about_routes(d: Deployment, metrics: Metrics) -> APIRouter:
+    """Routes for `/schemas`, `/health`, `/metrics` and the pages under `/docs`."""
     router = APIRouter()
     before, _, after = d.settings.subject.partition("{schema}")
 
@@ -72,6 +76,31 @@ def about_routes(d: Deployment) -> APIRouter:
         if all(r["ok"] for r in results.values()):
             return _json({"status": "ready", "checks": results})
         return _json({"status": "not ready", "checks": results}, 503, {"retry-after": "5"})
+
+    @router.get("/metrics", tags=["health"], response_class=Response)
+    async def counters() -> Response:
+        """Counters of this process in the Prometheus text format."""
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @router.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        """The routes, to read and to try; everything the page needs comes from here."""
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="Inlake: the routes",
+            swagger_js_url="/docs/static/swagger-ui-bundle.js",
+            swagger_css_url="/docs/static/swagger-ui.css",
+            swagger_favicon_url="data:,",
+            swagger_ui_parameters={"tryItOutEnabled": True, "defaultModelsExpandDepth": -1},
+        )
+
+    @router.get("/docs/static/{name}", include_in_schema=False)
+    async def static(name: str) -> Response:
+        """The files of Swagger UI that the package carries."""
+        if name not in STATIC:
+            raise RouteNotFound(f"There is no /docs/static/{name[:100]}.")
+        content = files("inlake.web").joinpath("swagger_ui", name).read_bytes()
+        return Response(content, headers={"cache-control": "max-age=86400"}, media_type=STATIC[name])
 
     @router.get("/docs/errors", include_in_schema=False)
     async def errors() -> Response:

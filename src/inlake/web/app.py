@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,19 +15,26 @@ from starlette.exceptions import HTTPException
 
 import inlake
 from inlake.errors import BadHttp, BadParameter, InlakeError, InternalError, MethodNotAllowed, RouteNotFound
+from inlake.gateway import Gateway
+from inlake.metrics import Metrics
+from inlake.settings import Settings, SettingsError
 from inlake.web.about import about_routes
+from inlake.web.admission import Admission
+from inlake.web.auth import ApiKeys
 from inlake.web.binaries import record_json_and_binary
-from inlake.web.documented import RECORD_JSON, RECORD_JSON_AND_BINARY, RawRoute
-from inlake.web.exchange import Edge
+from inlake.web.documented import RECORD_JSON, RECORD_JSON_AND_BINARY, VALIDATE, Endpoint, RawRoute
+from inlake.web.edge import Edge
+from inlake.web.exchange import make_site
 from inlake.web.problems import problem_response
-from inlake.web.records import record_json
+from inlake.web.records import record_json, validate
+from inlake.web.resources import resource_routes
 from inlake.wiring import Deployment
 
 log = logging.getLogger("inlake.web")
 
 
 def create_app(d: Deployment) -> Edge:
-    """The whole gateway as an ASGI application; it closes the deployment when it stops."""
+    """The whole gateway as an ASGI application; it closes the deployment when it stops. Raises `SettingsError`."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -36,11 +44,13 @@ def create_app(d: Deployment) -> Edge:
         await asyncio.wait([sweeping])
         await d.close()
 
+    metrics = Metrics()
     app = FastAPI(
         title="Inlake",
         version=inlake.__version__,
         summary="Records and binaries in; checked, stored, and published as one event each.",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         exception_handlers={
             InlakeError: _inlake_error,
@@ -49,15 +59,31 @@ def create_app(d: Deployment) -> Edge:
             Exception: _fault,
         },
     )
-    # appended and not included: include_router would build the routes anew from the documented stubs
-    app.router.routes += [
-        RawRoute("/ingress/record-json", record_json, d.gateway, d.settings, RECORD_JSON),
-        RawRoute(
-            "/ingress/record-json-and-binary", record_json_and_binary, d.gateway, d.settings, RECORD_JSON_AND_BINARY
-        ),
-    ]
-    app.include_router(about_routes(d))
-    return Edge(app)
+    site, admission = make_site(d.settings, metrics), Admission(d.settings)
+    metrics.gauge("inlake_requests_in_flight", "Requests to the ingress routes now.", lambda: admission.requests)
+    metrics.gauge("inlake_memory_in_flight_bytes", "Memory set aside for their bodies.", lambda: admission.memory)
+
+    def raw(path: str, endpoint: Endpoint, gateway: Gateway, extra: dict[str, Any]) -> None:
+        # appended and not included: include_router would build the route anew from its documented stub
+        app.router.routes.append(RawRoute(path, endpoint, gateway, site, admission, extra))
+
+    raw("/ingress/record-json", record_json, d.gateway, RECORD_JSON)
+    raw("/ingress/record-json-and-binary", record_json_and_binary, d.gateway, RECORD_JSON_AND_BINARY)
+    raw("/ingress/validate", validate, d.gateway, VALIDATE)
+    if d.settings.unsecured_routes:
+        log.warning("INLAKE_UNSECURED_ROUTES: /ingress/unsecured/... take data that nobody checks; for debugging only")
+        raw("/ingress/unsecured/record-json", record_json, d.unsecured, RECORD_JSON)
+        raw("/ingress/unsecured/record-json-and-binary", record_json_and_binary, d.unsecured, RECORD_JSON_AND_BINARY)
+    app.include_router(about_routes(d, metrics))
+    app.include_router(resource_routes(d))
+    return Edge(app, site, metrics, _api_keys(d.settings))
+
+
+def _api_keys(settings: Settings) -> ApiKeys | None:
+    try:
+        return ApiKeys(settings.api_keys) if settings.api_keys else None
+    except ValueError as error:
+        raise SettingsError(f"INLAKE_API_KEYS: {error}") from None
 
 
 async def _inlake_error(request: Request, error: Exception) -> Response:

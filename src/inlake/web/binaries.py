@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 from multipart import MultipartSegment
 
-from inlake.errors import BinaryTooLarge, MalformedMultipart, MissingParameter
+from inlake.errors import BinaryTooLarge, InlakeError, MalformedMultipart, MissingParameter
 from inlake.gateway import Gateway
-from inlake.model import ANONYMOUS, Binary, Receipt, Submission
+from inlake.model import Binary, Receipt, Submission
 from inlake.web import parse
 from inlake.web.exchange import Exchange
 from inlake.web.form import Form
@@ -30,7 +30,12 @@ async def record_json_and_binary(x: Exchange, gateway: Gateway) -> None:
         raise BinaryTooLarge(
             f"The binary is larger than {x.settings.max_binary_bytes:,} bytes (INLAKE_MAX_BINARY_BYTES)."
         )
-    receipt = await _ingest(x, gateway, to, form)
+    try:
+        receipt = await _ingest(x, gateway, to, form)
+    except InlakeError as error:
+        x.site.records["failed" if error.status >= 500 else "rejected"].value += 1
+        raise
+    x.site.records["accepted"].value += 1
     await x.reply(201, msgspec.json.encode(receipt))
 
 
@@ -51,7 +56,7 @@ async def _ingest(x: Exchange, gateway: Gateway, to: parse.Address, form: Form) 
             raise MalformedMultipart(f"A part {extra.name[:100]!r} follows the record; nothing was stored.")
         return _submission(x, to, record, head.content_type, None)
 
-    return await gateway.ingest_file_first(form.file(head, last=False), ANONYMOUS, rest)
+    return await gateway.ingest_file_first(form.file(head, last=False), x.principal, rest)
 
 
 async def _part(form: Form, *names: str) -> MultipartSegment:
@@ -70,7 +75,7 @@ def _submission(x: Exchange, to: parse.Address, record: bytes, kind: str | None,
     s = parse.submission(
         to,
         record.removeprefix(parse.BOM),
-        principal=ANONYMOUS,
+        principal=x.principal,
         tagged=media == parse.TAGGED,
         traceparent=parse.traceparent(x.header(b"traceparent")),
         file=file,

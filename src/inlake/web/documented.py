@@ -9,8 +9,8 @@ from fastapi.routing import APIRoute
 
 from inlake.errors import InlakeError
 from inlake.gateway import Gateway
-from inlake.settings import Settings
-from inlake.web.exchange import ClientGoneError, Exchange, Receive, Scope, Send
+from inlake.web.admission import Admission
+from inlake.web.exchange import ClientGoneError, Exchange, Receive, Scope, Send, Site
 
 Endpoint = Callable[[Exchange, Gateway], Awaitable[None]]
 
@@ -63,7 +63,7 @@ class RawRoute(APIRoute):
     """An `APIRoute` for the document whose ASGI application is ours."""
 
     def __init__(
-        self, path: str, endpoint: Endpoint, gateway: Gateway, settings: Settings, extra: dict[str, Any]
+        self, path: str, endpoint: Endpoint, gateway: Gateway, site: Site, admission: Admission, extra: dict[str, Any]
     ) -> None:
         async def documented() -> None: ...
 
@@ -71,9 +71,10 @@ class RawRoute(APIRoute):
         super().__init__(path, documented, methods=["POST"], status_code=201, openapi_extra=extra, tags=["ingress"])
 
         async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
-            x = Exchange(scope, receive, send, settings)
+            x = Exchange(scope, receive, send, site)
             try:
-                await endpoint(x, gateway)
+                with admission.admit(x):
+                    await endpoint(x, gateway)
             except InlakeError as error:
                 if x.started:
                     raise
@@ -168,4 +169,21 @@ RECORD_JSON_AND_BINARY: dict[str, Any] = {
         },
     },
     "responses": {"201": _created(RESOURCE), "4XX": PROBLEM, "5XX": PROBLEM},
+}
+VALIDATE: dict[str, Any] = {
+    **RECORD_JSON,
+    "responses": {
+        "200": {
+            "description": "The record fits.",
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object"},
+                    "example": {"valid": True, "schema": RECEIPT["schema"]},
+                }
+            },
+        },
+        "207": RECORD_JSON["responses"]["207"],
+        "4XX": PROBLEM,
+        "5XX": PROBLEM,
+    },
 }

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import logging
-import os
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from inlake.errors import BadParameter, InlakeError, RequestTimeout, TooLarge
+from inlake.metrics import Counter, Metrics
 from inlake.settings import Settings
 from inlake.web.problems import problem_response
 
@@ -20,9 +18,26 @@ ASGIMessage = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[ASGIMessage]]
 Send = Callable[[ASGIMessage], Awaitable[None]]
 
-log = logging.getLogger("inlake.web")
-_number = itertools.count(1)
-_process = os.urandom(4).hex()
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all requests of a process share: its settings and its counters."""
+
+    settings: Settings
+    records: dict[str, Counter]
+    """By result: `accepted`, `pending`, `rejected`, `failed`."""
+    binary_bytes: Counter
+
+
+def make_site(settings: Settings, metrics: Metrics) -> Site:
+    """The settings and the counters that requests add to."""
+
+    def records(result: str) -> Counter:
+        return metrics.counter("inlake_records_total", "Records by result.", (("result", result),))
+
+    results = ("accepted", "pending", "rejected", "failed")
+    received = metrics.counter("inlake_binary_bytes_total", "Bytes of binaries received.")
+    return Site(settings, {result: records(result) for result in results}, received)
 
 
 class ClientGoneError(Exception):
@@ -32,18 +47,19 @@ class ClientGoneError(Exception):
 class Exchange:
     """Reads the body of a request, writes its answer."""
 
-    __slots__ = ("_receive", "_send", "at_end", "instance", "scope", "settings", "started", "status")
+    __slots__ = ("_receive", "_send", "at_end", "instance", "principal", "scope", "settings", "site", "started")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, site: Site) -> None:
         self.scope = scope
-        self.settings = settings
+        self.site = site
+        self.settings = site.settings
         self._receive = receive
         self._send = send
         self.at_end = False
         """The body was read whole."""
         self.started = False
-        self.status = 0
         self.instance: str = scope["instance"]
+        self.principal: str = scope["principal"]
 
     def header(self, name: bytes) -> str:
         """Value of a request header (name in lower case), empty when absent."""
@@ -62,36 +78,22 @@ class Exchange:
         return int(text)
 
     # ----------------------------------------------------------------------------------------------------- request
-    async def receive(self, pause: float) -> bytes:
-        """The next bytes of the body, empty at its end. Raises `TimeoutError` after `pause` seconds without any."""
-        while not self.at_end:
-            async with asyncio.timeout(pause):
-                message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError
-            self.at_end = not message.get("more_body", False)
-            if body := message.get("body"):
-                return bytes(body)
-        return b""
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes; asking for the next chunk is what lets the server read the socket again."""
-        while chunk := await self.next_chunk():
-            yield chunk
-
     async def body(self, limit: int, too_large: type[TooLarge]) -> bytes:
-        """The whole body of at most `limit` bytes, else `too_large`."""
+        """The whole body of at most `limit` bytes, else `too_large`. Raises `RequestTimeout`, `ClientGoneError`."""
         length = self.content_length
-        body = await self.next_chunk() if length is None or length <= limit else b""
-        if not self.at_end and body:
-            parts, size = [body], len(body)
-            while size <= limit and (chunk := await self.next_chunk()):
-                parts.append(chunk)
-                size += len(chunk)
-            body = b"".join(parts)
-        if len(body) > limit or (length or 0) > limit:
-            raise too_large(f"The body is larger than {limit:,} bytes.")
-        return body
+        if length is not None and length > limit:
+            raise too_large(f"The body has {length:,} bytes, and may have {limit:,}.")
+        parts, size, seconds = [], 0, self.settings.body_idle_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                while chunk := await self._next():
+                    parts.append(chunk)
+                    size += len(chunk)
+                    if size > limit:
+                        raise too_large(f"The body is larger than {limit:,} bytes.")
+        except TimeoutError:
+            raise RequestTimeout(f"The body did not come whole within {seconds:g} seconds.") from None
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def next_chunk(self) -> bytes:
         """The next bytes of the body, empty at its end. Raises `RequestTimeout`, `ClientGoneError`."""
@@ -101,9 +103,24 @@ class Exchange:
             seconds = self.settings.body_idle_seconds
             raise RequestTimeout(f"No byte of the body came for {seconds:g} seconds.") from None
 
+    async def receive(self, pause: float) -> bytes:
+        """The next bytes of the body, empty at its end. Raises `TimeoutError` after `pause` seconds without any."""
+        async with asyncio.timeout(pause):
+            return await self._next()
+
+    async def _next(self) -> bytes:
+        while not self.at_end:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            self.at_end = not message.get("more_body", False)
+            if body := message.get("body"):
+                return bytes(body)
+        return b""
+
     # ------------------------------------------------------------------------------------------------------ answer
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self.started, self.status = True, status
+        self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, body: bytes, *, more: bool) -> None:
@@ -136,34 +153,3 @@ class Exchange:
             async with asyncio.timeout(self.settings.drain_seconds):
                 while left > 0 and (chunk := await self.receive(self.settings.drain_seconds)):
                     left -= len(chunk)
-
-
-class Edge:
-    """The outermost ASGI application: gives each request its id, writes its log line, catches what nobody caught."""
-
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began = time.perf_counter()
-        scope["instance"] = f"{_process}-{next(_number)}"
-        status = 0
-
-        async def watched(message: ASGIMessage) -> None:
-            nonlocal status
-            if not status:
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except Exception:
-            log.exception("request %s failed", scope["instance"])
-        finally:
-            if log.isEnabledFor(logging.INFO):
-                took = (time.perf_counter() - began) * 1000
-                fields = (scope["method"], scope["path"], status or 499, took, scope["instance"])  # 499: client gone
-                log.info("%s %s %d %.1f ms %s", *fields, extra={"principal": scope.get("principal", "anonymous")})

@@ -72,6 +72,7 @@ class Form:
         size, limit = 0, self._x.settings.max_binary_bytes
         async for piece in self.content():
             size += len(piece)
+            self._x.site.binary_bytes.value += len(piece)
             if size > limit:
                 raise BinaryTooLarge(f"The binary is larger than {limit:,} bytes (INLAKE_MAX_BINARY_BYTES).")
             yield piece

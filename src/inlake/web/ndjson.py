@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from inlake.errors import EmptyBody, InlakeError, LineTooLong, RequestTimeout
-from inlake.gateway import Gateway
-from inlake.model import ANONYMOUS, Receipt, Submission
+from inlake.model import Receipt, SchemaVersion, Submission
 from inlake.web import parse
-from inlake.web.exchange import Exchange
+from inlake.web.exchange import ClientGoneError, Exchange
 from inlake.web.problems import line_problem
 from inlake.web.spool import Spool
 
@@ -21,6 +21,8 @@ ENVELOPE_BYTES = 2_000
 REJECTS_RESERVE = 16 << 20
 """Memory for the rejects of one request whose spool is full."""
 Line = tuple[int, bytes | InlakeError]
+Result = Receipt | SchemaVersion | InlakeError | None
+Take = Callable[[Sequence[Submission | InlakeError]], Awaitable[Sequence[Result]]]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -67,9 +69,10 @@ class Lines:
 class Stream:
     """One NDJSON request. Reading never waits for writing: receipts that a client does not take go to the spool."""
 
-    def __init__(self, x: Exchange, gateway: Gateway, to: parse.Address) -> None:
+    def __init__(self, x: Exchange, take: Take, to: parse.Address) -> None:
+        """`take`: what happens to a window, `Gateway.ingest_window` or `Gateway.validate_window`."""
         self._x = x
-        self._gateway = gateway
+        self._take = take
         self._to = to
         self._traceparent = parse.traceparent(x.header(b"traceparent"))
         self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
@@ -80,6 +83,8 @@ class Stream:
         self._counts: Counter[str] = Counter(dict.fromkeys(("accepted", "pending", "rejected", "failed"), 0))
         self._statuses: set[int] = set()
         self._left_out = 0
+        self._sent = 0
+        """Bytes of the answer that the client has taken."""
 
     async def run(self) -> None:
         """Read, publish and answer until the body ends. Raises an error only while nothing is answered."""
@@ -90,9 +95,10 @@ class Stream:
             self._sum_up(cut)
             self._answer(self._statuses.pop() if len(self._statuses) == 1 and not cut else 207)
             self._spool.end()
-            assert self._writer is not None
-            await self._writer
+            await self._written()
         finally:
+            for name, count in self._counts.items():
+                self._x.site.records[name].value += count
             if self._writer is not None:
                 self._writer.cancel()
             self._spool.close()
@@ -130,7 +136,7 @@ class Stream:
         return window
 
     async def _publish(self, window: list[Line]) -> None:
-        results = await self._gateway.ingest_window([self._submission(line) for _, line in window])
+        results = await self._take([self._submission(line) for _, line in window])
         receipts = [self._receipt(n, result) for (n, _), result in zip(window, results, strict=True)]
         rejects = [r for r, result in zip(receipts, results, strict=True) if isinstance(result, InlakeError)]
         wanted = {"all": receipts, "rejects": rejects, "none": []}[self._to.receipts]
@@ -142,19 +148,24 @@ class Stream:
         if isinstance(line, InlakeError):
             return line
         try:
-            s = parse.submission(self._to, line, principal=ANONYMOUS, tagged=False, traceparent=self._traceparent)
+            s = parse.submission(
+                self._to, line, principal=self._x.principal, tagged=False, traceparent=self._traceparent
+            )
             parse.check_size(s.record, self._x.settings.max_record_bytes)
         except InlakeError as error:
             return error
         return s
 
-    def _receipt(self, n: int, result: Receipt | InlakeError) -> bytes:
+    def _receipt(self, n: int, result: Result) -> bytes:
         if isinstance(result, InlakeError):
             self._statuses.add(result.status)
             self._counts["failed" if result.status >= 500 else "rejected"] += 1
             return line_problem(result, n)
-        self._statuses.add(201)
         self._counts["accepted"] += 1
+        if not isinstance(result, Receipt):
+            self._statuses.add(200)
+            return b'{"line":%d,"status":200,"valid":true,"schema":%b}\n' % (n, _encode(result))
+        self._statuses.add(201)
         return b'{"line":%d,"status":201,%b\n' % (n, _encode(result)[1:])
 
     def _sum_up(self, cut: InlakeError | None) -> None:
@@ -175,4 +186,16 @@ class Stream:
         await self._x.start(status, [(b"content-type", CONTENT_TYPE)])
         while data := await self._spool.take():
             await self._x.write(data, more=True)
+            self._sent += len(data)
         await self._x.write(b"", more=False)
+
+    async def _written(self) -> None:
+        """The answer is out. A client that has sent all and reads nothing for long is cut off: `ClientGoneError`."""
+        assert self._writer is not None
+        sent = -1
+        while sent != self._sent:
+            sent = self._sent
+            done, _ = await asyncio.wait([self._writer], timeout=self._x.settings.body_idle_seconds)
+            if done:
+                return self._writer.result()
+        raise ClientGoneError

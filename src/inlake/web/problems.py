@@ -44,8 +44,10 @@ def problem_response(error: InlakeError, instance: str) -> tuple[int, list[tuple
     headers = [(b"content-type", CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
-    if allow := error.members.get("allow"):
-        headers.append((b"allow", str(allow).encode()))
+    names = [name for name in ("allow", "content_range") if name in error.members]
+    headers += [(name.replace("_", "-").encode(), str(error.members[name]).encode()) for name in names]
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
     return error.status, headers, body
 
 

@@ -1,12 +1,12 @@
-"""`POST /ingress/record-json`: one record, or a stream of them a line each."""
+"""`POST /ingress/record-json` and `/ingress/validate`: one record, or a stream of them a line each."""
 
 from __future__ import annotations
 
 import msgspec
 
-from inlake.errors import BadParameter, EmptyBody, RecordRejected, RecordTooLarge, UnsupportedMediaType
+from inlake.errors import BadParameter, EmptyBody, InlakeError, RecordRejected, RecordTooLarge, UnsupportedMediaType
 from inlake.gateway import Gateway
-from inlake.model import ANONYMOUS, Submission
+from inlake.model import Submission
 from inlake.web import parse
 from inlake.web.exchange import Exchange
 from inlake.web.ndjson import ENVELOPE_BYTES, Stream
@@ -21,32 +21,58 @@ async def record_json(x: Exchange, gateway: Gateway) -> None:
     back one a line, and a bad line never sinks the others.
     """
     parse.refuse_idempotency(x.header(b"idempotency-key"))
+    to, kind = _address(x)
+    if kind in parse.NDJSON:
+        await Stream(x, gateway.ingest_window, to).run()
+        return
+    s = await _submission(x, to, kind)
+    try:
+        receipt = await gateway.ingest(s)
+    except InlakeError as error:
+        x.site.records["failed" if error.status >= 500 else "rejected"].value += 1
+        raise _advised(s, error) from None
+    x.site.records["accepted"].value += 1
+    await x.reply(201, _encode(receipt))
+
+
+async def validate(x: Exchange, gateway: Gateway) -> None:
+    """Check records as `/ingress/record-json` does, and publish nothing."""
+    to, kind = _address(x)
+    if kind in parse.NDJSON:
+        await Stream(x, gateway.validate_window, to).run()
+        return
+    s = await _submission(x, to, kind)
+    try:
+        schema = await gateway.validate(s)
+    except RecordRejected as error:
+        raise _advised(s, error) from None
+    await x.reply(200, _encode({"valid": True, "schema": schema}))
+
+
+def _address(x: Exchange) -> tuple[parse.Address, str]:
+    """Where the records go, and their media type. Raises `BadName`, `BadParameter`, `UnsupportedMediaType`."""
     to = parse.address(x.scope["query_string"])
     if to.content is not None:
         raise BadParameter("content goes beside a file, to /ingress/record-json-and-binary.")
     kind = parse.media_type(x.header(b"content-type"))
-    if kind in parse.NDJSON:
-        await Stream(x, gateway, to).run()
-        return
-    if not parse.is_json(kind):
+    if kind not in parse.NDJSON and not parse.is_json(kind):
         raise UnsupportedMediaType(
             f"The body is {kind[:100]}: send one record as Content-Type: application/json, or one a line as "
             "application/x-ndjson."
         )
-    body = await x.body(x.settings.max_record_bytes + ENVELOPE_BYTES, RecordTooLarge)
-    receipt = await _ingest(gateway, make_submission(x, to, body, kind))
-    await x.reply(201, _encode(receipt))
+    return to, kind
 
 
-def make_submission(x: Exchange, to: parse.Address, body: bytes, kind: str) -> Submission:
+async def _submission(x: Exchange, to: parse.Address, kind: str) -> Submission:
     """The one record of a body. Raises `EmptyBody`, `RecordTooLarge`, and what `parse.submission` raises."""
+    body = await x.body(x.settings.max_record_bytes + ENVELOPE_BYTES, RecordTooLarge)
     record = body.removeprefix(parse.BOM)
     if not record.strip():
         raise EmptyBody("The body is empty: it must hold one record.")
     s = parse.submission(
         to,
         record,
-        principal=ANONYMOUS,
+        principal=x.principal,
         tagged=kind == parse.TAGGED,
         traceparent=parse.traceparent(x.header(b"traceparent")),
     )
@@ -54,11 +80,8 @@ def make_submission(x: Exchange, to: parse.Address, body: bytes, kind: str) -> S
     return s
 
 
-async def _ingest(gateway: Gateway, s: Submission) -> object:
-    """The receipt; an array sent for a record gets the advice that it needs."""
-    try:
-        return await gateway.ingest(s)
-    except RecordRejected as error:
-        if s.record.lstrip()[:1] == b"[" and error.errors[0].pointer == "":
-            error.detail += ". Send one record a line as application/x-ndjson, not an array."
-        raise
+def _advised(s: Submission, error: InlakeError) -> InlakeError:
+    """The error, with the advice that an array sent for a record needs."""
+    if isinstance(error, RecordRejected) and error.errors[0].pointer == "" and s.record.lstrip()[:1] == b"[":
+        error.detail = f"{error.detail.rstrip('.')}. Send one record a line as application/x-ndjson, not an array."
+    return error

@@ -14,14 +14,14 @@ from inlake.formats.avro.example import make_example
 from inlake.formats.avro.fast import MAX_RECORDS, compile_reader
 from inlake.formats.avro.reader import read_payload
 from inlake.formats.avro.resolve import resolve
-from inlake.formats.avro.schema import MAX_DEPTH, parse_schema
+from inlake.formats.avro.schema import parse_schema
 from inlake.formats.avro.types import ABSENT, Type
-from inlake.formats.avro.walker import Mode, field_errors, walk
+from inlake.formats.avro.walker import FRAMES, Mode, field_errors, walk
 from inlake.formats.avro.writer import DOUBTS, compile_writer
 from inlake.formats.json_text import check_depth, parse_json
 
-FRAMES = 8
-"""Most Python frames that one level of nesting takes, here and in the walker."""
+AROUND = 400
+"""Python frames left for what stands around the codec: the server and its libraries."""
 
 
 class AvroCodec:
@@ -39,8 +39,9 @@ class AvroCodec:
         max_errors: int = 100,
     ) -> None:
         """`schema` and `references` (name, text) are schema texts. `InvalidSchema`."""
-        # our depth limits come first: the interpreter's goes out of reach (calls of Python functions take no C stack)
-        sys.setrecursionlimit(max(sys.getrecursionlimit(), 1_000 + FRAMES * max(max_depth, MAX_DEPTH)))
+        # our depth limit must come first; calls of Python functions take no C stack, so more of them do no harm
+        if sys.getrecursionlimit() < AROUND + FRAMES * max_depth:
+            sys.setrecursionlimit(AROUND + FRAMES * max_depth)
         parsed = parse_schema(schema, references)
         self.root = resolve(parsed)
         self.resource_field = resource_field

@@ -81,14 +81,14 @@ class _Maker:
         return [self.value(type_.inner[0], around)] if self.fits(type_.inner[0], around) else []
 
     def branch(self, union: Type, around: set[int]) -> Type:
-        """The first that is not null, if it does not lead back to where we are; else the shallowest."""
+        """The first that is not null; the shallowest where that leads back, or where much is shown already."""
         for branch in union.inner:
             if branch.kind != "null" and self.fits(branch, around):
                 return branch
         return min(union.inner, key=lambda branch: branch.rank)
 
     def fits(self, type_: Type, around: set[int]) -> bool:
-        return id(type_) not in around and len(around) < 8
+        return id(type_) not in around and len(around) < 8 and self.room > MAX_VALUES // 2
 
 
 def _reads_as_default(field: Field) -> bool:

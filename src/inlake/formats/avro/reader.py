@@ -59,6 +59,8 @@ class _Reader:
         self.room -= 1
         if self.room < 0:
             raise _unfit(f"it holds more than {MAX_VALUES:,} values")
+        while type_.kind == "union":
+            type_ = type_.inner[self.index(len(type_.inner))]
         raw = _READ[type_.kind](self, type_)
         return _show(type_, raw) if type_.logical or type(raw) is bytes else raw
 
@@ -108,9 +110,6 @@ class _Reader:
     def enum(self, type_: Type) -> str:
         return list(type_.symbols)[self.index(len(type_.symbols))]
 
-    def union(self, type_: Type) -> Any:
-        return self.value(type_.inner[self.index(len(type_.inner))])
-
     def index(self, size: int) -> int:
         number = self.long()
         if not 0 <= number < size:
@@ -119,7 +118,9 @@ class _Reader:
 
     def record(self, type_: Type) -> dict[str, Any]:
         self.enter()
-        value = {name: self.value(field.type) for name, field in type_.fields.items()}
+        value = {}
+        for name, field in type_.fields.items():
+            value[name] = self.value(field.type)
         self.depth += 1
         return value
 
@@ -171,5 +172,4 @@ _READ: dict[str, Callable[[_Reader, Type], Any]] = {
     "array": _Reader.array,
     "map": _Reader.map,
     "record": _Reader.record,
-    "union": _Reader.union,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inlake.errors import InvalidSchema
 from inlake.formats.avro.schema import MAX_DEPTH
-from inlake.formats.avro.types import ABSENT, Field, Parsed, Type
+from inlake.formats.avro.types import ABSENT, JSON_TYPES, Field, Parsed, Type
 from inlake.formats.avro.walker import DefaultNotReady, Mode, walk
 from inlake.formats.json_text import shorten
 from inlake.formats.pointer import pointer
@@ -52,6 +52,8 @@ def _check_union(union: Type) -> None:
         if branch.name in seen:
             raise InvalidSchema(f"The schema is invalid: a union has two branches {shorten(branch.name)}.")
         seen.add(branch.name)
+    branches = list(enumerate(union.inner))
+    union.takers = {kind: [pair for pair in branches if kind in pair[1].accepted] for kind in JSON_TYPES}
 
 
 def _rank(types: list[Type]) -> None:

@@ -16,7 +16,7 @@ from inlake.formats.json_text import check_depth, describe, parse_json, shorten
 
 MAX_TEXT = 1 << 20
 """Bytes of a schema with all its references."""
-MAX_DEPTH = 128
+MAX_DEPTH = 200
 """JSON levels of a schema text."""
 MAX_TYPES = 20_000
 

@@ -23,6 +23,7 @@ _ACCEPTED: dict[str, frozenset[type]] = {
     "record": frozenset({dict}),
 }
 _TEXT = frozenset({str})
+JSON_TYPES = (type(None), bool, int, Fractional, str, list, dict)
 
 
 @dataclass(eq=False, slots=True)
@@ -41,9 +42,16 @@ class Type:
     symbols: dict[str, int] = field(default_factory=dict)
     inner: list[Type] = field(default_factory=list)
     """Items of an array, values of a map, branches of a union."""
+    takers: dict[type, list[tuple[int, Type]]] = field(default_factory=dict)
+    """Branches of a union, with their numbers, by the Python type of the JSON values that may fit them."""
     fields: dict[str, Field] = field(default_factory=dict)
     rank: int = -1
     """JSON levels that the shallowest value needs; -1 is not known yet."""
+
+    @property
+    def step(self) -> str:
+        """Which rule of the walker applies."""
+        return "logical" if self.logical else self.kind
 
     @property
     def accepted(self) -> frozenset[type]:

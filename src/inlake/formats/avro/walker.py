@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -22,6 +22,8 @@ from inlake.formats.pointer import Place, pointer
 
 MAX_POINTERS = 1 << 16
 """Characters of all pointers of one refused record: keys of maps can be as long as the record."""
+FRAMES = 3
+"""Most Python frames for one level of arrays and objects: record, union, fits or closest."""
 _BITS = {"int": 31, "long": 63}
 
 
@@ -48,7 +50,7 @@ class DefaultNotReady(Exception):
 
 
 class _Enough(Exception):
-    """A walk has found `max_errors`."""
+    """A walk has found `max_errors`, or, when it only tries, one."""
 
 
 def walk(
@@ -57,7 +59,7 @@ def walk(
     """The encoded value in pieces (complete when there are no errors), and up to `max_errors` errors."""
     walker = _Walker(mode, max_errors)
     with suppress(_Enough):
-        walker.step(root, value, None)
+        _STEPS[root.step](walker, root, value, None)
     return walker.out, walker.errors
 
 
@@ -74,7 +76,9 @@ def field_errors(errors: list[Misplaced]) -> list[FieldError]:
 
 
 class _Walker:
-    __slots__ = ("errors", "max_errors", "mode", "only_bytes", "out", "seen")
+    """The state of one walk. A level of nesting takes `FRAMES` Python frames at most, so the depth limit is enough."""
+
+    __slots__ = ("errors", "max_errors", "mode", "only_bytes", "out", "seen", "trying")
 
     def __init__(self, mode: Mode, max_errors: int) -> None:
         self.mode = mode
@@ -82,31 +86,37 @@ class _Walker:
         self.max_errors = max_errors
         self.out: list[bytes] = []
         self.errors: list[Misplaced] = []
-        self.seen: dict[tuple[int, int], _Choice | list[Misplaced]] = {}
-
-    def step(self, type_: Type, value: Any, place: Place) -> None:
-        if type_.logical and self.mode is not Mode.DEFAULT:
-            self.logical(type_, value, place)
-        else:
-            _STEPS[type_.kind](self, type_, value, place)
+        self.seen: dict[tuple[int, int], _Choice | list[Misplaced] | None] = {}
+        """What a union made of a value: a branch, or None when none fits, or the errors once they were asked for."""
+        self.trying = False
+        """Inside of `fits`: errors are not wanted."""
 
     def fail(self, type_: Type, value: Any, place: Place, code: str, detail: str) -> None:
+        if self.trying:
+            raise _Enough
         self.report([Misplaced(place, code, detail, type_.label, describe(value))])
 
     def wrong(self, type_: Type, value: Any, place: Place) -> None:
+        if self.trying:
+            raise _Enough
         advice = " Send one record a line, as application/x-ndjson." if place is None and type(value) is list else ""
         self.fail(type_, value, place, "wrong_type", f"A value of type {type_.label} is expected here.{advice}")
 
     def report(self, errors: list[Misplaced]) -> None:
+        if self.trying:
+            raise _Enough
         self.errors += errors[: self.max_errors - len(self.errors)]
         if len(self.errors) >= self.max_errors:
             raise _Enough
 
     def logical(self, type_: Type, value: Any, place: Place) -> None:
+        if self.mode is Mode.DEFAULT:
+            return _STEPS[type_.kind](self, type_, value, place)
         try:
             self.out.append(encode_logical(type_, value, only_bytes=self.only_bytes))
         except Misfit as misfit:
             self.fail(type_, value, place, misfit.code, misfit.detail)
+        return None
 
     def null(self, type_: Type, value: Any, place: Place) -> None:
         if value is not None:
@@ -177,7 +187,7 @@ class _Walker:
             self.out.append(zigzag(len(value)))
             items = type_.inner[0]
             for index, item in enumerate(value):
-                self.step(items, item, (place, index))
+                _STEPS[items.step](self, items, item, (place, index))
         self.out.append(b"\0")
         return None
 
@@ -189,13 +199,15 @@ class _Walker:
             values = type_.inner[0]
             for key, item in value.items():
                 self.out.append(sized(key.encode()))
-                self.step(values, item, (place, key))
+                _STEPS[values.step](self, values, item, (place, key))
         self.out.append(b"\0")
         return None
 
     def record(self, type_: Type, value: Any, place: Place) -> None:
         if type(value) is not dict:
             return self.wrong(type_, value, place)
+        if self.trying and not value.keys() <= type_.fields.keys():
+            raise _Enough
         for name, field in type_.fields.items():
             given = value.get(name, ABSENT)
             if given is ABSENT:
@@ -203,7 +215,7 @@ class _Walker:
             elif type(given) is bytes:  # never from JSON: the resource field, encoded by the codec
                 self.out.append(given)
             else:
-                self.step(field.type, given, (place, name))
+                _STEPS[field.type.step](self, field.type, given, (place, name))
         if not value.keys() <= type_.fields.keys():
             for name in [name for name in value if name not in type_.fields][: self.max_errors]:
                 detail = f"The record {type_.name} has no such field."
@@ -221,62 +233,67 @@ class _Walker:
             self.report([Misplaced((place, name), "missing_field", detail, field.type.label, "nothing")])
 
     def union(self, type_: Type, value: Any, place: Place) -> None:
-        if type(value) not in (dict, list):
-            decided = self.decide(type_, value, place)
-        else:
-            # the draft keeps all its values alive, so an id is a value, and a value has one place
-            known = self.seen.get((id(type_), id(value)))
-            if isinstance(known, _Choice):
-                self.attempt(known)
-                return
-            decided = known if known is not None else self.decide(type_, value, place)
-            self.seen[id(type_), id(value)] = decided
-        if isinstance(decided, list):
-            self.report(decided)
+        """The first branch that fits; else the errors of the closest one."""
+        # the draft keeps all its values alive, so an id is a value, and a value has one place
+        key = (id(type_), id(value)) if type(value) in (dict, list) else None
+        known = self.seen.get(key, ABSENT) if key else ABSENT
+        if known is ABSENT:
+            known = None
+            for choice in self.choices(type_, value, place):
+                if self.fits(choice):
+                    known = choice
+                    break
+        elif isinstance(known, _Choice):
+            self.fits(known)
+        if known is None and not self.trying:
+            known = self.closest(type_, value, place)
+        if key:
+            self.seen[key] = known
+        if not isinstance(known, _Choice):
+            self.report(known or [])
 
-    def decide(self, union: Type, value: Any, place: Place) -> _Choice | list[Misplaced]:
-        """The first branch that fits, its bytes written; else the errors of the closest one."""
+    def fits(self, choice: _Choice) -> bool:
+        """Write a value as one branch, or leave no trace; the first misfit ends it."""
+        mark, trying, self.trying = len(self.out), self.trying, True
+        self.out.append(zigzag(choice.number))
+        try:
+            _STEPS[choice.branch.step](self, choice.branch, choice.value, choice.place)
+        except _Enough:
+            del self.out[mark:]
+            return False
+        finally:
+            self.trying = trying
+        return True
+
+    def closest(self, union: Type, value: Any, place: Place) -> list[Misplaced]:
+        """The errors of the branch that a value comes closest to; no branch is known to fit."""
         closest: list[Misplaced] = []
+        mark, outer = len(self.out), self.errors
         for choice in self.choices(union, value, place):
-            errors = self.attempt(choice)
-            if not errors:
-                return choice
+            errors: list[Misplaced] = []
+            self.errors = errors
+            with suppress(_Enough):
+                _STEPS[choice.branch.step](self, choice.branch, choice.value, choice.place)
             # a tag is a clear word about what is meant: it comes last and its errors count
             if not closest or choice.value is not value or _distance(errors) < _distance(closest):
                 closest = errors
-        if not closest:
-            detail = f"A value of type {shorten(union.label)} is expected here."
-            closest = [Misplaced(place, "wrong_type", detail, union.label, describe(value))]
-        return closest
+        del self.out[mark:]
+        self.errors = outer
+        detail = f"A value of type {shorten(union.label)} is expected here."
+        return closest or [Misplaced(place, "wrong_type", detail, union.label, describe(value))]
 
-    def choices(self, union: Type, value: Any, place: Place) -> list[_Choice]:
-        kind, branches = type(value), list(enumerate(union.inner))
-        if self.mode is Mode.TAGGED:
-            plain = [
-                _Choice(i, branch, value, place) for i, branch in branches if branch.kind == "null" and value is None
-            ]
-        else:
-            plain = [_Choice(i, branch, value, place) for i, branch in branches if kind in branch.accepted]
+    def choices(self, union: Type, value: Any, place: Place) -> Iterator[_Choice]:
+        """The branches that a value may belong to: in schema order, then the one its tag names."""
+        kind = type(value)
+        for number, branch in union.takers[kind]:
+            if self.mode is not Mode.TAGGED or value is None:
+                yield _Choice(number, branch, value, place)
         if self.mode is Mode.DEFAULT or kind is not dict or len(value) != 1:
-            return plain
+            return
         [(tag, inside)] = value.items()
-        nulls = {"null"} if self.mode is Mode.TAGGED else set()
-        tagged = [(i, branch) for i, branch in branches if branch.name == tag and tag not in nulls]
-        return plain + [_Choice(i, branch, inside, (place, tag)) for i, branch in tagged]
-
-    def attempt(self, choice: _Choice) -> list[Misplaced]:
-        """The errors of one branch; without any, its bytes are written."""
-        mark, outer, self.errors = len(self.out), self.errors, []
-        self.out.append(zigzag(choice.number))
-        try:
-            self.step(choice.branch, choice.value, choice.place)
-        except _Enough:
-            pass
-        finally:
-            errors, self.errors = self.errors, outer
-        if errors:
-            del self.out[mark:]
-        return errors
+        for number, branch in enumerate(union.inner):
+            if branch.name == tag and (self.mode is Mode.PLAIN or tag != "null"):
+                yield _Choice(number, branch, inside, (place, tag))
 
 
 class _Choice(NamedTuple):
@@ -309,4 +326,5 @@ _STEPS: dict[str, Callable[[_Walker, Type, Any, Place], None]] = {
     "map": _Walker.map,
     "record": _Walker.record,
     "union": _Walker.union,
+    "logical": _Walker.logical,
 }

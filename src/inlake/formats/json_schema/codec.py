@@ -1,0 +1,91 @@
+"""A JSON Schema as a codec: the library says yes or no, the walker says why not, what was validated is written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from inlake.errors import MalformedJson, NoResourceField, RecordRejected
+from inlake.formats.json_schema.documents import Documents
+from inlake.formats.json_schema.example import make_example, property_schemas
+from inlake.formats.json_schema.numbers import parse_exactly
+from inlake.formats.json_schema.reasons import field_errors
+from inlake.formats.json_schema.walker import FRAMES, accepts_text, explain
+from inlake.formats.json_text import check_depth
+
+_BOM = b"\xef\xbb\xbf"
+_write = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class JsonSchemaCodec:
+    """One compiled JSON Schema; see `inlake.ports.Codec`."""
+
+    content_type = "application/vnd.confluent.json"
+
+    def __init__(
+        self,
+        schema: str,
+        references: Sequence[tuple[str, str]] = (),
+        *,
+        resource_field: str = "__resource_path__",
+        max_depth: int = 200,
+        max_errors: int = 100,
+    ) -> None:
+        """`schema` and `references` (name, text) are schema texts. `InvalidSchema`."""
+        # calls of Python functions take no C stack: the interpreter's limit may go up with ours
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), 1_000 + FRAMES * max_depth))
+        self.documents = Documents(schema, references)
+        self.resource_field = resource_field
+        self.max_depth = max_depth
+        self.max_errors = max_errors
+        self._fits = self.documents.validator.is_valid
+        places = property_schemas(self.documents, resource_field)
+        self.has_resource_field = bool(places) and all(accepts_text(self.documents, *place) for place in places)
+
+    def read(self, record: bytes, *, tagged: bool = False) -> JsonDraft:  # noqa: ARG002  Avro knows tags
+        """Parse JSON; of equal names the last wins. `MalformedJson`, `RecordRejected` (depth, numbers out of range)."""
+        check_depth(record, self.max_depth)
+        return JsonDraft(self.resource_field, parse_exactly(record.removeprefix(_BOM), self.max_errors))
+
+    def encode(self, draft: JsonDraft, resource: str | None = None) -> bytes:
+        """The draft as JSON, the resource field set to `resource` if given. `RecordRejected` with all errors."""
+        value = draft.value
+        if resource is not None:
+            value = self._fill(value, resource)
+        if self._fits(value):
+            return _write(value)
+        raise RecordRejected(field_errors(explain(self.documents, value, max_errors=self.max_errors)))
+
+    def decode(self, payload: bytes) -> Any:
+        """JSON to plain Python values."""
+        try:
+            return msgspec.json.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise MalformedJson(f"The payload is not JSON: {error}.") from None
+
+    def example(self) -> Any:
+        """A JSON value that fits the schema; None when none is found."""
+        return make_example(self.documents)
+
+    def _fill(self, value: Any, resource: str) -> Any:
+        if not self.has_resource_field:
+            raise NoResourceField(f"The schema has no property {self.resource_field} that takes text.")
+        return {**value, self.resource_field: resource} if isinstance(value, dict) else value
+
+
+class JsonDraft:
+    """A record parsed and not yet validated."""
+
+    __slots__ = ("_resource_field", "value")
+
+    def __init__(self, resource_field: str, value: Any) -> None:
+        self._resource_field = resource_field
+        self.value = value
+
+    @property
+    def resource(self) -> Any:
+        """The resource field as sent; None when it is null or absent."""
+        return self.value.get(self._resource_field) if isinstance(self.value, dict) else None

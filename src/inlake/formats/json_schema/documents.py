@@ -1,0 +1,178 @@
+"""A schema and all that it refers to: read, checked against its meta-schema, compiled. Nothing is ever fetched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urljoin
+
+import jsonschema_rs
+import msgspec
+
+from inlake.errors import InvalidSchema, RecordRejected
+from inlake.formats.json_schema.keywords import PATTERNS, Keywords
+from inlake.formats.json_text import check_depth
+from inlake.formats.pointer import Place, pointer
+
+HOME = "https://registry.invalid/"
+"""What relative names are relative to when a schema has no `$id`; RFC 6761: nobody can ever be there."""
+MAX_DEPTH = 200
+"""Nesting of a schema's text."""
+MAX_BYTES = 1 << 20
+"""Of a schema with its references."""
+MAX_WEIGHT = 10_000
+"""Subschemas that one value can meet: `allOf` of two `$ref`s, twenty times in a row, is a million."""
+_SHOWN = 300
+_ABSENT_RESOURCE = re.compile(r"Resource ('.*?') is not present in a registry.*", re.DOTALL)
+
+
+class Scope(NamedTuple):
+    """Where a subschema stands: what its references are relative to, and the draft it is written in."""
+
+    resolver: jsonschema_rs.Resolver
+    draft: int
+
+
+class Documents:
+    """The schema of a record (`root`) and its references, each under all addresses it may be called by."""
+
+    def __init__(self, schema: str, references: Sequence[tuple[str, str]]) -> None:
+        """`references`: (name, text). `InvalidSchema` names the document and the place in it."""
+        if len(schema) + sum(len(text) for _, text in references) > MAX_BYTES:
+            raise InvalidSchema(f"The schema with its references is longer than {MAX_BYTES:,} characters.")
+        self.root = _read("The schema", schema)
+        others = [(name, _read(f"The referenced schema {name!r}", text)) for name, text in references]
+        draft = _draft(self.root)
+        try:
+            registry = jsonschema_rs.Registry(_addresses(self.root, others), draft=draft)
+            top = registry.resolver(_base(self.root)).lookup("")
+            self.scope = Scope(top.resolver, draft)
+            self._known: dict[tuple[int, int], Keywords] = {}
+            self._found: dict[tuple[str, str], tuple[Any, Scope]] = {}
+            _check("The schema", self.root, registry)
+            for name, other in others:
+                _check(f"The referenced schema {name!r}", other, registry)
+            self._refuse_explosions()
+            self.validator = jsonschema_rs.validator_for(
+                self.root,
+                registry=registry,
+                base_uri=HOME,
+                validate_formats=True,
+                offline=True,
+                pattern_options=PATTERNS,
+            )
+        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+            raise _invalid("The schema", error) from None
+        except RecursionError:
+            raise InvalidSchema("The schema is invalid: its references are chained too deeply.") from None
+
+    def keywords(self, schema: dict[str, Any], draft: int) -> Keywords:
+        """A subschema as its draft reads it."""
+        key = (id(schema), draft)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = Keywords(schema, draft)
+        return found
+
+    def enter(self, keywords: Keywords, scope: Scope) -> Scope:
+        """The scope inside of a subschema: an `$id` in it is a new base."""
+        if not isinstance(keywords.id, str) or keywords.schema is self.root:
+            return scope
+        try:
+            return scope._replace(resolver=scope.resolver.lookup(keywords.id).resolver)
+        except jsonschema_rs.ReferencingError:
+            return scope
+
+    def follow(self, reference: str, scope: Scope) -> tuple[Any, Scope]:
+        """The schema that a reference means and its scope. A dynamic one counts as a plain one."""
+        key = (scope.resolver.base_uri, reference)
+        found = self._found.get(key)
+        if found is None:
+            target = scope.resolver.lookup(reference)
+            found = self._found[key] = (target.contents, Scope(target.resolver, target.draft))
+        return found
+
+    def _refuse_explosions(self) -> None:
+        """`InvalidSchema` when one value can meet more than `MAX_WEIGHT` subschemas."""
+        weights: dict[int, int] = {}
+
+        def weigh(schema: Any, scope: Scope) -> int:
+            if not isinstance(schema, dict):
+                return 1
+            if id(schema) in weights:
+                return weights[id(schema)]
+            weights[id(schema)] = 0  # a reference in a circle: the library leaves it after one round
+            keywords = self.keywords(schema, scope.draft)
+            inside = self.enter(keywords, scope)
+            weight = 1 + sum(weigh(inner, inside) for inner in keywords.in_place())
+            for reference in keywords.references():
+                try:
+                    weight += weigh(*self.follow(reference, inside))
+                except jsonschema_rs.ReferencingError:
+                    continue  # the compiler says it better
+            if weight > MAX_WEIGHT:
+                raise InvalidSchema(f"The schema makes one value meet more than {MAX_WEIGHT:,} subschemas.")
+            weights[id(schema)] = weight
+            for inner in keywords.inside():
+                weigh(inner, inside)
+            return weight
+
+        weigh(self.root, self.scope)
+
+
+def _read(title: str, text: str) -> Any:
+    try:
+        check_depth(text.encode(), MAX_DEPTH)
+        schema = msgspec.json.decode(text)
+    except RecordRejected:
+        raise InvalidSchema(f"{title} is nested deeper than {MAX_DEPTH} levels.") from None
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise InvalidSchema(f"{title} is not JSON: {error}.") from None
+    if not isinstance(schema, dict | bool):
+        raise InvalidSchema(f"{title} must be an object, or true or false.")
+    return schema
+
+
+def _draft(schema: Any) -> int:
+    name = jsonschema_rs.validator_cls_for(schema).__name__
+    return {
+        "Draft4Validator": jsonschema_rs.Draft4,
+        "Draft6Validator": jsonschema_rs.Draft6,
+        "Draft7Validator": jsonschema_rs.Draft7,
+        "Draft201909Validator": jsonschema_rs.Draft201909,
+    }.get(name, jsonschema_rs.Draft202012)
+
+
+def _base(schema: Any) -> str:
+    """The address of a document by its own word."""
+    own = (schema.get("$id") or schema.get("id")) if isinstance(schema, dict) else None
+    return urljoin(HOME, own).partition("#")[0] if isinstance(own, str) else HOME
+
+
+def _addresses(root: Any, others: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Every document under its own `$id` and, as Confluent's clients do, under its reference's name.
+
+    A name is relative to the document that says `$ref`, so it is tried against the address of each.
+    """
+    bases = {HOME, *(_base(document) for document in [root, *(other for _, other in others)])}
+    found = {_base(other): other for _, other in others if _base(other) != HOME}
+    found |= {urljoin(base, name).partition("#")[0]: other for name, other in others for base in bases}
+    return list({**found, _base(root): root}.items())
+
+
+def _check(title: str, schema: Any, registry: jsonschema_rs.Registry) -> None:
+    try:
+        jsonschema_rs.meta.validate(schema, registry=registry)
+    except jsonschema_rs.ValidationError as error:
+        raise _invalid(title, error) from None
+
+
+def _invalid(title: str, error: Exception) -> InvalidSchema:
+    place: Place = None
+    for step in getattr(error, "instance_path", ()):
+        place = (place, step)
+    message = _ABSENT_RESOURCE.sub(r"the $ref to \1 is none of the schema's references", str(getattr(error, "message", error)))
+    message = message if len(message) <= _SHOWN else message[: _SHOWN - 1] + "…"
+    at = f" at {pointer(place)}" if place else ""
+    return InvalidSchema(f"{title} is invalid{at}: {message.replace(HOME, '').rstrip('.')}.")

@@ -1,0 +1,119 @@
+"""One subschema as its draft reads it: the keywords that count, the assertions of the library, the patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+import jsonschema_rs
+
+PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000, size_limit=1 << 20)
+"""Linear time for most patterns (the library's regex engine never backtracks); those with look-around or
+back-references, which it cannot do, take another engine that gives up after so many steps."""
+VALIDATORS: dict[int, Callable[..., jsonschema_rs.Validator]] = {
+    jsonschema_rs.Draft4: jsonschema_rs.Draft4Validator,
+    jsonschema_rs.Draft6: jsonschema_rs.Draft6Validator,
+    jsonschema_rs.Draft7: jsonschema_rs.Draft7Validator,
+    jsonschema_rs.Draft201909: jsonschema_rs.Draft201909Validator,
+    jsonschema_rs.Draft202012: jsonschema_rs.Draft202012Validator,
+}
+
+_LAST = jsonschema_rs.Draft202012
+_DRAFTS = {  # first and last draft with this keyword; those not named are in all
+    "const": (jsonschema_rs.Draft6, _LAST),
+    "contains": (jsonschema_rs.Draft6, _LAST),
+    "propertyNames": (jsonschema_rs.Draft6, _LAST),
+    "if": (jsonschema_rs.Draft7, _LAST),
+    "then": (jsonschema_rs.Draft7, _LAST),
+    "else": (jsonschema_rs.Draft7, _LAST),
+    "dependencies": (jsonschema_rs.Draft4, jsonschema_rs.Draft7),
+    "contentEncoding": (jsonschema_rs.Draft6, jsonschema_rs.Draft7),
+    "contentMediaType": (jsonschema_rs.Draft6, jsonschema_rs.Draft7),
+    "additionalItems": (jsonschema_rs.Draft4, jsonschema_rs.Draft201909),
+    "$recursiveRef": (jsonschema_rs.Draft201909, jsonschema_rs.Draft201909),
+    "dependentRequired": (jsonschema_rs.Draft201909, _LAST),
+    "dependentSchemas": (jsonschema_rs.Draft201909, _LAST),
+    "minContains": (jsonschema_rs.Draft201909, _LAST),
+    "maxContains": (jsonschema_rs.Draft201909, _LAST),
+    "unevaluatedItems": (jsonschema_rs.Draft201909, _LAST),
+    "unevaluatedProperties": (jsonschema_rs.Draft201909, _LAST),
+    "$dynamicRef": (_LAST, _LAST),
+    "prefixItems": (_LAST, _LAST),
+}
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_SAME_VALUE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies")
+_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies")
+_OTHER_VALUES = (
+    *_MAPS[:4],
+    *("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"),
+    *("additionalProperties", "unevaluatedProperties", "propertyNames"),
+)
+_WHOLE = ("enum", "const", "uniqueItems")
+"""Assertions that look inside of arrays and objects."""
+_ASSERTIONS = (
+    *_WHOLE,
+    *("type", "multipleOf", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum"),
+    *("maxLength", "minLength", "pattern", "format", "contentEncoding", "contentMediaType"),
+    *("maxItems", "minItems", "maxProperties", "minProperties"),
+)
+
+
+class Keywords:
+    """A subschema, read once."""
+
+    def __init__(self, schema: dict[str, Any], draft: int) -> None:
+        """`draft`: as jsonschema_rs counts them."""
+        self.schema = schema  # keeps it alive: it is known by its id()
+        self.draft = draft
+        uses = {word: value for word, value in schema.items() if _counts(word, draft)}
+        if draft <= jsonschema_rs.Draft7 and "$ref" in uses:
+            uses = {"$ref": uses["$ref"]}  # before 2019-09 a $ref stands alone
+        self.uses = uses
+        self.id = uses.get("id" if draft == jsonschema_rs.Draft4 else "$id")
+        self.whole = any(word in uses for word in _WHOLE)
+
+    @cached_property
+    def wrong(self) -> Callable[[Any], Iterable[jsonschema_rs.ValidationError]]:
+        """Asks the library about the keywords that need no other schema."""
+        simple = {word: self.uses[word] for word in _ASSERTIONS if word in self.uses}
+        found = validator(simple, self.draft)
+        return lambda value: () if found.is_valid(value) else found.iter_errors(value)
+
+    @cached_property
+    def patterns(self) -> list[tuple[Callable[[str], bool], Any]]:
+        """Which names a pattern takes, and the schema of their values."""
+        patterns = self.uses.get("patternProperties", {})
+        return [(validator({"pattern": pattern}, self.draft).is_valid, inner) for pattern, inner in patterns.items()]
+
+    def references(self) -> list[str]:
+        """The references of this subschema itself, as they are written."""
+        return [self.uses[word] for word in _REFERENCES if isinstance(self.uses.get(word), str)]
+
+    def in_place(self) -> Iterator[Any]:
+        """The subschemas that see the same value."""
+        return self._subschemas(_SAME_VALUE)
+
+    def inside(self) -> Iterator[Any]:
+        """The subschemas that see a part of the value, or nothing unless they are referred to."""
+        return self._subschemas(_OTHER_VALUES)
+
+    def _subschemas(self, words: Iterable[str]) -> Iterator[Any]:
+        for word in words:
+            value = self.uses.get(word)
+            if isinstance(value, list):
+                yield from value
+            elif isinstance(value, dict) and word in _MAPS:
+                yield from value.values()
+            elif isinstance(value, dict | bool):
+                yield value
+
+
+def validator(schema: dict[str, Any], draft: int) -> jsonschema_rs.Validator:
+    """A validator of a schema without references."""
+    return VALIDATORS[draft](schema, validate_formats=True, offline=True, pattern_options=PATTERNS)
+
+
+def _counts(word: str, draft: int) -> bool:
+    first, last = _DRAFTS.get(word, (draft, draft))
+    return first <= draft <= last

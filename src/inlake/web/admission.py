@@ -1,0 +1,54 @@
+"""How much may be in flight: requests and the memory of their bodies are counted before a byte of a body is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from inlake.errors import Busy
+from inlake.model import PART
+from inlake.settings import Settings
+from inlake.web.exchange import Exchange
+from inlake.web.ndjson import REJECTS_RESERVE
+from inlake.web.parse import NDJSON
+from inlake.web.spool import IN_MEMORY
+
+UPLOAD_BYTES = 6 * PART
+"""A binary on its way: four parts in flight, one that waits, one that fills."""
+
+
+class Admission:
+    """One per process. A request that does not fit is refused at once, with the time to try again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.requests = 0
+        self.memory = 0
+
+    @contextmanager
+    def admit(self, x: Exchange) -> Iterator[None]:
+        """Hold a place for the request while the block runs. Raises `Busy`."""
+        settings = self._settings
+        if self.requests >= settings.max_requests:
+            raise Busy(f"The gateway has {self.requests} requests in flight (INLAKE_MAX_REQUESTS); try again.")
+        cost = self._cost(x)
+        if self.memory + cost > settings.max_memory and self.requests:
+            raise Busy("The bodies in flight fill the memory that they may take (INLAKE_MAX_MEMORY); try again.")
+        self.requests += 1
+        self.memory += cost
+        try:
+            yield
+        finally:
+            self.requests -= 1
+            self.memory -= cost
+
+    def _cost(self, x: Exchange) -> int:
+        """Bytes that a request may hold at once, from its headers alone."""
+        settings = self._settings
+        kind = x.header(b"content-type").partition(";")[0].strip().lower()
+        if kind in NDJSON:  # a window as text, as events and as receipts; the spool's memory
+            return 4 * settings.window_bytes + 2 * settings.max_record_bytes + IN_MEMORY + REJECTS_RESERVE // 8
+        length = x.content_length
+        record = 3 * settings.max_record_bytes  # as text, as values, as an event
+        most = record + UPLOAD_BYTES if kind == "multipart/form-data" else record
+        return most if length is None else min(3 * length, most)

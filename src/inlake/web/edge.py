@@ -1,0 +1,79 @@
+"""The outermost ASGI application: each request gets its id and its principal, and leaves a log line and its counts."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+
+from inlake.errors import Unauthorized
+from inlake.metrics import Metrics
+from inlake.model import ANONYMOUS
+from inlake.web.auth import ApiKeys, principal_of
+from inlake.web.exchange import ASGIMessage, Exchange, Receive, Scope, Send, Site
+
+log = logging.getLogger("inlake.web")
+OPEN = {"/health/live", "/health/ready", "/metrics", "/docs", "/docs/errors", "/openapi.json"}
+"""Paths for everybody: they tell nothing of what clients sent."""
+OPEN_FOLDER = "/docs/static/"
+CLIENT_GONE = 499
+"""As nginx logs it: the client closed the connection, and nobody is there to read an answer."""
+_number = itertools.count(1)
+_process = os.urandom(4).hex()
+
+
+class Edge:
+    """Wraps the application."""
+
+    def __init__(
+        self,
+        app: Callable[[Scope, Receive, Send], Awaitable[None]],
+        site: Site,
+        metrics: Metrics,
+        keys: ApiKeys | None,
+    ) -> None:
+        self._app = app
+        self._site = site
+        self._metrics = metrics
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        scope["instance"] = f"{_process}-{next(_number)}"
+        scope["principal"] = ANONYMOUS
+        status = 0
+
+        async def watched(message: ASGIMessage) -> None:
+            nonlocal status
+            if not status:
+                status = message["status"]
+            await send(message)
+
+        try:
+            if self._keys and scope["path"] not in OPEN and not scope["path"].startswith(OPEN_FOLDER):
+                scope["principal"] = principal_of(self._keys, _authorization(scope))
+            await self._app(scope, receive, watched)
+        except Unauthorized as error:
+            await Exchange(scope, receive, watched, self._site).refuse(error)
+        except Exception:
+            log.exception("request %s failed", scope["instance"])
+        finally:
+            self._note(scope, status or CLIENT_GONE, time.perf_counter() - began)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "none")
+        labels = (("route", route), ("status", str(status)))
+        self._metrics.counter("inlake_requests_total", "Requests by route and status.", labels).value += 1
+        self._metrics.histogram("inlake_request_seconds", "Time of a request.", labels[:1]).observe(seconds)
+        if log.isEnabledFor(logging.INFO):
+            fields = (scope["method"], scope["path"], status, seconds * 1000, scope["instance"], scope["principal"])
+            log.info("%s %s %d %.1f ms %s %s", *fields)
+
+
+def _authorization(scope: Scope) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"), "")

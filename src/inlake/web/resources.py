@@ -1,0 +1,81 @@
+"""`GET /resources/{puuid}`: the bytes of an object, for the principal that sent them."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from inlake.errors import PromiseExpired, PromiseNotFound, RangeNotSatisfiable
+from inlake.model import StoredObject
+from inlake.places import promise_named
+from inlake.promise_log import read
+from inlake.wiring import Deployment
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+def resource_routes(d: Deployment) -> APIRouter:
+    """The route, for GET and HEAD."""
+    router = APIRouter()
+
+    @router.get("/resources/{puuid}", tags=["resources"], response_class=Response)
+    @router.head("/resources/{puuid}", include_in_schema=False)
+    async def resource(puuid: str, request: Request) -> Response:
+        """The object of a promise, whole or one range of bytes; always as a download, never to run in a browser."""
+        stored = await _find(d, puuid, request.scope["principal"])
+        etag = f'"{stored.sha256}"'
+        headers = {
+            "etag": etag,
+            "accept-ranges": "bytes",
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(stored.filename or 'binary', safe='')}",
+            # an uploaded HTML or SVG must not run on our origin
+            "x-content-type-options": "nosniff",
+            "content-security-policy": "sandbox; default-src 'none'",
+            "cache-control": "private",
+        }
+        if request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        status, start, end = 200, 0, stored.size
+        if request.headers.get("if-range", etag) == etag and (wanted := request.headers.get("range")):
+            status, start, end = _range(wanted, stored.size)
+        headers["content-length"] = str(end - start)
+        if status == 206:
+            headers["content-range"] = f"bytes {start}-{end - 1}/{stored.size}"
+        if request.method == "HEAD" or start == end:
+            return Response(status_code=status, headers=headers, media_type=stored.content_type)
+        body = d.store.read(_key(d, stored), start, end)
+        return StreamingResponse(body, status, headers, media_type=stored.content_type)
+
+    return router
+
+
+async def _find(d: Deployment, puuid: str, principal: str) -> StoredObject:
+    promise = await read(d.store, puuid) if promise_named(puuid) == puuid else None
+    if promise is None or promise.principal != principal:
+        raise PromiseNotFound("There is no such object, or it is another principal's.")
+    if promise.ended is not None or promise.stored is None:
+        raise PromiseExpired("The object was given up, or is not complete yet.")
+    return promise.stored
+
+
+def _key(d: Deployment, stored: StoredObject) -> str:
+    return stored.uri.removeprefix(d.store.uri("-").removesuffix("-"))
+
+
+def _range(text: str, size: int) -> tuple[int, int, int]:
+    """Status, start and end of a `Range` (RFC 9110, 14.1.2). What is not one range of bytes is ignored, as it says."""
+    match = _RANGE.fullmatch(text.strip())
+    if not match or not (match[1] or match[2]):
+        return 200, 0, size
+    if match[1]:
+        start, end = int(match[1]), min(int(match[2]) + 1 if match[2] else size, size)
+        if match[2] and int(match[2]) < start:
+            return 200, 0, size
+    else:
+        start, end = max(size - int(match[2]), 0), size
+    if start >= end:
+        raise RangeNotSatisfiable(f"The object has {size:,} bytes.", content_range=f"bytes */{size}")
+    return 206, start, end
