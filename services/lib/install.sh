@@ -52,7 +52,7 @@ install_program() { # PROGRAM: returns at once if it is there
   mkdir -p "$home.part" "$SVC_HOME/log"
   if ! (cd "$home.part" && "${1}_install") >"$log" 2>&1 </dev/null; then
     rm -rf "$home.part"
-    grep -iE 'error|cannot|refused|denied|timeout' "$log" | head -n 3 >&2 || true
+    grep -iE 'error|cannot|refused|denied|timeout' "$log" | tail -n 1 | cut -c 1-300 >&2 || true
     say "$1: the installation failed; the whole story is in $log. What it needs is the network, or a proxy or mirror set up for $(tool_name "$1")."
     return 1
   fi
@@ -90,7 +90,7 @@ install_servers() { # SERVER...: Go builds beside the downloads
   [ ${#quick[@]} -eq 0 ] || { lane jvm "${quick[@]}" & lanes+=($!); }
   set +m
   # shellcheck disable=SC2064
-  trap "kill ${lanes[*]/#/-} 2>/dev/null || true" EXIT
+  trap "kill -TERM -- ${lanes[*]/#/-} 2>/dev/null || true" EXIT
   for program in "${lanes[@]}"; do wait "$program" || failed=1; done
   trap - EXIT
   return $failed
