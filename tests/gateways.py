@@ -92,10 +92,10 @@ class Gateway:
         async def receive() -> dict[str, Any]:
             nonlocal left
             await asyncio.sleep(0)
-            if left == 0 and stall:
-                await asyncio.sleep(60)
-            if left == 0:
+            if left == 0 and vanish:
                 return {"type": "http.disconnect"}
+            if left == 0:
+                await asyncio.sleep(60)
             left -= 1
             return {"type": "http.request", "body": next(coming), "more_body": left > 0 or vanish or stall}
 

@@ -64,6 +64,11 @@ def parse_json(text: bytes) -> Any:
         raise _not_utf8(text) from None
 
 
+def malformed_json(text: bytes, error: Exception) -> MalformedJson:
+    """msgspec's complaint about a text as an error with line and column, both from 1."""
+    return _not_utf8(text) if isinstance(error, UnicodeDecodeError) else _malformed(text, str(error))
+
+
 def check_depth(text: bytes, limit: int) -> None:
     """`RecordRejected` when arrays and objects are nested deeper than `limit`; counts first, reads only if it must."""
     if text.count(b"[") + text.count(b"{") <= limit:
@@ -143,5 +148,5 @@ def _located(text: bytes, at: int, reason: str) -> MalformedJson:
     line, column = text.count(b"\n", 0, at) + 1, len(text[start:at].decode(errors="replace")) + 1
     found = _WORD.match(text[at : at + 24].decode(errors="replace"))
     there = f"found {found[0]!r}" if found else "found the end"
-    detail = f"The record is not JSON at line {line}, column {column}: {reason} ({there})."
+    detail = f"Not JSON at line {line}, column {column}: {reason} ({there})."
     return MalformedJson(detail, line=line, column=column)

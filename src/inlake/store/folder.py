@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
@@ -19,7 +20,7 @@ from inlake.store.keys import check_ascii, segments
 
 TEMPORARY = ".inlake/tmp"
 LEFTOVER_AGE = 86_400
-"""Seconds after which a temporary file belongs to a process that died."""
+"""Seconds after which a temporary file belongs to a process that died, where the file system has no locks to tell."""
 READ_SIZE = 1 << 20
 LIST_BATCH = 1_000
 ATTEMPTS = 100
@@ -128,7 +129,7 @@ class FolderStore:
                 return OutOfSpace(f"The folder {self._root} has no space left: {error.strerror}.")
             case errno.ENAMETOOLONG:
                 return BadPlace(f"A name is too long for the file system: {error.filename}.")
-            case errno.EISDIR | errno.ENOTDIR | errno.EEXIST:
+            case errno.EISDIR | errno.ENOTDIR | errno.EEXIST if self._root.is_dir():
                 return PlaceTaken(f"A file cannot be a folder at the same time: {error.filename}.")
         return StoreUnavailable(f"The folder {self._root} cannot be used: {error.strerror} ({error.filename}).")
 
@@ -141,13 +142,12 @@ class FolderStore:
         file.open()
 
     def _sweep(self) -> None:
-        """Remove what crashed processes left behind."""
+        """Remove what crashed processes left behind, once in the life of this one."""
         self._swept = True
         with os.scandir(self._temporary) as entries:
             for entry in entries:
-                with suppress(FileNotFoundError):  # another process does the same
-                    if entry.stat().st_mtime < time() - LEFTOVER_AGE:
-                        Path(entry).unlink()
+                with suppress(OSError):  # another process does the same, or it is another user's
+                    _remove_leftover(Path(entry))
 
     def _create(self, path: Path, data: bytes) -> bool:
         with _Temporary(self._temporary) as file:
@@ -225,7 +225,7 @@ class FolderStore:
 
 
 class _Temporary:
-    """A file that is gone at the end, unless it was moved to its place."""
+    """A file that is gone at the end, unless it was moved to its place; locked as long as its process lives."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / uuid4().hex
@@ -233,6 +233,11 @@ class _Temporary:
 
     def open(self) -> None:
         self._file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+        with suppress(OSError):  # no locks here: its age tells
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        if os.fstat(self._file).st_nlink == 0:  # a sweep came before the lock
+            os.close(self._file)
+            self.open()
 
     def write(self, data: bytes | bytearray) -> None:
         assert self._file is not None
@@ -254,6 +259,21 @@ class _Temporary:
         if self._file is not None:
             os.close(self._file)
         self.path.unlink(missing_ok=True)
+
+
+def _remove_leftover(path: Path) -> None:
+    """Unlink a temporary file whose process is gone: the system then dropped its lock, flock(2)."""
+    file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    except BlockingIOError:
+        return  # it is being written
+    except OSError:
+        if os.fstat(file).st_mtime < time() - LEFTOVER_AGE:
+            path.unlink()
+    finally:
+        os.close(file)
 
 
 def _make_folder(folder: Path) -> None:

@@ -43,16 +43,18 @@ class S3Store:
         *,
         environment: Mapping[str, str],
         timeout: float = 10,
-        stall: float = 60,
+        stall: float | None = None,
         max_parts: int = MAX_PARTS,
     ) -> None:
         """`environment`: the AWS_* variables; `timeout`: seconds for a small operation with all its retries;
-        `stall`: seconds in which a request of `put` must be answered and a `read` must go on: a part takes no longer.
+        `stall`: seconds in which a request of `put` must be answered and a `read` must go on: a part takes no longer
+        (default: six times `timeout`).
         `ValueError` names the variable that is wrong.
         """
         self._base = "/".join(["s3:/", bucket, *(segments(prefix) if prefix else [])])
         self._where = f"The bucket {bucket} at {endpoint(environment) or 'AWS'}"
         self._timeout, self._max_parts = timeout, max_parts
+        stall = 6 * timeout if stall is None else stall
         try:
             self._s3 = obstore.store.S3Store(
                 bucket,

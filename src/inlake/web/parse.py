@@ -15,12 +15,11 @@ from inlake.errors import (
     BadName,
     BadParameter,
     IdempotencyNotBuilt,
-    InlakeError,
-    MalformedJson,
     MissingParameter,
     RecordTooLarge,
     UnsupportedMediaType,
 )
+from inlake.formats.json_text import malformed_json
 from inlake.model import Binary, Submission
 
 BOM = b"\xef\xbb\xbf"
@@ -168,23 +167,15 @@ def _envelope(record: bytes) -> Envelope:
         raise BadEnvelope(
             f'Without ?schema=NAME each record is an envelope {{"schema": ..., "record": {{...}}}}: {error}.'
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise malformed(record, error) from None
+    except RecursionError:
+        raise BadEnvelope("The envelope is nested too deeply.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise malformed_json(record, error) from None
 
 
 def _unquoted(text: bytes) -> bytes:
     """JSON text out of an envelope; the first Inlake also took a string that holds JSON."""
     return msgspec.json.decode(text, type=str).encode() if text.startswith(b'"') else text
-
-
-def malformed(text: bytes, error: Exception) -> InlakeError:
-    """`MalformedJson` with the line and column (from 1, in characters) that the parser's message points at."""
-    found = re.search(r"byte (\d+)", str(error))
-    at = min(int(found[1]), len(text)) if found else len(text)
-    line_start = text.rfind(b"\n", 0, at) + 1
-    line, column = text.count(b"\n", 0, at) + 1, len(text[line_start:at].decode("utf-8", "replace")) + 1
-    reason = str(error).partition(" (byte")[0]
-    return MalformedJson(f"Not JSON at line {line}, column {column}: {reason}.", line=line, column=column)
 
 
 def check_size(record: bytes, limit: int) -> None:

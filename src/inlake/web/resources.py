@@ -28,6 +28,7 @@ def resource_routes(d: Deployment) -> APIRouter:
         stored = await _find(d, puuid, request.scope["principal"])
         etag = f'"{stored.sha256}"'
         headers = {
+            "content-type": stored.content_type,  # and no charset that the client did not give
             "etag": etag,
             "accept-ranges": "bytes",
             "content-disposition": f"attachment; filename*=UTF-8''{quote(stored.filename or 'binary', safe='')}",
@@ -45,9 +46,9 @@ def resource_routes(d: Deployment) -> APIRouter:
         if status == 206:
             headers["content-range"] = f"bytes {start}-{end - 1}/{stored.size}"
         if request.method == "HEAD" or start == end:
-            return Response(status_code=status, headers=headers, media_type=stored.content_type)
+            return Response(status_code=status, headers=headers)
         body = d.store.read(_key(d, stored), start, end)
-        return StreamingResponse(body, status, headers, media_type=stored.content_type)
+        return StreamingResponse(body, status, headers)
 
     return router
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import socket
 from collections.abc import Mapping
+from http import HTTPStatus
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from inlake import logs
-from inlake.errors import BadHttp
+from inlake.errors import BadHttp, HeadersTooLarge, InlakeError
 from inlake.settings import Settings, SettingsError, unknown_variables
 from inlake.web.app import create_app
 from inlake.web.problems import problem_response
@@ -28,9 +30,10 @@ def serve(settings: Settings, environment: Mapping[str, str]) -> None:
         log.warning("%s", sentence)
     listening = _listen(settings.host, settings.port)
     app = create_app(connect(settings, environment))
+    limits = {"head_bytes": settings.max_request_line, "head_seconds": settings.body_idle_seconds}
     config = uvicorn.Config(
         app,
-        http=Protocol,
+        http=type("Protocol", (Protocol,), limits),
         loop="uvloop",
         ws="none",
         access_log=False,
@@ -46,13 +49,65 @@ def serve(settings: Settings, environment: Mapping[str, str]) -> None:
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, which answers what is not HTTP with a problem document and bounds the size of the headers."""
+    """uvicorn's protocol, which answers what it cannot read with a problem document, bounds the size of the headers and
+    the time they may take (uvicorn bounds neither)."""
+
+    head_bytes = 64 << 10
+    head_seconds = 60.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect a request."""
+        super().connection_made(transport)
+        self._read = 0
+        self._late: asyncio.TimerHandle | None = None
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing more."""
+        self._came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes while the headers of a request are not complete."""
+        answering: RequestResponseCycle | None = self.cycle
+        if self._late is None and (answering is None or answering.response_complete):
+            self._expect()
+        super().data_received(data)
+        if self._late is not None:
+            self._read += len(data)
+            if self._read > self.head_bytes:
+                limit = f"{self.head_bytes:,} bytes (INLAKE_MAX_REQUEST_LINE)"
+                self._refuse(HeadersTooLarge(f"Request line and headers are larger than {limit}."))
+
+    def on_headers_complete(self) -> None:
+        """They are complete: what follows is the body's."""
+        self._came()
+        super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer a request that cannot be parsed, and hang up."""
-        status, headers, body = problem_response(BadHttp(f"{msg.rstrip('.')}: it is not HTTP/1.1."), "unparsed")
+        self._refuse(BadHttp(f"{msg.rstrip('.')}: it is not HTTP/1.1."))
+
+    def _expect(self) -> None:
+        self._read = 0
+        self._late = self.loop.call_later(self.head_seconds, self._too_late)
+
+    def _came(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _too_late(self) -> None:
+        self._late = None
+        self.transport.close()
+
+    def _refuse(self, error: InlakeError) -> None:
+        self._came()
+        log.info("refused %s: %s", self.client and self.client[0], error.detail)
+        status, headers, body = problem_response(error, "unparsed")
         head = b"".join(b"%b: %b\r\n" % header for header in [*headers, (b"connection", b"close")])
-        self.transport.write(b"HTTP/1.1 %d Bad Request\r\n%b\r\n%b" % (status, head, body))
+        phrase = HTTPStatus(status).phrase.encode()
+        self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, phrase, head, body))
         self.transport.close()
 
 
@@ -61,10 +116,10 @@ def _check_bind(settings: Settings) -> None:
         loopback = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
     except ValueError:
         loopback = False
-    if not loopback and not settings.allow_anonymous:
+    if not loopback and not settings.allow_anonymous and not settings.api_keys:
         raise SettingsError(
-            f"INLAKE_HOST: {settings.host} is reachable from other machines and no client has to say who it is; "
-            "set INLAKE_ALLOW_ANONYMOUS=true if that is meant."
+            f"INLAKE_HOST: {settings.host} is reachable from other machines, and no client has to say who it is: "
+            "give INLAKE_API_KEYS, or set INLAKE_ALLOW_ANONYMOUS=true if that is meant."
         )
 
 

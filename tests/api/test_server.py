@@ -1,0 +1,106 @@
+"""The server on a socket: requests that are not HTTP, headers too large or too slow, where it may listen."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import Served, inlake, serving
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("server")
+    with serving(folder, INLAKE_BODY_IDLE_SECONDS="1", INLAKE_MAX_REQUEST_LINE="4096") as served:
+        yield served
+
+
+def talk(served: Served, *pieces: bytes) -> bytes:
+    """All that comes back until the server hangs up."""
+    port = int(served.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=15) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        answer = b""
+        try:
+            while data := connection.recv(65536):
+                answer += data
+        except ConnectionResetError:
+            pass
+    return answer
+
+
+def problem(answer: bytes) -> tuple[int, str]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head
+    return int(head.split()[1]), json.loads(body)["code"]
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"garbage\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nHost x\r\n\r\n"]
+)
+def test_what_is_not_http_gets_a_problem_document(served: Served, garbage: bytes) -> None:
+    assert problem(talk(served, garbage)) == (400, "bad_http")
+
+
+@pytest.mark.parametrize("head", [b"GET /" + b"a" * 9000, b"GET / HTTP/1.1\r\nX: " + b"a" * 9000])
+def test_headers_over_the_limit_are_431(served: Served, head: bytes) -> None:
+    answer = talk(served, *[head[i : i + 1000] for i in range(0, len(head), 1000)])
+    if answer:  # closing while the client still sends may cost it the answer
+        assert problem(answer) == (431, "headers_too_large")
+
+
+def test_headers_that_never_end_are_cut_off(served: Served) -> None:
+    began = time.monotonic()
+    assert talk(served, b"GET / HTTP/1.1\r\nHost: x\r\n") == b""
+    assert time.monotonic() - began < 5
+
+
+def test_a_connection_that_says_nothing_is_closed(served: Served) -> None:
+    began = time.monotonic()
+    assert talk(served) == b""
+    assert time.monotonic() - began < 5
+
+
+def test_several_requests_on_one_connection_are_answered(served: Served) -> None:
+    request = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert talk(served, request, request + request, last).count(b'{"status":"live"}') == 4
+
+
+def test_a_body_cut_in_its_chunks_publishes_nothing(served: Served) -> None:
+    head = b"POST /ingress/record-json?schema=x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert problem(talk(served, head, b"zz\r\n")) == (400, "bad_http")
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"INLAKE_HOST": "0.0.0.0"}, "INLAKE_ALLOW_ANONYMOUS"),
+        ({"INLAKE_PORT": "many"}, "INLAKE_PORT"),
+        ({"INLAKE_BUS": "mysql:x"}, "INLAKE_BUS"),
+        ({"INLAKE_STORE": "ftp://x"}, "INLAKE_STORE"),
+        ({"INLAKE_REGISTRY": "x"}, "INLAKE_REGISTRY"),
+        ({"INLAKE_API_KEYS": "/nowhere/keys"}, "INLAKE_API_KEYS"),
+        ({"INLAKE_HOST": "203.0.113.1", "INLAKE_ALLOW_ANONYMOUS": "true"}, "INLAKE_HOST"),
+        ({"INLAKE_BUS": "kafka://x:1", "INLAKE_KAFKA_NO_SUCH_THING": "1"}, "INLAKE_KAFKA"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_a_sentence_that_names_it(
+    tmp_path: Path, variables: dict[str, str], named: str
+) -> None:
+    done = inlake("serve", cwd=tmp_path, **variables)  # type: ignore[arg-type]
+    assert done.returncode != 0
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_said(served: Served, tmp_path: Path) -> None:
+    done = inlake("serve", cwd=tmp_path, INLAKE_PORT=served.url.rpartition(":")[2])
+    assert done.returncode != 0
+    assert "INLAKE_PORT" in done.stderr
