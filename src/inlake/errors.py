@@ -376,7 +376,7 @@ class OutOfSpace(InlakeError):
 
 def every_error(root: type[InlakeError] = InlakeError) -> list[type[InlakeError]]:
     """All error classes below `root`, depth first: the documentation and the tests go through them."""
-    found = [root]
+    found = []
     for child in root.__subclasses__():
-        found += every_error(child)
+        found += [child, *every_error(child)]
     return found

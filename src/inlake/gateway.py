@@ -48,13 +48,9 @@ class Gateway:
         failure leaves nothing; after it the event is on its way, and `Sweep` finishes what is left.
         """
         compiled = await self.codecs.find(s.schema, s.version, s.message)
-        draft = compiled.codec.read(s.record, tagged=s.tagged)  # JSON to a value; refused when it is not JSON
-        promise = await self.promises.locate(
-            s, draft.resource, compiled.codec, sent
-        )  # its URI is known, nothing is stored
-        payload = compiled.codec.encode(
-            draft, promise.uri if promise else None
-        )  # filled, then validated: refused with all errors
+        draft = compiled.codec.read(s.record, tagged=s.tagged)  # JSON to a value
+        promise = await self.promises.locate(s, draft.resource, compiled.codec, sent)  # its URI is known, no more
+        payload = compiled.codec.encode(draft, promise.uri if promise else None)  # filled, then all errors or none
         event = make_event(s, compiled, payload)  # id, time, key, headers: final from here on
         if promise is None:
             return await self._publish(event, compiled)
@@ -97,11 +93,10 @@ class Gateway:
     async def ingest_window(self, window: Sequence[Submission | InlakeError]) -> list[Receipt | InlakeError]:
         """The same steps for many records, which go to the bus in one call; each result stands at its record's index.
 
-        An error in `window` (a line that is no record) is its own result.
+        An error in `window` (a line that is no record) is its own result. The order of the window is kept.
         """
         results: dict[int, Receipt | InlakeError] = {}
-        events: list[Event] = []
-        sent: list[tuple[int, Compiled]] = []
+        waiting: dict[int, tuple[Event, Compiled]] = {}
         turn = Turn()
         for i, s in enumerate(window):
             try:
@@ -109,18 +104,33 @@ class Gateway:
                     raise s
                 compiled = await self.codecs.find(s.schema, s.version, s.message)
                 draft = compiled.codec.read(s.record, tagged=s.tagged)
-                if draft.resource is None:
-                    events.append(make_event(s, compiled, compiled.codec.encode(draft)))
-                    sent.append((i, compiled))
+                promise = None
+                if draft.resource is not None:
+                    promise = await self.promises.locate(s, draft.resource, compiled.codec)
+                payload = compiled.codec.encode(draft, promise.uri if promise else None)
+                event = make_event(s, compiled, payload)
+                if promise is None:
+                    waiting[i] = event, compiled
                 else:
-                    results[i] = await self.ingest(s)
+                    await self._publish_all(waiting, results)  # what stands before it goes out before it
+                    promise = await self.promises.claim(promise, event, compiled.schema)
+                    results[i] = await self.promises.finish(promise)
             except InlakeError as error:
                 results[i] = error
             await turn.over()
-        positions = await self.bus.publish(events) if events else []
-        for (i, compiled), event, position in zip(sent, events, positions, strict=True):
-            results[i] = position if isinstance(position, InlakeError) else _receipt(event, compiled, position)
+        await self._publish_all(waiting, results)
         return [results[i] for i in range(len(window))]
+
+    async def _publish_all(
+        self, waiting: dict[int, tuple[Event, Compiled]], results: dict[int, Receipt | InlakeError]
+    ) -> None:
+        """Publish what waits, and put each result at its record's index."""
+        if not waiting:
+            return
+        positions = await self.bus.publish([event for event, _ in waiting.values()])
+        for (i, (event, compiled)), position in zip(waiting.items(), positions, strict=True):
+            results[i] = position if isinstance(position, InlakeError) else _receipt(event, compiled, position)
+        waiting.clear()
 
     async def _publish(self, event: Event, compiled: Compiled) -> Receipt:
         (position,) = await self.bus.publish([event])

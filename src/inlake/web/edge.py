@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable
 
@@ -20,6 +21,8 @@ OPEN = {"/health/live", "/health/ready", "/metrics", "/docs", "/docs/errors", "/
 OPEN_FOLDER = "/docs/static/"
 CLIENT_GONE = 499
 """As nginx logs it: the client closed the connection, and nobody is there to read an answer."""
+_PUUID = re.compile(r"([0-9A-Fa-f]{8})-[0-9A-Fa-f-]{27}")
+"""A puuid of an anonymous client is its only secret: it is logged by its first digits."""
 _number = itertools.count(1)
 _process = os.urandom(4).hex()
 
@@ -71,7 +74,8 @@ class Edge:
         self._metrics.counter("inlake_requests_total", "Requests by route and status.", labels).value += 1
         self._metrics.histogram("inlake_request_seconds", "Time of a request.", labels[:1]).observe(seconds)
         if log.isEnabledFor(logging.INFO):
-            fields = (scope["method"], scope["path"], status, seconds * 1000, scope["instance"], scope["principal"])
+            path = _PUUID.sub(r"\1…", scope["path"])
+            fields = (scope["method"], path, status, seconds * 1000, scope["instance"], scope["principal"])
             log.info("%s %s %d %.1f ms %s %s", *fields)
 
 
