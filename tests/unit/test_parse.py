@@ -28,8 +28,8 @@ def read(query: bytes, record: bytes = b"{}") -> Submission:
 def test_the_query_names_schema_destination_version_and_message() -> None:
     s = read(b"schema=tate.artwork&destination=graph/drafts&version=3&message=a.B")
     assert (s.schema, s.destination, s.version, s.message) == ("tate.artwork", "graph/drafts", 3, "a.B")
-    assert s.key == "tate.artwork/graph/drafts"
-    assert read(b"schema=tate.artwork").key == "tate.artwork"
+    assert s.key == b"tate.artwork/graph/drafts"
+    assert read(b"schema=tate.artwork").key == b"tate.artwork"
 
 
 def test_the_key_of_the_first_inlake_splits_at_its_first_slash() -> None:
