@@ -2,7 +2,7 @@
 
     InlakeError
     ├── BadRequest 400 ............ MalformedJson  MalformedMultipart  MissingParameter  BadName  BadParameter
-    │                               BadEnvelope  EmptyBody  BadHttp
+    │                               BadEnvelope  MalformedEncoding  EmptyBody  BadHttp
     ├── Unauthorized 401
     ├── Forbidden 403
     ├── NotFound 404 .............. RouteNotFound  SchemaNotFound  PromiseNotFound
@@ -11,7 +11,7 @@
     ├── Conflict 409 .............. PromiseUsed  PlaceTaken
     ├── PromiseExpired 410
     ├── LengthRequired 411
-    ├── TooLarge 413 .............. RecordTooLarge  BinaryTooLarge  LineTooLong
+    ├── TooLarge 413 .............. RecordTooLarge  BodyTooLarge  BinaryTooLarge  LineTooLong
     ├── UnsupportedMediaType 415
     ├── RangeNotSatisfiable 416
     ├── Unprocessable 422 ......... RecordRejected  InvalidSchema  NoResourceField  ResourceNotAPromise  BadPlace
@@ -111,6 +111,12 @@ class BadEnvelope(BadRequest):
     """The envelope around a record is malformed"""
 
     code = "bad_envelope"
+
+
+class MalformedEncoding(BadRequest):
+    """The compressed body is malformed or cut off"""
+
+    code = "malformed_encoding"
 
 
 class EmptyBody(BadRequest):
@@ -214,6 +220,12 @@ class RecordTooLarge(TooLarge):
     """The record is too large"""
 
     code = "record_too_large"
+
+
+class BodyTooLarge(TooLarge):
+    """The body inflates to too much"""
+
+    code = "body_too_large"
 
 
 class BinaryTooLarge(TooLarge):

@@ -36,6 +36,7 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", description="Address to listen on. Anything beyond loopback needs authentication or `INLAKE_ALLOW_ANONYMOUS=true`.")  # fmt: skip
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one and logs it.")
+    workers: int = Field(1, ge=1, le=256, description="Processes that share the port, one for each core; each has its own connections to the bus and the store.")
     allow_anonymous: bool = Field(
         False, description="Allow clients without authentication on an address beyond loopback."
     )
@@ -78,6 +79,9 @@ class Settings(BaseModel):
 
     max_record_bytes: int = Field(900_000, ge=1, description="Largest record, as sent and as encoded; keep it under the broker's `message.max.bytes`.")  # fmt: skip
     max_binary_bytes: int = Field(80 * GIB, ge=1, description="Largest binary; 80 GiB is 10,000 parts of 8 MiB.")
+    max_inflated: int = Field(
+        16 * GIB, ge=1, description="Most bytes that a body with `Content-Encoding: gzip` or `zstd` may inflate to."
+    )
     max_depth: int = Field(200, ge=1, le=500, description="Deepest nesting of arrays and objects in a record.")
     max_errors: int = Field(100, ge=1, le=10_000, description="Most reasons given for one refused record.")
     max_request_line: int = Field(64 * KIB, ge=KIB, description="Largest request line and headers together.")

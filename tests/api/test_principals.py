@@ -69,6 +69,34 @@ async def test_an_object_is_its_principal_s_alone(tmp_path: Path) -> None:
         assert (await gateway.post(PATH, named, headers=bearer("one"))).json()["code"] == "promise_used"
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://evil.example", 403), ("null", 403), ("http://127.0.0.1:9999", 403), ("http://127.0.0.1:8000", 201)],
+)
+async def test_a_page_of_another_origin_may_not_use_an_anonymous_gateway(
+    gateway: Gateway, origin: str, status: int
+) -> None:
+    headers = {"origin": origin, "host": "127.0.0.1:8000"}
+    assert (await gateway.post(PATH, RECORD, headers=headers)).status == status
+    assert len(await gateway.events()) == (status == 201)
+
+
+async def test_a_page_with_a_key_may(tmp_path: Path) -> None:
+    async with embedded(tmp_path, api_keys=keys_file(tmp_path, museum="s3cret")) as gateway:
+        headers = {"origin": "https://museum.example", "host": "127.0.0.1:8000", **bearer("s3cret")}
+        assert (await gateway.post(PATH, RECORD, headers=headers)).status == 201
+
+
+async def test_what_a_client_puts_into_a_path_stays_on_its_log_line(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "inlake.web")
+    await gateway.post("/a\nFAKE line\x1b[31m/0f3c0d3a-4a0e-4d9f-8f43-2a3c7b1de0aa", method="GET")
+    (line,) = [record.getMessage() for record in caplog.records if "FAKE" in record.getMessage()]
+    assert line.isprintable()
+    assert "4d9f" not in line, "a puuid is logged by its first digits"
+
+
 def test_keys_are_read_again_when_the_file_changes_and_a_broken_file_keeps_the_old_ones(tmp_path: Path) -> None:
     path = keys_file(tmp_path, museum="old")
     keys = ApiKeys(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest_asyncio
 
 from inlake import owner
 from inlake.bus.sqlite import SqliteBus
-from inlake.errors import BusUnavailable, InlakeError, PromiseExpired, PromiseUsed, RecordTooLarge
+from inlake.errors import BusUnavailable, InlakeError, PromiseExpired, PromiseUsed, RecordTooLarge, StoreUnavailable
 from inlake.model import Binary, Event, Position, SchemaVersion
 from inlake.promise_log import Promise, append, first_entry, marker_key, name_key, read
 from inlake.promises import Promises
@@ -180,6 +181,59 @@ async def test_an_upload_that_fails_leaves_nothing(world: World) -> None:
     assert await world.keys(".inlake/open/") == []
     assert await world.store.get(name_key("named")) is None, "the place is free again"
     assert await world.store.get("named") is None
+
+
+class Failing(FolderStore):
+    """A store that is lost when a file is put."""
+
+    async def put(self, *_: object, **__: object) -> None:
+        raise StoreUnavailable("lost")
+
+
+async def test_after_an_unknown_outcome_of_the_store_the_place_stays_taken_until_it_is_looked_at_once_more(
+    world: World,
+) -> None:
+    failing = Promises(Failing(world.store._root), world.bus, upload_timeout=60)
+    promise = dataclasses.replace(failing.new(file(), "anonymous"), key="named", named=True)
+    with pytest.raises(StoreUnavailable):
+        await failing.store(promise, file())
+    await world.store.create("named", b"it came late after all")
+    assert await world.store.get(name_key("named")) == promise.puuid.encode()
+    assert await world.patient_sweep() == {"removed": 1}
+    assert await world.store.get("named") is None
+    assert await world.store.get(name_key("named")) is None
+
+
+async def test_a_process_that_slept_past_the_expiry_writes_nothing(world: World) -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"first"
+        await asyncio.sleep(0.2)
+
+    sleepy = Promises(world.store, world.bus, upload_timeout=0.1)
+    promise = dataclasses.replace(sleepy.new(file(), "anonymous"), key="named", named=True)
+    with pytest.raises(PromiseExpired):
+        await sleepy.store(promise, Binary("spot.obj", "model/obj", slow()))
+    assert await world.store.get("named") is None
+
+
+async def test_the_end_of_a_promise_deletes_nothing_at_a_place_that_is_anothers_now(world: World) -> None:
+    promise = dataclasses.replace(world.promises.new(file(), "anonymous"), key="named", named=True)
+    promise = await world.promises.store(promise, file())
+    await world.store.delete(name_key("named"))
+    await world.store.create(name_key("named"), b"another")
+    await world.promises.abandon(promise)
+    assert await world.store.get("named") is not None
+    assert await world.store.get(name_key("named")) == b"another"
+
+
+async def test_one_promise_that_cannot_be_read_keeps_no_other_waiting(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.store.create(marker_key("anonymous", "broken"), b"no JSON")
+    promise = await world.promises.store(left_by_the_dead(world.promises.new(file(), "anonymous")), file())
+    await world.promises.claim(promise, event(), SCHEMA)
+    assert dict(await world.sweep.run()) == {"finished": 1}
+    assert "cannot be read" in caplog.text
 
 
 @pytest.mark.parametrize("crash_after", ["reserved", "name"])

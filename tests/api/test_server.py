@@ -24,13 +24,13 @@ def talk(served: Served, *pieces: bytes) -> bytes:
     """All that comes back until the server hangs up."""
     port = int(served.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=15) as connection:
-        for piece in pieces:
-            connection.sendall(piece)
         answer = b""
         try:
+            for piece in pieces:
+                connection.sendall(piece)
             while data := connection.recv(65536):
                 answer += data
-        except ConnectionResetError:
+        except (ConnectionResetError, BrokenPipeError):
             pass
     return answer
 

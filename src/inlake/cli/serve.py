@@ -11,6 +11,7 @@ import typer
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on: INLAKE_HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one: INLAKE_PORT.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share the port: INLAKE_WORKERS.")] = None,
     bus: Annotated[str | None, typer.Option(help="Where events go: INLAKE_BUS.")] = None,
     store: Annotated[str | None, typer.Option(help="Where binaries go: INLAKE_STORE.")] = None,
     registry: Annotated[str | None, typer.Option(help="Where schemas are: INLAKE_REGISTRY.")] = None,
@@ -31,6 +32,7 @@ def serve(
         {
             "host": host,
             "port": port,
+            "workers": workers,
             "bus": bus,
             "store": store,
             "registry": registry,

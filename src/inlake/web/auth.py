@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 from inlake.errors import Unauthorized
-from inlake.model import ANONYMOUS
 
 log = logging.getLogger("inlake.web")
 LOOK_SECONDS = 1.0
@@ -59,11 +58,6 @@ class ApiKeys:
         except OSError as error:
             raise ValueError(f"{self._path} cannot be read: {error.strerror}") from None
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-def principal_of(keys: ApiKeys | None, authorization: str) -> str:
-    """The principal of a request; everybody is `anonymous` where there are no keys. Raises `Unauthorized`."""
-    return keys.principal(authorization) if keys else ANONYMOUS
 
 
 def _read(path: Path) -> list[tuple[str, str]]:

@@ -9,10 +9,10 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 
-from inlake.errors import Unauthorized
+from inlake.errors import Forbidden, Unauthorized
 from inlake.metrics import Metrics
 from inlake.model import ANONYMOUS
-from inlake.web.auth import ApiKeys, principal_of
+from inlake.web.auth import ApiKeys
 from inlake.web.exchange import ASGIMessage, Exchange, Receive, Scope, Send, Site
 
 log = logging.getLogger("inlake.web")
@@ -58,10 +58,12 @@ class Edge:
             await send(message)
 
         try:
-            if self._keys and scope["path"] not in OPEN and not scope["path"].startswith(OPEN_FOLDER):
-                scope["principal"] = principal_of(self._keys, _authorization(scope))
+            if self._keys is None:
+                _refuse_foreign_pages(scope)
+            elif scope["path"] not in OPEN and not scope["path"].startswith(OPEN_FOLDER):
+                scope["principal"] = self._keys.principal(_header(scope, b"authorization"))
             await self._app(scope, receive, watched)
-        except Unauthorized as error:
+        except (Unauthorized, Forbidden) as error:
             await Exchange(scope, receive, watched, self._site).refuse(error)
         except Exception:
             log.exception("request %s failed", scope["instance"])
@@ -75,9 +77,23 @@ class Edge:
         self._metrics.histogram("inlake_request_seconds", "Time of a request.", labels[:1]).observe(seconds)
         if log.isEnabledFor(logging.INFO):
             path = _PUUID.sub(r"\1…", scope["path"])
+            if not path.isprintable():  # a decoded newline would write a log line of the client's own
+                path = path.encode("unicode_escape").decode()
             fields = (scope["method"], path, status, seconds * 1000, scope["instance"], scope["principal"])
             log.info("%s %s %d %.1f ms %s %s", *fields)
 
 
-def _authorization(scope: Scope) -> str:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"), "")
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _refuse_foreign_pages(scope: Scope) -> None:
+    """A page of another origin must not send through the browser of somebody who can reach an anonymous gateway.
+
+    A browser names the page's origin with every POST (Fetch standard, 3.2); other clients send no `Origin`.
+    """
+    origin = _header(scope, b"origin")
+    if origin and origin.partition("://")[2] != _header(scope, b"host"):
+        raise Forbidden(
+            f"A page of {origin[:100]} may not use this gateway: it takes anonymous clients, and no other pages."
+        )

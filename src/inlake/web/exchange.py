@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from inlake.errors import BadParameter, InlakeError, RequestTimeout, TooLarge
 from inlake.metrics import Counter, Metrics
 from inlake.settings import Settings
+from inlake.web.inflate import Inflate, inflation
 from inlake.web.problems import problem_response
 
 Scope = MutableMapping[str, Any]
@@ -47,7 +48,20 @@ class ClientGoneError(Exception):
 class Exchange:
     """Reads the body of a request, writes its answer."""
 
-    __slots__ = ("_receive", "_send", "at_end", "instance", "principal", "scope", "settings", "site", "started")
+    __slots__ = (
+        "_all_came",
+        "_inflate",
+        "_pieces",
+        "_receive",
+        "_send",
+        "at_end",
+        "instance",
+        "principal",
+        "scope",
+        "settings",
+        "site",
+        "started",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, site: Site) -> None:
         self.scope = scope
@@ -57,6 +71,9 @@ class Exchange:
         self._send = send
         self.at_end = False
         """The body was read whole."""
+        self._all_came = False
+        self._inflate: Inflate | None = None
+        self._pieces: Iterator[bytes] | None = None
         self.started = False
         self.instance: str = scope["instance"]
         self.principal: str = scope["principal"]
@@ -67,6 +84,11 @@ class Exchange:
             if key == name:
                 return str(value, "latin-1")
         return ""
+
+    def inflate(self) -> None:
+        """Read the body as its `Content-Encoding` says. Raises `UnsupportedMediaType`."""
+        if encoding := self.header(b"content-encoding"):
+            self._inflate = inflation(encoding, self.settings.max_inflated)
 
     @property
     def content_length(self) -> int | None:
@@ -81,7 +103,7 @@ class Exchange:
     async def body(self, limit: int, too_large: type[TooLarge]) -> bytes:
         """The whole body of at most `limit` bytes, else `too_large`. Raises `RequestTimeout`, `ClientGoneError`."""
         length = self.content_length
-        if length is not None and length > limit:
+        if length is not None and length > limit and self._inflate is None:
             raise too_large(f"The body has {length:,} bytes, and may have {limit:,}.")
         parts, size, seconds = [], 0, self.settings.body_idle_seconds
         try:
@@ -109,14 +131,24 @@ class Exchange:
             return await self._next()
 
     async def _next(self) -> bytes:
-        while not self.at_end:
+        while True:
+            if self._pieces is not None:
+                if piece := next(self._pieces, b""):
+                    return piece
+                self._pieces = None
+            if self._all_came:
+                self.at_end = True
+                return b""
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
-            self.at_end = not message.get("more_body", False)
-            if body := message.get("body"):
-                return bytes(body)
-        return b""
+            self._all_came = not message.get("more_body", False)
+            body = bytes(message.get("body") or b"")
+            if self._inflate is not None:
+                self._pieces = self._inflate(body, self._all_came)
+            elif body:
+                self.at_end = self._all_came
+                return body
 
     # ------------------------------------------------------------------------------------------------------ answer
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
@@ -149,6 +181,7 @@ class Exchange:
 
     async def _drain(self) -> None:
         left = self.settings.drain_bytes
+        self._inflate = self._pieces = None  # what is thrown away is not inflated
         with suppress(TimeoutError, ClientGoneError):
             async with asyncio.timeout(self.settings.drain_seconds):
                 while left > 0 and (chunk := await self.receive(self.settings.drain_seconds)):

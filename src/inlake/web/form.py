@@ -22,6 +22,8 @@ class Form:
 
     def __init__(self, x: Exchange) -> None:
         """Raises `UnsupportedMediaType`."""
+        if x.header(b"content-encoding"):
+            raise UnsupportedMediaType("A form with a file is taken as it is, without Content-Encoding.")
         kind, options = parse_options_header(x.header(b"content-type"))
         if kind.lower() != "multipart/form-data" or not options.get("boundary"):
             raise UnsupportedMediaType(

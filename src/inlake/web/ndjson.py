@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from inlake.errors import EmptyBody, InlakeError, LineTooLong, RequestTimeout
+from inlake.errors import BodyTooLarge, EmptyBody, InlakeError, LineTooLong, MalformedEncoding, RequestTimeout
 from inlake.model import Receipt, SchemaVersion, Submission
 from inlake.web import parse
 from inlake.web.exchange import ClientGoneError, Exchange
@@ -37,8 +37,17 @@ class Lines:
 
     def feed(self, chunk: bytes) -> list[Line]:
         """The lines that end in this chunk, with their numbers from 1; blank ones are counted and left out."""
-        *whole, rest = chunk.split(b"\n")
-        lines = [self._line(line) for line in whole]
+        first, *others = chunk.split(b"\n")
+        if not others:
+            self._add(first)
+            return []
+        rest = others.pop()
+        lines = [self._line(first)]  # it ends what the chunks before began
+        if len(chunk) > self._limit:
+            lines += map(self._line, others)
+        else:  # none can be too long: a quarter of a million blank lines must not hold up the others
+            lines += [(n, line) for n, text in enumerate(others, self._number + 1) if (line := text.strip())]
+            self._number += len(others)
         self._add(rest)
         return [(n, line) for n, line in lines if line]
 
@@ -110,7 +119,7 @@ class Stream:
                 await self._publish(window)
                 if not self._ended:
                     self._answer(207)
-        except RequestTimeout as error:
+        except (RequestTimeout, MalformedEncoding, BodyTooLarge) as error:
             return error
         return None
 

@@ -55,6 +55,7 @@ def _address(x: Exchange) -> tuple[parse.Address, str]:
     if to.content is not None:
         raise BadParameter("content goes beside a file, to /ingress/record-json-and-binary.")
     kind = parse.media_type(x.header(b"content-type"))
+    x.inflate()
     if kind not in parse.NDJSON and not parse.is_json(kind):
         raise UnsupportedMediaType(
             f"The body is {kind[:100]}: send one record as Content-Type: application/json, or one a line as "

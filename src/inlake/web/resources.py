@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -25,7 +26,7 @@ def resource_routes(d: Deployment) -> APIRouter:
     @router.head("/resources/{puuid}", include_in_schema=False)
     async def resource(puuid: str, request: Request) -> Response:
         """The object of a promise, whole or one range of bytes; always as a download, never to run in a browser."""
-        stored = await _find(d, puuid, request.scope["principal"])
+        stored, key = await _find(d, puuid, request.scope["principal"])
         etag = f'"{stored.sha256}"'
         headers = {
             "content-type": stored.content_type,  # and no charset that the client did not give
@@ -47,23 +48,27 @@ def resource_routes(d: Deployment) -> APIRouter:
             headers["content-range"] = f"bytes {start}-{end - 1}/{stored.size}"
         if request.method == "HEAD" or start == end:
             return Response(status_code=status, headers=headers)
-        body = d.store.read(_key(d, stored), start, end)
-        return StreamingResponse(body, status, headers)
+        body = d.store.read(key, start, end)
+        first = await anext(body)  # a store that is away is 503, and not an answer that breaks off
+        return StreamingResponse(_chain(first, body), status, headers)
 
     return router
 
 
-async def _find(d: Deployment, puuid: str, principal: str) -> StoredObject:
+async def _find(d: Deployment, puuid: str, principal: str) -> tuple[StoredObject, str]:
+    """The object and its key in the store."""
     promise = await read(d.store, puuid) if promise_named(puuid) == puuid else None
     if promise is None or promise.principal != principal:
         raise PromiseNotFound("There is no such object, or it is another principal's.")
     if promise.ended is not None or promise.stored is None:
         raise PromiseExpired("The object was given up, or is not complete yet.")
-    return promise.stored
+    return promise.stored, promise.key
 
 
-def _key(d: Deployment, stored: StoredObject) -> str:
-    return stored.uri.removeprefix(d.store.uri("-").removesuffix("-"))
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 def _range(text: str, size: int) -> tuple[int, int, int]:

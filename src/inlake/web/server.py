@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import signal
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 
 import uvicorn
@@ -17,6 +19,7 @@ from inlake.errors import BadHttp, HeadersTooLarge, InlakeError
 from inlake.settings import Settings, SettingsError, unknown_variables
 from inlake.web.app import create_app
 from inlake.web.problems import problem_response
+from inlake.web.workers import reserve_port, run_workers
 from inlake.wiring import connect
 
 log = logging.getLogger("inlake.web")
@@ -28,7 +31,32 @@ def serve(settings: Settings, environment: Mapping[str, str]) -> None:
     _check_bind(settings)
     for sentence in unknown_variables(environment):
         log.warning("%s", sentence)
-    listening = _listen(settings.host, settings.port)
+    if settings.workers == 1:
+        with _bound(settings, reuse=False) as listening:
+            _say_where(settings, listening)
+            _run(settings, environment, listening)
+        return
+    create_app(connect(settings, environment))  # a wrong setting is said here, once
+    with _bound(settings, reuse=True) as held:
+        _say_where(settings, held)
+        run_workers(_work, settings, environment, held.getsockname()[1])
+
+
+def _work(settings: Settings, environment: Mapping[str, str], port: int) -> None:
+    """One worker, with a socket of its own on the port of all."""
+    logs.configure(settings.log_format, settings.log_level)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent passes SIGTERM on
+    listening = socket.socket(_family(settings.host), socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listening.bind((settings.host, port))
+    with listening, suppress(SystemExit):
+        _run(settings, environment, listening)
+
+
+def _run(settings: Settings, environment: Mapping[str, str], listening: socket.socket) -> None:
+    listening.listen(2048)
+    listening.setblocking(False)
     app = create_app(connect(settings, environment))
     limits = {"head_bytes": settings.max_request_line, "head_seconds": settings.body_idle_seconds}
     config = uvicorn.Config(
@@ -42,10 +70,13 @@ def serve(settings: Settings, environment: Mapping[str, str]) -> None:
         timeout_graceful_shutdown=int(settings.shutdown_seconds) or 1,
         timeout_keep_alive=75,  # longer than the usual 60 s of proxies, so that it is them who close
     )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _say_where(settings: Settings, listening: socket.socket) -> None:
     host, port = listening.getsockname()[:2]
     log.info("listening on http://%s:%d (docs at /docs)", f"[{host}]" if ":" in host else host, port)
     log.info("bus %s, store %s, registry %s", *map(_without_secrets, (settings.bus, settings.store, settings.registry)))
-    uvicorn.Server(config).run(sockets=[listening])
 
 
 class Protocol(HttpToolsProtocol):
@@ -123,17 +154,23 @@ def _check_bind(settings: Settings) -> None:
         )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bound(settings: Settings, *, reuse: bool) -> socket.socket:
+    """A socket on host and port. With `reuse` it only holds the port, for the sockets of the workers."""
+    host, port = settings.host, settings.port
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(2048)
+        if reuse:
+            return reserve_port(host, port, _family(host))
+        bound = socket.socket(_family(host), socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen(1)
     except OSError as error:
         raise SettingsError(f"INLAKE_HOST, INLAKE_PORT: cannot listen on {host}:{port}: {error.strerror}.") from None
-    listening.setblocking(False)
-    return listening
+    return bound
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][0]
 
 
 def _without_secrets(url: str) -> str:

@@ -1,0 +1,75 @@
+"""Several processes on one port: each with its own socket (SO_REUSEPORT), restarted when it dies, stopped together."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from inlake.settings import Settings
+
+log = logging.getLogger("inlake.web")
+QUICK_DEATH = 5.0
+"""Seconds: a worker that dies younger than this is restarted after a pause, so that a fault at start is no storm."""
+Work = Callable[[Settings, Mapping[str, str], int], None]
+
+
+def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], port: int) -> None:
+    """Run `settings.workers` processes of `work(settings, environment, port)` until SIGINT or SIGTERM, then stop all.
+
+    The kernel spreads connections over their sockets evenly. One socket shared by all would not do: it once gave one of
+    two workers 84 % of the work.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork would share librdkafka's threads and locks
+    stopping = False
+
+    def stop(*signalled: Any) -> None:  # noqa: ARG001
+        nonlocal stopping
+        stopping = True
+        for process, _ in workers:
+            if process.is_alive():
+                process.terminate()
+
+    def start() -> tuple[SpawnProcess, float]:
+        process = context.Process(target=work, args=(settings, environment, port))
+        process.start()
+        return process, time.monotonic()
+
+    workers = [start() for _ in range(settings.workers)]
+    for number in signal.SIGINT, signal.SIGTERM:
+        signal.signal(number, stop)
+    while not stopping:
+        wait([process.sentinel for process, _ in workers], timeout=0.5)
+        for i, (process, born) in enumerate(workers):
+            if process.is_alive() or stopping:
+                continue
+            log.error("worker %s ended with %s and is started anew", process.pid, process.exitcode)
+            if time.monotonic() - born < QUICK_DEATH:
+                time.sleep(1)
+            workers[i] = start()
+    for process, _ in workers:
+        process.terminate()
+        process.join(settings.shutdown_seconds + 10)
+        if process.is_alive():
+            log.error("worker %s did not stop in time and is killed", process.pid)
+            process.kill()
+
+
+def reserve_port(host: str, port: int, family: socket.AddressFamily) -> socket.socket:
+    """A socket that holds the port for the workers and takes no connection itself. Raises `OSError` if it is taken."""
+    with socket.socket(family, socket.SOCK_STREAM) as probe:  # without SO_REUSEPORT: is anybody else there?
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        probe.listen(1)
+        port = probe.getsockname()[1]
+    held = socket.socket(family, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held.bind((host, port))
+    return held

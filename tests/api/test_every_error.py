@@ -1,0 +1,450 @@
+"""Every error code, provoked over HTTP by the situation that it is for."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import json
+import os
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from inlake.errors import every_error
+from tests.command import serving
+from tests.gateways import NOTE, Answer, Gateway, embedded, form
+from tests.live_servers import KAFKA_BOOTSTRAP, require
+
+RECORDS = "/ingress/record-json?schema=note"
+BOTH = "/ingress/record-json-and-binary?schema=note"
+GOOD = b'{"title": "a"}'
+NDJSON = "application/x-ndjson"
+RECORD = ("record", GOOD, None, None)
+FILE = ("file", b"v 0 0 0", "spot.obj", "model/obj")
+UNKNOWN = "0f3c0d3a-4a0e-4d9f-8f43-2a3c7b1de0aa"
+NOBODY = "127.0.0.1:1"
+"""An address where nothing listens."""
+FAMILIES = {
+    "bad_request",
+    "not_found",
+    "conflict",
+    "too_large",
+    "unprocessable",
+    "not_built",
+    "unavailable",
+}
+"""Codes that stand for several; nothing answers with them by itself."""
+
+Provoke = Callable[[Path], Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """How an error comes about, and what its answer says."""
+
+    code: str
+    status: int
+    provoke: Provoke
+    name: str
+    retry_after: str | None = None
+    pointer: str | None = None
+
+
+CASES: list[Case] = []
+
+
+def provokes(code: str, status: int, retry_after: str | None = None) -> Callable[[Provoke], Provoke]:
+    """Register a function that takes an empty folder and brings the error about."""
+
+    def register(provoke: Provoke) -> Provoke:
+        CASES.append(Case(code, status, provoke, provoke.__name__, retry_after))
+        return provoke
+
+    return register
+
+
+# ---------------------------------------------------------------------------------- requests that are wrong by themselves
+def _request(
+    code: str,
+    status: int,
+    path: str = RECORDS,
+    body: bytes = GOOD,
+    kind: str = "application/json",
+    *,
+    pointer: str | None = None,
+    method: str = "POST",
+    headers: dict[str, str] | None = None,
+    **settings: object,
+) -> Case:
+    async def provoke(folder: Path) -> Answer:
+        async with embedded(folder, **settings) as gateway:
+            return await gateway.post(path, body, kind, method=method, headers=headers or {})
+
+    name = f"{path.partition('?')[0]} {body[:30]!r} {settings or ''}"
+    return Case(code, status, provoke, name, None, pointer)
+
+
+CASES += [
+    _request("malformed_json", 400, body=b'{"title": '),
+    _request("malformed_json", 400, body=b'{"title": "\xff"}'),
+    _request("malformed_multipart", 400, BOTH, form(RECORD, FILE)[0][:-10], form()[1]),
+    _request("malformed_multipart", 400, BOTH, *form(("other", b"", None, None))),
+    _request("missing_parameter", 400, "/ingress/record-json", b'{"record": {"title": "a"}}'),
+    _request("missing_parameter", 400, BOTH, *form(RECORD)),
+    _request("bad_parameter", 400, f"{RECORDS}&version=0"),
+    _request("bad_parameter", 400, f"{RECORDS}&unknown=1"),
+    _request("bad_parameter", 400, "/schemas/note?version=x", method="GET"),
+    _request("bad_name", 400, "/ingress/record-json?schema=a%20b"),
+    _request("bad_name", 400, f"{RECORDS}&destination=a/../b"),
+    _request("bad_envelope", 400, "/ingress/record-json", b'{"schema": "note", "recrod": {}}'),
+    _request("empty_body", 400, body=b" "),
+    _request("empty_body", 400, body=b"\n\n", kind=NDJSON),
+    _request("route_not_found", 404, "/ingress/unsecured/record-json?schema=note"),
+    _request("schema_not_found", 404, "/ingress/record-json?schema=absent"),
+    _request("schema_not_found", 404, f"{RECORDS}&version=2"),
+    _request("promise_not_found", 404, body=b'{"title": "a", "__resource_path__": "%b"}' % UNKNOWN.encode()),
+    _request("promise_not_found", 404, f"/resources/{UNKNOWN}", method="GET"),
+    _request("method_not_allowed", 405, method="PUT"),
+    _request("record_too_large", 413, max_record_bytes=5),
+    _request("record_too_large", 413, body=b" " * 5000, max_record_bytes=5),
+    _request("record_too_large", 413, BOTH, *form(RECORD, FILE), max_record_bytes=5),
+    _request("binary_too_large", 413, BOTH, *form(RECORD, FILE), max_binary_bytes=3),
+    _request("line_too_long", 413, body=b"x" * 5000, kind=NDJSON, max_record_bytes=5),
+    _request("unsupported_media_type", 415, kind="text/csv"),
+    _request("unsupported_media_type", 415, BOTH),
+    _request("record_rejected", 422, body=b"{}", pointer="/title"),
+    _request("record_rejected", 422, body=b'{"title": "a", "tags": ["b", 3]}', pointer="/tags/1"),
+    _request("record_rejected", 422, body=b'{"title": "a", "a/b~": 1}', pointer="/a~1b~0"),
+    _request("record_rejected", 422, BOTH, *form(("record", b'{"title": 1}', None, None), FILE), pointer="/title"),
+    _request("record_rejected", 422, body=b'{"title": "a", "tags": [[]]}', pointer="", max_depth=2),
+    _request("resource_not_a_promise", 422, body=b'{"title": "a", "__resource_path__": "photo.jpg"}'),
+    _request("bad_place", 422, BOTH, *form(("record", b'{"title": "a", "__resource_path__": "../x"}', None, None), FILE)),
+    _request("malformed_encoding", 400, headers={"content-encoding": "gzip"}),
+    _request("malformed_encoding", 400, body=gzip.compress(GOOD)[:-4], headers={"content-encoding": "gzip"}),
+    _request("body_too_large", 413, body=gzip.compress(bytes(99_999)), headers={"content-encoding": "gzip"}, max_inflated=70_000),
+    _request("idempotency_not_built", 501, headers={"idempotency-key": "1"}),
+]  # fmt: skip
+
+
+@provokes("unauthorized", 401)
+async def a_key_that_is_not_known(folder: Path) -> Answer:
+    (folder / "keys").write_text(f"museum:{hashlib.sha256(b'right').hexdigest()}")
+    async with embedded(folder, api_keys=folder / "keys") as gateway:
+        return await gateway.post(RECORDS, GOOD, headers={"authorization": "Bearer wrong"})
+
+
+# ---------------------------------------------------------------------------------------------- a client and its pace
+@provokes("request_timeout", 408)
+async def a_body_that_stops_coming(folder: Path) -> Answer:
+    async with embedded(folder, body_idle_seconds=0.2) as gateway:
+        return await gateway.post(RECORDS, [b"{"], stall=True)
+
+
+@provokes("request_timeout", 408)
+async def a_file_that_stops_coming(folder: Path) -> Answer:
+    body, kind = form(RECORD, FILE)
+    async with embedded(folder, body_idle_seconds=0.2) as gateway:
+        answer = await gateway.post(BOTH, [body[:-30]], kind, stall=True)
+        assert (await gateway.objects(), await gateway.open_promises()) == ([], [])
+        return answer
+
+
+@provokes("busy", 503, "1")
+async def one_request_too_many(folder: Path) -> Answer:
+    async with embedded(folder, max_requests=1, body_idle_seconds=0.5) as gateway:
+        first = asyncio.create_task(gateway.post(RECORDS, [b"{"], stall=True))
+        await asyncio.sleep(0.1)
+        answer = await gateway.post(RECORDS, GOOD)
+        await first
+        return answer
+
+
+@provokes("bad_http", 400)
+async def something_else_than_http(folder: Path) -> Answer:
+    with serving(folder) as served:
+        return _talk(served.url, b"GET\r\n\r\n")
+
+
+@provokes("headers_too_large", 431)
+async def headers_over_the_limit(folder: Path) -> Answer:
+    with serving(folder, INLAKE_MAX_REQUEST_LINE="4096") as served:
+        return _talk(served.url, b"GET / HTTP/1.1\r\nX: " + b"a" * 4090)
+
+
+def _talk(url: str, data: bytes) -> Answer:
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=15) as connection:
+        connection.sendall(data)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *headers = head.decode().split("\r\n")
+    return Answer(int(status.split()[1]), dict(line.split(": ", 1) for line in headers), body)
+
+
+# ------------------------------------------------------------------------------------------------ binaries and promises
+async def _published(gateway: Gateway, place: str | None = None) -> str:
+    """The puuid of a binary that was stored and published."""
+    record = json.dumps({"title": "a", "__resource_path__": place}).encode()
+    answer = await gateway.post(BOTH, *form(("record", record, None, None), FILE))
+    assert answer.status == 201, answer.body
+    return str(answer.json()["resource"]["puuid"])
+
+
+@provokes("promise_used", 409)
+async def a_promise_named_a_second_time(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        record = {"title": "a", "__resource_path__": await _published(gateway)}
+        return await gateway.post(RECORDS, json.dumps(record).encode())
+
+
+@provokes("place_taken", 409)
+async def a_place_named_a_second_time(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        await _published(gateway, "photos/1.jpg")
+        record = b'{"title": "b", "__resource_path__": "photos/1.jpg"}'
+        return await gateway.post(BOTH, *form(("record", record, None, None), FILE))
+
+
+@provokes("promise_expired", 410)
+async def the_object_of_a_record_that_was_refused(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        await gateway.post(BOTH, *form(FILE, ("record", b"{}", None, None)))
+        (entry, *_) = [key async for key in gateway.deployment.store.list(".inlake/promises/")]
+        return await gateway.post(f"/resources/{entry.split('/')[2]}", method="GET")
+
+
+@provokes("range_not_satisfiable", 416)
+async def a_range_beyond_the_end(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        path = f"/resources/{await _published(gateway)}"
+        return await gateway.post(path, method="GET", headers={"range": "bytes=7-"})
+
+
+@provokes("internal_error", 500)
+async def a_promise_whose_log_is_damaged(folder: Path) -> Answer:
+    """The one way to a 500 without a fault in the code: somebody wrote into the gateway's own files."""
+    async with embedded(folder) as gateway:
+        puuid = await _published(gateway)
+        (folder / "store" / ".inlake" / "promises" / puuid / "0.json").write_bytes(b"damaged")
+        return await gateway.post(f"/resources/{puuid}", method="GET")
+
+
+# --------------------------------------------------------------------------------------------------------------- schemas
+@provokes("invalid_schema", 422)
+async def a_schema_that_somebody_broke(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        (folder / "schemas" / "broken.avsc").write_text('{"type": "record"}')
+        return await gateway.post("/ingress/record-json?schema=broken", GOOD)
+
+
+@provokes("no_resource_field", 422)
+async def a_binary_for_a_schema_without_the_field(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        await gateway.register("bare", {**NOTE, "fields": NOTE["fields"][:1]})
+        return await gateway.post(BOTH.replace("note", "bare"), *form(RECORD, FILE))
+
+
+XSD = {"subject": "note", "version": 1, "id": 1, "schema": "<schema/>", "schemaType": "XSD"}
+
+
+@provokes("format_not_built", 501)
+async def a_schema_in_another_language(folder: Path) -> Answer:
+    async with (
+        _registry(200, XSD) as url,
+        embedded(folder, registry=url) as gateway,
+    ):
+        return await gateway.post(RECORDS, GOOD)
+
+
+@provokes("registry_unavailable", 503, "5")
+async def no_registry(folder: Path) -> Answer:
+    async with embedded(folder, registry=f"http://{NOBODY}") as gateway:
+        return await gateway.post(RECORDS, GOOD)
+
+
+@provokes("registry_unavailable", 503, "5")
+async def a_registry_with_a_fault(folder: Path) -> Answer:
+    async with _registry(500, {"message": "no leader"}) as url, embedded(folder, registry=url) as gateway:
+        return await gateway.post(BOTH, *form(RECORD, FILE))
+
+
+@provokes("registry_refused", 503, "30")
+async def a_registry_that_wants_other_credentials(folder: Path) -> Answer:
+    async with _registry(401, {"message": "who?"}) as url, embedded(folder, registry=url) as gateway:
+        return await gateway.post("/schemas/note", method="GET")
+
+
+@asynccontextmanager
+async def _registry(status: int, body: object) -> AsyncIterator[str]:
+    """The address of a registry that has one answer for everything."""
+    data = json.dumps(body).encode()
+    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"{head}connection: close\r\n\r\n".encode() + data)
+        await writer.drain()
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    listening.close()
+
+
+# -------------------------------------------------------------------------------------------------------- bus and store
+@provokes("bus_unavailable", 503, "5")
+async def no_kafka(folder: Path) -> Answer:
+    async with embedded(folder, bus=f"kafka://{NOBODY}", bus_timeout=1) as gateway:
+        return await gateway.post(RECORDS, GOOD)
+
+
+@provokes("bus_unavailable", 503, "5")
+async def an_event_log_in_a_folder_that_is_a_file(folder: Path) -> Answer:
+    (folder / "file").write_text("")
+    async with embedded(folder, bus=f"sqlite:{folder}/file/events.db") as gateway:
+        return await gateway.post(BOTH, *form(RECORD, FILE))
+
+
+@provokes("topic_missing", 503, "30")
+async def no_topic(folder: Path) -> Answer:
+    require("Kafka", KAFKA_BOOTSTRAP)
+    async with embedded(folder, bus=f"kafka://{KAFKA_BOOTSTRAP}", topic=f"{uuid4()}.{{schema}}") as gateway:
+        return await gateway.post(RECORDS, GOOD)
+
+
+@provokes("outcome_unknown", 503, "5")
+async def a_kafka_that_falls_silent(folder: Path) -> Answer:
+    require("Kafka", KAFKA_BOOTSTRAP)
+    silence = asyncio.Event()
+    topic = f"{uuid4()}.{{schema}}"
+    async with (
+        _wire_to_kafka(silence) as address,
+        embedded(folder, bus=f"kafka://{address}", bus_timeout=2, topic=topic, kafka_create_topics=True) as gateway,
+    ):
+        assert (await gateway.post(RECORDS, GOOD)).status == 201
+        silence.set()
+        return await gateway.post(RECORDS, GOOD)
+
+
+@asynccontextmanager
+async def _wire_to_kafka(silence: asyncio.Event) -> AsyncIterator[str]:
+    """An address that leads to the real broker, which is made to name this address as its own; no answer passes once
+    there is silence."""
+    host, _, port = KAFKA_BOOTSTRAP.rpartition(":")
+    theirs = host.encode() + int(port).to_bytes(4, "big")
+    ours, running = b"", list[asyncio.Task[None]]()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: bool) -> None:
+        with closing(writer), suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readexactly(4)
+                frame = await reader.readexactly(int.from_bytes(head, "big"))
+                if not (answers and silence.is_set()):
+                    writer.write(head + (frame.replace(theirs, ours) if answers else frame))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        kafka_reader, kafka_writer = await asyncio.open_connection(host, int(port))
+        ways = [forward(reader, kafka_writer, False), forward(kafka_reader, writer, True)]
+        running.extend(map(asyncio.create_task, ways))
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    number = listening.sockets[0].getsockname()[1]
+    ours = host.encode() + int(number).to_bytes(4, "big")
+    yield f"127.0.0.1:{number}"
+    listening.close()
+    for way in running:
+        way.cancel()
+    await asyncio.wait(running)
+
+
+@provokes("shutting_down", 503, "5")
+async def a_gateway_that_stops(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        await gateway.deployment.bus.close()
+        return await gateway.post(RECORDS, GOOD)
+
+
+@provokes("store_unavailable", 503, "5")
+async def a_store_in_a_folder_that_is_a_file(folder: Path) -> Answer:
+    (folder / "file").write_text("")
+    async with embedded(folder, store=f"file:{folder}/file/store") as gateway:
+        answer = await gateway.post(BOTH, *form(RECORD, FILE))
+        assert await gateway.events() == []
+        return answer
+
+
+@provokes("store_unavailable", 503, "5")
+async def no_s3(folder: Path) -> Answer:
+    s3 = {"AWS_ENDPOINT_URL": f"http://{NOBODY}", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    async with embedded(folder, store="s3://bucket", store_timeout=1, **s3) as gateway:
+        return await gateway.post(BOTH, *form(RECORD, FILE))
+
+
+@provokes("out_of_space", 507, "60")
+async def a_full_disk_under_the_store(folder: Path) -> Answer:
+    with _small_disk(folder / "disk"):
+        async with embedded(folder, store=f"file:{folder}/disk/store") as gateway:
+            answer = await gateway.post(BOTH, *form(RECORD, ("file", bytes(3 << 20), "a.bin", None)))
+            assert await gateway.objects() == []
+            assert (await gateway.post(BOTH, *form(RECORD, FILE))).status == 201, "what fits is taken"
+            return answer
+
+
+@provokes("out_of_space", 507, "60")
+async def a_full_disk_under_the_event_log(folder: Path) -> Answer:
+    with _small_disk(folder / "disk"):
+        async with embedded(folder, bus=f"sqlite:{folder}/disk/events.db") as gateway:
+            filler = folder / "disk" / "filler"
+            assert (await gateway.post(RECORDS, GOOD)).status == 201
+            filler.write_bytes(bytes(os.statvfs(folder / "disk").f_bavail * 4096 - 100_000))
+            answer = await gateway.post(RECORDS, json.dumps({"title": "a" * 500_000}).encode())
+            filler.unlink()
+            assert (await gateway.post(RECORDS, GOOD)).status == 201, "it goes on when there is room"
+            assert len(await gateway.events()) == 2
+            return answer
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[None]:
+    """A disk of 2 MiB in memory; only root may make one."""
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True)
+    if done.returncode:
+        pytest.skip(f"no right to mount: {done.stderr.decode()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+# ----------------------------------------------------------------------------------------------------------------- tests
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.code}: {case.name}")
+async def test_the_answer_says_what_is_documented(case: Case, tmp_path: Path) -> None:
+    answer = await case.provoke(tmp_path)
+    if answer.headers["content-type"] == NDJSON:
+        problem = answer.lines()[0]
+    else:
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = answer.json()
+        assert set(problem) >= {"type", "title", "status", "detail", "instance", "code"}
+        assert problem["type"] == f"/docs/errors#{case.code}"
+    assert (answer.status, problem["status"], problem["code"]) == (case.status, case.status, case.code)
+    assert answer.headers.get("retry-after") == case.retry_after
+    if case.pointer is not None:
+        assert [error["pointer"] for error in problem["errors"]] == [case.pointer]
+    assert "Traceback" not in answer.body.decode()
+
+
+def test_every_code_is_provoked() -> None:
+    assert {case.code for case in CASES} == {error.code for error in every_error()} - FAMILIES
+
+
+def test_a_retry_is_advised_wherever_it_may_help() -> None:
+    for error in every_error():
+        assert (error.retry_after is not None) == (error.status in {503, 507}), error.code

@@ -1,0 +1,61 @@
+"""Several processes on one port, on the embedded default: work is shared, a dead one is replaced, all stop together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import httpx2
+import psutil
+
+from tests.command import inlake, serving
+
+SCHEMA = '{"type": "record", "name": "N", "fields": [{"name": "n", "type": "int"}]}'
+
+
+def workers(parent: int) -> list[psutil.Process]:
+    """The processes that listen, without the one that multiprocessing keeps beside them."""
+    return [p for p in psutil.Process(parent).children() if "spawn_main" in " ".join(p.cmdline())]
+
+
+def test_workers_share_the_work_and_a_dead_one_is_replaced(tmp_path: Path) -> None:
+    with serving(tmp_path, INLAKE_WORKERS="2") as served:
+        (tmp_path / "n.avsc").write_text(SCHEMA)
+        assert served.inlake("schemas", "add", "n", tmp_path / "n.avsc").returncode == 0
+        ids: list[str] = []
+
+        def send() -> None:
+            for n in range(50):
+                answer = httpx2.post(f"{served.url}/ingress/record-json?schema=n", json={"n": n}, timeout=30)
+                assert answer.status_code == 201
+                ids.append(answer.json()["id"])
+
+        clients = [threading.Thread(target=send) for _ in range(4)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        assert len(set(ids)) == 200
+        assert served.inlake("tail", "--from-start", "--json").stdout.count("\n") == 200
+        before = workers(served.process.pid)
+        assert len(before) == 2
+        assert all(sum(p.cpu_times()[:2]) > 0.5 for p in before)
+        os.kill(before[0].pid, signal.SIGKILL)
+        end = time.monotonic() + 20
+        while len(alive := workers(served.process.pid)) < 2 or before[0] in alive:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        for _ in range(20):
+            assert httpx2.get(f"{served.url}/health/live", timeout=10).status_code == 200
+        children = psutil.Process(served.process.pid).children(recursive=True)
+    assert not [p for p in children if p.is_running()], "they stop together"
+
+
+def test_a_port_that_is_taken_is_said_also_with_workers(tmp_path: Path) -> None:
+    with serving(tmp_path, INLAKE_WORKERS="2") as served:
+        done = inlake("serve", cwd=tmp_path, INLAKE_WORKERS="2", INLAKE_PORT=served.url.rpartition(":")[2])
+        assert done.returncode != 0
+        assert "INLAKE_PORT" in done.stderr
