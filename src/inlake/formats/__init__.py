@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from inlake.errors import FormatNotBuilt
 from inlake.formats.avro.codec import AvroCodec
+from inlake.formats.json_schema.codec import JsonSchemaCodec
+from inlake.formats.protobuf.codec import ProtobufCodec
 from inlake.ports import Codec
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import Schema
+
+_LANGUAGES: dict[str, Callable[..., Codec]] = {"AVRO": AvroCodec, "JSON": JsonSchemaCodec, "PROTOBUF": ProtobufCodec}
 
 
 def compile_codec(
     schema: Schema,
     references: Sequence[tuple[str, Schema]] = (),
     *,
-    message: str | None = None,  # noqa: ARG001  names a message of a Protobuf schema; Avro and JSON Schema have one root
+    message: str | None = None,
     resource_field: str = "__resource_path__",
     max_depth: int = 200,
     max_errors: int = 100,
 ) -> Codec:
     """The codec of a schema; `references` are all it needs, (name, schema), the deepest first.
 
+    `message` is the full name of a message of a Protobuf schema, None its first; the other languages have one root.
     Blocking, a few milliseconds. `InvalidSchema` names the place in the schema; `FormatNotBuilt` for other languages.
     """
     language = schema.schema_type or "AVRO"
-    if language != "AVRO":
-        raise FormatNotBuilt(f"The schema is written in {language}; this Inlake reads Avro schemas only.")
-    return AvroCodec(
+    codec = _LANGUAGES.get(language)
+    if codec is None:
+        raise FormatNotBuilt(f"The schema is written in {language}; this Inlake reads {' and '.join(_LANGUAGES)}.")
+    chosen = {"message": message} if language == "PROTOBUF" else {}
+    return codec(
         schema.schema_str or "",
         [(name, reference.schema_str or "") for name, reference in references],
         resource_field=resource_field,
         max_depth=max_depth,
         max_errors=max_errors,
+        **chosen,
     )

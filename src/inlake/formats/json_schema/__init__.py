@@ -6,5 +6,5 @@
 - `keywords`: one subschema as its draft reads it.
 - `walker`: why a record is refused, all reasons with their places.
 - `reasons`: the words and codes of those reasons.
-- `example`: a value that fits.
+- `example`: a value that fits; `pattern_text`: a text that matches a pattern.
 """

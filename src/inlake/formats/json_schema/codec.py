@@ -16,6 +16,8 @@ from inlake.formats.json_schema.reasons import field_errors
 from inlake.formats.json_schema.walker import FRAMES, accepts_text, explain
 from inlake.formats.json_text import check_depth
 
+AROUND = 1_000
+"""Python frames for all that is around the walk."""
 _BOM = b"\xef\xbb\xbf"
 _write = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -36,7 +38,8 @@ class JsonSchemaCodec:
     ) -> None:
         """`schema` and `references` (name, text) are schema texts. `InvalidSchema`."""
         # calls of Python functions take no C stack: the interpreter's limit may go up with ours
-        sys.setrecursionlimit(max(sys.getrecursionlimit(), 1_000 + FRAMES * max_depth))
+        if sys.getrecursionlimit() < AROUND + FRAMES * max_depth:
+            sys.setrecursionlimit(AROUND + FRAMES * max_depth)
         self.documents = Documents(schema, references)
         self.resource_field = resource_field
         self.max_depth = max_depth
@@ -55,8 +58,11 @@ class JsonSchemaCodec:
         value = draft.value
         if resource is not None:
             value = self._fill(value, resource)
-        if self._fits(value):
-            return _write(value)
+        try:
+            if self._fits(value):
+                return _write(value)
+        except ValueError:  # too deep for the library to compare: the walk says where
+            pass
         raise RecordRejected(field_errors(explain(self.documents, value, max_errors=self.max_errors)))
 
     def decode(self, payload: bytes) -> Any:

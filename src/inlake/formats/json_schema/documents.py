@@ -11,7 +11,7 @@ import jsonschema_rs
 import msgspec
 
 from inlake.errors import InvalidSchema, RecordRejected
-from inlake.formats.json_schema.keywords import PATTERNS, Keywords
+from inlake.formats.json_schema.keywords import META_SCHEMAS, PATTERNS, Keywords
 from inlake.formats.json_text import check_depth
 from inlake.formats.pointer import Place, pointer
 
@@ -50,9 +50,10 @@ class Documents:
             self.scope = Scope(top.resolver, draft)
             self._known: dict[tuple[int, int], Keywords] = {}
             self._found: dict[tuple[str, str], tuple[Any, Scope]] = {}
-            _check("The schema", self.root, registry)
+            _check("The schema", self.root, draft, registry)
             for name, other in others:
-                _check(f"The referenced schema {name!r}", other, registry)
+                _check(f"The referenced schema {name!r}", other, draft, registry)
+            self.has_choices = False
             self._refuse_explosions()
             self.validator = jsonschema_rs.validator_for(
                 self.root,
@@ -94,31 +95,40 @@ class Documents:
         return found
 
     def _refuse_explosions(self) -> None:
-        """`InvalidSchema` when one value can meet more than `MAX_WEIGHT` subschemas."""
+        """`InvalidSchema` when one value can meet more than `MAX_WEIGHT` subschemas, or meets them without end."""
         weights: dict[int, int] = {}
+        waiting: list[tuple[Any, Scope]] = [(self.root, self.scope)]
 
         def weigh(schema: Any, scope: Scope) -> int:
+            """How many subschemas a value meets in this one; those for its parts wait."""
             if not isinstance(schema, dict):
                 return 1
-            if id(schema) in weights:
-                return weights[id(schema)]
-            weights[id(schema)] = 0  # a reference in a circle: the library leaves it after one round
+            known = weights.get(id(schema))
+            if known == 0:
+                raise InvalidSchema("The schema is invalid: it refers to itself without a step into the value.")
+            if known:
+                return known
+            weights[id(schema)] = 0
             keywords = self.keywords(schema, scope.draft)
-            inside = self.enter(keywords, scope)
-            weight = 1 + sum(weigh(inner, inside) for inner in keywords.in_place())
-            for reference in keywords.references():
-                try:
-                    weight += weigh(*self.follow(reference, inside))
-                except jsonschema_rs.ReferencingError:
-                    continue  # the compiler says it better
+            self.has_choices |= "anyOf" in keywords.uses or "oneOf" in keywords.uses
+            scope = self.enter(keywords, scope)
+            targets = [self._follow_if_there(reference, scope) for reference in keywords.references()]
+            weight = 1 + sum(weigh(inner, scope) for inner in keywords.in_place())
+            weight += sum(weigh(*target) for target in targets)
             if weight > MAX_WEIGHT:
                 raise InvalidSchema(f"The schema makes one value meet more than {MAX_WEIGHT:,} subschemas.")
+            waiting.extend((inner, scope) for inner in keywords.inside())
             weights[id(schema)] = weight
-            for inner in keywords.inside():
-                weigh(inner, inside)
             return weight
 
-        weigh(self.root, self.scope)
+        while waiting:
+            weigh(*waiting.pop())
+
+    def _follow_if_there(self, reference: str, scope: Scope) -> tuple[Any, Scope]:
+        try:
+            return self.follow(reference, scope)
+        except jsonschema_rs.ReferencingError:
+            return True, scope  # the compiler says it better
 
 
 def _read(title: str, text: str) -> Any:
@@ -161,7 +171,10 @@ def _addresses(root: Any, others: Sequence[tuple[str, Any]]) -> list[tuple[str, 
     return list({**found, _base(root): root}.items())
 
 
-def _check(title: str, schema: Any, registry: jsonschema_rs.Registry) -> None:
+def _check(title: str, schema: Any, draft: int, registry: jsonschema_rs.Registry) -> None:
+    """Against its meta-schema: the one it names, else that of `draft`."""
+    if isinstance(schema, dict):
+        schema = {"$schema": META_SCHEMAS[draft], **schema}
     try:
         jsonschema_rs.meta.validate(schema, registry=registry)
     except jsonschema_rs.ValidationError as error:
@@ -172,7 +185,9 @@ def _invalid(title: str, error: Exception) -> InvalidSchema:
     place: Place = None
     for step in getattr(error, "instance_path", ()):
         place = (place, step)
-    message = _ABSENT_RESOURCE.sub(r"the $ref to \1 is none of the schema's references", str(getattr(error, "message", error)))
+    message = _ABSENT_RESOURCE.sub(
+        r"it refers to \1, which is none of its references", str(getattr(error, "message", error))
+    )
     message = message if len(message) <= _SHOWN else message[: _SHOWN - 1] + "…"
     at = f" at {pointer(place)}" if place else ""
     return InvalidSchema(f"{title} is invalid{at}: {message.replace(HOME, '').rstrip('.')}.")

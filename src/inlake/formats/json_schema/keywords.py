@@ -18,16 +18,22 @@ VALIDATORS: dict[int, Callable[..., jsonschema_rs.Validator]] = {
     jsonschema_rs.Draft201909: jsonschema_rs.Draft201909Validator,
     jsonschema_rs.Draft202012: jsonschema_rs.Draft202012Validator,
 }
+META_SCHEMAS = {
+    jsonschema_rs.Draft4: "http://json-schema.org/draft-04/schema#",
+    jsonschema_rs.Draft6: "http://json-schema.org/draft-06/schema#",
+    jsonschema_rs.Draft7: "http://json-schema.org/draft-07/schema#",
+    jsonschema_rs.Draft201909: "https://json-schema.org/draft/2019-09/schema",
+    jsonschema_rs.Draft202012: "https://json-schema.org/draft/2020-12/schema",
+}
 
 _LAST = jsonschema_rs.Draft202012
-_DRAFTS = {  # first and last draft with this keyword; those not named are in all
+_DRAFTS = {  # first and last draft in which the library takes this keyword; those not named: all
     "const": (jsonschema_rs.Draft6, _LAST),
     "contains": (jsonschema_rs.Draft6, _LAST),
     "propertyNames": (jsonschema_rs.Draft6, _LAST),
     "if": (jsonschema_rs.Draft7, _LAST),
     "then": (jsonschema_rs.Draft7, _LAST),
     "else": (jsonschema_rs.Draft7, _LAST),
-    "dependencies": (jsonschema_rs.Draft4, jsonschema_rs.Draft7),
     "contentEncoding": (jsonschema_rs.Draft6, jsonschema_rs.Draft7),
     "contentMediaType": (jsonschema_rs.Draft6, jsonschema_rs.Draft7),
     "additionalItems": (jsonschema_rs.Draft4, jsonschema_rs.Draft201909),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jsonschema_rs
+
 from inlake.errors import FieldError
 from inlake.formats.json_text import describe, shorten
 from inlake.formats.pointer import Place, pointer
@@ -27,6 +29,7 @@ _REASONS = {  # keyword: code, what is wrong, what is expected; {} is the keywor
     "minProperties": ("wrong_length", "The object has too few members.", "at least {} members"),
     "maxProperties": ("wrong_length", "The object has too many members.", "at most {} members"),
     "uniqueItems": ("not_unique", "Two items of the array are equal.", "items that differ"),
+    "contains": ("wrong_length", "The array has no item of the kind that is asked for.", "an item that fits"),
     "pattern": ("pattern_mismatch", "The text does not match the pattern.", "text that matches {}"),
     "format": ("bad_format", "The text is not in the format {}.", "format {}"),
     "contentEncoding": ("bad_format", "The text is not in the encoding {}.", "encoding {}"),
@@ -57,6 +60,20 @@ def broken(keyword: str, wanted: Any, value: Any, place: Place) -> Misplaced:
     return Misplaced(place, code, detail.format(text) + advice, expected.format(text), describe(value))
 
 
+def from_library(error: jsonschema_rs.ValidationError, value: Any, place: Place) -> Misplaced:
+    """An error of the library about `value`."""
+    kind = error.kind
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.BacktrackLimitExceeded):
+        detail = "To match the text against the pattern takes too many steps."
+        return Misplaced(place, "pattern_mismatch", detail, "text that is easier to match", describe(value))
+    if kind.name == "required":
+        return missing(kind.value, place)
+    unknown = getattr(kind, "unexpected", None)
+    if unknown:
+        return unexpected(value[unknown[0]], (place, unknown[0]))
+    return broken(kind.name, kind.value, value, place)
+
+
 def missing(name: str, place: Place, why: str = "") -> Misplaced:
     """A property that is not there; `place` is the object's."""
     return Misplaced(
@@ -75,13 +92,28 @@ def forbidden(value: Any, place: Place) -> Misplaced:
     return Misplaced(place, "not_allowed", "The schema allows no such value here.", "another value", describe(value))
 
 
+def too_deep(value: Any, place: Place) -> Misplaced:
+    """A value that the library cannot compare: it goes 255 levels down."""
+    detail = "The value is nested too deeply to be compared with others."
+    return Misplaced(place, "too_deep", detail, "at most 255 levels", describe(value))
+
+
+def unexplained(value: Any) -> Misplaced:
+    """A record that does not fit, and is too large or too deep to be looked through."""
+    detail = "The record does not fit the schema, and is too large to say where."
+    return Misplaced(None, "does_not_fit", detail, "a record that fits", describe(value))
+
+
 def field_errors(errors: list[Misplaced]) -> list[FieldError]:
     """The errors with their pointers, as many as fit in `MAX_POINTERS` characters, at least one."""
     written: list[FieldError] = []
     room = MAX_POINTERS
     for place, *reason in errors:
-        written.append(FieldError(pointer(place), *reason))
-        room -= len(written[-1].pointer)
+        error = FieldError(pointer(place), *reason)
+        if error in written:  # two ways through the schema to the same word
+            continue
+        written.append(error)
+        room -= len(error.pointer)
         if room < 0:
             break
     return written

@@ -14,14 +14,22 @@ import jsonschema_rs
 
 from inlake.formats.json_schema.documents import Documents, Scope
 from inlake.formats.json_schema.keywords import Keywords
-from inlake.formats.json_schema.reasons import Misplaced, broken, forbidden, missing, unexpected
+from inlake.formats.json_schema.reasons import (
+    Misplaced,
+    forbidden,
+    from_library,
+    missing,
+    too_deep,
+    unexpected,
+    unexplained,
+)
 from inlake.formats.json_text import describe
 from inlake.formats.pointer import Place
 
 MAX_STEPS = 20_000
 """Pairs of subschema and value looked at: some 100 ms."""
-FRAMES = 10
-"""Python frames that one level of nesting takes in most schemas."""
+FRAMES = 5
+"""Python frames that one level of nesting takes in most schemas; in others the walk of a deep record ends early."""
 Seen = set[str | int]
 """The members or items of a value that a schema has evaluated: what is left is for `unevaluated...`."""
 _ABSENT: Any = object()
@@ -32,7 +40,7 @@ def explain(documents: Documents, value: Any, *, max_errors: int) -> list[Mispla
     walker = _Walker(documents, max_errors)
     with suppress(_Enough, _TooLong, RecursionError):
         walker.visit(documents.root, documents.scope, value, None)
-    return walker.errors or _first(documents.validator, value)
+    return walker.errors or _first(documents, value)
 
 
 def accepts_text(documents: Documents, schema: Any, scope: Scope) -> bool:
@@ -57,7 +65,6 @@ class _Walker:
         self.max_errors = max_errors
         self.errors: list[Misplaced] = []
         self.steps = 0
-        self.active: set[tuple[int, int]] = set()
         self.known: dict[tuple[int, int], tuple[list[Misplaced], Seen]] = {}
 
     def report(self, errors: Iterable[Misplaced]) -> None:
@@ -66,24 +73,20 @@ class _Walker:
             if len(self.errors) >= self.max_errors:
                 raise _Enough
 
+    def step(self, count: int) -> None:
+        self.steps += count
+        if self.steps > MAX_STEPS:
+            raise _TooLong
+
     def visit(self, schema: Any, scope: Scope, value: Any, place: Place) -> Seen:
         """Report what is wrong with the value; what of it was evaluated."""
         if not isinstance(schema, dict):
             if schema is False:
                 self.report([forbidden(value, place)])
             return set()
-        key = (id(schema), id(value))
-        if key in self.active:  # a reference in a circle without a step into the value
-            return set()
-        self.steps += 1
-        if self.steps > MAX_STEPS:
-            raise _TooLong
-        self.active.add(key)
-        try:
-            keywords = self.documents.keywords(schema, scope.draft)
-            return self.look(keywords, self.documents.enter(keywords, scope), value, place)
-        finally:
-            self.active.discard(key)
+        self.step(1)
+        keywords = self.documents.keywords(schema, scope.draft)
+        return self.look(keywords, self.documents.enter(keywords, scope), value, place)
 
     def look(self, keywords: Keywords, scope: Scope, value: Any, place: Place) -> Seen:
         before, uses = len(self.errors), keywords.uses
@@ -112,12 +115,17 @@ class _Walker:
 
     def assertions(self, keywords: Keywords, value: Any, place: Place) -> None:
         shown = value
+        if type(value) in (dict, list):
+            self.step(len(value) >> 5)
         if not keywords.whole:  # the library copies what it is shown
             shown = (
                 dict.fromkeys(value) if type(value) is dict else [None] * len(value) if type(value) is list else value
             )
-        for error in keywords.wrong(shown):
-            self.report([broken(error.kind.name, error.kind.value, value, place)])
+        try:
+            for error in keywords.wrong(shown):
+                self.report([from_library(error, value, place)])
+        except ValueError:
+            self.report([too_deep(value, place)])
 
     def attempt(self, schema: Any, scope: Scope, value: Any, place: Place) -> tuple[list[Misplaced], Seen]:
         """The errors of a schema that need not fit, and what it evaluated. Remembered: branches meet values often."""
@@ -175,6 +183,9 @@ class _Walker:
         properties = uses.get("properties", {})
         others = uses.get("additionalProperties", _ABSENT)
         names = uses.get("propertyNames", True)
+        if others is _ABSENT and names is True and not keywords.patterns:
+            value = {name: value[name] for name in properties if name in value}
+        self.step(len(value) >> 3)
         for name, item in value.items():
             if names is not True and self.attempt(names, scope, name, None)[0]:
                 detail = "The schema does not allow a property of this name."
@@ -195,7 +206,7 @@ class _Walker:
         first, rest = uses.get("prefixItems", []), uses.get("items", _ABSENT)
         if isinstance(rest, list) and keywords.draft < jsonschema_rs.Draft202012:
             first, rest = rest, uses.get("additionalItems", _ABSENT)
-        for index, item in enumerate(value):
+        for index, item in enumerate(value if rest is not _ABSENT else value[: len(first)]):
             schema = first[index] if index < len(first) else rest
             if schema is False:
                 self.report([unexpected(item, (place, index))])
@@ -258,24 +269,23 @@ def _is_of_another_kind(error: Misplaced, place: Place) -> bool:
     return error.code == "wrong_type" and error.place == place
 
 
-def _first(validator: jsonschema_rs.Validator, value: Any) -> list[Misplaced]:
-    """The library's own first error, for what the walk does not see or has no time for."""
+def _first(documents: Documents, value: Any) -> list[Misplaced]:
+    """One error, for what the walk does not see or has no time for.
+
+    The library names its first one quickly, unless there are choices: it then makes the errors of all branches of all
+    branches, twice as many with each level of nesting.
+    """
     try:
-        validator.validate(value)
+        if not documents.has_choices:
+            documents.validator.validate(value)
     except jsonschema_rs.ValidationError as error:
         place: Place = None
         for step in error.instance_path:
             place = (place, step)
-        kind = error.kind
-        if kind.name == "required":
-            return [missing(kind.value, place)]
-        unknown = getattr(kind, "unexpected", None)
-        if unknown:
-            return [unexpected(None, (place, unknown[0]))]
-        return [broken(kind.name, kind.value, _at(value, error.instance_path), place)]
+        return [from_library(error, _at(value, error.instance_path), place)]
     except ValueError:
-        pass
-    return [forbidden(value, None)]
+        return [too_deep(value, None)]
+    return [unexplained(value)]
 
 
 def _at(value: Any, path: list[str | int]) -> Any:
