@@ -18,7 +18,14 @@ SCHEMA = '{"type": "record", "name": "N", "fields": [{"name": "n", "type": "int"
 
 def workers(parent: int) -> list[psutil.Process]:
     """The processes that listen, without the one that multiprocessing keeps beside them."""
-    return [p for p in psutil.Process(parent).children() if "spawn_main" in " ".join(p.cmdline())]
+    return [p for p in psutil.Process(parent).children() if "spawn_main" in " ".join(_command(p))]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just died
+        return []
 
 
 def test_workers_share_the_work_and_a_dead_one_is_replaced(tmp_path: Path) -> None:
