@@ -1,0 +1,195 @@
+"""A Protobuf schema as a codec: the fast path says yes to most records, the walker decides about the others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from protobuf import DescFile, DescMessage, message_to_json_value
+
+from inlake.errors import BadParameter, InvalidSchema, NoResourceField, RecordRejected, Unprocessable
+from inlake.formats.json_text import check_depth, shorten
+from inlake.formats.protobuf.compile import compile_proto
+from inlake.formats.protobuf.example import make_example
+from inlake.formats.protobuf.fast import compile_reader, has_alias, is_small, reachable
+from inlake.formats.protobuf.tree import MINUS_ZERO, Tree, may_have_doubled_keys, parse_tree
+from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message, Types
+from inlake.formats.protobuf.walker import ABSENT, field_errors, walk
+from inlake.formats.protobuf.wire import MAX_NESTING, message_indexes, read_message_indexes
+from inlake.formats.protobuf.writer import DOUBTS, compile_writer
+
+AROUND = 400
+"""Python frames left for what stands around the codec: the server and its libraries."""
+FRAMES = 6
+"""Most Python frames of the walker for one level of messages."""
+_SHOWN = 20
+
+
+class ProtobufCodec:
+    """One message of a Protobuf schema; see `inlake.ports.Codec`."""
+
+    content_type = "application/vnd.confluent.protobuf"
+
+    def __init__(
+        self,
+        schema: str,
+        references: Sequence[tuple[str, str]] = (),
+        *,
+        message: str | None = None,
+        resource_field: str = "__resource_path__",
+        max_depth: int = 200,
+        max_errors: int = 100,
+    ) -> None:
+        """`schema` and `references` (import path, text) are .proto texts; `message` is a full name, None the first
+        message in the file. `InvalidSchema`, `BadParameter`."""
+        if sys.getrecursionlimit() < AROUND + FRAMES * MAX_NESTING:
+            sys.setrecursionlimit(AROUND + FRAMES * MAX_NESTING)
+        self._registry, self._file = compile_proto(schema, references)
+        path, described = _find(self._file, message)
+        self._prefix = message_indexes(path)
+        self._types = Types(self._registry)
+        self.root = self._types.message(described)
+        self.max_depth = max_depth
+        self.max_errors = max_errors
+        self._resource = _text_field(self.root, resource_field)
+        self._resource_name = resource_field
+        self.has_resource_field = self._resource is not None
+        messages = reachable(self.root)
+        self._floats = any(_holds_float(field.element) for one in messages for field in one.fields)
+        self._fast = False
+        if is_small(messages):
+            with suppress(ValueError):  # msgspec takes no JSON names with quotes in them
+                self._read = compile_reader(self.root, messages)
+                self._write = compile_writer(self.root, messages)
+                self._fast = True
+
+    def read(self, record: bytes, *, tagged: bool = False) -> ProtobufDraft:  # noqa: ARG002  an Avro matter
+        """Parse JSON. `MalformedJson`, `RecordRejected` (depth)."""
+        check_depth(record, self.max_depth)
+        if self._fast:
+            try:
+                typed = self._read(record)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                return ProtobufDraft(self, record, ABSENT, parse_tree(record))
+            minus_zero = self._floats and b"-0" in record and MINUS_ZERO.search(record)
+            if not minus_zero and not may_have_doubled_keys(record, typed):
+                return ProtobufDraft(self, record, typed, None)
+        return ProtobufDraft(self, record, ABSENT, parse_tree(record))
+
+    def encode(self, draft: ProtobufDraft, resource: str | None = None) -> bytes:
+        """Message indexes and message, the resource field set to `resource` if given. `RecordRejected`."""
+        if resource is not None and self._resource is None:
+            raise NoResourceField(f"The schema has no field {self._resource_name} of type string.")
+        if draft.typed is not ABSENT:
+            typed = draft.typed if resource is None else self._fill(draft.typed, resource)
+            try:
+                return self._prefix + self._write(typed)
+            except DOUBTS:
+                return self._walk(parse_tree(draft.text), resource)
+        return self._walk(draft.tree or parse_tree(draft.text), resource)
+
+    def _walk(self, tree: Tree, resource: str | None) -> bytes:
+        if resource is not None:
+            tree = self._graft(tree, resource)
+        encoded, errors = walk(self._types, self.root, tree, max_errors=self.max_errors)
+        if errors:
+            raise RecordRejected(field_errors(errors))
+        return self._prefix + encoded
+
+    def decode(self, payload: bytes) -> Any:
+        """The message as the ProtoJSON mapping writes it. `Unprocessable` when it is none of this schema."""
+        try:
+            path, start = read_message_indexes(payload)
+            messages, described = self._file.messages, None
+            for index in path:
+                described = messages[index]
+                messages = described.nested_messages
+            assert described is not None
+            message = described.type.from_binary(payload[start:])
+            return message_to_json_value(message, registry=self._registry)
+        except (ValueError, LookupError, TypeError, ArithmeticError, EOFError, RecursionError) as error:
+            raise Unprocessable(f"The payload is not a message of this schema: {shorten(str(error))}") from None
+
+    def example(self) -> Any:
+        """A JSON value that fits the message."""
+        return make_example(self.root)
+
+    def resource(self, draft: ProtobufDraft) -> Any:
+        """The resource field of a draft as sent, under either name; None when it is null or absent."""
+        if self._resource is None:
+            return None
+        if draft.typed is not ABSENT:
+            given = [getattr(draft.typed, attribute) for attribute in self._attributes()]
+            return next((value for value in given if value is not None and value is not msgspec.UNSET), None)
+        value = draft.tree.value if draft.tree else None
+        if not isinstance(value, dict):
+            return None
+        names = (self._resource.json_name, self._resource.name)
+        return next((value[name] for name in names if value.get(name) is not None), None)
+
+    def _attributes(self) -> list[str]:
+        assert self._resource is not None
+        index = self.root.fields.index(self._resource)
+        return [f"f{index}", f"g{index}"] if has_alias(self.root, self._resource) else [f"f{index}"]
+
+    def _fill(self, typed: Any, resource: str) -> Any:
+        first, *others = self._attributes()
+        return msgspec.structs.replace(typed, **{first: resource, **dict.fromkeys(others, msgspec.UNSET)})
+
+    def _graft(self, tree: Tree, resource: str) -> Tree:
+        if not isinstance(tree.value, dict):
+            return tree
+        assert self._resource is not None
+        names = {self._resource.json_name, self._resource.name}
+        value = {key: item for key, item in tree.value.items() if key not in names}
+        value[self._resource.json_name] = resource
+        found = tree.doubled.get(id(tree.value))
+        return Tree(value, tree.doubled | {id(value): found} if found else tree.doubled)
+
+
+class ProtobufDraft:
+    """A record parsed: as typed values when the fast path took it, else as a tree."""
+
+    __slots__ = ("codec", "text", "tree", "typed")
+
+    def __init__(self, codec: ProtobufCodec, text: bytes, typed: Any, tree: Tree | None) -> None:
+        self.codec = codec
+        self.text = text
+        self.typed = typed
+        self.tree = tree
+
+    @property
+    def resource(self) -> Any:
+        """The resource field as sent; None when it is null or absent."""
+        return self.codec.resource(self)
+
+
+def _find(file: DescFile, name: str | None) -> tuple[list[int], DescMessage]:
+    """A message of the file with its path: indexes from the top level down."""
+    if not file.messages:
+        raise InvalidSchema("The schema defines no message.")
+    if name is None:
+        return [0], file.messages[0]
+    open_ = [([index], message) for index, message in enumerate(file.messages)]
+    known = []
+    for path, message in open_:
+        if message.type_name == name:
+            return path, message
+        known.append(message.type_name)
+        open_ += [([*path, index], inner) for index, inner in enumerate(message.nested_messages)]
+    shown = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
+    raise BadParameter(f"The schema has no message {shorten(name)}; it has {shown}.")
+
+
+def _text_field(root: Message, name: str) -> Field | None:
+    field = next((one for one in root.fields if name in (one.json_name, one.name)), None)
+    if field is None or field.repeated or field.key:
+        return None
+    return field if field.element.label in ("string", "google.protobuf.StringValue") else None
+
+
+def _holds_float(element: Element) -> bool:
+    return {element.kind, WRAPPERS.get(element.label)} & {"float", "double"} != set()

@@ -1,0 +1,113 @@
+"""Timestamp, Duration and FieldMask: the JSON text of these well-known types to the bytes of their messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from inlake.formats.protobuf.scalars import Misfit
+from inlake.formats.protobuf.wire import sized, varint
+
+ADVICE = "For uncertain, partial or very old dates use a field of type string, with EDTF."
+_MAX_SECONDS = 315_576_000_000  # 10,000 years, as duration.proto says
+_STAMP = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})\Z"
+)
+_DURATION = re.compile(r"(-?)(0|[1-9][0-9]{0,12})(?:\.([0-9]{1,9}))?s\Z")
+_PATH = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z][A-Za-z0-9]*)*\Z")
+_OTHER_YEAR = re.compile(r"([+-][0-9]{4,}|[0-9]{5,}|0000)(-.*)?\Z|[0-9]+ *(BCE?|B\.C\.)", re.IGNORECASE | re.DOTALL)
+_PARTIAL = re.compile(
+    r"[0-9]{2}[0-9ux]{2}(-[0-9ux]{2}){0,2}[?~%]?(T[0-9]{2}(:[0-9]{2}){0,2}(\.[0-9]+)?)?\Z", re.IGNORECASE
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def timestamp(value: Any) -> bytes:
+    """RFC 3339 text with a zone, as `google.protobuf.Timestamp` (seconds and nanoseconds). `Misfit`."""
+    if type(value) is not str:
+        raise Misfit("wrong_type", "A timestamp is expected here: text such as 1897-01-31T13:45:00Z.")
+    found = _STAMP.match(value)
+    if not found:
+        raise _no_stamp(value)
+    year, month, day, hour, minute, second = (int(part) for part in found.groups()[:6])
+    if year == 0:
+        raise _outside()
+    try:
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        raise Misfit("invalid_date", "The calendar has no such day, or the day no such time.") from None
+    since = moment - _EPOCH
+    seconds = since.days * 86_400 + since.seconds - _offset(found[8])
+    if not -62_135_596_800 <= seconds <= 253_402_300_799:
+        raise _outside()
+    return _seconds_and_nanos(seconds, _nanos(found[7]))
+
+
+def duration(value: Any) -> bytes:
+    """Seconds with up to nine decimals and an s behind, as `google.protobuf.Duration`. `Misfit`."""
+    if type(value) is not str:
+        raise Misfit("wrong_type", "A duration is expected here: text such as 90s or 1.5s.")
+    found = _DURATION.match(value)
+    if not found:
+        raise Misfit("invalid_duration", "The text is not a number of seconds with an s behind, such as 90s or 1.5s.")
+    sign = -1 if found[1] else 1
+    seconds, nanos = int(found[2]), _nanos(found[3])
+    if seconds > _MAX_SECONDS or (seconds == _MAX_SECONDS and nanos):
+        raise Misfit("out_of_range", f"A duration is at most {_MAX_SECONDS:,} seconds.")
+    return _seconds_and_nanos(sign * seconds, sign * nanos)
+
+
+def field_mask(value: Any) -> bytes:
+    """Paths in lowerCamelCase joined by commas, as `google.protobuf.FieldMask` with the original names. `Misfit`."""
+    if type(value) is not str:
+        raise Misfit("wrong_type", "A field mask is expected here: paths in one text, joined by commas.")
+    paths = value.split(",") if value else []
+    if not all(_PATH.match(path) for path in paths):
+        raise Misfit(
+            "wrong_type", "A field mask holds paths in lowerCamelCase joined by commas, such as title,image.width."
+        )
+    original = (re.sub("[A-Z]", lambda capital: "_" + capital[0].lower(), path) for path in paths)
+    return b"".join(b"\x0a" + sized(path.encode()) for path in original)
+
+
+MOMENTS: dict[str, Callable[[Any], bytes]] = {
+    "google.protobuf.Timestamp": timestamp,
+    "google.protobuf.Duration": duration,
+    "google.protobuf.FieldMask": field_mask,
+}
+
+
+def _nanos(digits: str | None) -> int:
+    return int((digits or "").ljust(9, "0"))
+
+
+def _seconds_and_nanos(seconds: int, nanos: int) -> bytes:
+    return (b"\x08" + varint(seconds) if seconds else b"") + (b"\x10" + varint(nanos) if nanos else b"")
+
+
+def _offset(zone: str) -> int:
+    if zone == "Z":
+        return 0
+    hours, minutes = int(zone[1:3]), int(zone[4:])
+    if hours > 23 or minutes > 59:
+        raise Misfit("invalid_time", "The zone is not between -23:59 and +23:59.")
+    return (hours * 60 + minutes) * (-60 if zone[0] == "-" else 60)
+
+
+def _outside() -> Misfit:
+    return Misfit("date_out_of_range", f"The date is outside the years 1 to 9999. {ADVICE}")
+
+
+def _no_stamp(text: str) -> Misfit:
+    wanted = "an RFC 3339 date and time with a zone such as 1897-01-31T13:45:00Z"
+    if _STAMP.match(text + "Z"):
+        return Misfit(
+            "zone_missing", "A timestamp is an instant: the text needs a zone, Z or an offset such as +01:00."
+        )
+    if _OTHER_YEAR.match(text):
+        return _outside()
+    if _PARTIAL.match(text):
+        return Misfit("date_incomplete", f"The text is only a part of {wanted}. {ADVICE}")
+    return Misfit("invalid_date", f"The text is not {wanted}. {ADVICE}")

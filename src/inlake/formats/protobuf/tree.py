@@ -1,0 +1,61 @@
+"""JSON text for the walker: every number as its text says it, and every object that has a key twice."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any, NamedTuple
+
+import msgspec
+
+from inlake.formats.json_text import LONGEST_INTEGER, Fractional, parse_json
+
+MINUS_ZERO = re.compile(rb"-0(?<=[\s:,[]-0)(?![0-9.eE])")
+"""The integer -0, which keeps its sign in a float; now and then it is found inside of text too."""
+_encode = msgspec.json.Encoder().encode
+
+
+class Doubled(NamedTuple):
+    """An object (kept, so that its id stays its own) and the keys it has more than once."""
+
+    value: dict[str, Any]
+    keys: list[str]
+
+
+class Tree(NamedTuple):
+    """A parsed record."""
+
+    value: Any
+    doubled: dict[int, Doubled]
+    """The objects, by id, that have a key more than once."""
+
+
+def parse_tree(text: bytes) -> Tree:
+    """Plain values as `parse_json` gives them, with the sign of -0. `MalformedJson`. The depth is checked."""
+    parse_json(text)  # strict, and says where; the standard library alone lets lone surrogates pass
+    doubled: dict[int, Doubled] = {}
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            times = Counter(key for key, _ in pairs)
+            doubled[id(found)] = Doubled(found, [key for key in found if times[key] > 1])
+        return found
+
+    value = json.loads(text.decode("utf-8-sig"), object_pairs_hook=members, parse_float=Fractional, parse_int=_integer)
+    return Tree(value, doubled)
+
+
+def may_have_doubled_keys(text: bytes, typed: Any) -> bool:
+    """Whether a key was lost when msgspec made `typed` of the text: each key has its colon, and so has what is left.
+
+    Colons in strings are the same on both sides, unless one is written as an escape.
+    """
+    if b"\\" in text and b"\\u003" in text:
+        return True
+    return text.count(b":") != _encode(typed).count(b":")
+
+
+def _integer(digits: str) -> int | Fractional:
+    return Fractional(digits) if digits == "-0" or len(digits) > LONGEST_INTEGER else int(digits)
