@@ -37,3 +37,23 @@ def require(what: str, address: str) -> None:
     """The same for `host:port` or a URL."""
     parts = urlsplit(address if "//" in address else f"//{address}")
     require_live(what, parts.hostname or "127.0.0.1", parts.port or 80)
+
+
+def deployment(own: str) -> dict[str, str]:
+    """Settings of a gateway on all three real servers, with topics, subjects and objects named by `own`; what is absent
+    skips or fails as `require` says."""
+    require("Kafka", KAFKA_BOOTSTRAP)
+    require("The registry", SCHEMA_REGISTRY_URL)
+    require("The S3 server", S3_ENDPOINT)
+    return {
+        "INLAKE_BUS": f"kafka://{KAFKA_BOOTSTRAP}",
+        "INLAKE_KAFKA_CREATE_TOPICS": "true",
+        "INLAKE_TOPIC": f"{own}.{{schema}}",
+        "INLAKE_STORE": f"s3://{S3_BUCKET}/{own}",
+        "INLAKE_REGISTRY": SCHEMA_REGISTRY_URL,
+        "INLAKE_SUBJECT": f"{own}.{{schema}}",
+        "AWS_ENDPOINT_URL_S3": S3_ENDPOINT,
+        "AWS_REGION": S3_REGION,
+        "AWS_ACCESS_KEY_ID": AWS_ACCESS_KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": AWS_SECRET_ACCESS_KEY,
+    }

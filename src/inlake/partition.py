@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 import msgspec
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 def partition_bytes(rule: str, record: bytes, event_id: str) -> bytes | None:
@@ -29,24 +31,22 @@ def _steps(pointer: str) -> tuple[str, ...]:
 
 def _value_at(record: bytes, steps: tuple[str, ...]) -> bytes | None:
     """Nothing but the way to the value is decoded."""
-    raw: msgspec.Raw | None = msgspec.Raw(record)
+    value: bytes | None = record
     for step in steps:
-        raw = _inside(raw, step)
-        if raw is None:
-            return None
-    value = bytes(raw or b"").strip()
-    if value == b"null":
+        value = _inside(value, step) if value else None
+    if value is None or value == b"null":
         return None
     if value.startswith(b'"'):
         return msgspec.json.decode(value, type=str).encode()
     return msgspec.json.format(value, indent=-1)
 
 
-def _inside(raw: msgspec.Raw | None, step: str) -> msgspec.Raw | None:
-    """The member or item of that name or index, None if there is none."""
-    text = bytes(raw or b"").lstrip()
-    if text.startswith(b"{"):
-        return _members(text).get(step)
-    if text.startswith(b"[") and step.isascii() and step.isdecimal() and (step == "0" or step[0] != "0"):
-        return dict(enumerate(_items(text))).get(int(step))
-    return None
+def _inside(value: bytes, step: str) -> bytes | None:
+    """The member of that name, or the item of that index; None when there is none."""
+    value = value.strip()
+    found: msgspec.Raw | None = None
+    if value.startswith(b"{"):
+        found = _members(value).get(step)
+    elif value.startswith(b"[") and _INDEX.fullmatch(step):
+        found = dict(enumerate(_items(value))).get(int(step))
+    return bytes(found).strip() if found is not None else None

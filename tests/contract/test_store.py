@@ -19,7 +19,7 @@ import pytest
 from inlake.errors import BadParameter, BadPlace, MalformedMultipart, NotFound, PlaceTaken, StoreUnavailable
 from inlake.model import PART
 from inlake.ports import Store
-from inlake.store.folder import LEFTOVER_AGE, FolderStore
+from inlake.store.folder import FolderStore
 from inlake.store.s3 import S3Store
 from tests.live_servers import (
     AWS_ACCESS_KEY_ID,
@@ -359,20 +359,31 @@ async def test_after_a_kill_every_object_is_whole(tmp_path: Path) -> None:
         assert data
         assert len(data) == (2_000_000 if key.startswith("put/") else 20_000)
         assert data == data[:1] * len(data)
+    assert await store.create("after", b"x")
+    assert not any((tmp_path / ".inlake/tmp").iterdir()), "the temporary files of the dead are gone"
 
 
-async def test_leftovers_of_a_crash_go_when_they_are_old(folder: FolderStore, tmp_path: Path) -> None:
+async def test_the_temporary_file_of_a_living_process_is_left_alone(folder: FolderStore, tmp_path: Path) -> None:
+    sent = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"first"
+        await sent.wait()
+
+    writing = asyncio.create_task(folder.put("a", slow(), content_type="text/plain", metadata={}))
     temporary = tmp_path / "store/.inlake/tmp"
-    temporary.mkdir(parents=True)
-    for name in ("old", "young"):
-        (temporary / name).write_bytes(b"x")
-    old = time.time() - LEFTOVER_AGE - 1
-    os.utime(temporary / "old", (old, old))
-    await folder.create("a", b"x")
-    assert [path.name for path in temporary.iterdir()] == ["young"]
-    assert await keys(folder) == ["a"]
+    while not (temporary.is_dir() and any(temporary.iterdir())):
+        await asyncio.sleep(0.01)
+    (temporary / "dead").write_bytes(b"x")
+    await FolderStore(tmp_path / "store").create("b", b"x")
+    (living,) = temporary.iterdir()
+    assert living.name != "dead"
+    assert await keys(folder) == ["b"]
     with pytest.raises(BadPlace):
-        await folder.get(".inlake/tmp/young")
+        await folder.get(".inlake/tmp/dead")
+    sent.set()
+    await writing
+    assert await folder.get("a") == b"first"
 
 
 async def test_emptied_folders_go_and_others_stay(folder: FolderStore, tmp_path: Path) -> None:

@@ -442,3 +442,52 @@ async def test_keys_come_from_a_profile_of_the_shared_credentials_file(prefix: s
         "AWS_ENDPOINT_URL": S3_ENDPOINT,
     }
     await S3Store(S3_BUCKET, prefix, environment=environment).check()
+
+
+async def asked(**variables: str) -> str:
+    """The head of the first request for the object `a` in the bucket `b`, below `p`, as the variables want it."""
+    async with scripted("404 NoSuchKey") as (endpoint, requests):
+        place = {"AWS_ENDPOINT_URL_S3": endpoint, **KEYS}
+        store = S3Store(
+            "b", "p", environment=place | {n: v.replace("ENDPOINT", endpoint) for n, v in variables.items()}
+        )
+        assert await store.get("a") is None
+    return requests[0].lower()
+
+
+async def test_the_bucket_is_in_the_path_unless_virtual_hosts_are_asked_for() -> None:
+    assert (await asked()).startswith("get /b/p/a ")
+    virtual = await asked(AWS_VIRTUAL_HOSTED_STYLE_REQUEST="true")
+    assert virtual.startswith("get /p/a "), "the endpoint is the bucket's own then"
+
+
+async def test_an_endpoint_of_s3_alone_stands_above_the_general_one() -> None:
+    assert (await asked(AWS_ENDPOINT_URL="http://127.0.0.1:1")).startswith("get /b/p/a ")
+    assert (await asked(AWS_ENDPOINT_URL="ENDPOINT", AWS_ENDPOINT_URL_S3="")).startswith("get /b/p/a ")
+    assert (await asked(AWS_ENDPOINT_URL_S3="ENDPOINT/")).startswith("get /b/p/a ")
+
+
+async def test_a_session_token_and_the_region_are_part_of_the_signature() -> None:
+    head = await asked(AWS_SESSION_TOKEN="temporary-1", AWS_REGION="eu-central-2")
+    assert "x-amz-security-token: temporary-1\r\n" in head
+    assert "/eu-central-2/s3/aws4_request" in head
+    assert "/eu-west-9/" in await asked(AWS_DEFAULT_REGION="eu-west-9", AWS_REGION="")
+
+
+async def test_a_profile_may_hold_a_session_token_and_variables_stand_above_it(tmp_path: Path) -> None:
+    lines = ["aws_access_key_id = key-of-profile", "aws_secret_access_key = s%cret", "aws_session_token = temporary-2"]
+    (tmp_path / "credentials").write_text("\n".join(["[default]", "x = y", "[museum]", *lines]), encoding="utf-8")
+    profile = {"AWS_PROFILE": "museum", "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials")}
+    head = await asked(**profile, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    assert "credential=key-of-profile/" in head
+    assert "x-amz-security-token: temporary-2\r\n" in head
+    head = await asked(**profile)
+    assert f"credential={AWS_ACCESS_KEY_ID.lower()}/" in head
+    assert "temporary-2" not in head
+
+
+def test_a_profile_that_is_not_in_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "credentials").write_text("[default]\naws_access_key_id = x\n", encoding="utf-8")
+    profile = {"AWS_PROFILE": "museum", "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials")}
+    with pytest.raises(ValueError, match=r"AWS_PROFILE: .* has no aws_access_key_id for 'museum'"):
+        S3Store("b", environment=profile)

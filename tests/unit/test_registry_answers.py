@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaReference
 
+from inlake.codecs import Codecs
 from inlake.errors import (
     BadName,
     Conflict,
@@ -21,6 +22,9 @@ from inlake.errors import (
     SchemaNotFound,
 )
 from inlake.registry.confluent import ConfluentRegistry
+from inlake.settings import load
+from inlake.wiring import connect_registry
+from tests.gateways import embedded
 
 FOUND = {"subject": "artwork", "version": 3, "id": 7, "schema": '"string"'}
 
@@ -195,6 +199,49 @@ async def test_credentials_are_sent_and_never_said(server: Registry) -> None:
         assert header in server.heads[-1].lower()
         assert "cret" not in refused.value.detail
         await registry.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "header"),
+    [
+        ({"INLAKE_REGISTRY_AUTH": "me:se:cret"}, f"basic {base64.b64encode(b'me:se:cret').decode()}"),
+        ({"INLAKE_REGISTRY_AUTH": "me:sécret"}, f"basic {base64.b64encode('me:sécret'.encode()).decode()}"),
+        ({"INLAKE_REGISTRY_TOKEN": "se.cr-et"}, "bearer se.cr-et"),
+        ({"INLAKE_REGISTRY_TOKEN": "se.cr-et", "INLAKE_REGISTRY_AUTH": "me:other"}, "bearer se.cr-et"),
+        ({}, ""),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 401, 403])
+async def test_the_settings_say_who_asks_and_a_refusal_is_503(
+    server: Registry, settings: dict[str, str], header: str, status: int
+) -> None:
+    server.says(status, FOUND if status == 200 else {"error_code": status, "message": "no"})
+    registry = connect_registry(load({"INLAKE_REGISTRY": server.url, **settings}))
+    if status == 200:
+        assert (await registry.find("artwork")).version == 3
+    else:
+        with pytest.raises(RegistryRefused, match="INLAKE_REGISTRY_AUTH or INLAKE_REGISTRY_TOKEN") as refused:
+            await registry.find("artwork")
+        assert (refused.value.status, refused.value.retry_after) == (503, 30)
+    found = [
+        line.partition(": ")[2] for line in server.heads[-1].split("\r\n") if line.lower().startswith("authorization")
+    ]
+    assert [line.lower() for line in found] == ([header.lower()] if header else [])
+    await registry.close()
+
+
+async def test_a_client_hears_503_when_the_registry_refuses_the_gateway(server: Registry, tmp_path: Path) -> None:
+    server.says(403, {"error_code": 40301, "message": "User me is denied operation Read on Subject: note"})
+    async with embedded(tmp_path) as gateway:
+        registry = connect_registry(load({"INLAKE_REGISTRY": server.url, "INLAKE_REGISTRY_TOKEN": "secret-token"}))
+        codecs = Codecs(registry, gateway.deployment.settings)
+        gateway.deployment.gateway.codecs = codecs
+        answer = await gateway.post("/ingress/record-json?schema=note", b'{"title": "a"}')
+        await registry.close()
+    assert (answer.status, answer.json()["code"]) == (503, "registry_refused")
+    assert answer.headers["retry-after"] == "30"
+    assert "denied operation Read" in answer.json()["detail"]
+    assert b"secret-token" not in answer.body
 
 
 async def test_a_name_that_no_path_can_hold_is_a_bad_name(registry: ConfluentRegistry) -> None:

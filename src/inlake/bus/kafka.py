@@ -56,6 +56,8 @@ class KafkaBus:
         if not topics <= self._topics.known:
             refused = await self._topics.find(topics)
             results = [refused.get(event.topic) for event in events]
+            if not refused:
+                self._link.last_error = ""  # the connection works: what was wrong with it explains nothing any more
         if self._closed:
             return [ShuttingDown(STOPPING) for _ in events]
         if self._link.broken:
@@ -79,7 +81,8 @@ class KafkaBus:
 
     async def check(self) -> list[str]:
         """See `Bus.check`: warns of compacted topics and of min.insync.replicas 1."""
-        return await kafka_topics.warnings(self._topics.admin, set(self._topics.known))
+        topics = set(self._topics.partitions)
+        return await kafka_topics.warnings(self._topics.admin, topics, lambda: self._link.last_error)
 
     async def close(self) -> None:
         """Wait until all in flight is confirmed, at most the time-out; publishing afterwards is `ShuttingDown`."""
@@ -122,3 +125,14 @@ class KafkaBus:
                 results[index] = OutcomeUnknown(f"Kafka did not confirm the event within {self._timeout:g} s")
         if any(isinstance(result, Unavailable) for result in results):
             self._topics.forget()  # the topic may be gone or Kafka be away: ask before the next event
+            await self._explain(link, events, results, timer.when())
+
+    async def _explain(self, link: Link, events: Sequence[Event], results: list[Result], deadline: float) -> None:
+        """Say why Kafka did not confirm although the connection works: librdkafka tells of a time-out only."""
+        silent = [i for i, result in enumerate(results) if isinstance(result, OutcomeUnknown)]
+        if link.last_error or not silent:
+            return
+        reasons = await self._topics.reasons({events[i].topic for i in silent}, deadline)
+        for i in silent:
+            if reason := reasons.get(events[i].topic):
+                results[i] = OutcomeUnknown(f"Kafka did not confirm the event within {self._timeout:g} s. {reason}")

@@ -15,7 +15,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.cimpl import murmur2
 
-from inlake.errors import BusUnavailable, Busy, InlakeError, OutcomeUnknown, RecordTooLarge, TopicMissing
+from inlake.bus.kafka_errors import FORBIDDEN, plain, refusal
+from inlake.errors import Busy, InlakeError
 from inlake.model import Event, Position
 
 logger = logging.getLogger("inlake.bus")
@@ -100,6 +101,9 @@ class Link:
         self._on_trouble = on_trouble
         self._stopping = False
         self._finished: list[Batch] = []
+        self._answered = False
+        self._forbidden: KafkaError | None = None
+        """The brokers gave no producer id: nothing was ever sent, and everything fails for this reason."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._producer = Producer({**config, "error_cb": self._hear, "logger": Log()})
         self._thread = threading.Thread(target=self._run, name="kafka-reports", daemon=True)
@@ -125,7 +129,7 @@ class Link:
                 results[index] = Busy("More events wait for Kafka than the gateway may hold: try again in a moment")
             except KafkaException as e:
                 batch.failed = True
-                results[index] = refusal(e.args[0], topic, sent=False)
+                results[index] = refusal(self._forbidden or e.args[0], topic, sent=False)
         batch.expected = count
         if batch.reported == count:
             batch.finish()
@@ -144,17 +148,19 @@ class Link:
             batch.results[index] = Position(topic, message.partition() or 0, message.offset() or 0)
         else:
             batch.failed = True
-            batch.results[index] = refusal(error, topic, sent=True, reason=self.last_error)
+            batch.results[index] = refusal(self._forbidden or error, topic, sent=True, reason=self.last_error)
         batch.reported += 1
         if batch.reported == batch.expected:  # expected is set last by send, which then looks itself: none is missed
             self._finished.append(batch)
 
     def _hear(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # what came before says why
-            self.last_error = error.str()
+            self.last_error = plain(error)
         if error.fatal():
             logger.error("Kafka producer failed for good and is replaced: %s", error.str())
             self.broken = self._stopping = True
+            if error.code() in FORBIDDEN and not self._answered:
+                self._forbidden = error
         if error.code() in {KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION}:
             self._on_trouble()
 
@@ -180,6 +186,7 @@ class Link:
         except Exception:  # the thread must live: every publisher waits for it
             logger.exception("A delivery report of Kafka could not be read")
         if self._finished and self._loop is not None:
+            self._answered = True
             finished, self._finished = self._finished, []
             try:
                 self._loop.call_soon_threadsafe(_finish, finished)
@@ -190,34 +197,3 @@ class Link:
 def _finish(batches: list[Batch]) -> None:
     for batch in batches:
         batch.finish()
-
-
-MISSING = {KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION}
-TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE}
-REFUSED = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.NOT_ENOUGH_REPLICAS,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError._AUTHENTICATION,
-    KafkaError.POLICY_VIOLATION,
-    KafkaError.INVALID_RECORD,
-    KafkaError._INVALID_DIFFERENT_RECORD,
-    KafkaError.TOPIC_EXCEPTION,
-}
-
-
-def refusal(error: KafkaError, topic: str, *, sent: bool, reason: str = "") -> InlakeError:
-    """Our error for Kafka's. `sent`: a broker may have got the event; `reason`: what was last wrong with the link."""
-    code, text = error.code(), error.str()
-    if code in MISSING:
-        return TopicMissing(f"Kafka has no topic {topic!r}: create it, or set INLAKE_KAFKA_CREATE_TOPICS=true")
-    if code in TOO_LARGE:
-        return RecordTooLarge(f"The record is larger than Kafka takes in topic {topic!r} (max.message.bytes)")
-    if code in REFUSED or not sent:
-        return BusUnavailable(f"Kafka did not take the event for topic {topic!r}: {text}{_because(reason)}")
-    return OutcomeUnknown(f"Kafka did not confirm the event for topic {topic!r} in time: {text}{_because(reason)}")
-
-
-def _because(reason: str) -> str:
-    return f" ({reason})" if reason else ""

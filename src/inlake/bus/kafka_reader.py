@@ -12,7 +12,8 @@ from typing import Any, cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from inlake.bus.kafka_producer import MISSING, Log
+from inlake.bus.kafka_errors import MISSING
+from inlake.bus.kafka_producer import Log
 from inlake.errors import BusUnavailable, InlakeError, TopicMissing
 from inlake.model import Message, Position
 

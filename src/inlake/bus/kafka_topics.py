@@ -12,9 +12,12 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
-from inlake.bus.kafka_producer import MISSING, refusal
+from inlake.bus.kafka_errors import FORBIDDEN, MISSING, missing, refusal, unreachable
 from inlake.errors import BusUnavailable, InlakeError, TopicMissing
 
+ADMIN = {"topic.metadata.refresh.interval.ms": 5000}
+"""librdkafka asks the broker that it takes for the controller, also when that is dead, until it looks for another: by
+default every five minutes."""
 CHECK = 3.0
 """Seconds a broker may take to answer a question about topics or configuration."""
 FRESH = 300.0
@@ -27,16 +30,24 @@ class Topics:
     """The topics that are known to exist, and the questions about others, one at a time for each."""
 
     def __init__(
-        self, config: Mapping[str, Any], *, create: NewTopicPlan | None, trouble: Callable[[], str] = str
+        self,
+        config: Mapping[str, Any],
+        *,
+        create: NewTopicPlan | None,
+        trouble: Callable[[], str] = str,
+        fresh: float = FRESH,
     ) -> None:
-        """`trouble`: what was last wrong with the connection, for the sentence of an error."""
+        """`trouble`: what was last wrong with the connection, for the sentence of an error; `fresh`: see FRESH."""
         self.known: set[str] = set()
         self.partitions: dict[str, int] = {}
         """How many each topic had when it was asked for; `forget` leaves them, so whoever found a topic has a count."""
-        self._config = {**config, "log_level": 0}  # the producer logs the same troubles
+        self._config = {**ADMIN, **config, "log_level": 0}  # the producer logs the same troubles
         self._admin: AdminClient | None = None
+        self._in_sync: dict[str, list[int]] = {}
+        """Replicas in sync, for each partition of a topic when it was asked for."""
         self._create = create
         self._trouble = trouble
+        self._fresh = fresh
         self._checks: dict[str, asyncio.Task[InlakeError | None]] = {}
         self._refused: dict[str, tuple[float, InlakeError]] = {}
 
@@ -56,6 +67,14 @@ class Topics:
         answers = await asyncio.gather(*map(self._ask_once, unknown))
         return {topic: error for topic, error in zip(unknown, answers, strict=True) if error is not None}
 
+    async def reasons(self, topics: set[str], deadline: float) -> dict[str, str]:
+        """What stands against topics that did not confirm, if Kafka says so before `deadline` (event loop's time)."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return {topic: error.detail for topic, error in (await self.find(topics)).items()}
+        except TimeoutError:
+            return {}
+
     async def close(self) -> None:
         await asyncio.gather(*self._checks.values(), return_exceptions=True)
 
@@ -73,12 +92,13 @@ class Topics:
         try:
             if not await self._exists(topic):
                 await self._make(topic)
+            await self._check_replicas(topic)
         except InlakeError as e:
             self._refused[topic] = (time.monotonic() + REFUSED_FOR, e)
             return e
         self._refused.pop(topic, None)
         self.known.add(topic)
-        asyncio.get_running_loop().call_later(FRESH, self.known.discard, topic)
+        asyncio.get_running_loop().call_later(self._fresh, self.known.discard, topic)
         return None
 
     async def _exists(self, topic: str) -> bool:
@@ -88,18 +108,35 @@ class Topics:
             error = e.args[0]
             if error.code() in MISSING:
                 return False
-            raise refusal(error, topic, sent=False, reason=self._trouble()) from None
+            raise refusal(error, topic, sent=False, right="DESCRIBE", reason=self._trouble()) from None
         self.partitions[topic] = len(found.partitions)
+        self._in_sync[topic] = [len(partition.isr) for partition in found.partitions]
         return True
+
+    async def _check_replicas(self, topic: str) -> None:
+        """A broker refuses to write with too few replicas in sync, and librdkafka repeats that until the time-out."""
+        [settings] = self.admin.describe_configs(
+            [ConfigResource(ResourceType.TOPIC, topic)], request_timeout=CHECK
+        ).values()
+        wanted = int((await _settings(settings)).get("min.insync.replicas") or 1)
+        most = max(self._in_sync.pop(topic), default=0)
+        if most < wanted:
+            raise BusUnavailable(
+                f"Topic {topic!r} has not enough replicas in sync: {most}, and min.insync.replicas is {wanted}; "
+                "Kafka takes no event until more of its brokers are back"
+            )
 
     async def _make(self, topic: str) -> None:
         if self._create is None:
-            raise TopicMissing(f"Kafka has no topic {topic!r}: create it, or set INLAKE_KAFKA_CREATE_TOPICS=true")
+            raise missing(topic)
         try:
             await answer(self.admin.create_topics([self._create.plan(topic)], request_timeout=CHECK)[topic])
         except KafkaException as e:
-            if e.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise BusUnavailable(f"Kafka did not create topic {topic!r}: {e.args[0].str()}") from None
+            error = e.args[0]
+            if error.code() in FORBIDDEN:
+                raise refusal(error, topic, sent=False, right="CREATE") from None
+            if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise BusUnavailable(f"Kafka did not create topic {topic!r}: {error.str()}") from None
         deadline = time.monotonic() + CHECK
         while not await self._exists(topic):
             if time.monotonic() > deadline:
@@ -125,12 +162,15 @@ async def answer(future: Future[Any]) -> Any:
     return await asyncio.shield(asyncio.wrap_future(future))
 
 
-async def warnings(admin: AdminClient, topics: set[str]) -> list[str]:
-    """What is unsafe about the set-up of the brokers and of these topics; `BusUnavailable` when none answers."""
+async def warnings(admin: AdminClient, topics: set[str], trouble: Callable[[], str] = str) -> list[str]:
+    """What is unsafe about the set-up of the brokers and of these topics; `BusUnavailable` when none answers.
+
+    `trouble`: what was last wrong with the connection.
+    """
     try:
         cluster = await answer(admin.describe_cluster(request_timeout=CHECK))
     except KafkaException as e:
-        raise BusUnavailable(f"Kafka cannot be reached: {e.args[0].str()}") from None
+        raise unreachable(e.args[0], trouble()) from None
     node = cluster.controller or cluster.nodes[0]
     resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in sorted(topics)]
     resources.append(ConfigResource(ResourceType.BROKER, str(node.id)))

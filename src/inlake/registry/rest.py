@@ -96,10 +96,8 @@ class Rest:
             raise InvalidSchema("the text of the schema is not Unicode: it holds half a surrogate pair") from None
         except (TimeoutError, httpx2.HTTPError) as error:
             self.down_until = monotonic() + BACK_OFF
-            reason = f"no answer within {self._timeout:g} s" if isinstance(error, TimeoutError) else str(error)
-            raise RegistryUnavailable(
-                f"the schema registry at {self.url} cannot be reached: {reason or type(error).__name__}"
-            ) from error
+            reason = f"no answer within {self._timeout:g} s" if isinstance(error, TimeoutError) else _cause(error)
+            raise RegistryUnavailable(f"the schema registry at {self.url} cannot be reached: {reason}") from error
         self.down_until = 0.0
         return response
 
@@ -161,6 +159,14 @@ def read_list(answer: Any, kind: type[T]) -> list[T]:
     if not isinstance(answer, list) or not all(isinstance(item, kind) for item in answer):
         raise _strange(f"a list of {kind.__name__}")
     return sorted(answer)
+
+
+def _cause(error: Exception) -> str:
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        what = text.partition("verify failed: ")[2].partition(" (_ssl")[0]
+        return f"its certificate is not trusted ({what}); INLAKE_REGISTRY_CA names the file of your own authority"
+    return text or type(error).__name__
 
 
 def _strange(wanted: str) -> RegistryUnavailable:

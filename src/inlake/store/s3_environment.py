@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import ssl
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -85,9 +86,10 @@ def client_options(environment: Mapping[str, str], stall: float) -> ClientConfig
     }
     if bundle := environment.get("AWS_CA_BUNDLE"):
         try:
+            ssl.create_default_context(cafile=bundle)  # does it hold certificates?
             options["root_certificate"] = Path(bundle).read_bytes()
         except OSError as error:
-            raise ValueError(f"AWS_CA_BUNDLE: {bundle} cannot be read: {error.strerror}.") from None
+            raise ValueError(f"AWS_CA_BUNDLE: {bundle} cannot be used: {error.strerror}.") from None
     return cast("ClientConfig", options)
 
 

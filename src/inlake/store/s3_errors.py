@@ -8,7 +8,7 @@ from inlake.errors import InlakeError, OutOfSpace, PlaceTaken, StoreUnavailable
 
 STATUS = re.compile(r"status code: (\d{3})")
 CODE = re.compile(r"<Code>(\w+)</Code>")
-CAUSE = re.compile(r'(?:message|error): "([^"]+)"|(InvalidCertificate\(\s*\w+)')
+CAUSE = re.compile(r'(?:message|error): "([^"]+)"|InvalidCertificate\(\s*(\w+)')
 
 INSTANCE_METADATA = "//169.254.169.254/"
 """Where obstore asks for credentials on an AWS machine when the environment has none."""
@@ -69,5 +69,5 @@ def _cause(text: str) -> str:
     if not found:
         return "the TLS handshake failed; is the endpoint http instead of https?"
     if found[2]:
-        return "its certificate is not trusted; AWS_CA_BUNDLE names the file of your own authority"
+        return f"its certificate is not trusted ({found[2]}); AWS_CA_BUNDLE names the file of your own authority"
     return found[1]

@@ -1,0 +1,62 @@
+"""What went wrong with Kafka, from librdkafka's codes to one sentence of ours."""
+
+# ruff: noqa: SLF001 - librdkafka names its local errors with an underscore
+from __future__ import annotations
+
+import re
+
+from confluent_kafka import KafkaError
+
+from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, RecordTooLarge, TopicMissing
+
+MISSING = {KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION}
+TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE}
+FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+REFUSED = {
+    KafkaError.NOT_ENOUGH_REPLICAS,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError._AUTHENTICATION,
+    KafkaError.POLICY_VIOLATION,
+    KafkaError.INVALID_RECORD,
+    KafkaError._INVALID_DIFFERENT_RECORD,
+    KafkaError.TOPIC_EXCEPTION,
+}
+NO_ANSWER = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
+_STATE = re.compile(r" \(after \d+ms in state \w+(?:[^()]|\(s\))*\)")
+
+
+def refusal(error: KafkaError, topic: str, *, sent: bool, right: str = "WRITE", reason: str = "") -> InlakeError:
+    """Our error for Kafka's. `sent`: a broker may have got the event; `right`: what it takes to do what was refused;
+    `reason`: what was last wrong with the connection."""
+    code, text = error.code(), error.str()
+    if code in MISSING:
+        return missing(topic)
+    if code in TOO_LARGE:
+        return RecordTooLarge(f"The record is larger than Kafka takes in topic {topic!r} (max.message.bytes)")
+    if code in FORBIDDEN:
+        return BusUnavailable(
+            f"The gateway's Kafka user lacks the right {right} for topic {topic!r} ({text}): give it by an ACL"
+        )
+    if code in REFUSED:
+        return BusUnavailable(f"Kafka did not take the event for topic {topic!r}: {text}{_because(reason)}")
+    if not sent:
+        return unreachable(error, reason)
+    return OutcomeUnknown(f"Kafka did not confirm the event for topic {topic!r} in time: {text}{_because(reason)}")
+
+
+def missing(topic: str) -> TopicMissing:
+    return TopicMissing(f"Kafka has no topic {topic!r}: create it, or set INLAKE_KAFKA_CREATE_TOPICS=true")
+
+
+def unreachable(error: KafkaError, reason: str) -> BusUnavailable:
+    """A question to Kafka got no answer. `reason`: what was last wrong with the connection; a time-out says less."""
+    return BusUnavailable(f"Kafka cannot be used: {(error.code() in NO_ANSWER and reason) or error.str()}")
+
+
+def plain(error: KafkaError) -> str:
+    """Its text without librdkafka's inner states."""
+    return _STATE.sub("", error.str())
+
+
+def _because(reason: str) -> str:
+    return f" ({reason})" if reason else ""

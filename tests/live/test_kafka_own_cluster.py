@@ -1,0 +1,248 @@
+"""What needs brokers of one's own: TLS, tokens from an OAuth server, and a broker that is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+from confluent_kafka.cimpl import NewTopic
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from inlake.bus.kafka import GRACE, KafkaBus
+from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown
+from inlake.model import Event, Position
+from inlake.settings import load
+from inlake.wiring import connect_bus
+from tests.certificates import make_authority
+from tests.kafka_cluster import Cluster, two_brokers
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+KEY = rsa.generate_private_key(65537, 2048)
+TIMEOUT = 4
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("kafka")
+    numbers = KEY.public_key().public_numbers()
+    n, e = text(numbers.n.to_bytes(256, "big")), text(numbers.e.to_bytes(3, "big"))
+    jwks = folder / "jwks.json"
+    jwks.write_text(json.dumps({"keys": [{"kty": "RSA", "kid": "1", "alg": "RS256", "use": "sig", "n": n, "e": e}]}))
+    with two_brokers(folder, jwks) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def admin(cluster: Cluster) -> AdminClient:
+    return AdminClient({"bootstrap.servers": cluster.first.addresses["PLAINTEXT"], "log_level": 0})
+
+
+@pytest.fixture
+def topic(admin: AdminClient) -> str:
+    """On both brokers, which both must have an event before it counts."""
+    name = f"test-{uuid4().hex}"
+    admin.create_topics([NewTopic(name, 1, 2, config={"min.insync.replicas": "2"})])[name].result()
+    return name
+
+
+@asynccontextmanager
+async def opened(servers: str, properties: Mapping[str, str], **settings: str) -> AsyncIterator[KafkaBus]:
+    """Made from variables, as a deployment makes it."""
+    variables = {"INLAKE_KAFKA_" + name.upper().replace(".", "_"): value for name, value in properties.items()}
+    variables |= {"INLAKE_BUS": f"kafka://{servers}", "INLAKE_BUS_TIMEOUT": str(TIMEOUT)}
+    variables |= {f"INLAKE_{name.upper()}": value for name, value in settings.items()}
+    bus = connect_bus(load(variables), variables)
+    assert isinstance(bus, KafkaBus)
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+async def publish(bus: KafkaBus, topic: str) -> Position | InlakeError:
+    [result] = await bus.publish([Event(str(uuid4()), topic, b"key", b"value", [])])
+    return result
+
+
+def text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+# ------------------------------------------------------------------------------------------------------------- TLS
+async def test_events_go_over_tls_to_brokers_whose_authority_is_given(cluster: Cluster, topic: str) -> None:
+    properties = {"security.protocol": "SSL", "ssl.ca.location": str(cluster.authority.ca)}
+    async with opened(cluster.first.addresses["SSL"], properties) as bus:
+        assert isinstance(await publish(bus, topic), Position)
+        assert [message.value async for message in bus.read([topic])] == [b"value"]
+
+
+async def test_a_broker_of_another_authority_is_refused_and_the_setting_named(
+    cluster: Cluster, topic: str, tmp_path: Path
+) -> None:
+    properties = {"security.protocol": "SSL", "ssl.ca.location": str(make_authority(tmp_path, "other").ca)}
+    async with opened(cluster.first.addresses["SSL"], properties) as bus:
+        result = await publish(bus, topic)
+        assert isinstance(result, BusUnavailable)
+        assert "certificate could not be verified" in result.detail
+        assert "ssl.ca.location" in result.detail
+        with pytest.raises(BusUnavailable, match="certificate"):
+            await bus.check()
+
+
+# ----------------------------------------------------------------------------------------------------------- OAuth
+def signed(**claims: object) -> str:
+    now = int(time.time())
+    known = {"iss": "test", "aud": "kafka", "sub": "museum", "scope": "kafka", "iat": now, "exp": now + 600}
+    head = text(json.dumps({"alg": "RS256", "kid": "1", "typ": "JWT"}).encode())
+    body = f"{head}.{text(json.dumps(known | claims).encode())}"
+    return f"{body}.{text(KEY.sign(body.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+@asynccontextmanager
+async def token_endpoint(token: str) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """The address of an OAuth server (RFC 6749, client credentials) that gives this token, and what it was asked."""
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        asked.append(head + await reader.readexactly(int(length)))
+        body = json.dumps({"access_token": token, "token_type": "bearer", "expires_in": 600}).encode()
+        kind = b"Content-Type: application/json\r\nConnection: close\r\n"
+        writer.write(b"HTTP/1.1 200 OK\r\n" + kind + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/token", asked
+
+
+def oauth(url: str) -> dict[str, str]:
+    return {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "OAUTHBEARER",
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.client.id": "gateway",
+        "sasl.oauthbearer.client.secret": "hidden",
+        "sasl.oauthbearer.scope": "kafka",
+        "sasl.oauthbearer.token.endpoint.url": url,
+    }
+
+
+def allow(admin: AdminClient, topic: str, *operations: AclOperation, user: str = "museum") -> None:
+    literal, yes = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
+    acls = [AclBinding(ResourceType.TOPIC, topic, literal, f"User:{user}", "*", each, yes) for each in operations]
+    for answer in admin.create_acls(acls).values():
+        answer.result()
+
+
+async def refused_for_want_of(right: str, bus: KafkaBus, topic: str) -> None:
+    """Soon; the brokers hear of rights a moment after they are given."""
+    async with asyncio.timeout(15):
+        while f"lacks the right {right} for topic '{topic}'" not in getattr(await publish(bus, topic), "detail", ""):
+            await asyncio.sleep(0.2)
+
+
+async def test_a_token_of_an_oauth_server_lets_the_gateway_in(cluster: Cluster, admin: AdminClient, topic: str) -> None:
+    allow(admin, topic, AclOperation.DESCRIBE, AclOperation.WRITE)
+    async with token_endpoint(signed()) as (url, asked), opened(cluster.first.addresses["OAUTH"], oauth(url)) as bus:
+        async with asyncio.timeout(10):  # the brokers hear of the rights a moment later
+            while not isinstance(await publish(bus, topic), Position):
+                await asyncio.sleep(0.2)
+    assert asked[0].startswith(b"POST /token")
+    assert base64.b64encode(b"gateway:hidden") in asked[0]
+    assert asked[0].endswith(b"grant_type=client_credentials&scope=kafka")
+
+
+async def test_a_user_without_any_right_hears_which_one_is_missing(cluster: Cluster, topic: str) -> None:
+    async with (
+        token_endpoint(signed(sub="visitor")) as (url, _),
+        opened(cluster.first.addresses["OAUTH"], oauth(url)) as bus,
+    ):
+        await refused_for_want_of("DESCRIBE", bus, topic)
+
+
+async def test_a_user_who_may_write_nowhere_hears_so_and_is_let_in_later_without_a_restart(
+    cluster: Cluster, admin: AdminClient, topic: str
+) -> None:
+    user = f"user-{uuid4().hex}"
+    allow(admin, topic, AclOperation.DESCRIBE, user=user)
+    async with (
+        token_endpoint(signed(sub=user)) as (url, _),
+        opened(cluster.first.addresses["OAUTH"], oauth(url)) as bus,
+    ):
+        await refused_for_want_of("WRITE", bus, topic)
+        for _ in range(2):  # the brokers give such a user no producer id, which ends a producer for good
+            result = await publish(bus, topic)
+            assert isinstance(result, BusUnavailable), result
+            assert f"lacks the right WRITE for topic '{topic}'" in result.detail
+        allow(admin, topic, AclOperation.WRITE, user=user)
+        async with asyncio.timeout(15):
+            while not isinstance(await publish(bus, topic), Position):
+                await asyncio.sleep(0.2)
+
+
+async def test_a_topic_one_may_not_create_says_so(cluster: Cluster, admin: AdminClient) -> None:
+    topic = f"test-{uuid4().hex}"
+    allow(admin, topic, AclOperation.DESCRIBE)
+    async with (
+        token_endpoint(signed()) as (url, _),
+        opened(cluster.first.addresses["OAUTH"], oauth(url), kafka_create_topics="true") as bus,
+    ):
+        await refused_for_want_of("CREATE", bus, topic)
+
+
+async def test_a_token_that_the_brokers_refuse_is_told_without_the_token(cluster: Cluster, topic: str) -> None:
+    token = signed(aud="another")
+    async with token_endpoint(token) as (url, _), opened(cluster.first.addresses["OAUTH"], oauth(url)) as bus:
+        result = await publish(bus, topic)
+    assert isinstance(result, BusUnavailable)
+    assert "SASL authentication error" in result.detail
+    assert token not in result.detail
+
+
+# -------------------------------------------------------------------------------- a broker lost: the last tests here
+async def test_too_few_replicas_are_told_in_bounded_time_and_then_at_once(cluster: Cluster, topic: str) -> None:
+    address = cluster.first.addresses["PLAINTEXT"]
+    async with AsyncExitStack() as gateways:  # several: each asks a broker of its own choice about topics
+        buses = [await gateways.enter_async_context(opened(address, {})) for _ in range(6)]
+        for bus in buses:
+            async with asyncio.timeout(20):
+                while not isinstance(await publish(bus, topic), Position):
+                    await asyncio.sleep(0.2)
+        cluster.second.process.kill()
+        cluster.second.process.wait()
+        began = time.monotonic()
+        for result in await asyncio.gather(*[publish(bus, topic) for bus in buses]):
+            assert isinstance(result, OutcomeUnknown | BusUnavailable), result
+        assert time.monotonic() - began < TIMEOUT + GRACE + 1
+        await asyncio.gather(*[hear_of_replicas(bus, topic) for bus in buses])
+        began = time.monotonic()
+        for result in await asyncio.gather(*[publish(bus, topic) for bus in buses]):
+            assert isinstance(result, BusUnavailable)
+            assert f"Topic '{topic}' has not enough replicas in sync: 1, and min.insync.replicas is 2" in result.detail
+        assert time.monotonic() - began < 1
+
+
+async def hear_of_replicas(bus: KafkaBus, topic: str) -> None:
+    """Until the controller has noticed, and librdkafka knows of another broker to ask."""
+    async with asyncio.timeout(40):
+        while "not enough replicas" not in getattr(await publish(bus, topic), "detail", ""):
+            await asyncio.sleep(0.1)
