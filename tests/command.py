@@ -61,28 +61,40 @@ class Served:
 @contextlib.contextmanager
 def serving(folder: Path, **variables: str) -> Iterator[Served]:
     """An embedded gateway with all its data in `folder`, alive and stopped by SIGTERM at the end."""
+    port = str(free_port())
+    served = start(folder, **{"INLAKE_PORT": port, "INLAKE_URL": f"http://127.0.0.1:{port}", **variables})
+    try:
+        wait_until_alive(served)
+        yield served
+    finally:
+        served.process.send_signal(signal.SIGTERM)
+        code = served.process.wait(timeout=60)
+    assert code == 0, log_of(served)
+
+
+def start(folder: Path, **variables: str) -> Served:
+    """Start a gateway, and leave it to the caller to wait for it and to end it."""
+    command = [sys.executable, "-m", "inlake", "serve"]
+    with (folder / "gateway.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment(**variables), stdout=log, stderr=log)
+    return Served(folder, variables["INLAKE_URL"], variables, process)
+
+
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    variables = {"INLAKE_PORT": str(port), "INLAKE_URL": url, **variables}
-    command = [sys.executable, "-m", "inlake", "serve"]
-    with (folder / "gateway.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment(**variables), stdout=log, stderr=log)
-    try:
-        _wait_until_alive(url, process, folder)
-        yield Served(folder, url, variables, process)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(timeout=60)
-    assert code == 0, (folder / "gateway.log").read_text()
+        return int(free.getsockname()[1])
 
 
-def _wait_until_alive(url: str, process: subprocess.Popen[bytes], folder: Path) -> None:
+def log_of(served: Served) -> str:
+    return (served.folder / "gateway.log").read_text()
+
+
+def wait_until_alive(served: Served) -> None:
     end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
+    while time.monotonic() < end and served.process.poll() is None:
         with contextlib.suppress(httpx2.TransportError):
-            if httpx2.get(f"{url}/health/live", trust_env=False).is_success:
+            if httpx2.get(f"{served.url}/health/live", trust_env=False).is_success:
                 return
         time.sleep(0.05)
-    raise AssertionError((folder / "gateway.log").read_text())
+    raise AssertionError(log_of(served))

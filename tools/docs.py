@@ -41,13 +41,16 @@ may help, the answer carries `Retry-After`.
 """
 
 CLI_HEAD = """
-`pip install inlake` brings `inlake send`; the other commands come with `pip install 'inlake[server]'`. Errors are one
-sentence on stderr.
+`pip install inlake` brings `inlake send` and `inlake keys`; the other commands come with
+`pip install 'inlake[server]'`. Errors are one sentence on stderr.
+
+`inlake --install-completion` makes the Tab key complete commands and options in bash, zsh and fish, and for `send` the
+names of schemas, which the gateway of `INLAKE_URL` is asked for; `inlake --show-completion` prints what that installs.
 
 | exit code | meaning |
 | --- | --- |
 | 0 | all went well |
-| 1 | some of what was sent was refused |
+| 1 | some of what was sent was refused; `check`: some records do not fit; `schemas compare`: there are differences |
 | 2 | the command, a setting or an input file is wrong; nothing was sent |
 | 3 | a gateway or a service behind it cannot be reached or failed; another attempt may help |
 | 130 | ended by Ctrl-C |

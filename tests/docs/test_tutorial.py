@@ -14,6 +14,7 @@ from tests.docs.pages import ROOT, Command, File, Reader, matches, steps
 PAGES = [
     "tutorial.md",
     "coming-from-the-first-inlake.md",
+    "how-to/check-in-ci.md",
     "how-to/csv.md",
     "how-to/linked-art-and-iiif.md",
     "how-to/unstructured-text.md",

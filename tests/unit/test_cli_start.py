@@ -29,7 +29,7 @@ def test_help_imports_neither_a_server_library_nor_http() -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("command", [("serve",), ("schemas", "list"), ("tail",)])
+@pytest.mark.parametrize("command", [("serve",), ("schemas", "list"), ("tail",), ("config",), ("check", "a.avsc")])
 def test_a_missing_server_extra_is_said_with_the_line_to_type(command: tuple[str, ...]) -> None:
     done = inlake(*command, code="sys.modules['dotenv'] = None")
     assert done.returncode == 2

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from inlake import __version__
-from inlake.cli import schemas
+from inlake.cli import keys, schemas
+from inlake.cli.check import check
+from inlake.cli.config import config
 from inlake.cli.failures import DEBUG, guarded
 from inlake.cli.send import send
 from inlake.cli.serve import serve
@@ -27,7 +29,6 @@ def build() -> typer.Typer:
         help="Send museum records and binaries through checks into a store and an event log.",
         epilog="Settings are environment variables INLAKE_*, or lines of the file .env.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
@@ -35,11 +36,17 @@ def build() -> typer.Typer:
     app.command("serve")(guarded(serve))
     app.command("send")(guarded(send))
     app.command("tail")(guarded(tail))
+    app.command("check")(guarded(check))
+    app.command("config")(guarded(config))
     group = typer.Typer(help="Add schemas to the registry and look at them.", no_args_is_help=True)
     group.command("add")(guarded(schemas.add))
     group.command("list")(guarded(schemas.list_))
     group.command("show")(guarded(schemas.show))
+    group.command("compare")(guarded(schemas.compare))
     app.add_typer(group, name="schemas")
+    group = typer.Typer(help="Make API keys for those who send.", no_args_is_help=True)
+    group.command("new")(guarded(keys.new))
+    app.add_typer(group, name="keys")
     return app
 
 

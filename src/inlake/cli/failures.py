@@ -23,6 +23,8 @@ USAGE = 2
 """The command, a setting or an input file is wrong; nothing was sent."""
 UNAVAILABLE = 3
 """A gateway or a service behind it cannot be reached or failed; another attempt may help."""
+UNAUTHORIZED = 401
+"""HTTP: the gateway wants to know who sends."""
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 """Who read the output went away: what a shell reports of a program that SIGPIPE ended."""
@@ -72,6 +74,8 @@ def _explained(error: Exception) -> tuple[str, int]:
     match error:
         case Failure():
             return str(error), error.code
+        case Refused() if error.status == UNAUTHORIZED:
+            return f"{error.detail} A key goes into INLAKE_TOKEN, or behind --token.", REFUSED
         case ClientError():
             return str(error), REFUSED if isinstance(error, Refused) else UNAVAILABLE
         case InlakeError():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -61,11 +61,8 @@ class Report:
         hidden = self._refused - self._shown
         if hidden:
             self._console.print(f"... and {hidden:,} more; --json shows all.")
-        table = Table.grid(Column(), Column(justify="right"), padding=(0, 2))
-        for word in WORDS:
-            if self._sums[word] or word in {"accepted", "rejected"}:
-                table.add_row(word, f"{self._sums[word]:,}")
-        self._console.print(table)
+        shown = {word: self._sums[word] for word in WORDS if self._sums[word] or word in {"accepted", "rejected"}}
+        self._console.print(sum_table(shown))
 
     def _show_reject(self, place: str, receipt: dict[str, Any]) -> None:
         """The first ones; a fault that is not the record's own (an unknown schema) once, not for every line."""
@@ -88,11 +85,19 @@ class Report:
             self._console.print(printable(f"  {receipt['detail']}"))
 
 
-def progress(*more: ProgressColumn) -> Progress:
-    """What is being sent and for how long, on a terminal; nothing elsewhere."""
+def sum_table(sums: Mapping[str, int]) -> Table:
+    """Words with their numbers below one another."""
+    table = Table.grid(Column(), Column(justify="right"), padding=(0, 2))
+    for word, number in sums.items():
+        table.add_row(word, f"{number:,}")
+    return table
+
+
+def progress(*more: ProgressColumn, quiet: bool = False) -> Progress:
+    """What is being read and for how long, on a terminal; nothing elsewhere, or if `quiet`."""
     console = messages()
     columns = SpinnerColumn(), TextColumn("{task.description}"), *more, TimeElapsedColumn()
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
 
 
 def counted(source: str, blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -7,17 +7,43 @@ import json
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 from inlake.cli.failures import Failure
 
 BLOCK = 1 << 16
 STDIN = "-"
+BOM = b"\xef\xbb\xbf"
 SPACE = re.compile(r"[ \t\n\r]*")
+
+
+class BrokenFile(Failure):
+    """A file of records cannot be read to its end."""
+
+    def __init__(self, name: str, reason: str, line: int | None = None, column: int | None = None) -> None:
+        place = f", line {line}, column {column}" if line else ""
+        super().__init__(f"{named(name)}{place}: {reason}")
+        self.line = line
+        self.reason = reason
+
+
+def chosen(files: list[str] | None) -> list[str]:
+    """The files to read, stdin if none is named. `Failure` when one is not there."""
+    if not files and sys.stdin.isatty():
+        raise Failure("There are no records: name a file, or pipe records in.")
+    for name in files or []:
+        require_file(name)
+    return files or [STDIN]
+
+
+def require_file(name: str) -> None:
+    """`Failure` unless it is stdin, a file, or a pipe with a name."""
+    if name != STDIN and (not Path(name).exists() or Path(name).is_dir()):
+        raise Failure(f"{name}: there is no such file.")
 
 
 def read_lines(name: str) -> Iterator[bytes]:
@@ -26,14 +52,27 @@ def read_lines(name: str) -> Iterator[bytes]:
     NDJSON is a stream of any length. JSON (by the name `.json`, or when the first line is no whole object) is read
     at once: one record, several, or a top-level array of them, each of which becomes a line.
     """
-    try:
-        with _opened(name) as stream:
-            if _holds_lines(name, stream):
-                yield from _blocks(stream)
-            else:
-                yield from _records(stream.read(), name)
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise Failure(f"{named(name)}: this is not a whole gzip file.") from None
+    with _opened(name) as stream:
+        if _holds_lines(name, stream):
+            yield from _blocks(stream)
+        else:
+            for _, record in _records(stream.read(), name):
+                yield record + b"\n"
+
+
+def read_records(name: str, watch: Callable[[BinaryIO], BinaryIO] | None = None) -> Iterator[tuple[int, bytes]]:
+    """Records as in `read_lines`, one at a time, each with the line of the file where it begins, from 1.
+
+    `watch` is given the open file and returns what is read in its place. Raises `BrokenFile`.
+    """
+    with _opened(name, watch) as stream:
+        if not _holds_lines(name, stream):
+            yield from _records(stream.read(), name)
+            return
+        for number, line in enumerate(stream, 1):
+            record = (line.removeprefix(BOM) if number == 1 else line).strip()
+            if record:
+                yield number, record
 
 
 def read_record(name: str) -> bytes:
@@ -50,19 +89,23 @@ def named(source: str) -> str:
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[BufferedReader]:
+def _opened(name: str, watch: Callable[[BinaryIO], BinaryIO] | None = None) -> Iterator[BufferedReader]:
     if name == STDIN:
         yield cast("BufferedReader", sys.stdin.buffer)
         return
     with Path(name).open("rb") as file:
-        yield BufferedReader(gzip.GzipFile(fileobj=file)) if name.endswith(".gz") else file
+        stream = watch(file) if watch else file
+        try:
+            yield BufferedReader(gzip.GzipFile(fileobj=stream) if name.endswith(".gz") else cast("RawIOBase", stream))
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            raise BrokenFile(name, "this is not a whole gzip file.") from None
 
 
 def _holds_lines(name: str, stream: BufferedReader) -> bool:
     suffix = Path(name.removesuffix(".gz")).suffix.lower()
     if suffix in {".ndjson", ".jsonl"}:
         return True
-    first = stream.peek(BLOCK).removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")[0].strip()
+    first = stream.peek(BLOCK).removeprefix(BOM).lstrip().partition(b"\n")[0].strip()
     return suffix != ".json" and first.startswith(b"{") and (first.endswith(b"}") or len(first) >= BLOCK // 8)
 
 
@@ -80,8 +123,8 @@ def _blocks(stream: BufferedReader) -> Iterator[bytes]:
         yield bytes(rest)
 
 
-def _records(data: bytes, name: str) -> Iterator[bytes]:
-    """JSON texts, or the elements of a top-level array, each as one line.
+def _records(data: bytes, name: str) -> Iterator[tuple[int, bytes]]:
+    """JSON texts, or the elements of a top-level array, each as one line, with the line where it began.
 
     Newlines in JSON are white space or an error: replaced by spaces, the record keeps its length and its columns.
     """
@@ -89,13 +132,15 @@ def _records(data: bytes, name: str) -> Iterator[bytes]:
         text = data.decode("utf-8-sig")
         spans = list(_spans(text))
     except UnicodeDecodeError as error:
-        raise Failure(f"{named(name)}: not UTF-8 at byte {error.start}.") from None
+        raise BrokenFile(name, f"not UTF-8 at byte {error.start}.") from None
     except json.JSONDecodeError as error:
-        raise Failure(f"{named(name)}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}.") from None
+        raise BrokenFile(name, f"not JSON: {error.msg}.", error.lineno, error.colno) from None
     except RecursionError:
-        raise Failure(f"{named(name)}: nested too deeply.") from None
+        raise BrokenFile(name, "nested too deeply.") from None
+    line, counted = 1, 0
     for start, end in spans:
-        yield text[start:end].replace("\n", " ").replace("\r", " ").encode() + b"\n"
+        line, counted = line + text.count("\n", counted, start), start
+        yield line, text[start:end].replace("\n", " ").replace("\r", " ").encode()
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:

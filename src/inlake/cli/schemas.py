@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inlake.cli.failures import Failure
+from inlake.cli.failures import OK, REFUSED, Failure
+from inlake.cli.schema_sources import compile_source, find_source, read_schema, require_name
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import Schema, SchemaReference
 
     from inlake.ports import Registry
     from inlake.settings import Settings
-
-LANGUAGES = {".avsc": "AVRO", ".proto": "PROTOBUF", ".json": "JSON"}
-NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}")
 
 
 def add(
@@ -28,15 +25,16 @@ def add(
         list[str] | None,
         typer.Option(metavar="REFNAME=SUBJECT:VERSION", help="What the schema calls REFNAME; may be repeated."),
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added, and add nothing.")] = False,
 ) -> None:
     """Check schemas and add them to the registry, in the order given, each as a version."""
     from inlake.cli.deployment import load_settings
 
-    if not NAME.fullmatch(name):
-        raise Failure(f"{name!r} is no name of a schema: 1 to 200 of the characters A-Z a-z 0-9 . _ -")
+    require_name(name)
     settings, _ = load_settings()
     references = [_parsed_reference(text) for text in reference or []]
-    asyncio.run(_add(settings, name, [_read_schema(file, references) for file in files]))
+    schemas = [read_schema(file, references) for file in files]
+    asyncio.run(_plan(settings, name, schemas) if dry_run else _add(settings, name, schemas))
 
 
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False) -> None:
@@ -58,6 +56,35 @@ def show(
     asyncio.run(_show(settings, name, version))
 
 
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="The schema before: a file, NAME or NAME:VERSION.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The schema after.")],
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REFNAME=FILE", help="File of what schema files call REFNAME; may be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Avro: print one JSON object a line.")] = False,
+) -> None:
+    """Say what differs between two schemas, and for whom.
+
+    Avro: each difference; whether records made for A fit B; whether readers that have one schema read events written
+    with the other. Protobuf and JSON Schema: the lines that differ. A name without version is its latest.
+
+    Exit code: 0 they mean the same, 1 they differ, 2 the command or a schema is wrong, 3 the registry cannot be
+    reached.
+    """
+    from inlake.cli.comparison import compare_sources
+    from inlake.cli.deployment import load_settings
+
+    settings, _ = load_settings()
+    given = reference or []
+    sources = [find_source(text, settings, references=given if Path(text).is_file() else []) for text in (a, b)]
+    for source in sources:
+        compile_source(source, settings)
+    same = compare_sources(*sources, as_json=as_json)
+    raise typer.Exit(OK if same else REFUSED)
+
+
 def _parsed_reference(text: str) -> SchemaReference:
     from confluent_kafka.schema_registry import SchemaReference
 
@@ -66,21 +93,6 @@ def _parsed_reference(text: str) -> SchemaReference:
     if not (name and equals and subject and colon and version.isdecimal()):
         raise Failure(f"--reference {text}: write REFNAME=SUBJECT:VERSION, for one rights.proto=heritage.rights:1")
     return SchemaReference(name=name, subject=subject, version=int(version))
-
-
-def _read_schema(file: Path, references: list[SchemaReference]) -> Schema:
-    from confluent_kafka.schema_registry import Schema
-
-    language = LANGUAGES.get(file.suffix.lower())
-    if language is None:
-        raise Failure(
-            f"{file}: the name of a schema file ends in .avsc (Avro), .proto (Protobuf) or .json (JSON Schema)."
-        )
-    try:
-        text = file.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Failure(f"{file}: not UTF-8 at byte {error.start}.") from None
-    return Schema(text, language, references)
 
 
 async def _add(settings: Settings, name: str, schemas: list[Schema]) -> None:
@@ -93,6 +105,29 @@ async def _add(settings: Settings, name: str, schemas: list[Schema]) -> None:
             note = await _check(registry, schema, settings)
             added = await registry.register(subject, schema)
             output().print(f"{added.subject} version {added.version}, id {added.schema_id}, {schema.schema_type}{note}")
+
+
+async def _plan(settings: Settings, name: str, schemas: list[Schema]) -> None:
+    """What `_add` would do; a registry may have rules of its own on top."""
+    from inlake.cli.comparison import same_text
+    from inlake.cli.deployment import open_registry
+    from inlake.cli.terminal import output
+    from inlake.errors import SchemaNotFound
+
+    subject = settings.subject_of(name)
+    async with open_registry(settings) as registry:
+        try:
+            numbers = await registry.versions(subject)
+        except SchemaNotFound:
+            numbers = []
+        known = {number: (await registry.find(subject, number)).schema for number in numbers}
+        for schema in schemas:
+            note = await _check(registry, schema, settings)
+            there = next((number for number, one in known.items() if same_text(one, schema)), None)
+            number = there or max(known, default=0) + 1
+            known[number] = schema
+            word = "is there already" if there else "would be added"
+            output().print(f"{subject} version {number} {word}, {schema.schema_type}{note}")
 
 
 async def _check(registry: Registry, schema: Schema, settings: Settings) -> str:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inlake.cli.failures import Failure
+from inlake.cli.completion import schema_names
+from inlake.cli.failures import UNAUTHORIZED, Failure
 
 if TYPE_CHECKING:
     from inlake.cli.receipts import Report
     from inlake.client import Client
 
-STDIN = "-"
-
 
 def send(
-    schema: Annotated[str, typer.Argument(metavar="SCHEMA", help="Name of the schema: `tate.artwork` for one.")],
+    schema: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCHEMA", help="Name of the schema: `tate.artwork` for one.", autocompletion=schema_names
+        ),
+    ],
     files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Files of records; - is stdin.")] = None,
     url: Annotated[str, typer.Option(envvar="INLAKE_URL", help="Address of the gateway.")] = "http://127.0.0.1:8000",
     token: Annotated[str | None, typer.Option(envvar="INLAKE_TOKEN", help="Sent as `Authorization: Bearer`.")] = None,
@@ -42,14 +45,12 @@ def send(
     failed.
     """
     from inlake.cli.receipts import Report
+    from inlake.cli.records import chosen, require_file
     from inlake.client import Client
 
-    names = files or [STDIN]
-    if not files and sys.stdin.isatty():
-        raise Failure("Nothing to send: name a file, or pipe records in.")
-    for name in [*names, *([binary] if binary else [])]:
-        if name != STDIN and (not Path(name).exists() or Path(name).is_dir()):
-            raise Failure(f"{name}: there is no such file.")
+    names = chosen(files)
+    if binary:
+        require_file(binary)
     query = {"destination": destination, "version": version, "message": message}
     report = Report(as_json=as_json)
     try:
@@ -94,5 +95,7 @@ def _send_binary(
             upload = Upload.of(file, Path(path).name, content_type)
             receipt = client.send_binary(schema, record, upload, **query)
     except Refused as refused:
+        if refused.status == UNAUTHORIZED:
+            raise
         receipt = {**refused.document, "status": refused.status}
     report.add_single(names[0], receipt)
