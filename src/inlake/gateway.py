@@ -144,7 +144,7 @@ class Gateway:
 
 def make_event(s: Submission, compiled: Compiled, payload: bytes) -> Event:
     """The event of a record, accepted now: Confluent wire format, CloudEvents 1.0 headers in binary mode."""
-    event_id = _uuid4()
+    event_id = _uuid7()
     headers = [
         *compiled.headers,
         ("ce_id", event_id.encode()),
@@ -158,10 +158,13 @@ def make_event(s: Submission, compiled: Compiled, payload: bytes) -> Event:
     return Event(event_id, compiled.topic, s.key, compiled.prefix + payload, headers, chosen_by)
 
 
-def _uuid4() -> str:
-    """A random UUID, version 4 (RFC 9562, 5.4), without making an object for it."""
-    h = os.urandom(16).hex()
-    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+def _uuid7() -> str:
+    """A UUID, version 7 (RFC 9562, 5.7): 48 bits of time, then random; made without an object for it.
+
+    Ids that grow keep the unique index of the embedded bus small on disk: random ones wrote 6 to 9 times the bytes.
+    """
+    h = f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+    return f"{h[:8]}-{h[8:12]}-7{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
 
 
 @lru_cache(2)

@@ -89,3 +89,23 @@ async def test_a_reader_waits_for_the_writer_and_ends_with_it() -> None:
         spool.put(piece)
     spool.end()
     assert await reading == b"abc"
+
+
+async def test_a_reader_who_is_always_late_never_fills_the_spool() -> None:
+    """What was read makes room: the limit is on what waits, not on what ever passed."""
+    piece, limit = bytes(range(256)) * 100, 3_000_000
+    spool = Spool(limit=limit)
+    sent = 0
+    while sent < IN_MEMORY + limit // 2:
+        assert spool.put(piece)
+        sent += len(piece)
+    taken = bytearray()
+    while sent < 5 * limit:
+        while sent - len(taken) < limit // 2:
+            assert spool.put(piece)
+            sent += len(piece)
+        taken += await spool.take()
+    spool.end()
+    taken += await take_all(spool)
+    spool.close()
+    assert bytes(taken) == piece * (sent // len(piece))

@@ -14,7 +14,8 @@ class Spool:
     """A first-in first-out buffer of bytes with one writer and one reader, neither of which waits for the other.
 
     The order is: `_first` in memory, then the file from `_read` to `_written`, then `_last` in memory. `_last` is for
-    what must get through although the disk is full.
+    what must get through although the disk is full. The file is a ring: what was read gives its place to what comes, so
+    that a reader who is always a little late can go on without end.
     """
 
     def __init__(self, limit: int) -> None:
@@ -60,8 +61,9 @@ class Spool:
         if self._first:
             data, self._first = bytes(self._first), bytearray()
         elif self._file and self._read < self._written:
-            self._file.seek(self._read)
-            data = self._file.read(min(CHUNK, self._written - self._read))
+            at = self._read % self._limit
+            self._file.seek(at)
+            data = self._file.read(min(CHUNK, self._written - self._read, self._limit - at))
             self._read += len(data)
             if self._read == self._written:  # caught up: the file begins anew
                 self._read = self._written = 0
@@ -71,12 +73,16 @@ class Spool:
         return data
 
     def _to_disk(self, data: bytes) -> bool:
-        if self._written + len(data) > self._limit:
+        if self._written - self._read + len(data) > self._limit:
             return False
         try:
             self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-            self._file.seek(self._written)
-            self._file.write(data)
+            at = self._written % self._limit
+            self._file.seek(at)
+            self._file.write(data[: self._limit - at])
+            if rest := data[self._limit - at :]:
+                self._file.seek(0)
+                self._file.write(rest)
             self._file.flush()
         except OSError:
             return False
