@@ -126,16 +126,20 @@ class Gateway:
 
 @asynccontextmanager
 async def embedded(folder: Path, **settings: object) -> AsyncIterator[Gateway]:
-    """A gateway on a folder with the schema `note` registered; `settings` by their names in lower case."""
+    """A gateway on a folder with the schema `note` registered, unless there is another `registry`.
+
+    `settings` by their names in lower case, other variables (AWS_...) in upper case.
+    """
     environment = {
         "INLAKE_BUS": f"sqlite:{folder / 'events.db'}",
         "INLAKE_STORE": f"file:{folder / 'store'}",
         "INLAKE_REGISTRY": f"dir:{folder / 'schemas'}",
-        **{f"INLAKE_{name.upper()}": str(value) for name, value in settings.items()},
+        **{name if name.isupper() else f"INLAKE_{name.upper()}": str(value) for name, value in settings.items()},
     }
     deployment = connect(load(environment), environment)
     gateway = Gateway(create_app(deployment), deployment)
-    await gateway.register("note", NOTE)
+    if "registry" not in settings:
+        await gateway.register("note", NOTE)
     try:
         yield gateway
     finally:

@@ -53,6 +53,8 @@ class Codecs:
     async def find(self, name: str, version: int | None = None, message: str | None = None) -> Compiled:
         """The schema by its name (latest version: None), compiled. Raises what the registry raises, `InvalidSchema`."""
         found = await self.registry.find(self._settings.subject_of(name), version)
+        if found.schema.schema_type != "PROTOBUF":
+            message = None  # it means nothing there, and must not fill the cache
         key = (name, found.version or 0, found.schema_id or 0, message)
         future = self._compiled.get(key)
         if future is None:

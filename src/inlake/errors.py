@@ -10,7 +10,6 @@
     ├── RequestTimeout 408
     ├── Conflict 409 .............. PromiseUsed  PlaceTaken
     ├── PromiseExpired 410
-    ├── LengthRequired 411
     ├── TooLarge 413 .............. RecordTooLarge  BodyTooLarge  BinaryTooLarge  LineTooLong
     ├── UnsupportedMediaType 415
     ├── RangeNotSatisfiable 416
@@ -204,12 +203,6 @@ class PromiseExpired(InlakeError):
     status, code = 410, "promise_expired"
 
 
-class LengthRequired(InlakeError):
-    """The length of the body must be given"""
-
-    status, code = 411, "length_required"
-
-
 class TooLarge(InlakeError):
     """The body is too large"""
 
@@ -269,7 +262,8 @@ class RecordRejected(Unprocessable):
         count = len(errors)
         first = errors[0]
         more = f", and {count - 1} more" if count > 1 else ""
-        super().__init__(f"{first.pointer or 'the record'}: {first.detail}{more}", **members)
+        place = first.pointer if len(first.pointer) <= 200 else f"{first.pointer[:200]}…"
+        super().__init__(f"{place or 'the record'}: {first.detail}{more}", **members)
         self.errors = errors
 
 

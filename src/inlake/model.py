@@ -88,6 +88,7 @@ class Position(NamedTuple):
     topic: str
     partition: int
     offset: int
+    """-1 where Kafka confirmed the event without saying where (a repeat within the producer)."""
 
 
 class Message(NamedTuple):

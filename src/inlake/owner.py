@@ -7,12 +7,16 @@ from pathlib import Path
 
 
 def _start_ticks(pid: int) -> str | None:
-    """Start time of a process in clock ticks since boot: field 22 of proc_pid_stat(5); None when there is none."""
+    """Start time of a process in clock ticks since boot: field 22 of proc_pid_stat(5); None when there is none.
+
+    One that has ended and waits for its parent to notice (state Z) has another answer: it does nothing any more.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    return stat.rpartition(")")[2].split()[19]
+    state, *fields = stat.rpartition(")")[2].split()
+    return "ended" if state == "Z" else fields[18]
 
 
 def _here() -> str | None:
@@ -36,4 +40,16 @@ def is_certainly_dead(owner: str) -> bool:
     if where != _here() or len(process) != 2 or not process[0].isdecimal():
         return False
     pid, started = process
-    return _start_ticks(int(pid)) != started
+    now = _start_ticks(int(pid))
+    return _is_gone(int(pid)) if now is None else now != started
+
+
+def _is_gone(pid: int) -> bool:
+    """/proc may hide the processes of others (hidepid, proc(5)); kill(2) tells all the same."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False

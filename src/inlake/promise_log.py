@@ -54,7 +54,8 @@ class Promise:
     at: float = 0.0
     """When the last entry was made."""
     writing: bool = False
-    """What stands at the key is this promise's: always so for a key of ours, for a named one from `uploading` on."""
+    """What stands at the key is this promise's to delete: always so for a key of ours, for a named one from `uploading`
+    on; no more so when it failed after an event that names it may have been published (`kept`)."""
     expires: float = 0.0
     """Without progress until then it may be given up."""
     stored: StoredObject | None = None
@@ -162,7 +163,7 @@ def _after(promise: Promise, entry: dict[str, Any]) -> Promise:
         entries=promise.entries + 1,
         at=entry["at"],
         expires=entry.get("expires", promise.expires),
-        writing=promise.writing or not promise.named or fact in {"uploading", "stored"},
+        writing=(promise.writing or not promise.named or fact in {"uploading", "stored"}) and not entry.get("kept"),
     )
     match fact:
         case "stored":

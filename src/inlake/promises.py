@@ -17,10 +17,12 @@ from inlake import owner
 from inlake.errors import (
     InlakeError,
     NoResourceField,
+    OutOfSpace,
     PlaceTaken,
     PromiseExpired,
     PromiseNotFound,
     PromiseUsed,
+    Unavailable,
 )
 from inlake.model import PART, Binary, Event, Receipt, SchemaVersion, StoredObject, Submission
 from inlake.places import check_foreign, named_place, object_key, promise_named
@@ -28,6 +30,7 @@ from inlake.ports import Bus, Codec, Store
 from inlake.promise_log import Promise, append, claim_entry, first_entry, marker_key, name_key, read
 
 log = logging.getLogger("inlake.promises")
+STOOD_STILL = "The upload stood still for too long and was given up: send it again."
 
 
 class Promises:
@@ -82,6 +85,7 @@ class Promises:
         received = _Received()
         try:
             promise = await self._reserve(promise)
+            received.expires = promise.expires
             async with _renewed(self._renew(promise, received)):
                 await self._store.put(
                     promise.key,
@@ -91,12 +95,13 @@ class Promises:
                 )
             facts = {"size": received.size, "sha256": received.sha256.hexdigest()}
             promise = await append(self._store, promise, "stored", facts)
-        except BaseException:
-            await asyncio.shield(self.abandon(promise))
+        except BaseException as error:
+            unknown = isinstance(error, Unavailable | OutOfSpace | asyncio.CancelledError)
+            await asyncio.shield(self.abandon(promise, late=unknown))
             raise
         if promise.stored is None:
             await self.delete_object(promise)
-            raise PromiseExpired("The upload stood still for too long and was given up: send it again.")
+            raise PromiseExpired(STOOD_STILL)
         return promise
 
     async def claim(self, promise: Promise, event: Event, schema: SchemaVersion | None) -> Promise:
@@ -108,11 +113,12 @@ class Promises:
             raise PromiseUsed(f"The promise {promise} was claimed by another record.")
         return promise
 
-    async def finish(self, promise: Promise) -> Receipt:
+    async def finish(self, promise: Promise, *, again: bool = False) -> Receipt:
         """Publish the event of a promise that is stored and claimed, then note where it is.
 
-        A refusal that no repeat can change ends the promise and deletes its object. After any other failure the
-        promise stays as it is, and `sweep` publishes the same event later.
+        A refusal that no repeat can change ends the promise and deletes its object; with `again` the object stays,
+        since an attempt before may have published an event that names it. After any other failure the promise stays
+        as it is, and `sweep` publishes the same event later.
         """
         assert promise.stored is not None
         assert promise.claim is not None
@@ -121,7 +127,9 @@ class Promises:
         position = (await self._bus.publish([event]))[0]
         if isinstance(position, InlakeError):
             if not position.retryable:
-                await self.end(await append(self._store, promise, "failed", {"reason": position.code}))
+                promise = await append(self._store, promise, "failed", {"reason": position.code, "kept": again})
+                if promise.ended:
+                    await self.end(promise)
             raise position
         try:
             promise = await append(self._store, promise, "published", {"position": list(position)})
@@ -130,26 +138,33 @@ class Promises:
             log.warning("promise %s is published, but its log is not closed: %s", promise, error.detail)
         return Receipt(event.id, event.key.decode(), *position, claim.schema, stored)
 
-    async def abandon(self, promise: Promise) -> None:
-        """Give up a promise whose file this process has stopped writing, unless it is stored and claimed."""
+    async def abandon(self, promise: Promise, *, late: bool = False) -> None:
+        """Give up a promise whose file this process has stopped writing, unless it is stored and claimed.
+
+        `late`: what was sent to the store may still take effect after this; name and marker stay until `sweep` has
+        deleted once more.
+        """
         try:
             promise = await append(self._store, promise, "expired", {**first_entry(promise), "reason": "abandoned"})
             if promise.ended:
-                await self.end(promise)
+                await (self.delete_object(promise) if late else self.end(promise))
         except InlakeError as error:
             log.warning("promise %s is abandoned, but not removed; sweep does it: %s", promise, error.detail)
 
     async def end(self, promise: Promise) -> None:
         """Remove what an ended promise left: object, name, marker. Its log stays."""
         await self.delete_object(promise)
-        if promise.named and await self._store.get(name_key(promise.key)) == promise.puuid.encode():
+        if promise.named and await self._holds_place(promise):
             await self._store.delete(name_key(promise.key))
         await self._store.delete(marker_key(promise.principal, promise.puuid))
 
     async def delete_object(self, promise: Promise) -> None:
         """Delete the object of an ended promise, unless what stands there may be another's."""
-        if promise.writing:
+        if promise.writing and (not promise.named or await self._holds_place(promise)):
             await self._store.delete(promise.key)
+
+    async def _holds_place(self, promise: Promise) -> bool:
+        return await self._store.get(name_key(promise.key)) == promise.puuid.encode()
 
     async def _find_open(self, puuid: str, principal: str) -> Promise:
         promise = await read(self._store, puuid)
@@ -190,6 +205,7 @@ class Promises:
             facts = {"received": seen, "expires": time.time() + self._upload_timeout}
             with suppress(InlakeError):  # the store is away for a moment: the next round tries again
                 promise = await append(self._store, promise, "uploading", facts)
+                received.expires = promise.expires
 
 
 class _Received:
@@ -198,6 +214,8 @@ class _Received:
     def __init__(self) -> None:
         self.size = 0
         self.sha256 = hashlib.sha256()
+        self.expires = 0.0
+        """As the log has it, seconds since 1970."""
 
     async def parts(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes | bytearray]:
         """Buffers of `PART` bytes, each a fresh one: the store may keep it without a copy."""
@@ -213,6 +231,8 @@ class _Received:
                 if filled == PART:
                     yield part
                     part, filled = bytearray(PART), 0
+        if time.time() > self.expires:  # this process slept: its place may be another's by now, and is not written to
+            raise PromiseExpired(STOOD_STILL)
         if filled:
             del part[filled:]
             yield part

@@ -36,7 +36,12 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", description="Address to listen on. Anything beyond loopback needs authentication or `INLAKE_ALLOW_ANONYMOUS=true`.")  # fmt: skip
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one and logs it.")
-    workers: int = Field(1, ge=1, le=256, description="Processes that share the port, one for each core; each has its own connections to the bus and the store.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="Processes that share the port, one for each core; each has its own connections to the bus and the store.",
+    )
     allow_anonymous: bool = Field(
         False, description="Allow clients without authentication on an address beyond loopback."
     )
@@ -75,7 +80,7 @@ class Settings(BaseModel):
     registry_latest_seconds: float = Field(
         10, ge=0, description="How long the latest version of a schema is remembered."
     )
-    store_timeout: float = Field(10, gt=0, le=300, description="How long the store may take for a small object, its retries included.")  # fmt: skip
+    store_timeout: float = Field(10, gt=0, le=300, description="How long the store may take for a small object, its retries included; a part of a large one may take six times as long.")  # fmt: skip
 
     max_record_bytes: int = Field(900_000, ge=1, description="Largest record, as sent and as encoded; keep it under the broker's `message.max.bytes`.")  # fmt: skip
     max_binary_bytes: int = Field(80 * GIB, ge=1, description="Largest binary; 80 GiB is 10,000 parts of 8 MiB.")

@@ -46,6 +46,8 @@ class Sweep:
                     done[what] += 1
             except InlakeError as error:
                 log.warning("sweep: promise %s… waits: %s", marker.rpartition("/")[2][:8], error.detail)
+            except Exception:  # what one promise has wrong must not keep the others waiting
+                log.exception("sweep: promise %s… cannot be read", marker.rpartition("/")[2][:8])
         return done
 
     async def _settle(self, marker: str) -> str | None:
@@ -63,7 +65,7 @@ class Sweep:
             return await self._remove(promise, now)
         elif promise.stored and promise.claim:
             if dead or now > promise.claim.at + self._patience:
-                await self._promises.finish(promise)
+                await self._promises.finish(promise, again=True)
                 return "finished"
         elif dead or now > promise.expires:
             promise = await append(self._store, promise, "expired", {"reason": "no progress"})

@@ -50,7 +50,7 @@ async def test_a_compressed_stream_of_many_windows_and_of_several_members(gatewa
         lambda b: b[:-3],
         lambda b: b"x" + b,
         lambda b: b + b"tail",
-        lambda b: b"",
+        lambda _: b"",
         lambda b: b[:12] + b"\xff\xff" + b[14:],
     ],
 )

@@ -31,15 +31,7 @@ FILE = ("file", b"v 0 0 0", "spot.obj", "model/obj")
 UNKNOWN = "0f3c0d3a-4a0e-4d9f-8f43-2a3c7b1de0aa"
 NOBODY = "127.0.0.1:1"
 """An address where nothing listens."""
-FAMILIES = {
-    "bad_request",
-    "not_found",
-    "conflict",
-    "too_large",
-    "unprocessable",
-    "not_built",
-    "unavailable",
-}
+FAMILIES = {"bad_request", "conflict", "too_large", "not_built", "unavailable"}
 """Codes that stand for several; nothing answers with them by itself."""
 
 Provoke = Callable[[Path], Awaitable[Answer]]
@@ -106,6 +98,7 @@ CASES += [
     _request("bad_envelope", 400, "/ingress/record-json", b'{"schema": "note", "recrod": {}}'),
     _request("empty_body", 400, body=b" "),
     _request("empty_body", 400, body=b"\n\n", kind=NDJSON),
+    _request("forbidden", 403, headers={"origin": "https://elsewhere.example", "host": "127.0.0.1:8000"}),
     _request("route_not_found", 404, "/ingress/unsecured/record-json?schema=note"),
     _request("schema_not_found", 404, "/ingress/record-json?schema=absent"),
     _request("schema_not_found", 404, f"{RECORDS}&version=2"),
@@ -219,6 +212,14 @@ async def the_object_of_a_record_that_was_refused(folder: Path) -> Answer:
         return await gateway.post(f"/resources/{entry.split('/')[2]}", method="GET")
 
 
+@provokes("not_found", 404)
+async def an_object_that_somebody_took_away(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        puuid = await _published(gateway, "photos/1.jpg")
+        (folder / "store" / "photos" / "1.jpg").unlink()
+        return await gateway.post(f"/resources/{puuid}", method="GET")
+
+
 @provokes("range_not_satisfiable", 416)
 async def a_range_beyond_the_end(folder: Path) -> Answer:
     async with embedded(folder) as gateway:
@@ -241,6 +242,17 @@ async def a_schema_that_somebody_broke(folder: Path) -> Answer:
     async with embedded(folder) as gateway:
         (folder / "schemas" / "broken.avsc").write_text('{"type": "record"}')
         return await gateway.post("/ingress/record-json?schema=broken", GOOD)
+
+
+@provokes("unprocessable", 422)
+async def a_schema_whose_every_record_is_huge(folder: Path) -> Answer:
+    schema: dict[str, object] = {"type": "record", "name": "R0", "fields": []}
+    for n in range(1, 30):  # each holds the one before twice
+        fields = [{"name": "a", "type": schema}, {"name": "b", "type": f"R{n - 1}"}]
+        schema = {"type": "record", "name": f"R{n}", "fields": fields}
+    async with embedded(folder) as gateway:
+        await gateway.register("huge", schema)
+        return await gateway.post("/schemas/huge", method="GET")
 
 
 @provokes("no_resource_field", 422)

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
+import os
 import socket
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import httpx2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from inlake.errors import every_error
 from tests.command import Served, log_of, serving
 from tests.gateways import NOTE, Answer, Gateway, embedded
 
-EXAMPLES = settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck), print_blob=True)
-"""More with `--hypothesis-profile`, or by the variable of the same name."""
+COUNT = int(os.environ.get("INLAKE_TEST_EXAMPLES", "100"))
+"""For each test; a thousand take some minutes."""
+EXAMPLES = settings(deadline=None, max_examples=COUNT, suppress_health_check=list(HealthCheck))
 CODES = {error.code: error.status for error in every_error()}
 FAULTS = {"internal_error"}
 RECORDS = "/ingress/record-json"
 BOTH = "/ingress/record-json-and-binary"
 RECORD = b'{"title": "a", "year": 1900, "tags": ["b"]}'
 ENVELOPE = b'{"schema": "note", "destination": "d/e", "record": ' + RECORD + b"}"
+OF_THE_FIRST_INLAKE = b'{"key_inlk": "note/d", "content": "{\\"title\\": \\"a\\"}", "url_filestore": null}'
 FORM = (
     b'preamble\r\n--frontier\r\nContent-Disposition: form-data; name="record"\r\nContent-Type: application/json\r\n\r\n'
     + RECORD
@@ -65,6 +72,7 @@ class World:
         if answer.status == 0:  # the client had gone
             assert self.left() == before
             return
+        event(f"status {answer.status}")
         check(answer)
         objects, open_promises = self.left()
         assert open_promises == [], "an open promise is left"
@@ -178,7 +186,7 @@ KINDS = st.one_of(
 )  # fmt: skip
 HEADERS = st.dictionaries(
     st.sampled_from(
-        ["content-length", "idempotency-key", "traceparent", "authorization", "range", "if-none-match", "if-range",
+        ["content-length", "idempotency-key", "traceparent", "authorization", "range", "if-none-match", "if-range", "origin",
          "accept", "expect", "content-encoding", "host", "x-forwarded-for", "transfer-encoding"]
     ),
     st.one_of(
@@ -198,7 +206,11 @@ def _quoted(text: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------ over ASGI
-@given(body=chunked(mutated(RECORD, ENVELOPE)), query=st.sampled_from(["?schema=note", ""]), vanish=st.booleans())
+@given(
+    body=chunked(mutated(RECORD, ENVELOPE, OF_THE_FIRST_INLAKE)),
+    query=st.sampled_from(["?schema=note", ""]),
+    vanish=st.booleans(),
+)
 @EXAMPLES
 def test_a_record_of_any_bytes(world: World, body: list[bytes], query: str, vanish: bool) -> None:
     for route in (RECORDS, "/ingress/validate"):
@@ -207,7 +219,7 @@ def test_a_record_of_any_bytes(world: World, body: list[bytes], query: str, vani
 
 
 @given(
-    body=chunked(st.lists(mutated(RECORD, ENVELOPE, b"", b"\r"), max_size=6).map(b"\n".join)),
+    body=chunked(st.lists(mutated(RECORD, ENVELOPE, OF_THE_FIRST_INLAKE, b"", b"\r"), max_size=6).map(b"\n".join)),
     query=st.sampled_from(["?schema=note", "", "?schema=note&receipts=rejects"]),
     vanish=st.booleans(),
 )
@@ -223,6 +235,22 @@ def test_a_form_of_any_bytes(world: World, body: list[bytes], query: str, vanish
     before = world.left()
     kind = "multipart/form-data; boundary=frontier"
     world.judge(world.send(BOTH + query, body, kind, vanish=vanish), before)
+
+
+@given(
+    body=chunked(mutated(gzip.compress(RECORD), gzip.compress(RECORD + b"\n") * 3, b"\x28\xb5\x2f\xfd\x00\x58\x01\0\0")),
+    encoding=st.sampled_from(["gzip", "zstd", "x-gzip", "gzip, gzip", "br", "GZIP ", "\t"]),
+    kind=st.sampled_from(["application/json", "application/x-ndjson", "multipart/form-data; boundary=frontier"]),
+    vanish=st.booleans(),
+)  # fmt: skip
+@EXAMPLES
+def test_a_compressed_body_of_any_bytes(
+    world: World, body: list[bytes], encoding: str, kind: str, vanish: bool
+) -> None:
+    route = BOTH if kind.startswith("multipart") else RECORDS
+    before = world.left()
+    headers = {"content-encoding": encoding}
+    world.judge(world.send(f"{route}?schema=note", body, kind, headers=headers, vanish=vanish), before)
 
 
 FILENAMES = st.one_of(
@@ -267,10 +295,11 @@ def test_a_file_of_any_name_type_and_place(
 
 @given(
     path=st.sampled_from(
-        [RECORDS, BOTH, "/ingress/validate", "/schemas", "/schemas/note", "/resources/x", "/metrics", "/docs", "/", "", "//",
+        [RECORDS, BOTH, "/ingress/validate"] * 5
+        + ["/schemas", "/schemas/note", "/resources/x", "/metrics", "/docs", "/", "", "//",
          "/ingress/record-json/", "/schemas/" + "a" * 3000, "/schemas/..", "/schemas/\0", "/é", "/docs/static/\n"]
     ),
-    method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"]),
+    method=st.sampled_from(["POST"] * 8 + ["GET"] * 4 + [ "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"]),
     query=QUERIES,
     kind=KINDS,
     headers=HEADERS,
@@ -348,13 +377,14 @@ FRAMES: st.SearchStrategy[Callable[[bytes], bytes]] = st.one_of(
            b"GET /a b HTTP/1.1", b"get / HTTP/1.1", b"GET / HTTP/2.0", b"GET / HTTP/9", b"PRI * HTTP/2.0", b"GET /\xff HTTP/1.1", b"POST"]
     ),
     kind=st.sampled_from([b"application/json", b"application/x-ndjson", b"multipart/form-data; boundary=frontier"]),
-    lines=HEAD_LINES,
+    lines=st.just([]) | HEAD_LINES,
     body=mutated(RECORD, FORM, RECORD + b"\n" + RECORD),
     frame=FRAMES,
     cuts=st.lists(st.integers(0, 900), max_size=3),
-    reading=st.booleans(),
+    reading=st.sampled_from([True, True, True, False]),
+    honest=st.booleans(),
 )  # fmt: skip
-@settings(EXAMPLES, max_examples=60)
+@settings(EXAMPLES, max_examples=COUNT // 2)
 def test_any_bytes_on_a_socket(
     served: Served,
     line: bytes,
@@ -364,18 +394,52 @@ def test_any_bytes_on_a_socket(
     frame: Any,
     cuts: list[int],
     reading: bool,
+    honest: bool,
 ) -> None:
     if frame(b"") == b"0\r\n\r\n":
         lines = [*lines, b"Transfer-Encoding: chunked"]
+    elif honest:
+        lines = [*lines, b"Content-Length: %d" % len(frame(body))]
     head = b"\r\n".join([line, b"Host: x", b"Connection: close", b"Content-Type: " + kind, *lines])
     data = head + b"\r\n\r\n" + frame(body)
     places = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
     answer = _talk(served, [data[a:b] for a, b in pairwise(places)], reading)
     for status, content_type, document in _answers(answer):
+        event(f"status {status}")
         assert status < 500 or status in {501, 503, 507}, answer
         if status >= 400 and document:
             assert content_type == "application/problem+json"
             assert CODES[json.loads(document)["code"]] == status
+
+
+@pytest.mark.parametrize(("path", "status"), [(b"/nothing", 404), (b"/schemas", 405), (b"/ingress/record-json", 408)])
+def test_a_body_without_end_that_nobody_wants_is_cut_off(served: Served, path: bytes, status: int) -> None:
+    head = b"POST %b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+    began = time.monotonic()
+    answer = b""
+    with socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=5) as connection:
+        connection.setblocking(False)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(head)
+            while time.monotonic() - began < 10:
+                with suppress(BlockingIOError):
+                    connection.sendall(b"1000\r\n" + bytes(4096) + b"\r\n")
+                with suppress(BlockingIOError):
+                    answer += connection.recv(65536)
+                time.sleep(0.01)
+    assert time.monotonic() - began < 5
+    assert [status for status, _, _ in _answers(answer)] == [status]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("POST", "/nothing", 404), ("PUT", "/ingress/record-json", 405)]
+)
+def test_a_client_that_sends_all_before_it_reads_gets_the_refusal(
+    served: Served, method: str, path: str, status: int
+) -> None:
+    answer = httpx2.request(method, served.url + path, content=bytes(5_000_000), trust_env=False)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_the_served_gateway_works_after_it_all_and_has_nothing_open(served: Served) -> None:

@@ -265,3 +265,23 @@ async def test_a_final_refusal_of_the_bus_removes_the_object_and_any_other_keeps
     assert len(await world.keys("objects/")) == len(await world.keys(".inlake/open/")) == len(left)
     await world.sweep.run()
     assert await world.ids() == (["e1"] if left else [])
+
+
+async def test_what_may_have_been_published_before_keeps_its_object_when_the_bus_refuses_it_now(world: World) -> None:
+    promise = await world.promises.store(left_by_the_dead(world.promises.new(file(), "anonymous")), file())
+    claimed = await world.promises.claim(promise, event(), SCHEMA)
+    refused = Promises(world.store, Refusing(RecordTooLarge("too large now")), upload_timeout=60)  # type: ignore[arg-type]
+    with pytest.raises(RecordTooLarge):
+        await refused.finish(claimed, again=True)
+    assert await world.keys(".inlake/open/") == []
+    assert await world.keys("objects/") == [promise.key]
+
+
+async def test_a_refusal_that_comes_after_another_process_has_published_deletes_nothing(world: World) -> None:
+    promise = await world.promises.store(world.promises.new(file(), "anonymous"), file())
+    claimed = await world.promises.claim(promise, event(), SCHEMA)
+    await world.promises.finish(claimed)
+    refused = Promises(world.store, Refusing(RecordTooLarge("too large now")), upload_timeout=60)  # type: ignore[arg-type]
+    with pytest.raises(RecordTooLarge):
+        await refused.finish(claimed)
+    assert await world.keys("objects/") == [promise.key]

@@ -145,7 +145,8 @@ class Link:
     def _report(self, batch: Batch, index: int, error: KafkaError | None, message: KafkaMessage) -> None:
         topic = batch.events[index].topic
         if error is None:
-            batch.results[index] = Position(topic, message.partition() or 0, message.offset() or 0)
+            # -1, as in Java's RecordMetadata: a repeat of what the broker had already is confirmed without an offset
+            batch.results[index] = Position(topic, message.partition() or 0, max(message.offset() or 0, -1))
         else:
             batch.failed = True
             batch.results[index] = refusal(self._forbidden or error, topic, sent=True, reason=self.last_error)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import html
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
 from inlake.errors import InlakeError, RouteNotFound, every_error
 from inlake.metrics import Metrics
 from inlake.web import parse
+from inlake.web.components import SCHEMAS, ref
+from inlake.web.documented import problems
 from inlake.wiring import Deployment
 
 CHECK_SECONDS = 5.0
@@ -32,21 +34,30 @@ SCHEMA = {
 }
 READY = {"status": "ready", "checks": {name: {"ok": True, "warnings": []} for name in ("bus", "store", "registry")}}
 
+NOT_READY = {
+    "status": "not ready",
+    "checks": {**READY["checks"], "store": {"ok": False, "code": "store_unavailable", "detail": "…"}},  # type: ignore[dict-item]
+}
+
 
 def about_routes(d: Deployment, metrics: Metrics) -> APIRouter:
     """Routes for `/schemas`, `/health`, `/metrics` and the pages under `/docs`."""
     router = APIRouter()
     before, _, after = d.settings.subject.partition("{schema}")
 
-    @router.get("/schemas", tags=["schemas"], responses=_example({"schemas": [SCHEMA_ENTRY]}))
+    @router.get(
+        "/schemas", tags=["schemas"], responses=_documented("SchemaList", {"schemas": [SCHEMA_ENTRY]}, 401, 403, 503)
+    )
     async def schemas() -> Response:
         """All schemas that a record can name."""
         subjects = [s for s in await d.registry.subjects() if s.startswith(before) and s.endswith(after)]
         listed = [{"name": s[len(before) : len(s) - len(after)], "subject": s} for s in subjects]
         return _json({"schemas": [entry for entry in listed if entry["name"]]})
 
-    @router.get("/schemas/{name}", tags=["schemas"], responses=_example(SCHEMA))
-    async def schema(name: str, version: int | None = None) -> Response:
+    @router.get(
+        "/schemas/{name}", tags=["schemas"], responses=_documented("Schema", SCHEMA, 400, 401, 403, 404, 422, 501, 503)
+    )
+    async def schema(name: str, version: Annotated[int | None, Query(ge=1, le=999_999_999)] = None) -> Response:
         """One schema: its text, its versions, and a record that fits it."""
         parse.names(name, None, None)
         found = await d.registry.find(d.settings.subject_of(name), version)
@@ -63,12 +74,16 @@ def about_routes(d: Deployment, metrics: Metrics) -> APIRouter:
         answer["example"] = (await d.gateway.codecs.find(name, version)).codec.example()
         return _json(answer)
 
-    @router.get("/health/live", tags=["health"], responses=_example({"status": "live"}))
+    @router.get("/health/live", tags=["health"], responses=_documented("Live", {"status": "live"}))
     async def live() -> Response:
         """The process runs and answers."""
         return _json({"status": "live"})
 
-    @router.get("/health/ready", tags=["health"], responses=_example(READY))
+    @router.get(
+        "/health/ready",
+        tags=["health"],
+        responses={**_documented("Readiness", READY), 503: _documented("Readiness", NOT_READY)[200]},
+    )
     async def ready() -> Response:
         """Bus, store and registry can be used; 503 with the reasons when one cannot."""
         checks = {"bus": d.bus.check(), "store": d.store.check(), "registry": d.registry.check()}
@@ -77,7 +92,7 @@ def about_routes(d: Deployment, metrics: Metrics) -> APIRouter:
             return _json({"status": "ready", "checks": results})
         return _json({"status": "not ready", "checks": results}, 503, {"retry-after": "5"})
 
-    @router.get("/metrics", tags=["health"], response_class=Response)
+    @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
     async def counters() -> Response:
         """Counters of this process in the Prometheus text format."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -110,8 +125,10 @@ def about_routes(d: Deployment, metrics: Metrics) -> APIRouter:
     return router
 
 
-def _example(value: object) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {"application/json": {"example": value}}}}
+def _documented(shape: str, example: object, *errors: int) -> dict[int | str, dict[str, Any]]:
+    content = {"application/json": {"schema": ref(shape), "example": example}}
+    description = SCHEMAS[shape]["description"]
+    return {200: {"description": description, "content": content}, **problems(*errors)}
 
 
 async def _checked(check: Any) -> dict[str, Any]:

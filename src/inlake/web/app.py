@@ -22,10 +22,9 @@ from inlake.web.about import about_routes
 from inlake.web.admission import Admission
 from inlake.web.auth import ApiKeys
 from inlake.web.binaries import record_json_and_binary
-from inlake.web.documented import RECORD_JSON, RECORD_JSON_AND_BINARY, VALIDATE, Endpoint, RawRoute
-from inlake.web.edge import Edge
-from inlake.web.exchange import make_site
-from inlake.web.problems import problem_response
+from inlake.web.documented import RECORD_JSON, RECORD_JSON_AND_BINARY, VALIDATE, Documented, Endpoint, RawRoute
+from inlake.web.edge import OPEN, Edge
+from inlake.web.exchange import Exchange, Receive, Scope, Send, Site, make_site
 from inlake.web.records import record_json, validate
 from inlake.web.resources import resource_routes
 from inlake.wiring import Deployment
@@ -42,16 +41,20 @@ def create_app(d: Deployment) -> Edge:
         yield
         sweeping.cancel()
         await asyncio.wait([sweeping])
+        for _tenth in range(20):  # requests that were cancelled have two seconds to clean up
+            if admission.requests:
+                await asyncio.sleep(0.1)
         await d.close()
 
     metrics = Metrics()
-    app = FastAPI(
+    app = Documented(
         title="Inlake",
         version=inlake.__version__,
         summary="Records and binaries in; checked, stored, and published as one event each.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a path that is nearly right is 404: a redirect would have the body sent twice
         exception_handlers={
             InlakeError: _inlake_error,
             HTTPException: _http_error,
@@ -60,6 +63,7 @@ def create_app(d: Deployment) -> Edge:
         },
     )
     site, admission = make_site(d.settings, metrics), Admission(d.settings)
+    app.state.site = site
     metrics.gauge("inlake_requests_in_flight", "Requests to the ingress routes now.", lambda: admission.requests)
     metrics.gauge("inlake_memory_in_flight_bytes", "Memory set aside for their bodies.", lambda: admission.memory)
 
@@ -76,6 +80,7 @@ def create_app(d: Deployment) -> Edge:
         raw("/ingress/unsecured/record-json-and-binary", record_json_and_binary, d.unsecured, RECORD_JSON_AND_BINARY)
     app.include_router(about_routes(d, metrics))
     app.include_router(resource_routes(d))
+    app.keys, app.free = d.settings.api_keys is not None, frozenset(OPEN)
     return Edge(app, site, metrics, _api_keys(d.settings))
 
 
@@ -86,10 +91,20 @@ def _api_keys(settings: Settings) -> ApiKeys | None:
         raise SettingsError(f"INLAKE_API_KEYS: {error}") from None
 
 
+class _Refusal(Response):
+    """An error as the raw routes answer it: a client that is still sending its body gets to the answer."""
+
+    def __init__(self, error: InlakeError, site: Site) -> None:
+        super().__init__(status_code=error.status)
+        self._error, self._site = error, site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Exchange(scope, receive, send, self._site).refuse(self._error)
+
+
 async def _inlake_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, InlakeError)
-    status, headers, body = problem_response(error, request.scope["instance"])
-    return Response(body, status, {k.decode(): v.decode() for k, v in headers})
+    return _Refusal(error, request.app.state.site)
 
 
 async def _fault(request: Request, _: Exception) -> Response:

@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from inlake.errors import InlakeError
+from inlake.errors import InlakeError, ShuttingDown, every_error
 from inlake.gateway import Gateway
 from inlake.web.admission import Admission
+from inlake.web.components import SCHEMAS, SECURITY_SCHEMES, ref
 from inlake.web.exchange import ClientGoneError, Exchange, Receive, Scope, Send, Site
 
 Endpoint = Callable[[Exchange, Gateway], Awaitable[None]]
 
-PROBLEM: dict[str, Any] = {
-    "description": "What went wrong, as problem+json (RFC 9457); `code` is stable, `errors` has a pointer each.",
-    "content": {
-        "application/problem+json": {
-            "schema": {"type": "object"},
-            "example": {
-                "type": "/docs/errors#record_rejected",
-                "title": "The record does not fit its schema",
-                "status": 422,
-                "detail": "/dateRange/startYear: expected int, got a string",
-                "instance": "5f3a9c01-17",
-                "code": "record_rejected",
-                "schema": "tate.artwork",
-                "errors": [
-                    {
-                        "pointer": "/dateRange/startYear",
-                        "code": "wrong_type",
-                        "detail": "expected int, got a string",
-                        "expected": "int",
-                        "got": 'string "no date"',
-                    }
-                ],
-            },
+PROBLEM_EXAMPLE = {
+    "type": "/docs/errors#record_rejected",
+    "title": "The record does not fit its schema",
+    "status": 422,
+    "detail": "/dateRange/startYear: expected int, got a string",
+    "instance": "5f3a9c01-17",
+    "code": "record_rejected",
+    "schema": "tate.artwork",
+    "errors": [
+        {
+            "pointer": "/dateRange/startYear",
+            "code": "wrong_type",
+            "detail": "expected int, got a string",
+            "expected": "int",
+            "got": 'string "no date"',
         }
-    },
+    ],
 }
 RECEIPT = {
     "id": "6c1d6f9e-6a52-4a53-9a3e-0c2f1be0c1c8",
@@ -59,6 +54,35 @@ RESOURCE = {
 }
 
 
+NAME = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,200}$"}
+DESTINATION = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,100}(/[A-Za-z0-9._-]{1,100})*$", "maxLength": 200}
+VERSION = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
+
+
+class Documented(FastAPI):
+    """FastAPI whose OpenAPI document has our shapes and says who may send."""
+
+    keys = False
+    """Clients need an API key."""
+    free = frozenset[str]()
+    """Paths for everybody."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            document["components"] = {"schemas": SCHEMAS, "securitySchemes": SECURITY_SCHEMES}
+            document["security"] = [{"bearer": []}] if self.keys else [{}, {"bearer": []}]
+            for path, operations in document["paths"].items():
+                for operation in operations.values():
+                    if path in self.free:
+                        operation["security"] = []
+                    if "HTTPValidationError" in str(operation["responses"].get("422")):
+                        del operation["responses"]["422"]  # FastAPI's own; ours is 400
+        assert self.openapi_schema is not None
+        return self.openapi_schema
+
+
 class RawRoute(APIRoute):
     """An `APIRoute` for the document whose ASGI application is ours."""
 
@@ -68,7 +92,8 @@ class RawRoute(APIRoute):
         async def documented() -> None: ...
 
         documented.__name__, documented.__doc__ = endpoint.__name__, endpoint.__doc__
-        super().__init__(path, documented, methods=["POST"], status_code=201, openapi_extra=extra, tags=["ingress"])
+        status = min(map(int, extra["responses"]))  # of success: FastAPI documents it by itself
+        super().__init__(path, documented, methods=["POST"], status_code=status, openapi_extra=extra, tags=["ingress"])
 
         async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
             x = Exchange(scope, receive, send, site)
@@ -81,6 +106,8 @@ class RawRoute(APIRoute):
                 await x.refuse(error)
             except ClientGoneError:
                 return  # nobody is there to read an answer
+            except asyncio.CancelledError:  # the server stops, and has waited as long as it may
+                await x.turn_away(ShuttingDown("The gateway is stopping: send the request again."))
 
         self.app = asgi
 
@@ -92,55 +119,85 @@ def _parameter(
     return parameter if example is None else {**parameter, "example": example}
 
 
+def problems(*statuses: int, lines: bool = False) -> dict[int | str, Any]:
+    """Responses for errors, with the codes each may have; `lines`: or a stream all of whose lines share the status."""
+    content: dict[str, Any] = {"application/problem+json": {"schema": ref("Problem")}}
+    if lines:
+        content["application/x-ndjson"] = STREAM
+    return {
+        str(status): {"description": _codes(status), "content": _with_example(content, status)} for status in statuses
+    }
+
+
+def _with_example(content: dict[str, Any], status: int) -> dict[str, Any]:
+    if status != PROBLEM_EXAMPLE["status"]:
+        return content
+    return {**content, "application/problem+json": {"schema": ref("Problem"), "example": PROBLEM_EXAMPLE}}
+
+
+def _codes(status: int) -> str:
+    found = [error for error in every_error() if error.status == status and not error.__subclasses__()]
+    return "; ".join(f"`{error.code}`: {error.title()}" for error in found) + "."
+
+
+STREAM = {
+    "schema": {
+        "type": "string",
+        "description": "One JSON object a line: a `LineReceipt` or `LineReject` for each record, then a `Summary`.",
+    },
+    "example": '{"line":1,"status":201,"id":"..."}\n{"line":2,"status":422,"code":"record_rejected","errors":[...]}\n'
+    '{"summary":{"accepted":1,"pending":0,"rejected":1,"failed":0},"complete":true}\n',
+}
 ADDRESS = [
     _parameter(
-        "schema", "Name of the schema. Without it each record is an envelope that names it.", example="tate.artwork"
+        "schema", "Name of the schema. Without it each record is an envelope that names it.", NAME, "tate.artwork"
     ),
-    _parameter("destination", "Database or sub-database that consumers should load the record into."),
-    _parameter("version", "Version of the schema; default: the latest.", {"type": "integer", "minimum": 1}),
+    _parameter("destination", "Database or sub-database that consumers should load the record into.", DESTINATION),
+    _parameter("version", "Version of the schema; default: the latest.", VERSION),
     _parameter("message", "Protobuf only: full name of the message; default: the first in the file."),
 ]
 FIRST_INLAKE = [_parameter("key_inlk", "`schema` or `schema/destination`, as in the first Inlake.")]
+RECEIPTS = {"type": "string", "enum": ["all", "rejects", "none"], "default": "all"}
 
 
-def _created(resource: object) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"type": "object"}, "example": {**RECEIPT, "resource": resource}}}
-    return {"description": "Published: the receipt.", "content": content}
+def _answer(description: str, name: str, example: object) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": ref(name), "example": example}}}
+
+
+def _or_stream(answer: dict[str, Any]) -> dict[str, Any]:
+    return {**answer, "content": {**answer["content"], "application/x-ndjson": STREAM}}
 
 
 RECORD_JSON: dict[str, Any] = {
     "parameters": [
         *ADDRESS,
-        _parameter("receipts", "Which receipts of a stream come back.", {"enum": ["all", "rejects", "none"]}),
+        _parameter("receipts", "Which receipts of a stream come back.", RECEIPTS),
         *FIRST_INLAKE,
     ],
     "requestBody": {
         "required": True,
+        "description": "One record, or a stream of them a line each; without `schema` each in an envelope.",
         "content": {
             "application/json": {
-                "schema": {},
+                "schema": {"description": "The record, or an `Envelope` around it."},
                 "example": {"acno": "A00001", "title": "A Figure Bowing before a Seated Old Man"},
             },
             "application/x-ndjson": {
                 "schema": {"type": "string"},
                 "example": '{"acno": "A00001"}\n{"acno": "A00002"}\n',
             },
+            "application/vnd.apache.avro+json": {
+                "schema": {"description": "The record; unions in the tagged form of the Avro specification only."},
+            },
         },
     },
     "responses": {
-        "201": _created(None),
+        "201": _or_stream(_answer("Published: the receipt.", "Receipt", RECEIPT)),
         "207": {
-            "description": "A stream whose lines have different statuses: a receipt a line, the last one a summary.",
-            "content": {
-                "application/x-ndjson": {
-                    "schema": {"type": "string"},
-                    "example": '{"line":1,"status":201,"id":"..."}\n{"line":2,"status":422,"errors":[...]}\n'
-                    '{"summary":{"accepted":1,"pending":0,"rejected":1,"failed":0},"complete":true}\n',
-                }
-            },
+            "description": "A stream whose lines have different statuses, or that is longer than one window.",
+            "content": {"application/x-ndjson": STREAM},
         },
-        "4XX": PROBLEM,
-        "5XX": PROBLEM,
+        **problems(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 501, 503, 507, lines=True),
     },
 }
 RECORD_JSON_AND_BINARY: dict[str, Any] = {
@@ -161,6 +218,7 @@ RECORD_JSON_AND_BINARY: dict[str, Any] = {
                     },
                     "required": ["file"],
                 },
+                "encoding": {"record": {"contentType": "application/json"}, "file": {"contentType": "*/*"}},
                 "example": {
                     "record": '{"title": "Spot, triangulated surface", "__resource_path__": null}',
                     "file": "v 0 0 0",
@@ -168,22 +226,16 @@ RECORD_JSON_AND_BINARY: dict[str, Any] = {
             }
         },
     },
-    "responses": {"201": _created(RESOURCE), "4XX": PROBLEM, "5XX": PROBLEM},
+    "responses": {
+        "201": _answer("Stored and published: the receipt.", "Receipt", {**RECEIPT, "resource": RESOURCE}),
+        **problems(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 501, 503, 507),
+    },
 }
 VALIDATE: dict[str, Any] = {
     **RECORD_JSON,
     "responses": {
-        "200": {
-            "description": "The record fits.",
-            "content": {
-                "application/json": {
-                    "schema": {"type": "object"},
-                    "example": {"valid": True, "schema": RECEIPT["schema"]},
-                }
-            },
-        },
+        "200": _or_stream(_answer("The record fits.", "Valid", {"valid": True, "schema": RECEIPT["schema"]})),
         "207": RECORD_JSON["responses"]["207"],
-        "4XX": PROBLEM,
-        "5XX": PROBLEM,
+        **problems(400, 401, 403, 404, 408, 413, 415, 422, 501, 503, lines=True),
     },
 }

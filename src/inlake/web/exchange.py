@@ -95,7 +95,7 @@ class Exchange:
         text = self.header(b"content-length")
         if not text:
             return None
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > 18:
             raise BadParameter("Content-Length is not a number.")
         return int(text)
 
@@ -175,6 +175,13 @@ class Exchange:
         await self.write(body, more=True)
         await self._drain()
         await self.write(b"", more=False)
+
+    async def turn_away(self, error: InlakeError) -> None:
+        """Answer at once whatever is left of the body; an answer that has begun is cut."""
+        if not self.started:
+            status, headers, body = problem_response(error, self.instance)
+            await self.start(status, [*headers, (b"connection", b"close")])
+            await self.write(body, more=False)
 
     def _has_body(self) -> bool:
         return bool(self.header(b"content-length").strip("0") or self.header(b"transfer-encoding"))

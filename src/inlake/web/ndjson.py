@@ -91,6 +91,8 @@ class Stream:
         self._writer: asyncio.Task[None] | None = None
         self._counts: Counter[str] = Counter(dict.fromkeys(("accepted", "pending", "rejected", "failed"), 0))
         self._statuses: set[int] = set()
+        self._retry_after = 0
+        """Seconds; the longest that a failed line asks for."""
         self._left_out = 0
         self._sent = 0
         """Bytes of the answer that the client has taken."""
@@ -168,6 +170,7 @@ class Stream:
     def _receipt(self, n: int, result: Result) -> bytes:
         if isinstance(result, InlakeError):
             self._statuses.add(result.status)
+            self._retry_after = max(self._retry_after, result.retry_after or 0)
             self._counts["failed" if result.status >= 500 else "rejected"] += 1
             return line_problem(result, n)
         self._counts["accepted"] += 1
@@ -192,7 +195,10 @@ class Stream:
             self._writer = asyncio.create_task(self._write(status))
 
     async def _write(self, status: int) -> None:
-        await self._x.start(status, [(b"content-type", CONTENT_TYPE)])
+        headers = [(b"content-type", CONTENT_TYPE)]
+        if status != 207 and self._retry_after:  # all lines failed for the time being
+            headers.append((b"retry-after", b"%d" % self._retry_after))
+        await self._x.start(status, headers)
         while data := await self._spool.take():
             await self._x.write(data, more=True)
             self._sent += len(data)

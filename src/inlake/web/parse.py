@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -48,12 +48,15 @@ class Address:
     """The record itself: the first Inlake took it as a query parameter beside a file."""
 
 
+Version = Annotated[int, msgspec.Meta(ge=1, le=999_999_999)]
+
+
 class Envelope(msgspec.Struct, forbid_unknown_fields=True):
     """A record with its address around it; `key_inlk` and `content` are the names of the first Inlake."""
 
     schema: str | None = None
     destination: str | None = None
-    version: int | None = None
+    version: Version | None = None
     message: str | None = None
     record: msgspec.Raw = ABSENT
     key_inlk: str | None = None
@@ -174,8 +177,13 @@ def _envelope(record: bytes) -> Envelope:
 
 
 def _unquoted(text: bytes) -> bytes:
-    """JSON text out of an envelope; the first Inlake also took a string that holds JSON."""
-    return msgspec.json.decode(text, type=str).encode() if text.startswith(b'"') else text
+    """JSON text out of an envelope; the first Inlake also took a string that holds JSON. Raises `MalformedJson`."""
+    if not text.startswith(b'"'):
+        return text
+    try:
+        return msgspec.json.decode(text, type=str).encode()
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # the envelope's decoder skips over a record unread
+        raise malformed_json(text, error) from None
 
 
 def check_size(record: bytes, limit: int) -> None:

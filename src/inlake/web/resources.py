@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -13,8 +14,16 @@ from inlake.errors import PromiseExpired, PromiseNotFound, RangeNotSatisfiable
 from inlake.model import StoredObject
 from inlake.places import promise_named
 from inlake.promise_log import read
+from inlake.web.documented import problems
 from inlake.wiring import Deployment
 
+_BYTES = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The object.", "content": _BYTES},
+    206: {"description": "The range of bytes that the header `Range` asks for.", "content": _BYTES},
+    304: {"description": "The object that `If-None-Match` names."},
+    **problems(401, 403, 404, 410, 416, 503),
+}
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -22,7 +31,7 @@ def resource_routes(d: Deployment) -> APIRouter:
     """The route, for GET and HEAD."""
     router = APIRouter()
 
-    @router.get("/resources/{puuid}", tags=["resources"], response_class=Response)
+    @router.get("/resources/{puuid}", tags=["resources"], response_class=Response, responses=RESPONSES)
     @router.head("/resources/{puuid}", include_in_schema=False)
     async def resource(puuid: str, request: Request) -> Response:
         """The object of a promise, whole or one range of bytes; always as a download, never to run in a browser."""

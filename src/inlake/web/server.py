@@ -19,7 +19,7 @@ from inlake.errors import BadHttp, HeadersTooLarge, InlakeError
 from inlake.settings import Settings, SettingsError, unknown_variables
 from inlake.web.app import create_app
 from inlake.web.problems import problem_response
-from inlake.web.workers import reserve_port, run_workers
+from inlake.web.workers import end_with_parent, reserve_port, run_workers
 from inlake.wiring import connect
 
 log = logging.getLogger("inlake.web")
@@ -46,6 +46,7 @@ def _work(settings: Settings, environment: Mapping[str, str], port: int) -> None
     """One worker, with a socket of its own on the port of all."""
     logs.configure(settings.log_format, settings.log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent passes SIGTERM on
+    end_with_parent()
     listening = socket.socket(_family(settings.host), socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

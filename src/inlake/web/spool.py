@@ -76,15 +76,20 @@ class Spool:
         if self._written - self._read + len(data) > self._limit:
             return False
         try:
-            self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+            # unbuffered: a buffer keeps what found no room, and fails once more when the file is read
+            self._file = self._file or tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by close()
             at = self._written % self._limit
-            self._file.seek(at)
-            self._file.write(data[: self._limit - at])
-            if rest := data[self._limit - at :]:
-                self._file.seek(0)
-                self._file.write(rest)
-            self._file.flush()
+            _write(self._file, at, data[: self._limit - at])
+            _write(self._file, 0, data[self._limit - at :])
         except OSError:
             return False
         self._written += len(data)
         return True
+
+
+def _write(file: IO[bytes], at: int, data: bytes) -> None:
+    """All of the data, which an unbuffered file takes in pieces. Raises `OSError`."""
+    file.seek(at)
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]

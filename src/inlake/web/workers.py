@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import wait
@@ -59,6 +61,18 @@ def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], 
         if process.is_alive():
             log.error("worker %s did not stop in time and is killed", process.pid)
             process.kill()
+
+
+def end_with_parent() -> None:
+    """Stop this worker when its parent is gone, also when that was killed: orphans would hold the port."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def reserve_port(host: str, port: int, family: socket.AddressFamily) -> socket.socket:
