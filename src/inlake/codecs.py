@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from inlake.errors import InlakeError
+from inlake.errors import BadParameter, InlakeError, InvalidSchema
 from inlake.formats import compile_codec
 from inlake.model import SchemaVersion
 from inlake.ports import Codec, Registry
@@ -36,6 +37,9 @@ class Compiled:
     """`INLAKE_PARTITION_BY`."""
 
 
+Outcome = Compiled | InvalidSchema | BadParameter
+
+
 class Finder(Protocol):
     """Where the path gets its codecs."""
 
@@ -48,7 +52,7 @@ class Codecs:
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self.registry = registry
         self._settings = settings
-        self._compiled: OrderedDict[tuple[str, int, int, str | None], asyncio.Future[Compiled]] = OrderedDict()
+        self._compiled: OrderedDict[tuple[str, int, int, str | None], asyncio.Future[Outcome]] = OrderedDict()
 
     async def find(self, name: str, version: int | None = None, message: str | None = None) -> Compiled:
         """The schema by its name (latest version: None), compiled. Raises what the registry raises, `InvalidSchema`."""
@@ -64,27 +68,33 @@ class Codecs:
         else:
             self._compiled.move_to_end(key)
         if not future.done():
-            # shielded: others may wait for the same compilation when this request is cancelled
+            # waited for, not awaited: others may wait for it too when this request is cancelled
             await asyncio.wait([future])
-        error = future.exception()
-        if error is None:
-            return future.result()
-        if not isinstance(error, InlakeError) or error.retryable:
-            self._compiled.pop(key, None)  # a registry that was down may be back; a broken schema stays broken
-        raise error
+        if error := future.exception():
+            self._compiled.pop(key, None)  # a registry that was away may be back, a missing reference be there
+            raise copy(error)
+        compiled = future.result()
+        if isinstance(compiled, InlakeError):
+            # a broken schema stays broken; the remembered error would keep the frames of all who raise it
+            raise copy(compiled)
+        return compiled
 
-    async def _compile(self, name: str, found: RegisteredSchema, message: str | None) -> Compiled:
+    async def _compile(self, name: str, found: RegisteredSchema, message: str | None) -> Outcome:
+        """The schema compiled, or why it cannot be: that never changes."""
         settings = self._settings
         references = await self.registry.references(found.schema)
-        codec = await asyncio.to_thread(
-            compile_codec,
-            found.schema,
-            references,
-            message=message,
-            resource_field=settings.resource_field,
-            max_depth=settings.max_depth,
-            max_errors=settings.max_errors,
-        )
+        try:
+            codec = await asyncio.to_thread(
+                compile_codec,
+                found.schema,
+                references,
+                message=message,
+                resource_field=settings.resource_field,
+                max_depth=settings.max_depth,
+                max_errors=settings.max_errors,
+            )
+        except (InvalidSchema, BadParameter) as error:
+            return copy(error)
         schema_id = found.schema_id or 0
         return Compiled(
             codec=codec,

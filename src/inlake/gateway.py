@@ -45,8 +45,8 @@ class Gateway:
     async def ingest(self, s: Submission, sent: Promise | None = None) -> Receipt:
         """Validate, store, publish and confirm one submission.
 
-        `sent`: the promise of a file that came before its record, in the same request. Until the promise is claimed a
-        failure leaves nothing; after it the event is on its way, and `Sweep` finishes what is left.
+        `sent`: the promise of a file that came before its record, in the same request. What a
+        failure leaves `Sweep` removes, until the promise is claimed; from then on the event is on its way.
         """
         compiled = await self.codecs.find(s.schema, s.version, s.message)
         draft = compiled.codec.read(s.record, tagged=s.tagged)  # JSON to a value

@@ -17,6 +17,7 @@ from inlake import owner
 from inlake.errors import (
     InlakeError,
     NoResourceField,
+    OutcomeUnknown,
     OutOfSpace,
     PlaceTaken,
     PromiseExpired,
@@ -30,6 +31,7 @@ from inlake.ports import Bus, Codec, Store
 from inlake.promise_log import Promise, append, claim_entry, first_entry, marker_key, name_key, read
 
 log = logging.getLogger("inlake.promises")
+KEPT = "Record and binary are kept: the event goes out as soon as it can. Sent again, they make another event."
 STOOD_STILL = "The upload stood still for too long and was given up: send it again."
 
 
@@ -126,10 +128,11 @@ class Promises:
         event = _with_resource(claim.event, stored)
         position = (await self._bus.publish([event]))[0]
         if isinstance(position, InlakeError):
-            if not position.retryable:
-                promise = await append(self._store, promise, "failed", {"reason": position.code, "kept": again})
-                if promise.ended:
-                    await self.end(promise)
+            if position.retryable:
+                raise position if again else OutcomeUnknown(f"{position.detail.rstrip('.')}. {KEPT}")
+            promise = await append(self._store, promise, "failed", {"reason": position.code, "kept": again})
+            if promise.ended:
+                await self.end(promise)
             raise position
         try:
             promise = await append(self._store, promise, "published", {"position": list(position)})
@@ -219,22 +222,21 @@ class _Received:
 
     async def parts(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes | bytearray]:
         """Buffers of `PART` bytes, each a fresh one: the store may keep it without a copy."""
-        part, filled = bytearray(PART), 0
+        part = bytearray()
         async for chunk in chunks:
             self.sha256.update(chunk)
             self.size += len(chunk)
             view = memoryview(chunk)
             while len(view) > 0:
-                taken = min(PART - filled, len(view))
-                part[filled : filled + taken] = view[:taken]
-                filled, view = filled + taken, view[taken:]
-                if filled == PART:
+                taken = PART - len(part)
+                part += view[:taken]
+                view = view[taken:]
+                if len(part) == PART:
                     yield part
-                    part, filled = bytearray(PART), 0
+                    part = bytearray()
         if time.time() > self.expires:  # this process slept: its place may be another's by now, and is not written to
             raise PromiseExpired(STOOD_STILL)
-        if filled:
-            del part[filled:]
+        if part:
             yield part
 
 

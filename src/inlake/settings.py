@@ -82,10 +82,10 @@ class Settings(BaseModel):
     )
     store_timeout: float = Field(10, gt=0, le=300, description="How long the store may take for a small object, its retries included; a part of a large one may take six times as long.")  # fmt: skip
 
-    max_record_bytes: int = Field(900_000, ge=1, description="Largest record, as sent and as encoded; keep it under the broker's `message.max.bytes`.")  # fmt: skip
+    max_record_bytes: int = Field(900_000, ge=1, description="Largest record, as sent; keep it well under the broker's `message.max.bytes`, which counts it as encoded.")  # fmt: skip
     max_binary_bytes: int = Field(80 * GIB, ge=1, description="Largest binary; 80 GiB is 10,000 parts of 8 MiB.")
     max_inflated: int = Field(
-        16 * GIB, ge=1, description="Most bytes that a body with `Content-Encoding: gzip` or `zstd` may inflate to."
+        4 * GIB, ge=1, description="Most bytes that a body with `Content-Encoding: gzip` or `zstd` may inflate to."
     )
     max_depth: int = Field(200, ge=1, le=500, description="Deepest nesting of arrays and objects in a record.")
     max_errors: int = Field(100, ge=1, le=10_000, description="Most reasons given for one refused record.")

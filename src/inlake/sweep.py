@@ -7,7 +7,6 @@ import json
 import logging
 import time
 from collections import Counter
-from contextlib import suppress
 
 from inlake import owner
 from inlake.errors import InlakeError
@@ -31,10 +30,14 @@ class Sweep:
     async def run_for_ever(self, pause: float) -> None:
         """Sweep now and after every pause (seconds), until cancelled. A store that is away is tried again."""
         while True:
-            with suppress(InlakeError):
+            try:
                 done = await self.run()
                 if done:
                     log.info("sweep: %s", ", ".join(f"{count} {what}" for what, count in sorted(done.items())))
+            except InlakeError:
+                pass  # the store is away
+            except Exception:
+                log.exception("sweep: it did not get through")
             await asyncio.sleep(pause)
 
     async def run(self) -> Counter[str]:

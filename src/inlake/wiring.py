@@ -122,9 +122,15 @@ def connect_registry(settings: Settings) -> Registry:
 
 def _split(variable: str, url: str) -> SplitResult:
     try:
-        return urlsplit(url)
+        parts = urlsplit(url)
     except ValueError as error:
         raise SettingsError(f"{variable}: {url!r} is not a URL: {error}") from None
+    if parts.scheme in {"sqlite", "file", "dir"} and (parts.netloc or parts.query or parts.fragment):
+        scheme = parts.scheme
+        raise SettingsError(
+            f"{variable}: {url!r}: write {scheme}:PATH, or {scheme}:///PATH for one from the root; no # or ?"
+        )
+    return parts
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -320,7 +320,16 @@ async def no_kafka(folder: Path) -> Answer:
 async def an_event_log_in_a_folder_that_is_a_file(folder: Path) -> Answer:
     (folder / "file").write_text("")
     async with embedded(folder, bus=f"sqlite:{folder}/file/events.db") as gateway:
-        return await gateway.post(BOTH, *form(RECORD, FILE))
+        return await gateway.post(RECORDS, GOOD)
+
+
+@provokes("outcome_unknown", 503, "5")
+async def a_binary_whose_event_waits_for_the_bus(folder: Path) -> Answer:
+    (folder / "file").write_text("")
+    async with embedded(folder, bus=f"sqlite:{folder}/file/events.db") as gateway:
+        answer = await gateway.post(BOTH, *form(RECORD, FILE))
+        assert len(await gateway.open_promises()) == 1, "it is kept, and the answer says so"
+        return answer
 
 
 @provokes("topic_missing", 503, "30")

@@ -32,7 +32,9 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
 
 @pytest_asyncio.fixture
 async def client(gateway: Gateway) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(gateway.app), base_url="http://gateway") as client:
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(gateway.app), base_url="http://127.0.0.1:8000"
+    ) as client:
         yield client
 
 

@@ -400,7 +400,7 @@ def test_any_bytes_on_a_socket(
         lines = [*lines, b"Transfer-Encoding: chunked"]
     elif honest:
         lines = [*lines, b"Content-Length: %d" % len(frame(body))]
-    head = b"\r\n".join([line, b"Host: x", b"Connection: close", b"Content-Type: " + kind, *lines])
+    head = b"\r\n".join([line, b"Host: localhost", b"Connection: close", b"Content-Type: " + kind, *lines])
     data = head + b"\r\n\r\n" + frame(body)
     places = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
     answer = _talk(served, [data[a:b] for a, b in pairwise(places)], reading)
@@ -414,7 +414,7 @@ def test_any_bytes_on_a_socket(
 
 @pytest.mark.parametrize(("path", "status"), [(b"/nothing", 404), (b"/schemas", 405), (b"/ingress/record-json", 408)])
 def test_a_body_without_end_that_nobody_wants_is_cut_off(served: Served, path: bytes, status: int) -> None:
-    head = b"POST %b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+    head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" % path
     began = time.monotonic()
     answer = b""
     with socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=5) as connection:
@@ -443,7 +443,7 @@ def test_a_client_that_sends_all_before_it_reads_gets_the_refusal(
 
 
 def test_the_served_gateway_works_after_it_all_and_has_nothing_open(served: Served) -> None:
-    request = b"POST /ingress/record-json?schema=note HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+    request = b"POST /ingress/record-json?schema=note HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
     answer = _talk(served, [request % (len(RECORD), RECORD)], True)
     assert b"HTTP/1.1 201" in answer
     store = served.folder / ".inlake" / "store"

@@ -159,7 +159,7 @@ async def test_a_number_of_very_many_digits_is_judged_exactly_and_quickly(hostil
 
 @pytest.mark.parametrize("text", [b'"\xff"', b'"\\ud800"', b'"\\x"', b'"{\\"title\\": \\"\\\\ud800\\"}"'])
 async def test_a_broken_string_for_a_record_sinks_its_line_only(hostile: Gateway, text: bytes) -> None:
-    envelope = b'{"schema": "note", "record": %b}'
+    envelope = b'{"key_inlk": "note", "content": %b}'
     lines = await sent(hostile, RECORDS, envelope % text + b"\n" + envelope % GOOD, NDJSON)
     assert [line["status"] for line in lines.lines()[:-1]] == [400, 201]
     assert code_of(await sent(hostile, RECORDS, envelope % text)) == (400, "malformed_json")

@@ -81,6 +81,19 @@ async def test_a_page_of_another_origin_may_not_use_an_anonymous_gateway(
     assert len(await gateway.events()) == (status == 201)
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("evil.example:8000", 403), ("localhost:8000", 201), ("127.0.0.1", 201), ("[::1]:8000", 201), ("LOCALHOST", 201)],
+)
+async def test_a_name_that_leads_to_this_machine_may_not_use_a_gateway_for_this_machine(
+    gateway: Gateway, tmp_path: Path, host: str, status: int
+) -> None:
+    headers = {"origin": f"http://{host}", "host": host}
+    assert (await gateway.post(PATH, RECORD, headers=headers)).status == status
+    async with embedded(tmp_path / "allowed", allow_anonymous="true") as open_to_all:
+        assert (await open_to_all.post(PATH, RECORD, headers=headers)).status == 201
+
+
 async def test_a_page_with_a_key_may(tmp_path: Path) -> None:
     async with embedded(tmp_path, api_keys=keys_file(tmp_path, museum="s3cret")) as gateway:
         headers = {"origin": "https://museum.example", "host": "127.0.0.1:8000", **bearer("s3cret")}

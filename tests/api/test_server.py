@@ -57,7 +57,7 @@ def test_headers_over_the_limit_are_431(served: Served, head: bytes) -> None:
 
 def test_headers_that_never_end_are_cut_off(served: Served) -> None:
     began = time.monotonic()
-    assert talk(served, b"GET / HTTP/1.1\r\nHost: x\r\n") == b""
+    assert talk(served, b"GET / HTTP/1.1\r\nHost: localhost\r\n") == b""
     assert time.monotonic() - began < 5
 
 
@@ -68,13 +68,13 @@ def test_a_connection_that_says_nothing_is_closed(served: Served) -> None:
 
 
 def test_several_requests_on_one_connection_are_answered(served: Served) -> None:
-    request = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-    last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    request = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    last = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     assert talk(served, request, request + request, last).count(b'{"status":"live"}') == 4
 
 
 def test_a_body_cut_in_its_chunks_publishes_nothing(served: Served) -> None:
-    head = b"POST /ingress/record-json?schema=x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /ingress/record-json?schema=x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert problem(talk(served, head, b"zz\r\n")) == (400, "bad_http")
 
 

@@ -318,7 +318,7 @@ def test_all_is_published_while_the_client_has_not_read_a_byte(embedded: Served)
         client.settimeout(SECONDS)
         client.connect((at.hostname, at.port))
         client.sendall(
-            f"POST /ingress/record-json?schema={SCHEMA} HTTP/1.1\r\nHost: gateway\r\n"
+            f"POST /ingress/record-json?schema={SCHEMA} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             "Connection: close\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
         )
         for chunk in body():

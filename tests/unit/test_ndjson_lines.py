@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from inlake.errors import LineTooLong
 from inlake.web.ndjson import Line, Lines
-from inlake.web.spool import IN_MEMORY, Spool
+from inlake.web.spool import IN_MEMORY, Room, Spool
 
 
 def cut(body: bytes, sizes: list[int], limit: int = 1000) -> list[Line]:
@@ -25,7 +25,9 @@ def cut(body: bytes, sizes: list[int], limit: int = 1000) -> list[Line]:
 def test_lines_are_the_same_however_the_body_is_chunked(lines: list[bytes], sizes: list[int]) -> None:
     body = b"\n".join(lines)
     expected = [
-        (i, text) for i, line in enumerate(body.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1) if (text := line.strip())
+        (i, text)
+        for i, line in enumerate(body.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
+        if (text := line.strip(b" \t\r"))
     ]
     assert cut(body, sizes) == expected
 
@@ -56,7 +58,7 @@ async def take_all(spool: Spool) -> bytes:
 
 
 async def test_a_spool_gives_back_in_order_what_memory_and_disk_took() -> None:
-    spool = Spool(limit=100 << 20)
+    spool = Spool(Room(100 << 20))
     pieces = [bytes([i % 256]) * 300_000 for i in range(20)]
     for piece in pieces[:10]:
         assert spool.put(piece)
@@ -69,7 +71,7 @@ async def test_a_spool_gives_back_in_order_what_memory_and_disk_took() -> None:
 
 
 async def test_a_full_spool_refuses_but_its_reserve_still_takes_the_rejects() -> None:
-    spool = Spool(limit=1000)
+    spool = Spool(Room(1000))
     assert spool.put(b"m" * IN_MEMORY)
     assert spool.put(b"d" * 1000)
     assert not spool.put(b"x")
@@ -82,7 +84,7 @@ async def test_a_full_spool_refuses_but_its_reserve_still_takes_the_rejects() ->
 
 
 async def test_a_reader_waits_for_the_writer_and_ends_with_it() -> None:
-    spool = Spool(limit=0)
+    spool = Spool(Room(0))
     reading = asyncio.create_task(take_all(spool))
     for piece in (b"a", b"b", b"c"):
         await asyncio.sleep(0)
@@ -94,7 +96,7 @@ async def test_a_reader_waits_for_the_writer_and_ends_with_it() -> None:
 async def test_a_reader_who_is_always_late_never_fills_the_spool() -> None:
     """What was read makes room: the limit is on what waits, not on what ever passed."""
     piece, limit = bytes(range(256)) * 100, 3_000_000
-    spool = Spool(limit=limit)
+    spool = Spool(Room(limit))
     sent = 0
     while sent < IN_MEMORY + limit // 2:
         assert spool.put(piece)

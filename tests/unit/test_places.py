@@ -63,7 +63,7 @@ def test_a_client_names_a_place_relative_to_the_store_or_by_its_uri(named: str, 
 @pytest.mark.parametrize(
     "named",
     ["", "/", "/a", "a/", "a//b", "a/./b", "../a", "objects/a", ".inlake/open/x", ".a", "a\\b", "a#b", "a?b", "a%2e", "a\x00", "a\nb",
-     "x" * 201, "s3://other/a", "https://example.org/a", PUUID, "urn:uuid:" + PUUID, STORE, 7],
+     "x" * 201, "/".join(["x" * 100] * 10), "s3://other/a", "https://example.org/a", PUUID, "urn:uuid:" + PUUID, STORE, 7],
 )  # fmt: skip
 def test_a_place_that_could_reach_elsewhere_is_refused(named: object) -> None:
     with pytest.raises(BadPlace):
@@ -72,7 +72,7 @@ def test_a_place_that_could_reach_elsewhere_is_refused(named: object) -> None:
 
 def test_a_uuid_names_a_promise_and_nothing_else_does() -> None:
     assert promise_named(PUUID) == PUUID
-    assert promise_named("urn:uuid:" + PUUID.upper()) == PUUID
+    assert promise_named("URN:UUID:" + PUUID.upper()) == PUUID
     assert promise_named(PUUID.replace("-", "")) is None
     assert promise_named("spot.obj") is None
     assert promise_named(7) is None
@@ -80,7 +80,14 @@ def test_a_uuid_names_a_promise_and_nothing_else_does() -> None:
 
 def test_only_an_absolute_uri_outside_the_store_is_foreign() -> None:
     check_foreign("https://iiif.example.org/a%20b.jpg", STORE)
-    for resource in (STORE + "objects/x", "spot.obj", "a b:c d", 7, ""):
+    check_foreign("urn:isbn:0451450523", STORE)
+    elsewhere_spelt = [
+        "S3://Bucket/museum/x",
+        "s3://bucket/%6duseum/x",
+        "s3://bucket/x/../museum/y",
+        "s3://bucket/museum",
+    ]
+    for resource in (STORE + "objects/x", "spot.obj", "a b:c d", 7, "", *elsewhere_spelt):
         with pytest.raises(ResourceNotAPromise):
             check_foreign(resource, STORE)
 

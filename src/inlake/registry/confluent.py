@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -172,13 +173,13 @@ class ConfluentRegistry:
         now = monotonic()
         until, absence = self._absent.get(path, (0.0, None))
         if absence is not None and now < until:
-            raise absence.with_traceback(None)
+            raise copy(absence)
         if now < self._rest.down_until:
             raise RegistryUnavailable(f"the schema registry at {self._rest.url} was away a moment ago; try again")
         try:
             return await self._rest.get(path, missing, no_subject=no_subject)
         except SchemaNotFound as error:
-            self._absent.keep(path, (monotonic() + self._absent_ttl, error))
+            self._absent.keep(path, (monotonic() + self._absent_ttl, copy(error)))
             raise
 
 

@@ -6,6 +6,7 @@ import asyncio
 import errno
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -55,7 +56,7 @@ class DirectoryRegistry:
             try:
                 known = await self._run(self._files.find_by_id, schema_id)
             except SchemaNotFound as error:
-                self._absent.keep(schema_id, (monotonic() + self._ttl, error))
+                self._absent.keep(schema_id, (monotonic() + self._ttl, copy(error)))
                 raise
             self._ids.keep(schema_id, known)
         return known
@@ -98,7 +99,7 @@ class DirectoryRegistry:
         try:
             found = await self._run(self._files.find, *key)
         except SchemaNotFound as error:
-            self._absent.keep(key, (monotonic() + self._ttl, error))
+            self._absent.keep(key, (monotonic() + self._ttl, copy(error)))
             raise
         except RegistryUnavailable:
             if key not in self._seen:
@@ -117,7 +118,7 @@ class DirectoryRegistry:
     def _refuse_absent(self, key: Key | int) -> None:
         until, absence = self._absent.get(key, (0.0, None))
         if absence is not None and monotonic() < until:
-            raise absence.with_traceback(None)
+            raise copy(absence)
 
     async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Blocking work in the thread of this registry, with the errors of the disk in our words."""

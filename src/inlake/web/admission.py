@@ -48,7 +48,7 @@ class Admission:
         kind = x.header(b"content-type").partition(";")[0].strip().lower()
         if kind in NDJSON:  # a window as text, as events and as receipts; the spool's memory
             return 4 * settings.window_bytes + 2 * settings.max_record_bytes + IN_MEMORY + REJECTS_RESERVE // 8
-        length = x.content_length
+        length = None if x.header(b"content-encoding") else x.content_length
         record = 3 * settings.max_record_bytes  # as text, as values, as an event
         most = record + UPLOAD_BYTES if kind == "multipart/form-data" else record
         return most if length is None else min(3 * length, most)

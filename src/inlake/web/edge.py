@@ -21,6 +21,7 @@ OPEN = {"/health/live", "/health/ready", "/metrics", "/docs", "/docs/errors", "/
 OPEN_FOLDER = "/docs/static/"
 CLIENT_GONE = 499
 """As nginx logs it: the client closed the connection, and nobody is there to read an answer."""
+_LOCAL_HOST = re.compile(r"(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", re.IGNORECASE)
 _PUUID = re.compile(r"([0-9A-Fa-f]{8})-[0-9A-Fa-f-]{27}")
 """A puuid of an anonymous client is its only secret: it is logged by its first digits."""
 _number = itertools.count(1)
@@ -59,7 +60,7 @@ class Edge:
 
         try:
             if self._keys is None:
-                _refuse_foreign_pages(scope)
+                _refuse_foreign_pages(scope, loopback=not self._site.settings.allow_anonymous)
             elif scope["path"] not in OPEN and not scope["path"].startswith(OPEN_FOLDER):
                 scope["principal"] = self._keys.principal(_header(scope, b"authorization"))
             await self._app(scope, receive, watched)
@@ -87,13 +88,19 @@ def _header(scope: Scope, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
-def _refuse_foreign_pages(scope: Scope) -> None:
+def _refuse_foreign_pages(scope: Scope, *, loopback: bool) -> None:
     """A page of another origin must not send through the browser of somebody who can reach an anonymous gateway.
 
-    A browser names the page's origin with every POST (Fetch standard, 3.2); other clients send no `Origin`.
+    A browser names the page's origin with every POST (Fetch standard, 3.2); other clients send no `Origin`. A page
+    whose own name leads to this machine (DNS rebinding) is told by `Host`: on loopback it is an address or localhost.
     """
-    origin = _header(scope, b"origin")
-    if origin and origin.partition("://")[2] != _header(scope, b"host"):
+    host, origin = _header(scope, b"host"), _header(scope, b"origin")
+    if origin and origin.partition("://")[2] != host:
         raise Forbidden(
             f"A page of {origin[:100]} may not use this gateway: it takes anonymous clients, and no other pages."
+        )
+    if loopback and host and not _LOCAL_HOST.fullmatch(host):
+        raise Forbidden(
+            f"This gateway is anonymous and for this machine only; it is not {host[:100]}. Behind a proxy give it "
+            "INLAKE_API_KEYS, or set INLAKE_ALLOW_ANONYMOUS=true."
         )

@@ -13,6 +13,7 @@ from inlake.metrics import Counter, Metrics
 from inlake.settings import Settings
 from inlake.web.inflate import Inflate, inflation
 from inlake.web.problems import problem_response
+from inlake.web.spool import Room
 
 Scope = MutableMapping[str, Any]
 ASGIMessage = MutableMapping[str, Any]
@@ -28,6 +29,7 @@ class Site:
     records: dict[str, Counter]
     """By result: `accepted`, `pending`, `rejected`, `failed`."""
     binary_bytes: Counter
+    spool: Room
 
 
 def make_site(settings: Settings, metrics: Metrics) -> Site:
@@ -38,7 +40,7 @@ def make_site(settings: Settings, metrics: Metrics) -> Site:
 
     results = ("accepted", "pending", "rejected", "failed")
     received = metrics.counter("inlake_binary_bytes_total", "Bytes of binaries received.")
-    return Site(settings, {result: records(result) for result in results}, received)
+    return Site(settings, {result: records(result) for result in results}, received, Room(settings.receipts_spool))
 
 
 class ClientGoneError(Exception):
@@ -134,6 +136,7 @@ class Exchange:
         while True:
             if self._pieces is not None:
                 if piece := next(self._pieces, b""):
+                    await asyncio.sleep(0)  # inflating takes time, and never waits for the network
                     return piece
                 self._pieces = None
             if self._all_came:

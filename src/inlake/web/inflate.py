@@ -14,6 +14,10 @@ else:
 from inlake.errors import BodyTooLarge, MalformedEncoding, UnsupportedMediaType
 
 PIECE = 256 << 10
+WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
+"""8 MiB, the most that HTTP allows (RFC 9659, 3); a frame may ask for much more, and gets it before a byte is out."""
+RATIO, FREE = 100, 4 << 20
+"""Records compress 5 to 30 times; a body that grows a hundredfold, beyond the first 4 MiB, costs its sender nothing."""
 Inflate = Callable[[bytes, bool], Iterator[bytes]]
 
 
@@ -39,14 +43,18 @@ class _Inflater:
     def __init__(self, stream: _Gzip | _Zstd, limit: int) -> None:
         self._stream = stream
         self._limit = limit
+        self._came = 0
         self._size = 0
 
     def feed(self, chunk: bytes, last: bool) -> Iterator[bytes]:
+        self._came += len(chunk)
         try:
             for piece in self._stream.pieces(chunk):
                 self._size += len(piece)
                 if self._size > self._limit:
                     raise BodyTooLarge(f"The body inflates to more than {self._limit:,} bytes (INLAKE_MAX_INFLATED).")
+                if self._size > FREE + RATIO * self._came:
+                    raise BodyTooLarge(f"The body inflates to more than {RATIO} times what was sent.")
                 yield piece
         except (zlib.error, zstd.ZstdError) as error:
             raise MalformedEncoding(f"The body is not what its Content-Encoding says: {error}.") from None
@@ -76,13 +84,13 @@ class _Zstd:
     """One or more zstd frames, one after another (RFC 8878, 3.1)."""
 
     def __init__(self) -> None:
-        self._frame = zstd.ZstdDecompressor()
+        self._frame = zstd.ZstdDecompressor(options=WINDOW)
         self.whole = False
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         while data or not (self._frame.needs_input or self._frame.eof):
             if self._frame.eof:
-                self._frame = zstd.ZstdDecompressor()
+                self._frame = zstd.ZstdDecompressor(options=WINDOW)
             piece = self._frame.decompress(data, PIECE)
             self.whole = self._frame.eof
             data = self._frame.unused_data if self._frame.eof else b""

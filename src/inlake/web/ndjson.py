@@ -46,7 +46,7 @@ class Lines:
         if len(chunk) > self._limit:
             lines += map(self._line, others)
         else:  # none can be too long: a quarter of a million blank lines must not hold up the others
-            lines += [(n, line) for n, text in enumerate(others, self._number + 1) if (line := text.strip())]
+            lines += [(n, line) for n, text in enumerate(others, self._number + 1) if (line := text.strip(b" \t\r"))]
             self._number += len(others)
         self._add(rest)
         return [(n, line) for n, line in lines if line]
@@ -72,14 +72,15 @@ class Lines:
             return self._number, LineTooLong(f"The line is longer than {self._limit:,} bytes.")
         if self._number == 1:
             piece = piece.removeprefix(parse.BOM)
-        return self._number, piece.strip()
+        return self._number, piece.strip(b" \t\r")
 
 
 class Stream:
     """One NDJSON request. Reading never waits for writing: receipts that a client does not take go to the spool."""
 
-    def __init__(self, x: Exchange, take: Take, to: parse.Address) -> None:
-        """`take`: what happens to a window, `Gateway.ingest_window` or `Gateway.validate_window`."""
+    def __init__(self, x: Exchange, take: Take, to: parse.Address, *, counted: bool = True) -> None:
+        """`take`: what happens to a window, `Gateway.ingest_window` or `validate_window`; `counted`: in /metrics."""
+        self._counted = counted
         self._x = x
         self._take = take
         self._to = to
@@ -87,7 +88,7 @@ class Stream:
         self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
         self._waiting: list[Line] = []
         self._ended = False
-        self._spool = Spool(x.settings.receipts_spool)
+        self._spool = Spool(x.site.spool)
         self._writer: asyncio.Task[None] | None = None
         self._counts: Counter[str] = Counter(dict.fromkeys(("accepted", "pending", "rejected", "failed"), 0))
         self._statuses: set[int] = set()
@@ -108,7 +109,7 @@ class Stream:
             self._spool.end()
             await self._written()
         finally:
-            for name, count in self._counts.items():
+            for name, count in self._counts.items() if self._counted else ():
                 self._x.site.records[name].value += count
             if self._writer is not None:
                 self._writer.cancel()
@@ -119,7 +120,7 @@ class Stream:
         try:
             while window := await self._window():
                 await self._publish(window)
-                if not self._ended:
+                if not self._ended or self._waiting:
                     self._answer(207)
         except (RequestTimeout, MalformedEncoding, BodyTooLarge) as error:
             return error

@@ -155,11 +155,12 @@ def submission(
     schema, destination = names(envelope.schema, envelope.destination, envelope.key_inlk)
     if schema is None:
         raise MissingParameter('No schema: give ?schema=NAME, or send an envelope {"schema": ..., "record": {...}}.')
-    raw = bytes(envelope.record) or bytes(envelope.content)
-    if not raw:
-        raise BadEnvelope("The envelope has no record.")
+    record, content = bytes(envelope.record), bytes(envelope.content)
+    if bool(record) == bool(content):
+        raise BadEnvelope("The envelope must have one of record and content.")
+    raw = record or _unquoted(content)
     return Submission(
-        schema, _unquoted(raw), destination, envelope.version, envelope.message, principal, file, tagged, traceparent
+        schema, raw, destination, envelope.version, envelope.message, principal, file, tagged, traceparent
     )
 
 

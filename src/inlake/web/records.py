@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from inlake.errors import BadParameter, EmptyBody, InlakeError, RecordRejected, RecordTooLarge, UnsupportedMediaType
+from inlake.errors import BadParameter, EmptyBody, InlakeError, RecordTooLarge, UnsupportedMediaType
 from inlake.gateway import Gateway
 from inlake.model import Submission
 from inlake.web import parse
@@ -30,7 +30,7 @@ async def record_json(x: Exchange, gateway: Gateway) -> None:
         receipt = await gateway.ingest(s)
     except InlakeError as error:
         x.site.records["failed" if error.status >= 500 else "rejected"].value += 1
-        raise _advised(s, error) from None
+        raise
     x.site.records["accepted"].value += 1
     await x.reply(201, _encode(receipt))
 
@@ -39,13 +39,10 @@ async def validate(x: Exchange, gateway: Gateway) -> None:
     """Check records as `/ingress/record-json` does, and publish nothing."""
     to, kind = _address(x)
     if kind in parse.NDJSON:
-        await Stream(x, gateway.validate_window, to).run()
+        await Stream(x, gateway.validate_window, to, counted=False).run()
         return
     s = await _submission(x, to, kind)
-    try:
-        schema = await gateway.validate(s)
-    except RecordRejected as error:
-        raise _advised(s, error) from None
+    schema = await gateway.validate(s)
     await x.reply(200, _encode({"valid": True, "schema": schema}))
 
 
@@ -79,10 +76,3 @@ async def _submission(x: Exchange, to: parse.Address, kind: str) -> Submission:
     )
     parse.check_size(s.record, x.settings.max_record_bytes)
     return s
-
-
-def _advised(s: Submission, error: InlakeError) -> InlakeError:
-    """The error, with the advice that an array sent for a record needs."""
-    if isinstance(error, RecordRejected) and error.errors[0].pointer == "" and s.record.lstrip()[:1] == b"[":
-        error.detail = f"{error.detail.rstrip('.')}. Send one record a line as application/x-ndjson, not an array."
-    return error

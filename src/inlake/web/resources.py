@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from inlake.errors import PromiseExpired, PromiseNotFound, RangeNotSatisfiable
 from inlake.model import StoredObject
@@ -59,9 +61,35 @@ def resource_routes(d: Deployment) -> APIRouter:
             return Response(status_code=status, headers=headers)
         body = d.store.read(key, start, end)
         first = await anext(body)  # a store that is away is 503, and not an answer that breaks off
-        return StreamingResponse(_chain(first, body), status, headers)
+        return _Bounded(_chain(first, body), status, headers, seconds=d.settings.body_idle_seconds)
 
     return router
+
+
+class _Bounded(StreamingResponse):
+    """A stream whose reader is cut off when it takes nothing for a while."""
+
+    def __init__(self, body: AsyncIterator[bytes], status: int, headers: dict[str, str], *, seconds: float) -> None:
+        super().__init__(body, status, headers)
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cut = False
+
+        async def bounded(message: Message) -> None:
+            nonlocal cut
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await send(message)
+            except TimeoutError:
+                cut = True
+                raise
+
+        try:
+            await super().__call__(scope, receive, bounded)
+        except Exception:
+            if not cut:
+                raise
 
 
 async def _find(d: Deployment, puuid: str, principal: str) -> tuple[StoredObject, str]:

@@ -33,8 +33,7 @@ def serve(settings: Settings, environment: Mapping[str, str]) -> None:
         log.warning("%s", sentence)
     if settings.workers == 1:
         with _bound(settings, reuse=False) as listening:
-            _say_where(settings, listening)
-            _run(settings, environment, listening)
+            _run(settings, environment, listening, say=True)
         return
     create_app(connect(settings, environment))  # a wrong setting is said here, once
     with _bound(settings, reuse=True) as held:
@@ -55,10 +54,12 @@ def _work(settings: Settings, environment: Mapping[str, str], port: int) -> None
         _run(settings, environment, listening)
 
 
-def _run(settings: Settings, environment: Mapping[str, str], listening: socket.socket) -> None:
+def _run(settings: Settings, environment: Mapping[str, str], listening: socket.socket, *, say: bool = False) -> None:
+    app = create_app(connect(settings, environment))
     listening.listen(2048)
     listening.setblocking(False)
-    app = create_app(connect(settings, environment))
+    if say:
+        _say_where(settings, listening)
     limits = {"head_bytes": settings.max_request_line, "head_seconds": settings.body_idle_seconds}
     config = uvicorn.Config(
         app,
@@ -104,17 +105,22 @@ class Protocol(HttpToolsProtocol):
         answering: RequestResponseCycle | None = self.cycle
         if self._late is None and (answering is None or answering.response_complete):
             self._expect()
+        self._read += len(data)
         super().data_received(data)
-        if self._late is not None:
-            self._read += len(data)
-            if self._read > self.head_bytes:
-                limit = f"{self.head_bytes:,} bytes (INLAKE_MAX_REQUEST_LINE)"
-                self._refuse(HeadersTooLarge(f"Request line and headers are larger than {limit}."))
+        if self._read > self.head_bytes and not self.transport.is_closing():
+            limit = f"{self.head_bytes:,} bytes (INLAKE_MAX_REQUEST_LINE)"
+            self._refuse(HeadersTooLarge(f"Request line and headers are larger than {limit}."))
 
     def on_headers_complete(self) -> None:
         """They are complete: what follows is the body's."""
         self._came()
+        self._read = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A body has limits of its own; headers, trailers and what frames the chunks have only this one."""
+        self._read = 0
+        super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:
         """Answer a request that cannot be parsed, and hang up."""

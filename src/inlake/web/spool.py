@@ -10,6 +10,14 @@ IN_MEMORY = 1 << 20
 CHUNK = 256 << 10
 
 
+class Room:
+    """Bytes on disk that all spools of a process may take together."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+
 class Spool:
     """A first-in first-out buffer of bytes with one writer and one reader, neither of which waits for the other.
 
@@ -18,9 +26,9 @@ class Spool:
     that a reader who is always a little late can go on without end.
     """
 
-    def __init__(self, limit: int) -> None:
-        """`limit`: bytes that may wait on disk."""
-        self._limit = limit
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._limit = room.limit
         self._first = bytearray()
         self._last = bytearray()
         self._file: IO[bytes] | None = None
@@ -54,17 +62,21 @@ class Spool:
         return data
 
     def close(self) -> None:
+        self._room.used -= self._written - self._read
+        self._read = self._written
         if self._file:
             self._file.close()
 
     def _next(self) -> bytes:
         if self._first:
-            data, self._first = bytes(self._first), bytearray()
+            data = bytes(self._first[:CHUNK])
+            del self._first[:CHUNK]
         elif self._file and self._read < self._written:
             at = self._read % self._limit
             self._file.seek(at)
             data = self._file.read(min(CHUNK, self._written - self._read, self._limit - at))
             self._read += len(data)
+            self._room.used -= len(data)
             if self._read == self._written:  # caught up: the file begins anew
                 self._read = self._written = 0
                 self._file.truncate(0)
@@ -73,7 +85,7 @@ class Spool:
         return data
 
     def _to_disk(self, data: bytes) -> bool:
-        if self._written - self._read + len(data) > self._limit:
+        if self._room.used + len(data) > self._limit:
             return False
         try:
             # unbuffered: a buffer keeps what found no room, and fails once more when the file is read
@@ -84,6 +96,7 @@ class Spool:
         except OSError:
             return False
         self._written += len(data)
+        self._room.used += len(data)
         return True
 
 
