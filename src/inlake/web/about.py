@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import html
-from importlib.resources import files
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 
-from inlake.errors import InlakeError, RouteNotFound, every_error
+from inlake.errors import InlakeError
 from inlake.metrics import Metrics
 from inlake.web import parse
 from inlake.web.components import SCHEMAS, ref
@@ -20,7 +17,6 @@ from inlake.web.documented import problems
 from inlake.wiring import Deployment
 
 CHECK_SECONDS = 5.0
-STATIC = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 SCHEMA_ENTRY = {"name": "tate.artwork", "subject": "tate.artwork"}
 SCHEMA = {
     **SCHEMA_ENTRY,
@@ -40,8 +36,8 @@ NOT_READY = {
 }
 
 
-def about_routes(d: Deployment, metrics: Metrics) -> APIRouter:
-    """Routes for `/schemas`, `/health`, `/metrics` and the pages under `/docs`."""
+def schema_routes(d: Deployment) -> APIRouter:
+    """`/schemas` and `/schemas/{name}`."""
     router = APIRouter()
     before, _, after = d.settings.subject.partition("{schema}")
 
@@ -74,6 +70,13 @@ def about_routes(d: Deployment, metrics: Metrics) -> APIRouter:
         answer["example"] = (await d.gateway.codecs.find(name, version)).codec.example()
         return _json(answer)
 
+    return router
+
+
+def health_routes(d: Deployment, metrics: Metrics) -> APIRouter:
+    """`/health/live`, `/health/ready` and `/metrics`."""
+    router = APIRouter()
+
     @router.get("/health/live", tags=["health"], responses=_documented("Live", {"status": "live"}))
     async def live() -> Response:
         """The process runs and answers."""
@@ -97,31 +100,6 @@ def about_routes(d: Deployment, metrics: Metrics) -> APIRouter:
         """Counters of this process in the Prometheus text format."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @router.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        """The routes, to read and to try; everything the page needs comes from here."""
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title="Inlake: the routes",
-            swagger_js_url="/docs/static/swagger-ui-bundle.js",
-            swagger_css_url="/docs/static/swagger-ui.css",
-            swagger_favicon_url="data:,",
-            swagger_ui_parameters={"tryItOutEnabled": True, "defaultModelsExpandDepth": -1},
-        )
-
-    @router.get("/docs/static/{name}", include_in_schema=False)
-    async def static(name: str) -> Response:
-        """The files of Swagger UI that the package carries."""
-        if name not in STATIC:
-            raise RouteNotFound(f"There is no /docs/static/{name[:100]}.")
-        content = files("inlake.web").joinpath("swagger_ui", name).read_bytes()
-        return Response(content, headers={"cache-control": "max-age=86400"}, media_type=STATIC[name])
-
-    @router.get("/docs/errors", include_in_schema=False)
-    async def errors() -> Response:
-        """A page of all error codes: the `type` of every problem document points here."""
-        return HTMLResponse(_errors_page())
-
     return router
 
 
@@ -143,19 +121,3 @@ async def _checked(check: Any) -> dict[str, Any]:
 
 def _json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(value), status, headers, "application/json")
-
-
-def _errors_page() -> str:
-    rows = "".join(
-        f'<tr id="{e.code}"><td><code>{e.code}</code></td><td>{e.status}</td><td>{html.escape(e.title())}</td>'
-        f"<td>{f'after {e.retry_after} s' if e.retry_after is not None else 'no'}</td></tr>"
-        for e in sorted(every_error(), key=lambda e: (e.status, e.code))
-    )
-    style = (
-        "body{font:16px system-ui;margin:2rem auto;max-width:60rem}"
-        "td,th{text-align:left;padding:.3rem 1rem .3rem 0}tr:target{background:#ffd}"
-    )
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>Inlake: error codes</title><style>{style}</style>"
-        f"<h1>Error codes</h1><table><tr><th>code<th>status<th>what happened<th>retry</tr>{rows}</table></html>"
-    )

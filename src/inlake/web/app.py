@@ -18,13 +18,14 @@ from inlake.errors import BadHttp, BadParameter, InlakeError, InternalError, Met
 from inlake.gateway import Gateway
 from inlake.metrics import Metrics
 from inlake.settings import Settings, SettingsError
-from inlake.web.about import about_routes
+from inlake.web.about import health_routes, schema_routes
 from inlake.web.admission import Admission
 from inlake.web.auth import ApiKeys
 from inlake.web.binaries import record_json_and_binary
 from inlake.web.documented import RECORD_JSON, RECORD_JSON_AND_BINARY, VALIDATE, Documented, Endpoint, RawRoute
 from inlake.web.edge import OPEN, Edge
 from inlake.web.exchange import Exchange, Receive, Scope, Send, Site, make_site
+from inlake.web.pages import page_routes
 from inlake.web.records import record_json, validate
 from inlake.web.resources import resource_routes
 from inlake.wiring import Deployment
@@ -78,8 +79,8 @@ def create_app(d: Deployment) -> Edge:
         log.warning("INLAKE_UNSECURED_ROUTES: /ingress/unsecured/... take data that nobody checks; for debugging only")
         raw("/ingress/unsecured/record-json", record_json, d.unsecured, RECORD_JSON)
         raw("/ingress/unsecured/record-json-and-binary", record_json_and_binary, d.unsecured, RECORD_JSON_AND_BINARY)
-    app.include_router(about_routes(d, metrics))
-    app.include_router(resource_routes(d))
+    for router in (schema_routes(d), health_routes(d, metrics), resource_routes(d), page_routes()):
+        app.include_router(router)
     app.keys, app.free = d.settings.api_keys is not None, frozenset(OPEN)
     return Edge(app, site, metrics, _api_keys(d.settings))
 
