@@ -169,7 +169,7 @@ async def refused_for_want_of(right: str, gateway: Gateway) -> Answer:
     return answer
 
 
-async def test_a_binary_whose_event_may_not_be_written_is_refused_the_same_way(
+async def test_a_binary_whose_event_may_not_be_written_is_kept_and_the_missing_right_named(
     admin: AdminClient, prefix: str, tmp_path: Path
 ) -> None:
     topic = create(admin, prefix)
@@ -178,7 +178,8 @@ async def test_a_binary_whose_event_may_not_be_written_is_refused_the_same_way(
     async with gateway(tmp_path, prefix) as g:
         await refused_for_want_of("WRITE", g)
         answer = await g.post("/ingress/record-json-and-binary?schema=note", body, kind)
-        assert (answer.status, answer.json()["code"]) == (503, "bus_unavailable")
+        assert (answer.status, answer.json()["code"]) == (503, "outcome_unknown")
+        assert "WRITE" in answer.json()["detail"]
         assert len(await g.open_promises()) == 1, "sweep publishes it when the right is there"
 
 
