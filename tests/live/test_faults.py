@@ -30,8 +30,8 @@ FAULTS: dict[str, Callable[[Proxy], None]] = {
 }
 """Each on one proxy; rates in KB/s, times in ms, the slicer's delay in µs."""
 FAULT_SECONDS = {"black hole": 8.0}
-"""Longer than the time-outs of bus and store; the others last 2.5 s."""
-RECOVERY = 15.0
+"""Longer than the time-outs of bus and store; the others last 1.5 s."""
+RECOVERY = 30.0
 """Seconds until a request of each kind is accepted again."""
 SETTINGS = {
     "INLAKE_BUS_TIMEOUT": "3",
@@ -84,7 +84,7 @@ def suffer(world: World, names: list[str]) -> None:
         for fault, strike in FAULTS.items():
             for name in names:
                 strike(world.proxies[name])
-            end = time.monotonic() + FAULT_SECONDS.get(fault, 2.5)
+            end = time.monotonic() + FAULT_SECONDS.get(fault, 1.5)
             while time.monotonic() < end:
                 most = max(most, gateway.memory_info().rss)
                 time.sleep(0.1)

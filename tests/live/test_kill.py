@@ -24,7 +24,7 @@ from tests.load import Load
 from tests.witness import Deployment, Servers, check, embedded, on_servers, wait_until_settled
 
 pytestmark = pytest.mark.slow
-KILLS = int(os.environ.get("INLAKE_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("INLAKE_TEST_KILLS", "3"))
 UPLOAD_TIMEOUT = 5
 SETTINGS = {
     "INLAKE_UPLOAD_TIMEOUT": str(UPLOAD_TIMEOUT),

@@ -333,12 +333,15 @@ async def test_a_slow_store_slows_the_sender_and_gets_everything(proxy: Proxy, p
 @pytest.mark.usefixtures("client")
 async def test_a_read_that_stands_still_ends(proxy: Proxy, proxied: S3Store) -> None:
     await put(proxied, "r", 3)
+    proxy.poison("bandwidth", rate=2_000)
     chunks = proxied.read("r")
     assert await anext(chunks)
-    proxy.poison("timeout", timeout=0)
+    # in a thread: toxiproxy waits until what is on its way is read
+    silence = asyncio.create_task(asyncio.to_thread(proxy.poison, "timeout", timeout=0))
     started = time.monotonic()
     with pytest.raises(StoreUnavailable):
         _ = [chunk async for chunk in chunks]
+    await silence
     assert time.monotonic() - started < 12
 
 

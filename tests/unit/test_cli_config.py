@@ -42,6 +42,7 @@ def test_no_secret_is_shown(tmp_path: Path, form: str) -> None:
         "INLAKE_REGISTRY_AUTH": f"museum:{SECRET}",
         "INLAKE_REGISTRY_TOKEN": SECRET,
         "INLAKE_TOKEN": SECRET,
+        "AWS_ACCESS_KEY_ID": SECRET,
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_SESSION_TOKEN": SECRET,
         "INLAKE_KAFKA_SSL_KEY_PEM": SECRET,

@@ -176,6 +176,18 @@ class Writer:
 def open_log(path: Path, patience: float) -> sqlite3.Connection:
     """A connection for writing; makes folder, file and table. Blocks up to `patience` seconds for a lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return _open(path, patience)
+        except sqlite3.OperationalError as error:
+            # two processes that make the log at once: turning to WAL fails at once, whatever the time-out for locks
+            if not locked(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
+def _open(path: Path, patience: float) -> sqlite3.Connection:
     log = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
     try:
         log.execute("PRAGMA journal_mode = WAL")
