@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import sqlite3
 import time
 from collections import Counter
@@ -90,7 +91,9 @@ class Files:
         ]
 
     def all_keys(self) -> list[str]:
-        return [str(p.relative_to(self._store)) for p in self._store.rglob("*") if p.is_file()]
+        # os.walk passes over folders that the gateway removes meanwhile, where rglob would fail
+        found = [Path(folder, name) for folder, _, names in os.walk(self._store) for name in names]
+        return [str(path.relative_to(self._store)) for path in found]
 
     def data(self, key: str) -> bytes:
         return (self._store / key).read_bytes()
