@@ -123,4 +123,6 @@ def following(served: Served, *options: str) -> subprocess.Popen[bytes]:
         env=environment(**served.variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # a shell starts what it runs in the background with SIGINT ignored (POSIX, 2.11), and that is inherited
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread of ours runs here
     )

@@ -63,15 +63,15 @@ def test_schemas_records_and_a_binary_go_in_and_events_come_out(served: Served) 
     assert receipt.returncode == 0, receipt.stdout + receipt.stderr
     assert json.loads(receipt.stdout)["resource"]["sha256"] == hashlib.sha256(mesh.read_bytes()).hexdigest()
 
-    topics = [f"{own}.tate.artist", f"{own}.heritage.digital_object"]
-    read = served.inlake("tail", *topics, "--json", "--from-start")
+    read = served.inlake("tail", "--json", "--from-start")  # of the broker's topics those that INLAKE_TOPIC names
     assert read.returncode == 0, read.stderr
     events = [json.loads(line) for line in read.stdout.splitlines()]
     names = [event["record"]["fc"] for event in events if event["key"] == "tate.artist"]
     assert names == [json.loads(line)["fc"] for line in artists]
+    assert len(events) == 25 + 1
     (found,) = (event for event in events if event["key"] == "heritage.digital_object")
     assert found["record"]["__resource_path__"] == json.loads(receipt.stdout)["resource"]["uri"]
-    assert len(served.inlake("tail", *topics, "--json").stdout.splitlines()) == 10
+    assert len(served.inlake("tail", "--json").stdout.splitlines()) == 10
 
 
 def test_an_incompatible_schema_is_refused_with_a_sentence(

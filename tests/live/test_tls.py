@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -35,6 +37,24 @@ from tests.live_servers import (
 pytestmark = pytest.mark.live
 
 
+class Listener(socket.socket):
+    """Knows whom it accepted: the loop tells of nobody who is still in the middle of the handshake."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._accepted: list[socket.socket] = []
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
+        self._accepted.append(connection)
+        return connection, address
+
+    def hang_up(self) -> None:
+        for connection in self._accepted:
+            with suppress(OSError):  # it has gone by itself
+                connection.shutdown(socket.SHUT_RDWR)
+
+
 @asynccontextmanager
 async def behind_tls(upstream: str, authority: Authority) -> AsyncIterator[str]:
     """The https address under which the server of an http address can be reached."""
@@ -57,14 +77,17 @@ async def behind_tls(upstream: str, authority: Authority) -> AsyncIterator[str]:
         await asyncio.gather(forward(reader, there_writer), forward(there_reader, writer))
 
     running: list[asyncio.Task[None]] = []
+    listener = Listener()
+    listener.bind(("127.0.0.1", 0))
     server = await asyncio.start_server(
-        lambda reader, writer: running.append(asyncio.create_task(connect(reader, writer))), "127.0.0.1", 0, ssl=context
+        lambda reader, writer: running.append(asyncio.create_task(connect(reader, writer))), sock=listener, ssl=context
     )
     try:
         yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}{parts.path}"
     finally:
         server.close()
-        await asyncio.sleep(0.1)  # whom the client left in the middle of the handshake
+        listener.hang_up()
+        await asyncio.sleep(0.1)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
