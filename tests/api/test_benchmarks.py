@@ -1,0 +1,82 @@
+"""The benchmark works, and does not flatter: it stops at a wrong answer, and a server that stalls is not spared."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from benchmarks import report
+from benchmarks.cases import Case, Figures
+from benchmarks.load import LoadError, Pool, percentile, post
+from benchmarks.targets import Run, verdicts
+
+from tests.docs.pages import ROOT
+
+OK = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}"
+REQUEST = post("/x", "application/json", [b"{}"], b"HTTP/1.1 201 ")
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A server that answers each request at once, the fifth after 0.2 s and the tenth with 500."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=_answer, args=(listening,), daemon=True).start()
+        yield listening.getsockname()[1]
+
+
+def _answer(listening: socket.socket) -> None:
+    client, _ = listening.accept()
+    with client:
+        for n in range(1, 11):
+            if not client.recv(10_000):
+                return
+            if n == 5:
+                time.sleep(0.2)
+            client.sendall(OK if n < 10 else b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n")
+
+
+def test_all_of_it_runs_and_prints_its_tables() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--tiny", "--embedded"]
+    page = report.PAGE.read_text()
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": "src"}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    for words in ("| single, flat, avro, embedded |", "| stream, flat, avro, embedded |", "| hello-world POST, flat |"):
+        assert words in done.stdout
+    assert report.PAGE.read_text() == page  # only a whole run goes there
+
+
+def test_a_wrong_answer_stops_the_load(port: int) -> None:
+    with pytest.raises(LoadError, match="500 Oh"), Pool(port, 1, [REQUEST]) as pool:
+        pool.saturate(5)
+
+
+def test_requests_that_a_stall_held_up_count_from_when_they_were_due(port: int) -> None:
+    with Pool(port, 1, [REQUEST]) as pool:
+        times = pool.pace(rate=50, seconds=0.17)
+    assert len(times) == 9
+    assert percentile(times[:4], 0.99) < 100
+    assert percentile(times[4:7], 0.0) > 100  # the fifth, and those that were due while it waited
+
+
+def test_a_target_is_judged_by_its_worst_case() -> None:
+    slow, quick = Case("stream", "flat", "avro", "kafka"), Case("stream", "flat", "json", "kafka")
+    run = Run()
+    for case, records in ((slow, 140_000), (quick, 160_000)):
+        run.cases[case] = Figures(records, cpu_us=6, server=1, client=0.1, memory=90, most_memory=99)
+    found = {verdict.what: verdict for verdict in verdicts(run)}
+    rate, cpu = found["NDJSON, flat, Kafka: records/s on one core"], found["NDJSON, flat, Kafka: CPU for a record, us"]
+    assert (rate.worst, rate.met, cpu.met) == ("140,000 (stream flat avro kafka)", False, True)
+
+
+def test_the_page_has_a_place_for_each_section() -> None:
+    page = report.PAGE.read_text()
+    for section in ("gateway", "uploads"):
+        assert page.count(f"<!-- {section}: written by make bench -->") == page.count(f"<!-- {section}: end -->") == 1
