@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from grpc_tools import protoc
 class Google:
     """A message type of a schema, as google's runtime has it."""
 
-    def __init__(self, schema: str, name: str, references: Mapping[str, str] | None = None) -> None:
+    def __init__(self, schema: str, message: str | Sequence[int], references: Mapping[str, str] | None = None) -> None:
+        """`message`: its full name, or its place in the file, index by index; `references`: texts by import path."""
         self.files = _compile(schema, tuple((references or {}).items()))
         self.pool = descriptor_pool.DescriptorPool()
         for file in self.files.file:
             self.pool.Add(file)
+        name = message if isinstance(message, str) else _name_at(self.files.file[-1], message)
         self.type: type[Message] = message_factory.GetMessageClass(self.pool.FindMessageTypeByName(name))
 
     def from_json(self, text: str | bytes) -> Message:
@@ -40,10 +42,21 @@ class Google:
         return json_format.MessageToDict(message, descriptor_pool=self.pool)
 
 
+def _name_at(file: descriptor_pb2.FileDescriptorProto, path: Sequence[int]) -> str:
+    first, *others = path
+    message = file.message_type[first]
+    names = [file.package, message.name]
+    for index in others:
+        message = message.nested_type[index]
+        names.append(message.name)
+    return ".".join(filter(None, names))
+
+
 @cache
 def _compile(schema: str, references: tuple[tuple[str, str], ...]) -> descriptor_pb2.FileDescriptorSet:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (("schema.proto", schema), *references):
+            Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
             Path(folder, name).write_text(text)
         made = Path(folder, "made")
         built_in = Path(grpc_tools.__file__).parent / "_proto"

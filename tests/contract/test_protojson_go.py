@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ LAXER_IN_GO = {
     '{"single":16777217}', '{"double":9007199254740993}', '{"double":"9007199254740993"}',
     '{"lasting":"+1s"}', '{"any":{"@type":"test.Everything"}}',
 }  # fmt: skip
+
+STRICTER_IN_GO = re.compile(rb'"(many_?[vV]alues|value_?[bB]y_?[nN]ame)": *null')
+"""Null stands for an absent list or map; Go takes it for a value where the elements are `Value`."""
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,8 @@ def go(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
 
 def agree(go: Ask, text: bytes) -> None:
     ours, theirs = encode(CODECS[0], text), go(text)
+    if ours is not None and theirs is None and STRICTER_IN_GO.search(text):
+        return
     assert (ours is None) == (theirs is None)
     if ours is not None and theirs is not None:
         plain = [GOOGLES[0].to_plain(GOOGLES[0].from_bytes(one)) for one in (ours, theirs)]

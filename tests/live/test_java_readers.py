@@ -6,14 +6,11 @@ import base64
 import gzip
 import hashlib
 import json
-import os
-import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import fastavro
@@ -26,7 +23,6 @@ from tests.live.test_real_data import filled
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
-PROJECT = Path(__file__).parent / "java"
 AVRO = EXAMPLES / "schemas" / "avro"
 SCHEMAS = {
     "tate.artwork": AVRO / "tate_artwork.avsc",
@@ -57,22 +53,7 @@ class Read:
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The command that runs the reader, compiled in a folder of its own."""
-    if not (shutil.which("mvn") and shutil.which("java")):
-        sentence = "mvn and java are needed to compile the reader in Java"
-        if os.environ.get("INLAKE_REQUIRE_LIVE") == "1":
-            pytest.fail(sentence, pytrace=False)
-        pytest.skip(sentence)
-    folder = shutil.copytree(PROJECT, tmp_path_factory.mktemp("java") / "reader")
-    maven = ["mvn", "-q", "-B", "compile", "dependency:build-classpath", "-Dmdep.outputFile=classpath"]
-    done = subprocess.run(maven, cwd=folder, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return ["java", "-Xmx256m", "-cp", f"{folder}/target/classes:{(folder / 'classpath').read_text()}", "Read"]
-
-
-@pytest.fixture(scope="module")
-def read(program: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Read]:
+def read(java: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Read]:
     """Real artworks, artists and binaries, sent through a gateway and read in Java."""
     own = f"t{uuid.uuid4().hex[:12]}"
     with serving(tmp_path_factory.mktemp("served"), **live.deployment(own)) as served:
@@ -86,7 +67,7 @@ def read(program: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterat
         sent |= send_lines(served, "tate.artist", "tate/artists.ndjson.gz")
         sent |= send_binaries(served)
         topics = [f"{own}.{name}" for name in SCHEMAS if name != "heritage.rights"]
-        command = [*program, live.KAFKA_BOOTSTRAP, live.SCHEMA_REGISTRY_URL, *topics]
+        command = [*java, "Read", live.KAFKA_BOOTSTRAP, live.SCHEMA_REGISTRY_URL, *topics]
         done = subprocess.run(command, capture_output=True, timeout=60)
         assert done.returncode == 0, done.stderr.decode()
         lines: dict[str, list[Any]] = {topic: [] for topic in topics}

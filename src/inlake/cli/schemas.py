@@ -133,10 +133,12 @@ async def _plan(settings: Settings, name: str, schemas: list[Schema]) -> None:
 async def _check(registry: Registry, schema: Schema, settings: Settings) -> str:
     """Compile the schema as the gateway will; a note where that cannot be done yet. Raises `InvalidSchema`."""
     from inlake.errors import FormatNotBuilt
-    from inlake.formats import compile_codec
+    from inlake.formats import compile_codec, has_records
 
     references = await registry.references(schema)
     try:
+        if not has_records(schema, references):
+            return " (no message in it: for others to import)"
         compile_codec(schema, references, resource_field=settings.resource_field)
     except FormatNotBuilt as error:
         return f" (not checked: {error.detail.rstrip('.')})"

@@ -9,6 +9,7 @@ from inlake.errors import FormatNotBuilt
 from inlake.formats.avro.codec import AvroCodec
 from inlake.formats.json_schema.codec import JsonSchemaCodec
 from inlake.formats.protobuf.codec import ProtobufCodec
+from inlake.formats.protobuf.compile import compile_proto
 from inlake.ports import Codec
 
 if TYPE_CHECKING:
@@ -38,9 +39,21 @@ def compile_codec(
     chosen = {"message": message} if language == "PROTOBUF" else {}
     return codec(
         schema.schema_str or "",
-        [(name, reference.schema_str or "") for name, reference in references],
+        _texts(references),
         resource_field=resource_field,
         max_depth=max_depth,
         max_errors=max_errors,
         **chosen,
     )
+
+
+def has_records(schema: Schema, references: Sequence[tuple[str, Schema]] = ()) -> bool:
+    """Whether a record can be of it: a .proto without messages is there for others to import. `InvalidSchema`."""
+    if schema.schema_type != "PROTOBUF":
+        return True
+    _, file = compile_proto(schema.schema_str or "", _texts(references))
+    return bool(file.messages)
+
+
+def _texts(references: Sequence[tuple[str, Schema]]) -> list[tuple[str, str]]:
+    return [(name, reference.schema_str or "") for name, reference in references]

@@ -68,7 +68,7 @@ class SchemaFiles:
         return self.find(subject, version)
 
     def subjects(self) -> list[str]:
-        entries = list(self._root.iterdir()) if self._root.is_dir() else []
+        entries = self._entries()
         loose = {e.stem for e in entries if e.suffix in TYPES and e.name != IDS_FILE and e.is_file()}
         folders = {e.name for e in entries if e.is_dir() and any(VERSION_FILE.fullmatch(f.name) for f in e.iterdir())}
         return sorted(name for name in loose | folders if NAME.fullmatch(name))
@@ -81,6 +81,10 @@ class SchemaFiles:
         self._root.mkdir(parents=True, exist_ok=True)
         next(self._root.iterdir(), None)
         self._ids.find(0)
+
+    def _entries(self) -> list[Path]:
+        """What is in the folder, nothing before it is made. `NotADirectoryError` when a file stands in its place."""
+        return list(self._root.iterdir()) if self._root.exists() else []
 
     def _files(self, subject: str) -> dict[int, Path]:
         """File of each version, at least one. `InvalidSchema` where two files claim one version."""
@@ -101,6 +105,7 @@ class SchemaFiles:
                 )
             found[version] = path
         if not found:
+            self._entries()
             raise SchemaNotFound(f"there is no schema {subject!r}: add it with `inlake schemas add {subject} FILE`")
         return found
 

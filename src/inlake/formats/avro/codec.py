@@ -20,6 +20,7 @@ from inlake.formats.avro.walker import FRAMES, Mode, field_errors, walk
 from inlake.formats.avro.writer import DOUBTS, compile_writer
 from inlake.formats.json_text import check_depth, parse_json
 
+_NOTHING = (None, msgspec.UNSET)
 AROUND = 400
 """Python frames left for what stands around the codec: the server and its libraries."""
 
@@ -55,6 +56,19 @@ class AvroCodec:
         if self._fast:
             self._read, classes = compile_reader(self.root, records)
             self._write = compile_writer(self.root, classes)
+
+    def encode_plain(self, record: bytes) -> bytes | None:
+        """The fast path alone, for a record without a resource; None when it does not say yes."""
+        check_depth(record, self.max_depth)
+        if not self._fast:
+            return None
+        try:
+            typed = self._read(record)
+            if self._attribute and getattr(typed, self._attribute) not in _NOTHING:
+                return None
+            return self._write(typed)
+        except (msgspec.DecodeError, *DOUBTS):
+            return None
 
     def read(self, record: bytes, *, tagged: bool = False) -> AvroDraft:
         """Parse JSON; with `tagged` unions must be in the tagged form. `MalformedJson`, `RecordRejected` (depth)."""

@@ -48,6 +48,17 @@ class JsonSchemaCodec:
         places = property_schemas(self.documents, resource_field)
         self.has_resource_field = bool(places) and all(accepts_text(self.documents, *place) for place in places)
 
+    def encode_plain(self, record: bytes) -> bytes | None:
+        """Both steps, for a record that fits and has no resource."""
+        check_depth(record, self.max_depth)
+        value = parse_exactly(record.removeprefix(_BOM), self.max_errors)
+        if isinstance(value, dict) and value.get(self.resource_field) is not None:
+            return None
+        try:
+            return _write(value) if self._fits(value) else None
+        except ValueError:
+            return None
+
     def read(self, record: bytes, *, tagged: bool = False) -> JsonDraft:  # noqa: ARG002  Avro knows tags
         """Parse JSON; of equal names the last wins. `MalformedJson`, `RecordRejected` (depth, numbers out of range)."""
         check_depth(record, self.max_depth)

@@ -21,6 +21,7 @@ from inlake.formats.protobuf.walker import ABSENT, field_errors, walk
 from inlake.formats.protobuf.wire import MAX_NESTING, message_indexes, read_message_indexes
 from inlake.formats.protobuf.writer import DOUBTS, compile_writer
 
+_NOTHING = (None, msgspec.UNSET)
 AROUND = 400
 """Python frames left for what stands around the codec: the server and its libraries."""
 FRAMES = 6
@@ -57,6 +58,7 @@ class ProtobufCodec:
         self._resource = _text_field(self.root, resource_field)
         self._resource_name = resource_field
         self.has_resource_field = self._resource is not None
+        self._resource_attributes = self._attributes()
         messages = reachable(self.root)
         self._floats = any(_holds_float(field.element) for one in messages for field in one.fields)
         self._fast = False
@@ -66,18 +68,33 @@ class ProtobufCodec:
                 self._write = compile_writer(self.root, messages)
                 self._fast = True
 
+    def encode_plain(self, record: bytes) -> bytes | None:
+        """The fast path alone, for a record without a resource; None when it does not say yes."""
+        check_depth(record, self.max_depth)
+        typed = self._typed(record)
+        if typed is ABSENT or any(getattr(typed, name) not in _NOTHING for name in self._resource_attributes):
+            return None
+        try:
+            return self._prefix + self._write(typed)
+        except DOUBTS:
+            return None
+
     def read(self, record: bytes, *, tagged: bool = False) -> ProtobufDraft:  # noqa: ARG002  an Avro matter
         """Parse JSON. `MalformedJson`, `RecordRejected` (depth)."""
         check_depth(record, self.max_depth)
-        if self._fast:
-            try:
-                typed = self._read(record)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                return ProtobufDraft(self, record, ABSENT, parse_tree(record))
-            minus_zero = self._floats and b"-0" in record and MINUS_ZERO.search(record)
-            if not minus_zero and not may_have_doubled_keys(record, typed):
-                return ProtobufDraft(self, record, typed, None)
-        return ProtobufDraft(self, record, ABSENT, parse_tree(record))
+        typed = self._typed(record)
+        return ProtobufDraft(self, record, typed, parse_tree(record) if typed is ABSENT else None)
+
+    def _typed(self, record: bytes) -> Any:
+        """The record as the fast path reads it; `ABSENT` where it cannot vouch for that."""
+        if not self._fast:
+            return ABSENT
+        try:
+            typed = self._read(record)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return ABSENT
+        minus_zero = self._floats and b"-0" in record and MINUS_ZERO.search(record)
+        return ABSENT if minus_zero or may_have_doubled_keys(record, typed) else typed
 
     def encode(self, draft: ProtobufDraft, resource: str | None = None) -> bytes:
         """Message indexes and message, the resource field set to `resource` if given. `RecordRejected`."""
@@ -122,8 +139,8 @@ class ProtobufCodec:
         if self._resource is None:
             return None
         if draft.typed is not ABSENT:
-            given = [getattr(draft.typed, attribute) for attribute in self._attributes()]
-            return next((value for value in given if value is not None and value is not msgspec.UNSET), None)
+            given = [getattr(draft.typed, attribute) for attribute in self._resource_attributes]
+            return next((value for value in given if value not in _NOTHING), None)
         value = draft.tree.value if draft.tree else None
         if not isinstance(value, dict):
             return None
@@ -131,12 +148,14 @@ class ProtobufCodec:
         return next((value[name] for name in names if value.get(name) is not None), None)
 
     def _attributes(self) -> list[str]:
-        assert self._resource is not None
+        """Where the typed values have the resource field; nowhere if there is none."""
+        if self._resource is None:
+            return []
         index = self.root.fields.index(self._resource)
         return [f"f{index}", f"g{index}"] if has_alias(self.root, self._resource) else [f"f{index}"]
 
     def _fill(self, typed: Any, resource: str) -> Any:
-        first, *others = self._attributes()
+        first, *others = self._resource_attributes
         return msgspec.structs.replace(typed, **{first: resource, **dict.fromkeys(others, msgspec.UNSET)})
 
     def _graft(self, tree: Tree, resource: str) -> Tree:

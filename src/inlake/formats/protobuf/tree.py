@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from inlake.formats.json_text import LONGEST_INTEGER, Fractional, parse_json
+from inlake.formats.json_text import LONGEST_INTEGER, Fractional, occurrences, parse_json
 
 MINUS_ZERO = re.compile(rb"-0(?<=[\s:,[]-0)(?![0-9.eE])")
 """The integer -0, which keeps its sign in a float; now and then it is found inside of text too."""
@@ -54,7 +54,7 @@ def may_have_doubled_keys(text: bytes, typed: Any) -> bool:
     """
     if b"\\" in text and b"\\u003" in text:
         return True
-    return text.count(b":") != _encode(typed).count(b":")
+    return occurrences(b":", text) != occurrences(b":", _encode(typed))
 
 
 def _integer(digits: str) -> int | Fractional:

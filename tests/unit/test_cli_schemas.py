@@ -1,0 +1,29 @@
+"""`inlake schemas add`: what goes into the registry, and what is refused before it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.command import inlake
+
+ENUM = 'syntax = "proto3"; package museum; enum Role { UNKNOWN = 0; MAKER = 1; }'
+PERSON = 'syntax = "proto3"; package museum; import "museum/role.proto"; message Person { Role role = 1; }'
+
+
+def test_a_proto_without_messages_is_added_for_others_to_import(tmp_path: Path) -> None:
+    (tmp_path / "role.proto").write_text(ENUM)
+    (tmp_path / "person.proto").write_text(PERSON)
+    added = inlake("schemas", "add", "museum.role", "role.proto", cwd=tmp_path)
+    assert (added.returncode, added.stderr) == (0, "")
+    assert added.stdout == "museum.role version 1, id 1, PROTOBUF (no message in it: for others to import)\n"
+    reference = "--reference=museum/role.proto=museum.role:1"
+    added = inlake("schemas", "add", "museum.person", "person.proto", reference, cwd=tmp_path)
+    assert (added.returncode, added.stdout) == (0, "museum.person version 1, id 2, PROTOBUF\n"), added.stderr
+
+
+def test_a_broken_proto_without_messages_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "role.proto").write_text(ENUM.replace("UNKNOWN = 0", "UNKNOWN = 1"))
+    added = inlake("schemas", "add", "museum.role", "role.proto", cwd=tmp_path)
+    assert added.returncode == 1
+    assert "line 1" in added.stderr
+    assert not list(tmp_path.glob(".inlake/schemas/museum.role/*"))
