@@ -24,6 +24,10 @@ test: setup ## run all tests, with real Kafka, registry and S3 (installed on the
 test-embedded: setup ## run the tests that need no server
 	@.venv/bin/python -m pytest -m 'not live' $(ARGS)
 
+.PHONY: bench
+bench: setup ## measure speed beside the limits of this machine, into docs/performance.md; ARGS=--quick takes 2 minutes
+	@.venv/bin/python -m benchmarks $(ARGS)
+
 .PHONY: check
 check: setup ## format, lint, types, import contracts, generated pages
 	@tools/check.sh

@@ -295,7 +295,10 @@ def _check_explained(witness: Witness, objects: set[str]) -> Counter[str]:
 
 
 def _ends(witness: Witness, keys: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The first and the last entry of a log."""
+    """The first entry of a log, and the last that says how it ended; who removes what is left may note that after it."""
     keys.sort(key=lambda key: int(Path(key).stem))
     assert [int(Path(key).stem) for key in keys] == list(range(len(keys)))
-    return json.loads(witness.data(keys[0])), json.loads(witness.data(keys[-1]))
+    first = json.loads(witness.data(keys[0]))
+    while (last := json.loads(witness.data(keys.pop())))["fact"] == "removing":
+        assert keys, "it has ended before"
+    return first, last

@@ -127,6 +127,10 @@ class Unchecked:
         headers = (("ce_specversion", b"1.0"), ("ce_source", self._source), ("ce_type", name.encode()), content_type)
         return Compiled(self, None, self._topic, b"", headers)
 
+    def encode_plain(self, record: bytes) -> bytes:
+        """The bytes as they came."""
+        return record
+
     def read(self, record: bytes, *, tagged: bool = False) -> Any:  # noqa: ARG002
         """A draft without a resource: the object's URI goes into the headers only."""
         return _Bytes(record)

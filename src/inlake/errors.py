@@ -2,21 +2,29 @@
 
     InlakeError
     ├── BadRequest 400 ............ MalformedJson  MalformedMultipart  MissingParameter  BadName  BadParameter
-    │                               BadEnvelope  MalformedEncoding  EmptyBody  BadHttp
+    │                               BadEnvelope  MalformedEncoding  EmptyBody  BadHttp  BadDigest  BadIdempotencyKey
     ├── Unauthorized 401
     ├── Forbidden 403
     ├── NotFound 404 .............. RouteNotFound  SchemaNotFound  PromiseNotFound
     ├── MethodNotAllowed 405
     ├── RequestTimeout 408
-    ├── Conflict 409 .............. PromiseUsed  PlaceTaken
+    ├── Conflict 409 .............. PromiseUsed  PlaceTaken  OffsetConflict  WrongState  UploadIncomplete
+    │                               IdempotencyInFlight
     ├── PromiseExpired 410
-    ├── TooLarge 413 .............. RecordTooLarge  BodyTooLarge  BinaryTooLarge  LineTooLong
+    ├── TooLarge 413 .............. RecordTooLarge  BodyTooLarge  AtomicBodyTooLarge  BinaryTooLarge  LineTooLong
+    │                               CheckedBodyTooLarge
+    │                               IdempotentTooLarge
+    ├── TusVersionRefused 412
     ├── UnsupportedMediaType 415
     ├── RangeNotSatisfiable 416
     ├── Unprocessable 422 ......... RecordRejected  InvalidSchema  NoResourceField  ResourceNotAPromise  BadPlace
+    │                               DigestMismatch  PartsRefused  SizeMismatch  BodyRejected  PromiseNotAtomic
+    │                               IdempotencyKeyReused
+    ├── UploadLocked 423
     ├── HeadersTooLarge 431
+    ├── ChecksumMismatch 460
     ├── InternalError 500
-    ├── NotBuilt 501 .............. IdempotencyNotBuilt  FormatNotBuilt
+    ├── NotBuilt 501 .............. FormatNotBuilt  DirectUploadNotAvailable
     ├── Unavailable 503 ........... BusUnavailable  OutcomeUnknown  TopicMissing  StoreUnavailable
     │                               RegistryUnavailable  RegistryRefused  Busy  ShuttingDown
     └── OutOfSpace 507
@@ -130,6 +138,18 @@ class BadHttp(BadRequest):
     code = "bad_http"
 
 
+class BadIdempotencyKey(BadRequest):
+    """The Idempotency-Key is not one"""
+
+    code = "bad_idempotency_key"
+
+
+class BadDigest(BadRequest):
+    """A digest field cannot be read"""
+
+    code = "bad_digest"
+
+
 # ------------------------------------------------------------------------------------------- 401 to 416: not like this
 class Unauthorized(InlakeError):
     """The request does not say who sends it"""
@@ -197,6 +217,30 @@ class PlaceTaken(Conflict):
     code = "place_taken"
 
 
+class IdempotencyInFlight(Conflict):
+    """A request with this Idempotency-Key is being worked on"""
+
+    code, retry_after = "idempotency_in_flight", 1
+
+
+class OffsetConflict(Conflict):
+    """The upload stands at another offset"""
+
+    code = "offset_conflict"
+
+
+class WrongState(Conflict):
+    """The promise takes its binary in another way, or no more"""
+
+    code = "wrong_state"
+
+
+class UploadIncomplete(Conflict):
+    """The store does not hold the whole binary yet"""
+
+    code = "upload_incomplete"
+
+
 class PromiseExpired(InlakeError):
     """The promise expired before it was claimed"""
 
@@ -221,16 +265,40 @@ class BodyTooLarge(TooLarge):
     code = "body_too_large"
 
 
+class AtomicBodyTooLarge(TooLarge):
+    """The body is too large to be published all or nothing"""
+
+    code = "atomic_body_too_large"
+
+
 class BinaryTooLarge(TooLarge):
     """The binary is too large"""
 
     code = "binary_too_large"
 
 
+class CheckedBodyTooLarge(TooLarge):
+    """A body with a checksum is too large"""
+
+    code = "checked_body_too_large"
+
+
 class LineTooLong(TooLarge):
     """A line is too long"""
 
     code = "line_too_long"
+
+
+class IdempotentTooLarge(TooLarge):
+    """The body is too large for an Idempotency-Key"""
+
+    code = "idempotent_too_large"
+
+
+class TusVersionRefused(InlakeError):
+    """The request is not of a version of tus that the gateway speaks"""
+
+    status, code = 412, "tus_version_refused"
 
 
 class UnsupportedMediaType(InlakeError):
@@ -267,6 +335,27 @@ class RecordRejected(Unprocessable):
         self.errors = errors
 
 
+class BodyRejected(Unprocessable):
+    """A record of a body that is all or nothing was refused, and all with it"""
+
+    code = "body_rejected"
+
+    def __init__(self, lines: Sequence[tuple[int, InlakeError]], rejected: int) -> None:
+        """`lines`: numbers of refused lines from 1, and why, at least one; `rejected`: how many there are."""
+        number, error = lines[0]
+        more = f" {rejected - 1} more are refused." if rejected > 1 else ""
+        super().__init__(
+            f"Nothing of the body was published. Line {number}: {error.detail.rstrip('.')}.{more}", rejected=rejected
+        )
+        self.lines = lines
+
+
+class PromiseNotAtomic(Unprocessable):
+    """A record of a body that is all or nothing names a promise"""
+
+    code = "promise_not_atomic"
+
+
 class InvalidSchema(Unprocessable):
     """The schema itself is invalid"""
 
@@ -291,10 +380,46 @@ class BadPlace(Unprocessable):
     code = "bad_place"
 
 
+class IdempotencyKeyReused(Unprocessable):
+    """The Idempotency-Key was used for another request"""
+
+    code = "idempotency_key_reused"
+
+
+class SizeMismatch(Unprocessable):
+    """The binary has another length than was announced"""
+
+    code = "size_mismatch"
+
+
+class DigestMismatch(Unprocessable):
+    """The bytes are not those that the digest was made of"""
+
+    code = "digest_mismatch"
+
+
+class UploadLocked(InlakeError):
+    """Another request is writing this upload"""
+
+    status, code, retry_after = 423, "upload_locked", 1
+
+
+class PartsRefused(Unprocessable):
+    """The store does not make an object of these parts"""
+
+    code = "parts_refused"
+
+
 class HeadersTooLarge(InlakeError):
     """The request line and headers are too large"""
 
     status, code = 431, "headers_too_large"
+
+
+class ChecksumMismatch(InlakeError):
+    """The bytes are not those that the checksum was made of"""
+
+    status, code = 460, "checksum_mismatch"
 
 
 # ------------------------------------------------------------------------------------------------------ 5xx: our side
@@ -308,16 +433,16 @@ class NotBuilt(InlakeError):
     status, code = 501, "not_built"
 
 
-class IdempotencyNotBuilt(NotBuilt):
-    """`Idempotency-Key` is not built yet"""
-
-    code = "idempotency_not_built"
-
-
 class FormatNotBuilt(NotBuilt):
     """This schema language is not built yet"""
 
     code = "format_not_built"
+
+
+class DirectUploadNotAvailable(NotBuilt):
+    """The store takes no uploads past the gateway"""
+
+    code = "direct_upload_not_available"
 
 
 class Unavailable(InlakeError):

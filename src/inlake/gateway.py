@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 from urllib.parse import quote
 
 from inlake.codecs import Compiled, Finder
 from inlake.errors import InlakeError
-from inlake.model import Binary, Event, Position, Receipt, SchemaVersion, Submission
+from inlake.model import Binary, Event, Pending, Position, Receipt, SchemaVersion, Submission
 from inlake.partition import partition_bytes
+from inlake.places import promise_named
 from inlake.ports import Bus
 from inlake.promise_log import Promise
-from inlake.promises import Promises
+from inlake.promises import Promises, event_of
 
 
 class Turn:
@@ -27,11 +29,53 @@ class Turn:
     def __init__(self) -> None:
         self._end = time.perf_counter() + self.SECONDS
 
-    async def over(self) -> None:
-        """Yield to the event loop if the turn is over."""
-        if time.perf_counter() > self._end:
-            await asyncio.sleep(0)
-            self._end = time.perf_counter() + self.SECONDS
+    def is_over(self) -> bool:
+        return time.perf_counter() > self._end
+
+    async def give_way(self) -> None:
+        """Let the event loop turn to the others; then a new turn begins."""
+        await asyncio.sleep(0)
+        self._end = time.perf_counter() + self.SECONDS
+
+
+class Stamp:
+    """What events get on acceptance: the moment, and ids that count up from a random number.
+
+    The ids are UUIDs, version 7 (RFC 9562, 5.7): 48 bits of time, 26 random ones, and a counter of 48 that begins at
+    random (6.2, method 1), so that one question to the system's source of randomness is enough. Ids that grow keep the
+    unique index of the embedded bus small on disk: random ones wrote 6 to 9 times the bytes.
+    """
+
+    __slots__ = ("_count", "_ms", "_random", "_start", "ce_time")
+
+    def __init__(self) -> None:
+        h = os.urandom(10).hex()
+        self._random = f"7{h[:3]}-{'89ab'[int(h[3], 16) & 3]}{h[4:7]}-"
+        self._count = int(h[8:], 16) >> 1  # half of the range is left to count up
+        self._ms = 0
+        self.now()
+
+    def now(self) -> Stamp:
+        """Set to this moment."""
+        ms = time.time_ns() // 1_000_000
+        if ms != self._ms:
+            self._ms, at = ms, f"{ms:012x}"
+            self._start = f"{at[:8]}-{at[8:]}-{self._random}"
+            self.ce_time = ("ce_time", _time(ms))
+        return self
+
+    def next_id(self) -> str:
+        """Of an event accepted at that moment."""
+        self._count += 1
+        return f"{self._start}{self._count:012x}"
+
+
+AT_ONCE = 16
+"""Promises of one window that are worked on at the same time."""
+Waiting = tuple[Event, Compiled, Promise | None]
+"""An event that can go out, with its claimed promise if it has a binary of ours."""
+Naming = tuple[int, Submission, Compiled, Any]
+"""Index, record, codec and draft of a line that names a promise."""
 
 
 class Gateway:
@@ -41,9 +85,10 @@ class Gateway:
         self.codecs = codecs
         self.promises = promises
         self.bus = bus
+        self._stamp = Stamp()
 
-    async def ingest(self, s: Submission, sent: Promise | None = None) -> Receipt:
-        """Validate, store, publish and confirm one submission.
+    async def ingest(self, s: Submission, sent: Promise | None = None) -> Receipt | Pending:
+        """Validate, store, publish and confirm one submission; `Pending` when its binary is not complete yet.
 
         `sent`: the promise of a file that came before its record, in the same request. What a
         failure leaves `Sweep` removes, until the promise is claimed; from then on the event is on its way.
@@ -52,19 +97,21 @@ class Gateway:
         draft = compiled.codec.read(s.record, tagged=s.tagged)  # JSON to a value
         promise = await self.promises.locate(s, draft.resource, compiled.codec, sent)  # its URI is known, no more
         payload = compiled.codec.encode(draft, promise.uri if promise else None)  # filled, then all errors or none
-        event = make_event(s, compiled, payload)  # id, time, key, headers: final from here on
+        event = make_event(s, compiled, payload, self._stamp.now())  # id, time, key, headers: final from here on
         if promise is None:
             return await self._publish(event, compiled)
         if s.file:
             promise = await self.promises.store(promise, s.file)  # not a byte of the file is taken before here
         promise = await self.promises.claim(promise, event, compiled.schema)  # created once, keeps the event; else 409
+        if promise.stored is None:
+            return _pending(promise)  # who stores it publishes
         return await self.promises.finish(promise)  # publishes, then notes it
 
     async def ingest_file_first(
         self, file: Binary, principal: str, rest: Callable[[], Awaitable[Submission]]
-    ) -> Receipt:
+    ) -> Receipt | Pending:
         """A file before its record: a promise, then its claim; a refused record deletes it. `rest` reads the record."""
-        promise = await self.promises.store(self.promises.new(file, principal), file)
+        promise = await self.promises.store(await self.promises.of_file(file, principal), file)
         try:
             return await self.ingest(await rest(), promise)
         except BaseException:
@@ -88,69 +135,101 @@ class Gateway:
                 results.append(s if isinstance(s, InlakeError) else await self.validate(s))
             except InlakeError as error:
                 results.append(error)
-            await turn.over()
+            if turn.is_over():
+                await turn.give_way()
         return results
 
-    async def ingest_window(self, window: Sequence[Submission | InlakeError]) -> list[Receipt | InlakeError]:
+    async def ingest_window(self, window: Sequence[Submission | InlakeError]) -> list[Receipt | Pending | InlakeError]:
         """The same steps for many records, which go to the bus in one call; each result stands at its record's index.
 
         An error in `window` (a line that is no record) is its own result. The order of the window is kept.
         """
-        results: dict[int, Receipt | InlakeError] = {}
-        waiting: dict[int, tuple[Event, Compiled]] = {}
+        results: dict[int, Receipt | Pending | InlakeError] = {}
+        waiting: dict[int, Waiting] = {}
+        naming: dict[str, list[Naming]] = {}
         found: dict[tuple[str, int | None, str | None], Compiled] = {}
-        turn = Turn()
+        turn, stamp = Turn(), self._stamp.now()
         for i, s in enumerate(window):
             try:
                 if isinstance(s, InlakeError):
                     raise s
                 name = (s.schema, s.version, s.message)
                 compiled = found.get(name) or found.setdefault(name, await self.codecs.find(*name))
-                draft = compiled.codec.read(s.record, tagged=s.tagged)
-                promise = None
-                if draft.resource is not None:
-                    promise = await self.promises.locate(s, draft.resource, compiled.codec)
-                payload = compiled.codec.encode(draft, promise.uri if promise else None)
-                event = make_event(s, compiled, payload)
-                if promise is None:
-                    waiting[i] = event, compiled
-                else:
-                    await self._publish_all(waiting, results)  # what stands before it goes out before it
-                    promise = await self.promises.claim(promise, event, compiled.schema)
-                    results[i] = await self.promises.finish(promise)
+                payload = None if s.tagged else compiled.codec.encode_plain(s.record)
+                if payload is None:  # it names a binary, or one step after the other tells what is wrong
+                    draft = compiled.codec.read(s.record, tagged=s.tagged)
+                    if puuid := promise_named(draft.resource):
+                        naming.setdefault(puuid, []).append((i, s, compiled, draft))
+                        continue
+                    await self.promises.locate(s, draft.resource, compiled.codec)  # a URI of others, or an error
+                    payload = compiled.codec.encode(draft)
+                waiting[i] = make_event(s, compiled, payload, stamp), compiled, None
             except InlakeError as error:
                 results[i] = error
-            await turn.over()
+            if turn.is_over():
+                await turn.give_way()
+                stamp.now()
+        if naming:
+            await _at_once(self._claim_in_turn(lines, waiting, results) for lines in naming.values())
         await self._publish_all(waiting, results)
         return [results[i] for i in range(len(window))]
 
-    async def _publish_all(
-        self, waiting: dict[int, tuple[Event, Compiled]], results: dict[int, Receipt | InlakeError]
+    async def _claim_in_turn(
+        self, lines: list[Naming], waiting: dict[int, Waiting], results: dict[int, Receipt | Pending | InlakeError]
     ) -> None:
-        """Publish what waits, and put each result at its record's index."""
+        """Claim the promise that all these lines name: the first that can has it."""
+        for i, s, compiled, draft in lines:
+            try:
+                promise = await self.promises.locate(s, draft.resource, compiled.codec)
+                assert promise is not None
+                event = make_event(s, compiled, compiled.codec.encode(draft, promise.uri), self._stamp.now())
+                promise = await self.promises.claim(promise, event, compiled.schema)
+                if promise.stored is None:
+                    results[i] = _pending(promise)
+                elif promise.receipt is not None:  # published by an attempt before, with the same Idempotency-Key
+                    results[i] = promise.receipt
+                else:
+                    waiting[i] = event_of(promise), compiled, promise
+            except InlakeError as error:
+                results[i] = error
+
+    async def _publish_all(
+        self, waiting: dict[int, Waiting], results: dict[int, Receipt | Pending | InlakeError]
+    ) -> None:
+        """Publish what waits in the order of the window, and put each result at its record's index."""
         if not waiting:
             return
-        positions = await self.bus.publish([event for event, _ in waiting.values()])
-        for (i, (event, compiled)), position in zip(waiting.items(), positions, strict=True):
-            results[i] = position if isinstance(position, InlakeError) else _receipt(event, compiled, position)
-        waiting.clear()
+        lines = sorted(waiting.items())
+        positions = await self.bus.publish([event for _, (event, _, _) in lines])
+        claimed: dict[int, tuple[Promise, Position | InlakeError]] = {}
+        for (i, (event, compiled, promise)), position in zip(lines, positions, strict=True):
+            if promise is not None:
+                claimed[i] = promise, position
+            else:
+                results[i] = position if isinstance(position, InlakeError) else make_receipt(event, compiled, position)
+
+        async def conclude(i: int) -> None:
+            try:
+                results[i] = await self.promises.conclude(*claimed[i])
+            except InlakeError as error:
+                results[i] = error
+
+        if claimed:
+            await _at_once(map(conclude, claimed))
 
     async def _publish(self, event: Event, compiled: Compiled) -> Receipt:
         (position,) = await self.bus.publish([event])
         if isinstance(position, InlakeError):
             raise position
-        return _receipt(event, compiled, position)
+        return make_receipt(event, compiled, position)
 
 
-def make_event(s: Submission, compiled: Compiled, payload: bytes) -> Event:
+def make_event(s: Submission, compiled: Compiled, payload: bytes, stamp: Stamp | None = None) -> Event:
     """The event of a record, accepted now: Confluent wire format, CloudEvents 1.0 headers in binary mode."""
-    event_id = _uuid7()
-    headers = [
-        *compiled.headers,
-        ("ce_id", event_id.encode()),
-        ("ce_time", _time(time.time_ns() // 1_000_000)),
-        ("inlake_principal", _quoted(s.principal)),
-    ]
+    stamp = stamp or Stamp()
+    event_id = s.event_id or stamp.next_id()
+    ce_time = stamp.ce_time if s.accepted_ms is None else ("ce_time", _time(s.accepted_ms))
+    headers = [*compiled.headers, ("ce_id", event_id.encode()), ce_time, _principal_header(s.principal)]
     if s.traceparent:
         headers.append(("traceparent", s.traceparent.encode()))
     rule = compiled.partition_by
@@ -158,25 +237,41 @@ def make_event(s: Submission, compiled: Compiled, payload: bytes) -> Event:
     return Event(event_id, compiled.topic, s.key, compiled.prefix + payload, headers, chosen_by)
 
 
-def _uuid7() -> str:
-    """A UUID, version 7 (RFC 9562, 5.7): 48 bits of time, then random; made without an object for it.
-
-    Ids that grow keep the unique index of the embedded bus small on disk: random ones wrote 6 to 9 times the bytes.
-    """
-    h = f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
-    return f"{h[:8]}-{h[8:12]}-7{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+def _time(ms: int) -> bytes:
+    """Milliseconds since 1970 as RFC 3339."""
+    seconds, ms = divmod(ms, 1000)
+    return b"%b.%03dZ" % (_second(seconds), ms)
 
 
 @lru_cache(2)
-def _time(ms: int) -> bytes:
-    """Milliseconds since 1970 as RFC 3339; a thousand records share one."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+def _second(seconds: int) -> bytes:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
 
 
 @lru_cache(1000)
-def _quoted(principal: str) -> bytes:
-    return quote(principal, safe="").encode()
+def _principal_header(principal: str) -> tuple[str, bytes]:
+    return "inlake_principal", quote(principal, safe="").encode()
 
 
-def _receipt(event: Event, compiled: Compiled, position: Position) -> Receipt:
-    return Receipt(event.id, event.key.decode(), *position, compiled.schema)
+async def _at_once(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all of it, `AT_ONCE` at a time."""
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(piece: Coroutine[Any, Any, None]) -> None:
+        async with room:
+            await piece
+
+    async with asyncio.TaskGroup() as group:
+        for piece in work:
+            group.create_task(one(piece))
+
+
+def _pending(promise: Promise) -> Pending:
+    assert promise.claim is not None
+    event = promise.claim.event
+    return Pending(event.id, event.key.decode(), promise.puuid, promise.state, promise.claim.schema, promise.expires_at)
+
+
+def make_receipt(event: Event, compiled: Compiled, position: Position) -> Receipt:
+    """Of an event without a binary of ours."""
+    return Receipt.of(event, position, compiled.schema)

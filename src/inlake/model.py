@@ -5,7 +5,7 @@ One of several of them is made for each record, so they are structs: frozen, and
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,6 +24,10 @@ class Binary(Struct, frozen=True, gc=False):
     content_type: str
     chunks: AsyncIterator[bytes]
     """Chunks of any size, none empty; raises InlakeError when the body is broken or the client goes away."""
+    sha256: str | None = None
+    """Hexadecimal, as the client announced it: other bytes are refused."""
+    puuid: str | None = None
+    """Name of its promise, if an attempt before chose it; None: a new one."""
 
 
 class Submission(Struct, frozen=True, gc=False):
@@ -42,6 +46,10 @@ class Submission(Struct, frozen=True, gc=False):
     tagged: bool = False
     """Avro only: unions in the tagged form of the specification and nothing else (application/vnd.apache.avro+json)."""
     traceparent: str | None = None
+    event_id: str | None = None
+    """`ce_id`, where every repeat must have the same; None: a new one."""
+    accepted_ms: int | None = None
+    """When it was first accepted, milliseconds since 1970; None: now."""
 
     @property
     def key(self) -> bytes:
@@ -68,7 +76,49 @@ class StoredObject(Struct, frozen=True, gc=False):
     """As the client sent it."""
 
 
-class Event(NamedTuple):
+class Part(NamedTuple):
+    """A part of a multipart upload, as the store holds it."""
+
+    number: int
+    """From 1."""
+    size: int
+    """Bytes."""
+    etag: str
+    """As S3 wants it back, quotes included."""
+    checksum_sha256: str | None = None
+    """Base64, where the upload was begun with it."""
+
+
+class ObjectFacts(NamedTuple):
+    """What S3 tells about an object."""
+
+    size: int
+    """Bytes."""
+    etag: str
+    """Quotes included."""
+    checksum_sha256: str | None = None
+    """Base64, of the whole object; None for one made of parts."""
+
+
+class Blob(NamedTuple):
+    """What is known of bytes that somebody announces."""
+
+    size: int
+    """Bytes."""
+    sha256: str | None = None
+    """Hexadecimal, lower case."""
+
+
+class SignedRequest(NamedTuple):
+    """A request that a client sends to the store itself."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    """To be sent as they are; the length of the body and `Host` are signed too, and sent by every HTTP client."""
+
+
+class Event(Struct, frozen=True, gc=False):
     """One event as it is published: key, value and headers are final bytes; publishing again repeats them."""
 
     id: str
@@ -82,13 +132,17 @@ class Event(NamedTuple):
     """What Kafka's partition is chosen by (Java's murmur2 of it); None is the key."""
 
 
-class Position(NamedTuple):
+class Position(Struct, frozen=True, gc=False):
     """Where the bus keeps an event."""
 
     topic: str
     partition: int
     offset: int
     """-1 where Kafka confirmed the event without saying where (a repeat within the producer)."""
+
+    def __iter__(self) -> Iterator[str | int]:
+        """Topic, partition, offset."""
+        return iter((self.topic, self.partition, self.offset))
 
 
 class Message(NamedTuple):
@@ -121,3 +175,24 @@ class Receipt(Struct, frozen=True, gc=False):
     schema: SchemaVersion | None
     """None on the unsecured routes: nothing was checked."""
     resource: StoredObject | None = None
+
+    @classmethod
+    def of(
+        cls, event: Event, at: Position, schema: SchemaVersion | None, resource: StoredObject | None = None
+    ) -> Receipt:
+        """The receipt of an event that is on the bus."""
+        return cls(event.id, event.key.decode(), at.topic, at.partition, at.offset, schema, resource)
+
+
+class Pending(Struct, frozen=True, gc=False):
+    """What a client gets for a record whose binary is not complete yet: it is kept, and published once that is."""
+
+    id: str
+    """`ce_id` of the event to come."""
+    key: str
+    promise: str
+    """Its puuid: `/promises/<puuid>` tells how it goes on."""
+    state: str
+    schema: SchemaVersion | None
+    expires_at: str
+    """RFC 3339, UTC; without progress until then it is given up."""

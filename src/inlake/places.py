@@ -46,7 +46,7 @@ def check_foreign(resource: object, store_uri: str) -> None:
         return
     raise ResourceNotAPromise(
         f"{resource[:200]!r} is no promise and no absolute URI outside the store. "
-        "Send the binary along as part `file`, or leave the resource path out."
+        "Send the binary to /ingress/binary and name its puuid, or send it along as part `file`, or leave this out."
     )
 
 

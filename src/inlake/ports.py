@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from inlake.errors import InlakeError
-from inlake.model import Event, Message, Position
+from inlake.model import Blob, Event, Message, ObjectFacts, Part, Position, SignedRequest
 
 if TYPE_CHECKING:  # the registry's own classes are the only schema classes there are
     from confluent_kafka.schema_registry import RegisteredSchema, Schema
@@ -103,6 +103,77 @@ class Store(Protocol):
         """The address that goes into records and headers: `s3://bucket/prefix/key` or `file:///...`."""
         ...
 
+    # An object that comes in pieces: any process may take the next one.
+    async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], size: int | None = None) -> str:
+        """Begin an object that comes in pieces; the upload's id, which means something to this store only.
+
+        `size`: of the whole if it is known, in bytes; the more it is, the larger the pieces that the store keeps.
+        """
+        ...
+
+    async def received(self, key: str, upload: str) -> int | None:
+        """Bytes held safely; None when there is no such upload (completed, aborted)."""
+        ...
+
+    async def append(
+        self, key: str, upload: str, offset: int, chunks: AsyncIterator[bytes], *, size: int | None = None
+    ) -> int:
+        """Add bytes behind `offset`; the new length. `chunks`: of any size.
+
+        What arrived before `chunks` raised is kept, then the exception goes on. Memory: six times `PART` at most,
+        for an upload of up to 70 GiB. `size`: of the whole if it is known; then its end needs no keeping aside.
+        `OffsetConflict` when `offset` is not what is held, `NotFound` when there is no such upload. Callers see to it
+        that one at a time appends.
+        """
+        ...
+
+    async def complete(self, key: str, upload: str) -> None:
+        """Make the object visible, over what is there; again after it succeeded is no error. `NotFound` when it is
+        neither there nor to be had."""
+        ...
+
+    async def abort(self, key: str) -> int:
+        """Abort all unfinished uploads to the key, also those of a killed `put`; how many."""
+        ...
+
+    # S3 only: parts that clients send to the store themselves; elsewhere `DirectUploadNotAvailable`.
+    async def check_direct(self) -> None:
+        """Return when requests to the store can be signed for clients."""
+        ...
+
+    async def begin_parts(self, key: str, *, content_type: str, metadata: Mapping[str, str], sha256: bool) -> str:
+        """Begin an object whose parts go straight to the store; S3's own upload id. `sha256`: each comes with its own,
+        and one without is refused."""
+        ...
+
+    async def parts(self, key: str, upload: str) -> Sequence[Part]:
+        """The parts that the store holds, by number. `NotFound` when there is no such upload."""
+        ...
+
+    async def complete_parts(self, key: str, upload: str, parts: Sequence[Part]) -> None:
+        """Make the object out of these parts. `NotFound` when there is no such upload, `PartsRefused` with the
+        store's reason."""
+        ...
+
+    async def facts(self, key: str) -> ObjectFacts | None:
+        """What the store says of the object, its checksum with it; None when there is none."""
+        ...
+
+    # Requests signed for clients are good until `expires` (seconds since 1970) and no longer; else `PromiseExpired`.
+    async def sign_put(
+        self, key: str, blob: Blob, *, content_type: str, metadata: Mapping[str, str], expires: float
+    ) -> SignedRequest:
+        """A PUT of the whole object: of this length and checksum, and only while there is no object."""
+        ...
+
+    async def sign_part(self, key: str, upload: str, number: int, blob: Blob, *, expires: float) -> SignedRequest:
+        """A PUT of one part; sent again it takes the place of the first, until the parts are put together."""
+        ...
+
+    async def sign_get(self, key: str, *, content_type: str, disposition: str, expires: float) -> SignedRequest:
+        """A GET, answered with this `Content-Type` and `Content-Disposition`."""
+        ...
+
     async def check(self) -> None:
         """Return when the store can be used, raise `StoreUnavailable` when not."""
         ...
@@ -119,6 +190,14 @@ class Bus(Protocol):
         The result at an index belongs to the event at that index; one that fails does not sink the others. Failures
         are `TopicMissing`, `RecordTooLarge`, `BusUnavailable` (certainly not published) and `OutcomeUnknown`.
         Events with one key keep their order.
+        """
+        ...
+
+    async def publish_all_or_none(self, events: Sequence[Event]) -> list[Position]:
+        """Publish all in one transaction, or none: where each of them is, in bounded time.
+
+        One error speaks for all: `TopicMissing`, `RecordTooLarge` (its member `event` is the index of one that is),
+        `BusUnavailable` and `Busy` (certainly none was published), `OutcomeUnknown` (all were, or none).
         """
         ...
 
@@ -157,6 +236,13 @@ class Codec(Protocol):
     """Of the event's value: `application/vnd.confluent.avro`, `.protobuf` or `.json`."""
     has_resource_field: bool
     """True when the top level of the schema has the resource field and text fits in it."""
+
+    def encode_plain(self, record: bytes) -> bytes | None:
+        """`read` and `encode` in one go for most records: those that fit, and name no resource. None: take both steps.
+
+        `RecordRejected` when nested too deeply.
+        """
+        ...
 
     def read(self, record: bytes, *, tagged: bool = False) -> Any:
         """Parse JSON to a Draft. `MalformedJson` with `line` and `column`; `RecordRejected` when nested too deeply."""

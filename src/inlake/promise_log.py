@@ -7,6 +7,7 @@
 reserved ── uploading* ──┬── stored ───┬── published
                          └── claimed ──┴── failed      (the bus refuses the event for good)
     any of them without both stored and claimed ── expired
+    failed or expired at a place that a client named ── removing*   (who wrote it removes what is left)
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Literal
 
-from inlake.model import Event, Position, SchemaVersion, StoredObject
+from inlake.model import Event, Position, Receipt, SchemaVersion, StoredObject
 from inlake.places import STATE
 from inlake.ports import Store
 
-Fact = Literal["reserved", "uploading", "stored", "claimed", "published", "failed", "expired"]
+Fact = Literal["reserved", "uploading", "stored", "claimed", "published", "failed", "expired", "removing"]
+Way = Literal["request", "tus", "direct"]
+"""How a binary comes: in one request to the gateway, in tus PATCHes, or straight to the object store."""
 OPEN = f"{STATE}/open/"
+ANNOUNCED = ("way", "size", "sha256", "metadata", "upload")
+"""What entry 0 holds of it when it is known, beside what every one holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +52,23 @@ class Promise:
     filename: str
     content_type: str
     owner: str
-    """The process that takes the binary (`owner.me`)."""
+    """The process that works on it (`owner.me`): takes the binary, publishes the event, removes what is left; empty
+    when it waits for its client."""
     named: bool = False
     """The client named the key."""
+    way: Way = "request"
+    size: int | None = None
+    """Bytes, as announced."""
+    sha256: str | None = None
+    """Hexadecimal, as announced."""
+    metadata: str = ""
+    """tus: `Upload-Metadata` as sent."""
+    upload: str | None = None
+    """The store's id of an upload in pieces."""
+    received: int = 0
+    """Bytes that had come at the last entry `uploading`."""
+    began: float = 0.0
+    """When entry 0 was made."""
     entries: int = 0
     """Length of the log; the next entry gets this number."""
     at: float = 0.0
@@ -63,11 +83,42 @@ class Promise:
     published: Position | None = None
     ended: float | None = None
     """When it failed or expired."""
+    failed: bool = False
+    """It ended since the bus refused its event."""
+    reason: str = ""
+    """Why it ended: a code of `inlake.errors`, or words."""
+    removing: bool = False
+    """`owner` removes what it left, since `at`."""
+
+    @property
+    def state(self) -> Fact:
+        """One word for it, as clients see it."""
+        if self.published is not None:
+            return "published"
+        if self.ended is not None:
+            return "failed" if self.failed else "expired"
+        if self.claim is not None:
+            return "claimed"
+        if self.stored is not None:
+            return "stored"
+        return "uploading" if self.received else "reserved"
+
+    @property
+    def expires_at(self) -> str:
+        """RFC 3339, UTC, to the second."""
+        return datetime.fromtimestamp(self.expires, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """Of the published event."""
+        if self.published is None or self.claim is None:
+            return None
+        return Receipt.of(self.claim.event, self.published, self.claim.schema, self.stored)
 
     def allows(self, fact: Fact) -> bool:
         """Whether the fact may be the next entry."""
         if self.ended is not None or self.published is not None:
-            return False
+            return fact == "removing" and self.published is None
         match fact:
             case "reserved":
                 return self.entries == 0
@@ -79,22 +130,25 @@ class Promise:
                 return self.stored is not None and self.claim is not None
             case "expired":
                 return self.stored is None or self.claim is None
+            case "removing":
+                return False
 
     def __str__(self) -> str:
         """For logs: the puuid of an anonymous client is its only secret, so never whole."""
         return f"{self.puuid[:8]}…"
 
 
-async def read(store: Store, puuid: str) -> Promise | None:
-    """A promise as its log tells it now; None when there is no such promise."""
-    promise: Promise | None = None
-    n = 0
+async def read(store: Store, puuid: str, known: Promise | None = None) -> Promise | None:
+    """A promise as its log tells it now; None when there is no such promise. `known`: as it was; the rest is read."""
+    promise = known
+    n = known.entries if known else 0
     while data := await store.get(_entry_key(puuid, n)):
         entry = json.loads(data)
         if promise is None:
             key = entry["key"]
             names = {name: entry[name] for name in ("principal", "filename", "content_type", "owner", "named")}
-            promise = Promise(puuid, key=key, uri=store.uri(key), **names)
+            names |= {name: entry[name] for name in ANNOUNCED if name in entry}
+            promise = Promise(puuid, key=key, uri=store.uri(key), began=entry["at"], **names)
         promise = _after(promise, entry)
         n += 1
     return promise
@@ -105,12 +159,24 @@ async def append(store: Store, promise: Promise, fact: Fact, body: dict[str, Any
 
     Who loses an entry's name to another reads the log again and decides anew, so the caller looks at what came back.
     """
+    return (await contend(store, promise, fact, body))[0]
+
+
+async def contend(store: Store, promise: Promise, fact: Fact, body: dict[str, Any]) -> tuple[Promise, bool]:
+    """As `append`, and whether the entry is the caller's: of two that add one fact, one acts on it."""
     while promise.allows(fact):
-        entry = {"fact": fact, "at": time.time(), **body}
-        if await store.create(_entry_key(promise.puuid, promise.entries), json.dumps(entry).encode()):
-            return _after(promise, entry)
+        if after := await attempt(store, promise, fact, body):
+            return after, True
         promise = await read(store, promise.puuid) or promise
-    return promise
+    return promise, False
+
+
+async def attempt(store: Store, promise: Promise, fact: Fact, body: dict[str, Any]) -> Promise | None:
+    """Add the entry that stands next in the log as the caller knows it; None when another's stands there."""
+    entry = {"fact": fact, "at": time.time(), **body}
+    if await store.create(_entry_key(promise.puuid, promise.entries), json.dumps(entry).encode()):
+        return _after(promise, entry)
+    return None
 
 
 def first_entry(promise: Promise) -> dict[str, Any]:
@@ -123,6 +189,7 @@ def first_entry(promise: Promise) -> dict[str, Any]:
         "content_type": promise.content_type,
         "owner": promise.owner,
         "expires": promise.expires,
+        **{name: value for name in ANNOUNCED if (value := getattr(promise, name)) not in {None, ""}},
     }
 
 
@@ -162,7 +229,11 @@ def _after(promise: Promise, entry: dict[str, Any]) -> Promise:
         promise,
         entries=promise.entries + 1,
         at=entry["at"],
+        owner=entry.get("owner", promise.owner),
         expires=entry.get("expires", promise.expires),
+        received=entry.get("received", promise.received),
+        upload=entry.get("upload", promise.upload),
+        size=entry.get("size", promise.size),
         writing=(promise.writing or not promise.named or fact in {"uploading", "stored"}) and not entry.get("kept"),
     )
     match fact:
@@ -181,5 +252,7 @@ def _after(promise: Promise, entry: dict[str, Any]) -> Promise:
         case "published":
             return replace(promise, published=Position(*entry["position"]))
         case "failed" | "expired":
-            return replace(promise, ended=entry["at"])
+            return replace(promise, ended=entry["at"], failed=fact == "failed", reason=entry["reason"])
+        case "removing":
+            return replace(promise, removing=True)
     return promise

@@ -81,6 +81,10 @@ class Settings(BaseModel):
         10, ge=0, description="How long the latest version of a schema is remembered."
     )
     store_timeout: float = Field(10, gt=0, le=300, description="How long the store may take for a small object, its retries included; a part of a large one may take six times as long.")  # fmt: skip
+    store_public_endpoint: str | None = Field(
+        None,
+        description="URL of the S3 server as clients see it, for uploads and downloads past the gateway; default: the gateway's own endpoint.",
+    )
 
     max_record_bytes: int = Field(900_000, ge=1, description="Largest record, as sent; keep it well under the broker's `message.max.bytes`, which counts it as encoded.")  # fmt: skip
     max_binary_bytes: int = Field(80 * GIB, ge=1, description="Largest binary; 80 GiB is 10,000 parts of 8 MiB.")
@@ -100,10 +104,28 @@ class Settings(BaseModel):
         description="Bytes that bodies in flight may take together, counted before they are read; more is 503 `busy`.",
     )
 
+    atomic_records: int = Field(
+        10_000, ge=1, le=100_000, description="Most records in a body that is published all or nothing (`mode=atomic`)."
+    )
+    atomic_bytes: int = Field(
+        32 * MIB,
+        ge=KIB,
+        description="Most bytes, inflated, of a body that is published all or nothing (`mode=atomic`).",
+    )
     window_records: int = Field(1_000, ge=1, le=100_000, description="Records that close a window of an NDJSON stream.")
     window_bytes: int = Field(MIB, ge=1, description="Bytes that close a window of an NDJSON stream.")
     window_ms: float = Field(500, gt=0, description="Milliseconds without a new byte that close a window of an NDJSON stream.")  # fmt: skip
     receipts_spool: int = Field(GIB, ge=0, description="Receipts that a client does not take at once go to an unlinked temporary file up to this size.")  # fmt: skip
+    resource_redirect: bool = Field(
+        False,
+        description="Answer `GET /resources/{puuid}` with a redirect to a short-lived signed URL, where the store has such; otherwise the gateway sends the bytes.",
+    )
+    idempotent_bytes: int = Field(8 * MIB, ge=1, description="Largest body, inflated, of a request with an `Idempotency-Key`, files not counted.")  # fmt: skip
+    idempotency_ttl: float = Field(
+        86_400,
+        gt=0,
+        description="How long the answer to a request with an `Idempotency-Key` is kept at least; some hours later it is gone.",
+    )
     drain_bytes: int = Field(64 * MIB, ge=0, description="Most that is read and thrown away of a refused body.")
     drain_seconds: float = Field(10, ge=0, description="Longest time a refused body is read and thrown away.")
     body_idle_seconds: float = Field(
@@ -114,6 +136,11 @@ class Settings(BaseModel):
 
     upload_timeout: float = Field(
         600, gt=0, description="A binary on its way in without progress for so long is given up."
+    )
+    promise_seconds: float = Field(
+        86_400,
+        gt=0,
+        description="A promise that waits for its binary or its record is kept so long after the last progress.",
     )
     sweep_seconds: float = Field(30, gt=0, description="Pause between two looks for what a crash left; the first is at the start.")  # fmt: skip
 
@@ -133,6 +160,11 @@ class Settings(BaseModel):
 
     def topic_of(self, schema: str) -> str:
         return self.topic.replace("{schema}", schema)
+
+    def is_topic_of_events(self, topic: str) -> bool:
+        """Whether the gateway may have published to a topic of this name."""
+        pattern = "[A-Za-z0-9._-]+".join(map(re.escape, self.topic.split("{schema}")))
+        return topic == self.unsecured_topic or re.fullmatch(pattern, topic) is not None
 
     def subject_of(self, schema: str) -> str:
         return self.subject.replace("{schema}", schema)

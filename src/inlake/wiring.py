@@ -10,11 +10,15 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import SecretStr
 
 from inlake.codecs import Codecs, Unchecked
+from inlake.direct import Direct
 from inlake.gateway import Gateway
+from inlake.idempotency import Receipts
+from inlake.lease import Leases
 from inlake.ports import Bus, Registry, Store
 from inlake.promises import Promises
 from inlake.settings import Settings, SettingsError, kafka_properties
 from inlake.sweep import Sweep
+from inlake.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,12 @@ class Deployment:
     gateway: Gateway
     unsecured: Gateway
     """The same path with nothing checked; its routes exist only with `INLAKE_UNSECURED_ROUTES`."""
+    uploads: Uploads
+    """Those that come in several requests."""
+    direct: Direct
+    """Uploads past the gateway."""
+    receipts: Receipts
+    """Of requests with an `Idempotency-Key`."""
     sweep: Sweep
     registry: Registry
     store: Store
@@ -32,6 +42,7 @@ class Deployment:
 
     async def close(self) -> None:
         """Flush the bus, then let go of all three."""
+        await self.uploads.close()
         await self.bus.close()
         await self.store.close()
         await self.registry.close()
@@ -45,11 +56,16 @@ def connect(settings: Settings, environment: Mapping[str, str]) -> Deployment:
     bus = connect_bus(settings, environment)
     store = connect_store(settings, environment)
     registry = connect_registry(settings)
-    promises = Promises(store, bus, upload_timeout=settings.upload_timeout)
-    sweep = Sweep(store, promises, bus_timeout=settings.bus_timeout, upload_timeout=settings.upload_timeout)
+    promises = Promises(store, bus, upload_timeout=settings.upload_timeout, promise_seconds=settings.promise_seconds)
+    uploads = Uploads(store, promises, Leases(store))
+    receipts = Receipts(store, ttl=settings.idempotency_ttl)
+    sweep = Sweep(
+        store, promises, uploads, receipts, bus_timeout=settings.bus_timeout, upload_timeout=settings.upload_timeout
+    )
     gateway = Gateway(Codecs(registry, settings), promises, bus)
     unsecured = Gateway(Unchecked(settings), promises, bus)
-    return Deployment(settings, gateway, unsecured, sweep, registry, store, bus)
+    direct = Direct(store, promises)
+    return Deployment(settings, gateway, unsecured, uploads, direct, receipts, sweep, registry, store, bus)
 
 
 def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:
@@ -67,6 +83,7 @@ def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:
                     partitions=settings.topic_partitions,
                     replication=settings.topic_replication,
                     timeout=settings.bus_timeout,
+                    holds_events=settings.is_topic_of_events,
                 )
             except ValueError as error:
                 raise SettingsError(f"INLAKE_KAFKA_*: {error}") from None
@@ -85,7 +102,13 @@ def connect_store(settings: Settings, environment: Mapping[str, str]) -> Store:
             from inlake.store.s3 import S3Store
 
             try:
-                return S3Store(url.netloc, url.path.strip("/"), environment=environment, timeout=settings.store_timeout)
+                return S3Store(
+                    url.netloc,
+                    url.path.strip("/"),
+                    environment=environment,
+                    timeout=settings.store_timeout,
+                    public_endpoint=settings.store_public_endpoint,
+                )
             except ValueError as error:
                 raise SettingsError(f"INLAKE_STORE: {error}") from None
         case "file" if url.path:
@@ -116,6 +139,8 @@ def connect_registry(settings: Settings) -> Registry:
         case "dir" if url.path:
             from inlake.registry.directory import DirectoryRegistry
 
+            if Path(url.path).is_file():
+                raise SettingsError(f"INLAKE_REGISTRY: {url.path} is a file: name the folder that holds the schemas")
             return DirectoryRegistry(Path(url.path))
     raise SettingsError(f"INLAKE_REGISTRY: {settings.registry!r} is neither dir:FOLDER nor http(s)://HOST:PORT/...")
 

@@ -10,19 +10,30 @@ import os
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import requests
 
+from inlake.direct import Plan
 from inlake.errors import every_error
 from tests.command import serving
 from tests.gateways import NOTE, Answer, Gateway, embedded, form
-from tests.live_servers import KAFKA_BOOTSTRAP, require
+from tests.live_servers import (
+    AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY,
+    KAFKA_BOOTSTRAP,
+    S3_BUCKET,
+    S3_ENDPOINT,
+    S3_REGION,
+    require,
+)
 
 RECORDS = "/ingress/record-json?schema=note"
+ATOMIC = f"{RECORDS}&mode=atomic"
 BOTH = "/ingress/record-json-and-binary?schema=note"
 GOOD = b'{"title": "a"}'
 NDJSON = "application/x-ndjson"
@@ -104,11 +115,17 @@ CASES += [
     _request("schema_not_found", 404, f"{RECORDS}&version=2"),
     _request("promise_not_found", 404, body=b'{"title": "a", "__resource_path__": "%b"}' % UNKNOWN.encode()),
     _request("promise_not_found", 404, f"/resources/{UNKNOWN}", method="GET"),
+    _request("promise_not_found", 404, f"/promises/{UNKNOWN}", method="GET"),
+    _request("promise_not_found", 404, f"/promises/{UNKNOWN}", method="DELETE"),
+    _request("bad_digest", 400, "/ingress/binary", headers={"repr-digest": "sha-256=abc"}),
+    _request("digest_mismatch", 422, "/ingress/binary", headers={"repr-digest": f"sha-256=:{'A' * 43}=:"}),
     _request("method_not_allowed", 405, method="PUT"),
     _request("record_too_large", 413, max_record_bytes=5),
     _request("record_too_large", 413, body=b" " * 5000, max_record_bytes=5),
     _request("record_too_large", 413, BOTH, *form(RECORD, FILE), max_record_bytes=5),
     _request("binary_too_large", 413, BOTH, *form(RECORD, FILE), max_binary_bytes=3),
+    _request("atomic_body_too_large", 413, ATOMIC, GOOD + b"\n" + GOOD, NDJSON, atomic_records=1),
+    _request("atomic_body_too_large", 413, ATOMIC, b"\n" * 2000, NDJSON, atomic_bytes=1024),
     _request("line_too_long", 413, body=b"x" * 5000, kind=NDJSON, max_record_bytes=5),
     _request("unsupported_media_type", 415, kind="text/csv"),
     _request("unsupported_media_type", 415, BOTH),
@@ -117,13 +134,32 @@ CASES += [
     _request("record_rejected", 422, body=b'{"title": "a", "a/b~": 1}', pointer="/a~1b~0"),
     _request("record_rejected", 422, BOTH, *form(("record", b'{"title": 1}', None, None), FILE), pointer="/title"),
     _request("record_rejected", 422, body=b'{"title": "a", "tags": [[]]}', pointer="", max_depth=2),
+    _request("body_rejected", 422, ATOMIC, GOOD + b"\n{}", NDJSON),
+    _request("promise_not_atomic", 422, ATOMIC, b'{"title": "a", "__resource_path__": "%b"}' % UNKNOWN.encode(), NDJSON),
+    _request("bad_parameter", 400, ATOMIC),
     _request("resource_not_a_promise", 422, body=b'{"title": "a", "__resource_path__": "photo.jpg"}'),
     _request("bad_place", 422, BOTH, *form(("record", b'{"title": "a", "__resource_path__": "../x"}', None, None), FILE)),
     _request("malformed_encoding", 400, headers={"content-encoding": "gzip"}),
-    _request("malformed_encoding", 400, body=gzip.compress(GOOD)[:-4], headers={"content-encoding": "gzip"}),
-    _request("body_too_large", 413, body=gzip.compress(bytes(99_999)), headers={"content-encoding": "gzip"}, max_inflated=70_000),
-    _request("idempotency_not_built", 501, headers={"idempotency-key": "1"}),
+    _request("malformed_encoding", 400, body=gzip.compress(GOOD, mtime=0)[:-4], headers={"content-encoding": "gzip"}),
+    _request("body_too_large", 413, body=gzip.compress(bytes(99_999), mtime=0), headers={"content-encoding": "gzip"}, max_inflated=70_000),
+    _request("bad_idempotency_key", 400, headers={"idempotency-key": "one, two"}),
+    _request("idempotent_too_large", 413, headers={"idempotency-key": "1"}, idempotent_bytes=4),
 ]  # fmt: skip
+
+
+@provokes("idempotency_key_reused", 422)
+async def a_key_used_for_two_records(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        await gateway.post(RECORDS, GOOD, headers={"idempotency-key": "1"})
+        return await gateway.post(RECORDS, GOOD + b" ", headers={"idempotency-key": "1"})
+
+
+@provokes("idempotency_in_flight", 409, "1")
+async def two_requests_with_one_key_at_once(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        both = (gateway.post(RECORDS, GOOD, headers={"idempotency-key": "1"}) for _ in range(2))
+        _, late = sorted(await asyncio.gather(*both), key=lambda answer: answer.status)
+        return late
 
 
 @provokes("unauthorized", 401)
@@ -234,6 +270,104 @@ async def a_promise_whose_log_is_damaged(folder: Path) -> Answer:
         puuid = await _published(gateway)
         (folder / "store" / ".inlake" / "promises" / puuid / "0.json").write_bytes(b"damaged")
         return await gateway.post(f"/resources/{puuid}", method="GET")
+
+
+# ---------------------------------------------------------------------------------------------------- resumable uploads
+TUS = {"tus-resumable": "1.0.0"}
+PIECE = "application/offset+octet-stream"
+CASES += [
+    _request("tus_version_refused", 412, "/uploads", b"", headers={"upload-length": "1"}),
+    _request("bad_parameter", 400, "/uploads", b"", headers=TUS),
+    _request("binary_too_large", 413, "/uploads", b"", headers={**TUS, "upload-length": "9"}, max_binary_bytes=3),
+    _request("promise_not_found", 404, f"/uploads/{UNKNOWN}", b"", method="HEAD", headers=TUS),
+    _request("method_not_allowed", 405, f"/uploads/{UNKNOWN}", b"", headers=TUS),
+]
+
+
+def _patch(code: str, status: int, body: bytes = b"abc", kind: str = PIECE, **headers: str) -> Case:
+    """A piece for an upload of three bytes."""
+
+    async def provoke(folder: Path) -> Answer:
+        async with embedded(folder) as gateway:
+            begun = await gateway.post("/uploads", b"", None, headers={**TUS, "upload-length": "3"})
+            about = {name.replace("_", "-"): value for name, value in ({"upload_offset": "0"} | headers).items()}
+            path = "/" + begun.headers["location"]
+            return await gateway.post(path, body, kind, method="PATCH", headers=TUS | about)
+
+    return Case(code, status, provoke, f"PATCH {body[:30]!r} {headers}")
+
+
+CASES += [
+    _patch("offset_conflict", 409, b"c", upload_offset="2"),
+    _patch("bad_parameter", 400, upload_offset="x"),
+    _patch("bad_parameter", 400, upload_checksum="md5 x"),
+    _patch("binary_too_large", 413, b"abcd"),
+    _patch("unsupported_media_type", 415, kind="application/octet-stream"),
+    _patch("checksum_mismatch", 460, b"abd", upload_checksum="sha1 qZk+NkcGgWq6PiVxeFDCbJzQ2J0="),
+    _patch("checked_body_too_large", 413, bytes((8 << 20) + 1), upload_checksum="sha1 qZk+NkcGgWq6PiVxeFDCbJzQ2J0="),
+]
+
+
+@provokes("upload_locked", 423, "1")
+async def a_piece_that_stands_still_while_another_comes(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        begun = await gateway.post("/uploads", b"", None, headers={**TUS, "upload-length": "3"})
+        path, headers = "/" + begun.headers["location"], {**TUS, "upload-offset": "0"}
+        still = asyncio.create_task(gateway.post(path, [b"a"], PIECE, method="PATCH", headers=headers, stall=True))
+        while not [key async for key in gateway.deployment.store.list(".inlake/leases/")]:
+            await asyncio.sleep(0.01)
+        await gateway.post(path, b"", None, method="HEAD", headers=TUS)
+        return await still
+
+
+# ------------------------------------------------------------------------------------------ binaries past the gateway
+CASES.append(_request("direct_upload_not_available", 501, "/promises", b'{"size": 3}'))
+
+
+@provokes("wrong_state", 409)
+async def a_binary_that_came_through_the_gateway_completed_like_another(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        puuid = (await gateway.post("/ingress/binary", b"abc", "text/plain")).json()["puuid"]
+        return await gateway.post(f"/promises/{puuid}/complete", content_type=None)
+
+
+@provokes("upload_incomplete", 409)
+async def a_binary_that_was_announced_and_never_sent(folder: Path) -> Answer:
+    async with _on_s3(folder) as gateway:
+        puuid = (await gateway.post("/promises", b'{"size": 3}')).json()["puuid"]
+        return await gateway.post(f"/promises/{puuid}/complete", content_type=None)
+
+
+@provokes("size_mismatch", 422)
+async def an_object_of_another_length_than_was_announced(folder: Path) -> Answer:
+    """No signed URL lets it through; somebody with keys of their own may put it there."""
+    async with _on_s3(folder) as gateway:
+        promise = (await gateway.post("/promises", b'{"size": 3}')).json()
+        found = await gateway.deployment.gateway.promises.find(promise["puuid"], "anonymous")
+
+        async def longer() -> AsyncIterator[bytes]:
+            yield b"abcd"
+
+        await gateway.deployment.store.put(found.key, longer(), content_type="text/plain", metadata={})
+        return await gateway.post(f"/promises/{promise['puuid']}/complete", content_type=None)
+
+
+@provokes("parts_refused", 422)
+async def parts_that_are_smaller_than_the_store_takes(folder: Path) -> Answer:
+    async with _on_s3(folder) as gateway:
+        direct = gateway.deployment.direct
+        promise = await direct.announce("a", "text/plain", "anonymous", Plan(size=6, part_size=3), None)
+        for _, _, part in (await direct.offer(promise)).parts:
+            answer = await asyncio.to_thread(requests.put, part.url, b"abc", headers=part.headers, timeout=20)
+            assert answer.status_code == 200
+        return await gateway.post(f"/promises/{promise.puuid}/complete", content_type=None)
+
+
+def _on_s3(folder: Path) -> AbstractAsyncContextManager[Gateway]:
+    require("The S3 server", S3_ENDPOINT)
+    keys = {"AWS_ACCESS_KEY_ID": AWS_ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY": AWS_SECRET_ACCESS_KEY}
+    place = {"AWS_ENDPOINT_URL_S3": S3_ENDPOINT, "AWS_REGION": S3_REGION}
+    return embedded(folder, store=f"s3://{S3_BUCKET}/test-errors-{uuid4()}", **keys, **place)
 
 
 # --------------------------------------------------------------------------------------------------------------- schemas
@@ -468,4 +602,5 @@ def test_every_code_is_provoked() -> None:
 
 def test_a_retry_is_advised_wherever_it_may_help() -> None:
     for error in every_error():
-        assert (error.retry_after is not None) == (error.status in {503, 507}), error.code
+        passing = error.status in {503, 507} or error.code in {"idempotency_in_flight", "upload_locked"}
+        assert (error.retry_after is not None) == passing, error.code

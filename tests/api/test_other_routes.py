@@ -153,7 +153,14 @@ async def test_every_route_is_in_the_openapi_document_with_an_example(gateway: G
     assert set(paths) == {
         "/ingress/record-json",
         "/ingress/record-json-and-binary",
+        "/ingress/binary",
         "/ingress/validate",
+        "/promises",
+        "/promises/{puuid}",
+        "/promises/{puuid}/complete",
+        "/promises/{puuid}/parts",
+        "/uploads",
+        "/uploads/{puuid}",
         "/schemas",
         "/schemas/{name}",
         "/resources/{puuid}",
@@ -163,7 +170,7 @@ async def test_every_route_is_in_the_openapi_document_with_an_example(gateway: G
     }
     for path in ("/ingress/record-json", "/ingress/record-json-and-binary", "/ingress/validate"):
         assert '"example"' in json.dumps(paths[path]["post"]["requestBody"])
-    for path in ("/schemas", "/schemas/{name}", "/health/live", "/health/ready"):
+    for path in ("/schemas", "/schemas/{name}", "/promises", "/promises/{puuid}", "/health/live", "/health/ready"):
         assert '"example"' in json.dumps(paths[path]["get"]["responses"])
 
 

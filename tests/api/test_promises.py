@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,22 @@ import pytest_asyncio
 
 from inlake import owner
 from inlake.bus.sqlite import SqliteBus
-from inlake.errors import BusUnavailable, InlakeError, PromiseExpired, PromiseUsed, RecordTooLarge, StoreUnavailable
-from inlake.model import Binary, Event, Position, SchemaVersion
+from inlake.errors import (
+    BusUnavailable,
+    InlakeError,
+    PromiseExpired,
+    PromiseNotFound,
+    PromiseUsed,
+    RecordTooLarge,
+    StoreUnavailable,
+)
+from inlake.lease import Leases
+from inlake.model import Binary, Event, Position, SchemaVersion, Submission
 from inlake.promise_log import Promise, append, first_entry, marker_key, name_key, read
 from inlake.promises import Promises
 from inlake.store.folder import FolderStore
 from inlake.sweep import Sweep
+from inlake.uploads import Uploads
 
 SCHEMA = SchemaVersion("note", 1, 7)
 DEAD = owner.me().rpartition(":")[0] + ":0"
@@ -41,6 +52,8 @@ class World:
         self.store = FolderStore(folder / "store")
         self.bus = SqliteBus(folder / "events.db")
         self.promises = Promises(self.store, self.bus, upload_timeout=60)
+        self.dead = Promises(self.store, self.bus, upload_timeout=60, process=DEAD)
+        """Of a process that has died: what it does is what it did before."""
         self.sweep = Sweep(self.store, self.promises, bus_timeout=10, upload_timeout=60)
 
     async def ids(self) -> list[str]:
@@ -84,7 +97,7 @@ async def reserved(world: World, promise: Promise) -> Promise:
 
 
 async def test_a_binary_leaves_four_entries_and_no_mark(world: World) -> None:
-    promise = await world.promises.store(world.promises.new(file(), "anonymous"), file())
+    promise = await world.promises.store(world.promises.new("spot.obj", "model/obj", "anonymous"), file())
     receipt = await world.promises.finish(await world.promises.claim(promise, event(), SCHEMA))
     assert receipt.resource is not None
     assert receipt.resource.size == 7
@@ -98,14 +111,14 @@ async def test_a_binary_leaves_four_entries_and_no_mark(world: World) -> None:
 
 
 async def test_a_promise_is_claimed_once(world: World) -> None:
-    promise = await world.promises.store(world.promises.new(file(), "anonymous"), file())
+    promise = await world.promises.store(world.promises.new("spot.obj", "model/obj", "anonymous"), file())
     await world.promises.claim(promise, event("first"), SCHEMA)
     with pytest.raises(PromiseUsed):
         await world.promises.claim(promise, event("second"), SCHEMA)
 
 
 async def test_what_a_dead_process_reserved_is_removed(world: World) -> None:
-    promise = await reserved(world, left_by_the_dead(world.promises.new(file(), "anonymous")))
+    promise = await reserved(world, left_by_the_dead(world.promises.new("spot.obj", "model/obj", "anonymous")))
     await world.store.create(promise.key, b"half")
     assert dict(await world.sweep.run()) == {"expired": 1}
     assert await world.keys("objects/") == []
@@ -114,7 +127,7 @@ async def test_what_a_dead_process_reserved_is_removed(world: World) -> None:
 
 
 async def test_what_a_living_process_reserved_is_left_alone_until_it_expires(world: World) -> None:
-    promise = dataclasses.replace(world.promises.new(file(), "anonymous"), expires=1e12)
+    promise = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), expires=1e12)
     await reserved(world, promise)
     await world.store.create(promise.key, b"coming")
     assert dict(await world.sweep.run()) == {}
@@ -122,8 +135,8 @@ async def test_what_a_living_process_reserved_is_left_alone_until_it_expires(wor
 
 
 async def test_what_is_stored_and_claimed_is_published_with_the_same_bytes(world: World) -> None:
-    promise = await world.promises.store(left_by_the_dead(world.promises.new(file(), "anonymous")), file())
-    await world.promises.claim(promise, event(), SCHEMA)
+    promise = await world.dead.store(world.dead.new("spot.obj", "model/obj", "anonymous"), file())
+    await world.dead.claim(promise, event(), SCHEMA)
     assert dict(await world.sweep.run()) == {"finished": 1}
     assert await world.ids() == ["e1"]
     assert await world.keys(".inlake/open/") == []
@@ -131,8 +144,8 @@ async def test_what_is_stored_and_claimed_is_published_with_the_same_bytes(world
 
 
 async def test_a_crash_between_publishing_and_its_entry_repeats_the_same_event(world: World) -> None:
-    promise = await world.promises.store(left_by_the_dead(world.promises.new(file(), "anonymous")), file())
-    claimed = await world.promises.claim(promise, event(), SCHEMA)
+    promise = await world.dead.store(world.dead.new("spot.obj", "model/obj", "anonymous"), file())
+    claimed = await world.dead.claim(promise, event(), SCHEMA)
     first = await world.promises.finish(claimed)
     last = f".inlake/promises/{promise.puuid}/3.json"
     await world.store.delete(last)
@@ -142,11 +155,11 @@ async def test_a_crash_between_publishing_and_its_entry_repeats_the_same_event(w
 
 
 async def test_what_is_stored_and_never_claimed_expires(world: World) -> None:
-    promise = await world.promises.store(left_by_the_dead(world.promises.new(file(), "anonymous")), file())
+    promise = await world.dead.store(world.dead.new("spot.obj", "model/obj", "anonymous"), file())
     await world.sweep.run()
     assert await world.keys("objects/") == []
     with pytest.raises(PromiseExpired):
-        await world.promises.claim(promise, event(), SCHEMA)
+        await world.dead.claim(promise, event(), SCHEMA)
     assert await world.ids() == []
 
 
@@ -156,7 +169,7 @@ async def test_a_mark_without_a_log_is_removed_in_time(world: World) -> None:
 
 
 async def test_an_upload_given_up_by_a_sweep_deletes_what_it_wrote(world: World) -> None:
-    promise = world.promises.new(file(), "anonymous")
+    promise = world.promises.new("spot.obj", "model/obj", "anonymous")
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"first"
@@ -175,12 +188,61 @@ async def test_an_upload_that_fails_leaves_nothing(world: World) -> None:
         yield b"first"
         raise RecordTooLarge("enough")
 
-    promise = dataclasses.replace(world.promises.new(file(), "anonymous"), key="named", named=True)
+    promise = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
     with pytest.raises(RecordTooLarge):
         await world.promises.store(promise, Binary("spot.obj", "model/obj", broken()))
     assert await world.keys(".inlake/open/") == []
     assert await world.store.get(name_key("named")) is None, "the place is free again"
     assert await world.store.get("named") is None
+
+
+class Paused(FolderStore):
+    """A store whose process is stopped once, right after it has seen that the name is its promise's: the first time,
+    before it deletes the object, or the second, before it frees the name."""
+
+    def __init__(self, root: Path, times: int) -> None:
+        super().__init__(root)
+        self.seen, self.go_on = asyncio.Event(), asyncio.Event()
+        self._times = times
+
+    async def get(self, key: str) -> bytes | None:
+        found = await super().get(key)
+        if key == name_key("named"):
+            self._times -= 1
+            if self._times == 0:
+                self.seen.set()
+                await self.go_on.wait()
+        return found
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_sweep_that_slept_while_it_removed_a_named_place_leaves_it_to_who_has_it_now(
+    world: World, times: int
+) -> None:
+    store = Paused(world.store._root, times)
+    sleeper = Promises(store, world.bus, upload_timeout=0.1)
+    old = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
+    old = await world.promises.cancel(await world.promises.store(old, file()))
+    asleep = asyncio.create_task(sleeper.remains.remove_again(old))
+    await store.seen.wait()
+    assert dict(await world.sweep.run()) == {}, "one removes, the others wait"
+    await asyncio.sleep(0.1)  # until the sleeper has no right any more
+    assert await world.patient_sweep() == {"removed": 1}
+    new = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
+    new = await world.promises.store(new, file(b"new"))
+    store.go_on.set()
+    await asleep
+    assert await world.store.get("named") == b"new"
+    assert await world.store.get(name_key("named")) == new.puuid.encode()
+
+
+async def test_of_two_sweeps_that_remove_a_named_place_at_the_same_moment_one_does(world: World) -> None:
+    named = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
+    ended = await world.promises.cancel(await world.promises.store(named, file()))
+    assert sorted(await asyncio.gather(*(world.promises.remains.remove_again(ended) for _ in range(8)))) == [
+        False
+    ] * 7 + [True]
+    assert await world.keys(".inlake/open/") == await world.keys(".inlake/names/") == []
 
 
 class Failing(FolderStore):
@@ -194,7 +256,7 @@ async def test_after_an_unknown_outcome_of_the_store_the_place_stays_taken_until
     world: World,
 ) -> None:
     failing = Promises(Failing(world.store._root), world.bus, upload_timeout=60)
-    promise = dataclasses.replace(failing.new(file(), "anonymous"), key="named", named=True)
+    promise = dataclasses.replace(failing.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
     with pytest.raises(StoreUnavailable):
         await failing.store(promise, file())
     await world.store.create("named", b"it came late after all")
@@ -210,14 +272,14 @@ async def test_a_process_that_slept_past_the_expiry_writes_nothing(world: World)
         await asyncio.sleep(0.2)
 
     sleepy = Promises(world.store, world.bus, upload_timeout=0.1)
-    promise = dataclasses.replace(sleepy.new(file(), "anonymous"), key="named", named=True)
+    promise = dataclasses.replace(sleepy.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
     with pytest.raises(PromiseExpired):
         await sleepy.store(promise, Binary("spot.obj", "model/obj", slow()))
     assert await world.store.get("named") is None
 
 
 async def test_the_end_of_a_promise_deletes_nothing_at_a_place_that_is_anothers_now(world: World) -> None:
-    promise = dataclasses.replace(world.promises.new(file(), "anonymous"), key="named", named=True)
+    promise = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
     promise = await world.promises.store(promise, file())
     await world.store.delete(name_key("named"))
     await world.store.create(name_key("named"), b"another")
@@ -226,13 +288,128 @@ async def test_the_end_of_a_promise_deletes_nothing_at_a_place_that_is_anothers_
     assert await world.store.get(name_key("named")) == b"another"
 
 
+async def announced(world: World) -> Promise:
+    return await world.promises.reserve(world.promises.new("spot.obj", "model/obj", "anonymous", way="tus"))
+
+
+async def test_a_record_that_waits_outlives_the_process_that_took_it(world: World) -> None:
+    promise = await announced(world)
+    await world.dead.claim(promise, event(), SCHEMA)
+    assert dict(await world.sweep.run()) == {}
+    fulfilled = await world.promises.fulfil(promise, size=7, sha256="ab")
+    assert (fulfilled.state, await world.ids()) == ("claimed", ["e1"])
+    told = await read(world.store, promise.puuid)
+    assert told is not None
+    assert (told.state, told.receipt and told.receipt.id) == ("published", "e1")
+
+
+class Counted(SqliteBus):
+    """A bus that counts what it is given: it keeps each event once however often it comes."""
+
+    given = 0
+
+    async def publish(self, events: Sequence[Event]) -> list[Position | InlakeError]:
+        self.given += len(events)
+        return await super().publish(events)
+
+
+async def test_of_many_that_see_both_halves_at_the_same_moment_one_publishes(world: World, tmp_path: Path) -> None:
+    bus = Counted(tmp_path / "counted.db")
+    processes = [Promises(world.store, bus, upload_timeout=60, process=str(n)) for n in range(4)]
+    for n in range(10):
+        promise = await announced(world)
+
+        async def claim(at: Promises, promise: Promise = promise, event_id: str = f"e{n}") -> None:
+            claimed = await at.claim(promise, event(event_id), SCHEMA)
+            if claimed.stored:
+                await at.finish(claimed)
+
+        await asyncio.gather(*(p.fulfil(promise, size=7, sha256="ab") for p in processes[1:]), claim(processes[0]))
+        told = await read(world.store, promise.puuid)
+        assert told is not None
+        assert (told.state, bus.given) == ("published", n + 1)
+    await bus.close()
+
+
+@pytest.mark.parametrize("last", ["stored", "claimed"])
+async def test_who_died_before_it_published_is_replaced_at_once(world: World, last: str) -> None:
+    lost = Promises(world.store, Refusing(BusUnavailable("away")), upload_timeout=60, process=DEAD)  # type: ignore[arg-type]
+    promise = await announced(world)
+    if last == "stored":
+        await lost.fulfil(await world.promises.claim(promise, event(), SCHEMA), size=7, sha256="ab")
+    else:
+        await lost.claim(await world.promises.fulfil(promise, size=7, sha256="ab"), event(), SCHEMA)
+    assert await world.ids() == []
+    assert dict(await world.sweep.run()) == {"finished": 1}
+    assert await world.ids() == ["e1"]
+
+
+async def test_a_record_whose_event_the_bus_refuses_for_good_has_failed_with_the_reason(world: World) -> None:
+    refused = Promises(world.store, Refusing(RecordTooLarge("too large")), upload_timeout=60)  # type: ignore[arg-type]
+    promise = await announced(world)
+    await refused.fulfil(await refused.claim(promise, event(), SCHEMA), size=7, sha256="ab")
+    told = await read(world.store, promise.puuid)
+    assert told is not None
+    assert (told.state, told.reason) == ("failed", "record_too_large")
+    with pytest.raises(PromiseUsed):
+        await world.promises.locate(
+            Submission("note", b"", None),
+            promise.puuid,
+            None,  # type: ignore[arg-type]
+        )
+
+
+async def test_a_promise_bound_to_a_request_is_not_there_for_others_yet(world: World) -> None:
+    promise = await world.promises.reserve(world.promises.new("spot.obj", "model/obj", "anonymous"))
+    with pytest.raises(PromiseNotFound):
+        await world.promises.locate(Submission("note", b""), promise.puuid, None)  # type: ignore[arg-type]
+
+
+async def test_an_upload_whose_pieces_are_gone_expires(world: World) -> None:
+    uploads = Uploads(world.store, world.promises, Leases(world.store))
+    sweep = Sweep(world.store, world.promises, uploads, bus_timeout=-1, upload_timeout=60)
+    promise = await uploads.create(
+        world.promises.new("spot.obj", "model/obj", "anonymous", way="tus", size=7), at_most=7
+    )
+    await world.promises.progress(promise, received=7)
+    await world.store.abort(promise.key)
+    assert dict(await sweep.run()) == {"expired": 1}
+
+
+async def test_promises_that_wait_for_their_clients_cost_a_sweep_nothing_most_of_the_time(tmp_path: Path) -> None:
+    world, store = World(tmp_path), Counting(tmp_path / "store")
+    promises = Promises(store, world.bus, upload_timeout=60)
+    sweep = Sweep(store, promises, bus_timeout=10, upload_timeout=60)
+    now = time.time()
+    for _ in range(5):
+        promise = promises.new("spot.obj", "model/obj", "anonymous", way="tus")
+        promise = dataclasses.replace(promise, expires=now + 1000)
+        await store.create(marker_key("anonymous", promise.puuid), b'{"at": 0}')
+        await append(store, promise, "reserved", first_entry(promise) | {"at": now - 1000})
+    found = [[finding async for finding in sweep.findings(rested=True)] for _ in range(2)]
+    assert (found, store.gets) == ([[], []], 5 * 2), "two for a log of one entry, once"
+    await sweep.run()
+    assert store.gets == 5 * 4, "who asks for all gets all"
+    await world.bus.close()
+
+
+class Counting(FolderStore):
+    """A store that counts how often it is read."""
+
+    gets = 0
+
+    async def get(self, key: str) -> bytes | None:
+        self.gets += 1
+        return await super().get(key)
+
+
 async def test_one_promise_that_cannot_be_read_keeps_no_other_waiting(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     await world.store.create(marker_key("anonymous", "broken"), b"no JSON")
-    promise = await world.promises.store(left_by_the_dead(world.promises.new(file(), "anonymous")), file())
-    await world.promises.claim(promise, event(), SCHEMA)
-    assert dict(await world.sweep.run()) == {"finished": 1}
+    promise = await world.dead.store(world.dead.new("spot.obj", "model/obj", "anonymous"), file())
+    await world.dead.claim(promise, event(), SCHEMA)
+    assert dict(await world.sweep.run()) == {"finished": 1, "unreadable": 1}
     assert "cannot be read" in caplog.text
 
 
@@ -240,7 +417,7 @@ async def test_one_promise_that_cannot_be_read_keeps_no_other_waiting(
 async def test_a_crash_before_a_named_place_is_ours_never_deletes_what_stands_there(
     world: World, crash_after: str
 ) -> None:
-    named = dataclasses.replace(world.promises.new(file(), "anonymous"), key="theirs", named=True)
+    named = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), key="theirs", named=True)
     promise = await reserved(world, left_by_the_dead(named))
     if crash_after == "name":
         await world.store.create(name_key("theirs"), promise.puuid.encode())
@@ -257,8 +434,8 @@ async def test_a_crash_before_a_named_place_is_ours_never_deletes_what_stands_th
     [(lambda: RecordTooLarge("too large"), []), (lambda: BusUnavailable("away"), ["object"])],
 )
 async def test_a_final_refusal_of_the_bus_removes_the_object_and_any_other_keeps_it(world: World, error: Callable[[], InlakeError], left: list[str]) -> None:  # fmt: skip
-    refused = Promises(world.store, Refusing(error()), upload_timeout=60)  # type: ignore[arg-type]
-    promise = await refused.store(left_by_the_dead(refused.new(file(), "anonymous")), file())
+    refused = Promises(world.store, Refusing(error()), upload_timeout=60, process=DEAD)  # type: ignore[arg-type]
+    promise = await refused.store(refused.new("spot.obj", "model/obj", "anonymous"), file())
     claimed = await refused.claim(promise, event(), SCHEMA)
     with pytest.raises(InlakeError):
         await refused.finish(claimed)
@@ -268,8 +445,8 @@ async def test_a_final_refusal_of_the_bus_removes_the_object_and_any_other_keeps
 
 
 async def test_what_may_have_been_published_before_keeps_its_object_when_the_bus_refuses_it_now(world: World) -> None:
-    promise = await world.promises.store(left_by_the_dead(world.promises.new(file(), "anonymous")), file())
-    claimed = await world.promises.claim(promise, event(), SCHEMA)
+    promise = await world.dead.store(world.dead.new("spot.obj", "model/obj", "anonymous"), file())
+    claimed = await world.dead.claim(promise, event(), SCHEMA)
     refused = Promises(world.store, Refusing(RecordTooLarge("too large now")), upload_timeout=60)  # type: ignore[arg-type]
     with pytest.raises(RecordTooLarge):
         await refused.finish(claimed, again=True)
@@ -278,7 +455,7 @@ async def test_what_may_have_been_published_before_keeps_its_object_when_the_bus
 
 
 async def test_a_refusal_that_comes_after_another_process_has_published_deletes_nothing(world: World) -> None:
-    promise = await world.promises.store(world.promises.new(file(), "anonymous"), file())
+    promise = await world.promises.store(world.promises.new("spot.obj", "model/obj", "anonymous"), file())
     claimed = await world.promises.claim(promise, event(), SCHEMA)
     await world.promises.finish(claimed)
     refused = Promises(world.store, Refusing(RecordTooLarge("too large now")), upload_timeout=60)  # type: ignore[arg-type]

@@ -159,11 +159,6 @@ async def test_a_foreign_uri_is_published_untouched(gateway: Gateway) -> None:
     assert b"https://iiif.example.org/1.jpg" in event.value
 
 
-async def test_an_idempotency_key_is_refused_until_it_is_built(gateway: Gateway) -> None:
-    answer = await gateway.post("/ingress/record-json?schema=note", RECORD, headers={"idempotency-key": "k"})
-    assert (answer.status, answer.json()["code"]) == (501, "idempotency_not_built")
-
-
 async def test_a_body_in_many_chunks_is_one_record(gateway: Gateway) -> None:
     answer = await gateway.post("/ingress/record-json?schema=note", [RECORD[i : i + 1] for i in range(len(RECORD))])
     assert answer.status == 201

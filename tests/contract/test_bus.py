@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from msgspec import structs
 
 from inlake.bus.kafka import KafkaBus
 from inlake.bus.sqlite import SqliteBus
@@ -79,7 +80,7 @@ async def test_an_event_comes_back_as_it_was_published(subject: Subject) -> None
 
 
 async def test_an_empty_value_and_an_empty_key_come_back_empty(subject: Subject) -> None:
-    positions(await subject.bus.publish([event(subject.topic, b"", key=b"")._replace(headers=[])]))
+    positions(await subject.bus.publish([structs.replace(event(subject.topic, b"", key=b""), headers=[])]))
     [got] = await read(subject.bus, subject.topic)
     assert (got.key, got.value, got.headers) == (b"", b"", [])
 
@@ -113,6 +114,56 @@ async def test_one_event_that_is_too_large_does_not_sink_the_others(subject: Sub
     assert isinstance(refused, RecordTooLarge)
     assert len(positions([first, last])) == 2
     assert [message.value for message in await read(subject.bus, subject.topic)] == [b"before", b"after"]
+
+
+async def test_all_or_none_gives_each_event_its_own_position(subject: Subject) -> None:
+    events = [event(subject.topic, b"%d" % i, key=b"key-%d" % (i % 7)) for i in range(500)]
+    where = await subject.bus.publish_all_or_none(events)
+    got = {message.position: message.value for message in await read(subject.bus, subject.topic)}
+    assert [got[position] for position in where] == [e.value for e in events]
+    assert await subject.bus.publish_all_or_none([]) == []
+
+
+async def test_all_or_none_is_none_when_one_is_too_large_and_names_it(subject: Subject) -> None:
+    big = os.urandom(1 << 20) * (subject.too_large // (1 << 20) + 1)
+    values = [b"before", big[: subject.too_large], b"after"]
+    with pytest.raises(RecordTooLarge) as refused:
+        await subject.bus.publish_all_or_none([event(subject.topic, value) for value in values])
+    assert refused.value.members == {"event": 1}
+    positions(await subject.bus.publish([event(subject.topic, b"another")]))
+    assert [message.value for message in await read(subject.bus, subject.topic)] == [b"another"]
+    assert len(await subject.bus.publish_all_or_none([event(subject.topic, b"next"), event(subject.topic)])) == 2
+
+
+async def test_calls_of_all_or_none_and_others_do_not_disturb_each_other(subject: Subject) -> None:
+    together = [[event(subject.topic, b"%d-%d" % (n, i)) for i in range(20)] for n in range(8)]
+    alone = [[event(subject.topic, b"alone-%d" % n)] for n in range(40)]
+    calls = [asyncio.ensure_future(subject.bus.publish_all_or_none(events)) for events in together]
+    others = [asyncio.ensure_future(subject.bus.publish(events)) for events in alone]
+    results = [await call for call in calls] + [positions(await other) for other in others]
+    got = {message.position: message.value for message in await read(subject.bus, subject.topic)}
+    for events, where in zip(together + alone, results, strict=True):
+        assert [got[position] for position in where] == [e.value for e in events]
+    assert len(got) == 8 * 20 + 40
+
+
+async def test_close_lets_calls_of_all_or_none_end_and_takes_no_more(subject: Subject) -> None:
+    calls = [asyncio.create_task(subject.bus.publish_all_or_none([event(subject.topic)] * 1)) for _ in range(5)]
+    await calls[0]
+    await subject.bus.close()
+    assert [len(where) for where in await asyncio.gather(*calls)] == [1] * 5
+    with pytest.raises(ShuttingDown):
+        await subject.bus.publish_all_or_none([event(subject.topic)])
+
+
+async def test_a_caller_of_all_or_none_that_goes_away_does_not_break_the_others(subject: Subject) -> None:
+    tasks = [asyncio.create_task(subject.bus.publish_all_or_none([event(subject.topic)])) for _ in range(8)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, list) for result in results[1::2])
+    assert len(await subject.bus.publish_all_or_none([event(subject.topic)])) == 1
 
 
 async def test_a_record_of_900_000_random_bytes_fits(subject: Subject) -> None:

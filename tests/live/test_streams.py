@@ -22,17 +22,16 @@ import aiohttp
 import confluent_kafka
 import fastavro
 import httpx2
-import psutil
 import pytest
 import requests
 
 from tests import live_servers as live
 from tests.command import Served, serving
+from tests.watching import MIB, watched
 
 LINES = int(os.environ.get("INLAKE_TEST_LINES", "50000"))
 SECONDS = 60 + LINES / 500
 """For one stream, on a machine that has other work."""
-MIB = 1 << 20
 MEMORY = 60 * MIB
 SCHEMA = "catalogue.item"
 FIRST_FIELD = {"type": "record", "name": "Item", "fields": [{"name": "n", "type": "long"}]}
@@ -168,34 +167,6 @@ def prepared(served: Served) -> Served:
     return served
 
 
-@contextlib.contextmanager
-def watched(served: Served, what: str) -> Iterator[None]:
-    """The gateway's memory stays within 60 MiB of what it was; prints the rate and what a line costs."""
-    gateway, done = psutil.Process(served.process.pid), threading.Event()
-    idle = most = gateway.memory_info().rss
-
-    def look() -> None:
-        nonlocal most
-        while not done.wait(0.05):
-            most = max(most, gateway.memory_info().rss)
-
-    looking = threading.Thread(target=look)
-    looking.start()
-    began, used, written = time.monotonic(), sum(gateway.cpu_times()[:2]), gateway.io_counters().write_bytes
-    try:
-        yield
-    finally:
-        done.set()
-        looking.join()
-    seconds, used = time.monotonic() - began, sum(gateway.cpu_times()[:2]) - used
-    written = gateway.io_counters().write_bytes - written
-    print(
-        f"{what}: {LINES:,} lines in {seconds:.1f} s, {LINES / seconds:,.0f}/s, {used / LINES * 1e6:.1f} us of the "
-        f"gateway's processor and {written // LINES:,} bytes to disk each; memory {idle / MIB:.0f} MiB, at most {(most - idle) / MIB:.0f} MiB more"
-    )
-    assert most - idle < MEMORY
-
-
 def events_of(served: Served, after: int = 0) -> dict[str, int]:
     """Number of the record by event id, read from the bus by others' code; of the embedded one what is `after`."""
     schema = fastavro.parse_schema(FIRST_FIELD)
@@ -254,7 +225,8 @@ def test_the_same_on_kafka(real: Served, send: Send) -> None:
 
 def stream_and_compare(served: Served, send: Send) -> None:
     url, before = f"{served.url}/ingress/record-json?schema={SCHEMA}", last_offset(served)
-    with watched(served, f"{send.__name__}, {'Kafka' if on_kafka(served) else 'embedded'}"):
+    what = f"{send.__name__}, {'Kafka' if on_kafka(served) else 'embedded'}"
+    with watched(served, what, lines=LINES, most=MEMORY):
         accepted, last = check_receipts(send(url, body()))
     rejected = sum(map(broken, range(1, LINES + 1)))
     assert last == {
@@ -291,7 +263,7 @@ def check_reject(receipt: Any) -> None:
 
 def test_of_a_stream_that_asks_for_rejects_only_these_come_back(embedded: Served) -> None:
     url, before = f"{embedded.url}/ingress/record-json?schema={SCHEMA}&receipts=rejects", last_offset(embedded)
-    with watched(embedded, "receipts=rejects"):
+    with watched(embedded, "receipts=rejects", lines=LINES, most=MEMORY):
         *receipts, last = [json.loads(text) for text in by_requests(url, body())]
     assert [receipt["line"] for receipt in receipts] == list(filter(broken, range(1, LINES + 1)))
     for receipt in receipts:
@@ -305,7 +277,7 @@ def test_of_a_stream_that_asks_for_rejects_only_these_come_back(embedded: Served
 def test_a_client_that_writes_a_record_at_a_time_is_served_too(embedded: Served) -> None:
     """As people write it: `data=(json.dumps(record) + "\\n" for record in records)`, which makes a chunk of each."""
     url = f"{embedded.url}/ingress/record-json?schema={SCHEMA}&receipts=none"
-    with watched(embedded, "a record a chunk"):
+    with watched(embedded, "a record a chunk", lines=LINES, most=MEMORY):
         (last,) = [json.loads(text) for text in by_requests(url, body(at_once=1))]
     assert last["summary"]["accepted"] == sum(map(good, range(1, LINES + 1)))
 
@@ -313,7 +285,7 @@ def test_a_client_that_writes_a_record_at_a_time_is_served_too(embedded: Served)
 def test_all_is_published_while_the_client_has_not_read_a_byte(embedded: Served) -> None:
     """The receipts wait in the spool: with buffers of a few KiB in between they would soon hold up everything."""
     at, before = urlsplit(embedded.url), last_offset(embedded)
-    with watched(embedded, "all sent, nothing read"), socket.socket() as client:
+    with watched(embedded, "all sent, nothing read", lines=LINES, most=MEMORY), socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.settimeout(SECONDS)
         client.connect((at.hostname, at.port))

@@ -290,3 +290,12 @@ async def test_processes_that_register_at_once_never_share_an_id_or_a_version(
     assert await registry.versions("same") == list(range(1, 11))
     found = [await registry.find(name, v) for name in ("shared", "same") for v in await registry.versions(name)]
     assert {one.schema_id for one in found} == set(range(1, 41))
+
+
+async def test_a_file_that_stands_where_the_folder_was_is_told_and_not_taken_for_an_empty_one(root: Path) -> None:
+    registry = DirectoryRegistry(root, latest_ttl=0)
+    root.write_text("")
+    for answer in (registry.subjects(), registry.check(), registry.find("tate.artwork")):
+        with pytest.raises(RegistryUnavailable, match="cannot be used"):
+            await answer
+    await registry.close()

@@ -10,7 +10,6 @@ from inlake.errors import (
     BadEnvelope,
     BadName,
     BadParameter,
-    IdempotencyNotBuilt,
     InlakeError,
     MalformedJson,
     MissingParameter,
@@ -54,6 +53,7 @@ def test_a_destination_out_of_pattern_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "query",
     [b"schema=a&schema=b", b"shema=a", b"schema=a&version=0", b"schema=a&version=1.0", b"schema=a&version=x", b"schema=a&receipts=some",
+     b"schema=a&message=a b", b"schema=a&message=.a", b"schema=a&message=a..b", b"schema=a&message=" + b"a" * 501, b"schema=a&message=",
      b"schema=a&key_inlk=b", b"schema=%ff", b"&".join(b"a%d=1" % i for i in range(30)), b"key_inlk=a&topic_override=x"],
 )  # fmt: skip
 def test_a_bad_parameter_is_refused_and_never_ignored(query: bytes) -> None:
@@ -89,6 +89,7 @@ def test_an_envelope_of_the_first_inlake_holds_an_object_or_json_in_a_string(con
         (b"[]", BadEnvelope),
         (b'{"schema": "a b", "record": {}}', BadName),
         (b'{"schema": "x", "key_inlk": "y", "record": {}}', BadParameter),
+        (b'{"schema": "x", "message": "a/b", "record": {}}', BadParameter),
         (b'{"schema": "x", "record": {}', MalformedJson),
         (b"\xff", MalformedJson),
         (b"", MalformedJson),
@@ -112,12 +113,6 @@ def test_media_types_are_lower_cased_and_other_charsets_refused() -> None:
     assert not parse.is_json("text/plain")
     with pytest.raises(UnsupportedMediaType):
         parse.media_type("application/json; charset=latin-1")
-
-
-def test_an_idempotency_key_is_never_ignored() -> None:
-    parse.refuse_idempotency("")
-    with pytest.raises(IdempotencyNotBuilt):
-        parse.refuse_idempotency("k")
 
 
 def test_a_record_over_the_limit_is_refused() -> None:

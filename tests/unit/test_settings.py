@@ -37,6 +37,13 @@ def test_a_wrong_url_stops_the_start_and_names_its_variable(url: str) -> None:
         connect_registry(load({}).model_copy(update={"registry": url}))
 
 
+def test_a_file_where_the_folder_of_schemas_should_be_stops_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "tate.artwork.avsc"
+    file.write_text("{}")
+    with pytest.raises(SettingsError, match=r"^INLAKE_REGISTRY: .*tate\.artwork\.avsc is a file: name the folder"):
+        connect_registry(load({"INLAKE_REGISTRY": f"dir:{file}"}))
+
+
 async def test_connecting_needs_no_service(tmp_path: Path) -> None:
     away = {
         "INLAKE_BUS": "kafka://127.0.0.1:1",
@@ -69,3 +76,9 @@ def test_a_typing_error_is_told_with_the_nearest_name() -> None:
     assert unknown_variables({"INLAKE_PROT": "1", "PATH": "x"}) == [
         "INLAKE_PROT is not a setting; did you mean INLAKE_PORT?"
     ]
+
+
+def test_topics_of_events_are_told_by_their_names() -> None:
+    settings = load({"INLAKE_TOPIC": "a.{schema}-v1"})
+    names = ["a.tate.artwork-v1", "inlake-unsecured", "a.-v1", "axtate-v1", "a.tate", "a.x-v1-copy", "orders"]
+    assert [name for name in names if settings.is_topic_of_events(name)] == names[:2]

@@ -44,6 +44,26 @@ def refusal(error: KafkaError, topic: str, *, sent: bool, right: str = "WRITE", 
     return OutcomeUnknown(f"Kafka did not confirm the event for topic {topic!r} in time: {text}{_because(reason)}")
 
 
+def transactions_refused(error: KafkaError, transactional_id: str, reason: str = "") -> BusUnavailable:
+    """Kafka gives the gateway no transactional producer. `reason`: what was last wrong with the connection."""
+    if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+        prefix = transactional_id.rpartition("-")[0]
+        return BusUnavailable(
+            "The gateway's Kafka user lacks the right WRITE for transactional ids: give it by an ACL for all with the "
+            f"prefix '{prefix}-'"
+        )
+    text = (error.code() in NO_ANSWER and reason) or error.str()
+    return BusUnavailable(f"Kafka is not ready for transactions: {text}")
+
+
+def uncommitted(error: KafkaError, topics: str, reason: str) -> InlakeError:
+    """A transaction that Kafka never was told to commit failed as a whole. `topics`: those that it wrote to."""
+    if error.code() in MISSING | TOO_LARGE | FORBIDDEN | REFUSED:
+        return refusal(error, topics, sent=False, reason=reason)
+    text = (error.code() in NO_ANSWER and reason) or plain(error)
+    return BusUnavailable(f"The transaction failed and nothing of it was published: {text}")
+
+
 def missing(topic: str) -> TopicMissing:
     return TopicMissing(f"Kafka has no topic {topic!r}: create it, or set INLAKE_KAFKA_CREATE_TOPICS=true")
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
@@ -26,6 +26,8 @@ CHUNK = 500
 
 Place = tuple[str, int]
 """Topic and partition."""
+Topics = Sequence[str] | Callable[[str], bool]
+"""Names of topics, or what tells by its name whether one is meant; never one of Kafka's own."""
 
 
 class Reading:
@@ -34,9 +36,7 @@ class Reading:
     A cancelled reader leaves its thread inside `take`: the lock makes `close` wait for it.
     """
 
-    def __init__(
-        self, config: Mapping[str, Any], topics: Sequence[str] | None, *, follow: bool, patience: float
-    ) -> None:
+    def __init__(self, config: Mapping[str, Any], topics: Topics, *, follow: bool, patience: float) -> None:
         self._topics = topics
         self._follow = follow
         self._patience = patience
@@ -125,7 +125,8 @@ class Reading:
 
     def _places(self) -> list[Place]:
         found = self._consumer.list_topics(timeout=self._patience).topics
-        topics = [name for name in found if not name.startswith("__")] if self._topics is None else self._topics
+        wanted = self._topics
+        topics = [name for name in found if wanted(name) and not name.startswith("__")] if callable(wanted) else wanted
         for topic in topics:
             if topic not in found:
                 raise TopicMissing(f"Kafka has no topic {topic!r}")
@@ -140,9 +141,9 @@ def to_message(got: KafkaMessage) -> Message:
 
 
 async def read(
-    config: Mapping[str, Any], topics: Sequence[str] | None, *, latest: bool, follow: bool, patience: float
+    config: Mapping[str, Any], topics: Topics, *, latest: bool, follow: bool, patience: float
 ) -> AsyncIterator[Message]:
-    """Messages of the topics (None: all but Kafka's own). `BusUnavailable`, `TopicMissing`."""
+    """Messages of the topics. `BusUnavailable`, `TopicMissing`."""
     reading = None
     try:
         reading = Reading(config, topics, follow=follow, patience=patience)

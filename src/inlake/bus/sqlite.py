@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,18 +48,28 @@ class SqliteBus:
 
     async def publish(self, events: Sequence[Event]) -> list[Position | InlakeError]:
         """See `Bus.publish`. Also `Busy` and `OutOfSpace`. One call is one transaction, but for what is too large."""
-        if self._closed:
-            return [ShuttingDown("The gateway is stopping: send the record again") for _ in events]
         rows = [to_row(event) for event in events if len(event.value) <= LARGEST]
-        size = sum([len(row.value) for row in rows])
-        if self._full(len(rows), size):
-            return [Busy("More events wait for the disk than the gateway may hold: try again") for _ in events]
-        write = self._writer.submit(rows, size)
-        await write.done
+        results = await self._write(rows)
         if len(rows) == len(events):
-            return write.outcome
-        outcome = iter(write.outcome)
-        return [next(outcome) if len(event.value) <= LARGEST else _too_large(event) for event in events]
+            return results
+        result = iter(results)
+        return [next(result) if len(event.value) <= LARGEST else _too_large(event) for event in events]
+
+    async def publish_all_or_none(self, events: Sequence[Event]) -> list[Position]:
+        """See `Bus.publish_all_or_none`. Also `Busy` and `OutOfSpace`."""
+        rows: list[Row] = []
+        for index, event in enumerate(events):
+            if len(event.value) > LARGEST:
+                raise _too_large(event, event=index)
+            rows.append(to_row(event))
+            if index % CHUNK_EVENTS == CHUNK_EVENTS - 1:
+                await asyncio.sleep(0)
+        positions = []
+        for result in await self._write(rows):  # one transaction: all have a position, or all the same error
+            if isinstance(result, InlakeError):
+                raise result
+            positions.append(result)
+        return positions
 
     async def read(
         self,
@@ -93,6 +104,16 @@ class SqliteBus:
         """Commit what is queued, then let go of the file; publishing afterwards is `ShuttingDown`."""
         self._closed = True
         await asyncio.to_thread(self._writer.close)
+
+    async def _write(self, rows: Sequence[Row]) -> list[Position | InlakeError]:
+        if self._closed:
+            return [ShuttingDown("The gateway is stopping: send the record again") for _ in rows]
+        size = sum([len(row.value) for row in rows])
+        if self._full(len(rows), size):
+            return [Busy("More events wait for the disk than the gateway may hold: try again") for _ in rows]
+        write = self._writer.submit(rows, size)
+        await write.done
+        return write.outcome
 
     def _full(self, events: int, size: int) -> bool:
         """A call of any size is taken while nothing waits."""
@@ -152,8 +173,16 @@ class Reader:
 
 def to_row(event: Event) -> Row:
     """Headers become JSON text, so that any SQLite shell can read them."""
-    headers = msgspec.json.encode([(name, value.decode()) for name, value in event.headers]).decode()
-    return Row(event.id, event.topic, event.key, event.value, headers)
+    pairs = [_pair(header) if header[0] == "ce_id" else _same_pair(header) for header in event.headers]
+    return Row(event.id, event.topic, event.key, event.value, f"[{','.join(pairs)}]")
+
+
+def _pair(header: tuple[str, bytes]) -> str:
+    return msgspec.json.encode((header[0], header[1].decode())).decode()
+
+
+_same_pair = lru_cache(1000)(_pair)
+"""Most headers are the same for many events."""
 
 
 def to_message(offset: int, _id: str, topic: str, key: bytes, value: bytes, headers: str, timestamp_ms: int) -> Message:
@@ -161,8 +190,10 @@ def to_message(offset: int, _id: str, topic: str, key: bytes, value: bytes, head
     return Message(Position(topic, 0, offset), key, value, pairs, timestamp_ms)
 
 
-def _too_large(event: Event) -> RecordTooLarge:
-    return RecordTooLarge(f"The record has {len(event.value)} bytes as an event; the event log takes {LARGEST}")
+def _too_large(event: Event, /, **members: int) -> RecordTooLarge:
+    return RecordTooLarge(
+        f"The record has {len(event.value)} bytes as an event; the event log takes {LARGEST}", **members
+    )
 
 
 def _check(path: Path) -> list[str]:

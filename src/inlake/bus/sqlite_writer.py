@@ -9,11 +9,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, OutOfSpace
+from inlake.errors import BusUnavailable, IdempotencyKeyReused, InlakeError, OutcomeUnknown, OutOfSpace
 from inlake.model import Position
 
 logger = logging.getLogger("inlake.bus")
@@ -31,7 +32,11 @@ CREATE TABLE IF NOT EXISTS events (
   headers TEXT NOT NULL, -- JSON: [[name, value], ...]
   timestamp_ms INTEGER NOT NULL
 )"""
-INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
+ROWS = 50
+"""Rows of one statement: with one each, Python's lock is let go and taken again for every row."""
+_INSERT = "INSERT INTO events VALUES {} ON CONFLICT (id) DO NOTHING"
+INSERT_ONE = _INSERT.format("(?, ?, ?, ?, ?, ?, ?)")
+INSERT_ROWS = _INSERT.format(", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * ROWS))
 
 NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMOPEN", "SQLITE_IOERR_TRUNCATE"}
 """How SQLite calls a full disk, an exceeded quota or file size limit; nothing was committed."""
@@ -200,19 +205,35 @@ def _open(path: Path, patience: float) -> sqlite3.Connection:
     return log
 
 
-def append(log: sqlite3.Connection, rows: Sequence[Row]) -> list[Position]:
-    """Insert rows within a transaction, so that no other process can take an offset; a known id keeps its first."""
+def append(log: sqlite3.Connection, rows: Sequence[Row]) -> list[Position | InlakeError]:
+    """Insert rows within a transaction, so that no other process can take an offset; a known id keeps its first.
+
+    An id that stands there with another event is `IdempotencyKeyReused`.
+    """
     [(last,)] = log.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
     now = time.time_ns() // 1_000_000
     numbered = [(offset, *row, now) for offset, row in enumerate(rows, last + 1)]
-    inserted = log.executemany(INSERT, numbered).rowcount
-    if inserted == len(rows):
+    if _insert(log, numbered) == len(rows):
         return [Position(row.topic, 0, offset) for offset, row in enumerate(rows, last + 1)]
-    return [_position(log, row.id) for row in rows]
+    return [_position(log, row) for row in rows]
 
 
-def _position(log: sqlite3.Connection, event_id: str) -> Position:
-    [(topic, offset)] = log.execute('SELECT topic, "offset" FROM events WHERE id = ?', (event_id,))
+def _insert(log: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> int:
+    """How many rows were new."""
+    inserted, rest = 0, len(rows) - len(rows) % ROWS
+    for start in range(0, rest, ROWS):
+        inserted += log.execute(INSERT_ROWS, [*chain.from_iterable(rows[start : start + ROWS])]).rowcount
+    for row in rows[rest:]:
+        inserted += log.execute(INSERT_ONE, row).rowcount
+    return inserted
+
+
+def _position(log: sqlite3.Connection, row: Row) -> Position | InlakeError:
+    [(topic, offset, *event)] = log.execute('SELECT topic, "offset", key, value FROM events WHERE id = ?', (row.id,))
+    if event != [row.key, row.value]:
+        return IdempotencyKeyReused(
+            "This Idempotency-Key was used for another record long ago: a new request takes a new key."
+        )
     return Position(topic, 0, offset)
 
 

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from inlake import __version__
-from inlake.cli import keys, schemas
+from inlake.cli import keys, promise, schemas
 from inlake.cli.check import check
 from inlake.cli.config import config
 from inlake.cli.failures import DEBUG, guarded
 from inlake.cli.send import send
 from inlake.cli.serve import serve
+from inlake.cli.sweep import sweep
 from inlake.cli.tail import tail
 
 
@@ -38,12 +39,18 @@ def build() -> typer.Typer:
     app.command("tail")(guarded(tail))
     app.command("check")(guarded(check))
     app.command("config")(guarded(config))
+    app.command("sweep")(guarded(sweep))
     group = typer.Typer(help="Add schemas to the registry and look at them.", no_args_is_help=True)
     group.command("add")(guarded(schemas.add))
     group.command("list")(guarded(schemas.list_))
     group.command("show")(guarded(schemas.show))
     group.command("compare")(guarded(schemas.compare))
     app.add_typer(group, name="schemas")
+    group = typer.Typer(help="Binaries that wait for their record, and records for theirs.", no_args_is_help=True)
+    group.command("list")(guarded(promise.list_))
+    group.command("show")(guarded(promise.show))
+    group.command("cancel")(guarded(promise.cancel))
+    app.add_typer(group, name="promise")
     group = typer.Typer(help="Make API keys for those who send.", no_args_is_help=True)
     group.command("new")(guarded(keys.new))
     app.add_typer(group, name="keys")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx2
 
@@ -116,6 +117,30 @@ class Client:
         body = RecordAndFile(_json_text(record), file)
         return self._one("/ingress/record-json-and-binary", query, body.headers, body)
 
+    def promises(self) -> Iterator[dict[str, Any]]:
+        """One's own promises that wait for their binary or their record, page by page as they are read."""
+        after: str | None = ""
+        while after is not None:
+            page = self._asked("GET", "/promises", _query(after=after or None))
+            yield from page.get("promises", [])
+            after = page.get("next")
+
+    def promise(self, puuid: str) -> dict[str, Any]:
+        """One promise: `state`, `received`, `size`, `expires_at`, and its `receipt` once its event is published."""
+        return self._asked("GET", f"/promises/{quote(puuid, safe='')}", {})
+
+    def cancel_promise(self, puuid: str) -> None:
+        """Give a promise up; `Refused` with code `promise_used` once a record has claimed it and it is stored."""
+        self._asked("DELETE", f"/promises/{quote(puuid, safe='')}", {})
+
+    def _asked(self, method: str, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """The JSON that a request without a body is answered with, empty when it is answered with nothing."""
+        with self._answer(path, query, {}, b"", method=method) as answer:
+            if not answer.is_success:
+                raise _problem(answer)
+            text = answer.read()
+            return self._parsed(text) if text else {}
+
     def _one(
         self, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes | Iterable[bytes]
     ) -> Receipt:
@@ -133,10 +158,16 @@ class Client:
 
     @contextmanager
     def _answer(
-        self, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes | Iterable[bytes]
+        self,
+        path: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes],
+        *,
+        method: str = "POST",
     ) -> Iterator[httpx2.Response]:
         """A response while it is read; what httpx2 raises on the way comes out as ours."""
-        request = self._http.build_request("POST", path, params=query, headers=headers, content=body)
+        request = self._http.build_request(method, path, params=query, headers=headers, content=body)
         response = None
         try:
             response = self._http.send(request, stream=True)

@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,17 @@ from time import time
 from typing import Self, TypeVar
 from uuid import uuid4
 
-from inlake.errors import BadPlace, InlakeError, NotFound, OutOfSpace, PlaceTaken, StoreUnavailable
+from inlake.errors import (
+    BadPlace,
+    DirectUploadNotAvailable,
+    InlakeError,
+    NotFound,
+    OutOfSpace,
+    PlaceTaken,
+    StoreUnavailable,
+)
+from inlake.model import Blob, ObjectFacts, Part, SignedRequest
+from inlake.store.folder_uploads import UPLOADS, FolderUploads, forget, sync_whole
 from inlake.store.keys import check_ascii, segments
 
 TEMPORARY = ".inlake/tmp"
@@ -23,6 +33,7 @@ LEFTOVER_AGE = 86_400
 """Seconds after which a temporary file belongs to a process that died, where the file system has no locks to tell."""
 READ_SIZE = 1 << 20
 LIST_BATCH = 1_000
+PAST_THE_GATEWAY = "The store is a folder: a binary comes by POST /ingress/binary or by tus at /uploads."
 ATTEMPTS = 100
 """To give a file its place in a folder that others remove whenever it is empty."""
 
@@ -40,6 +51,8 @@ class FolderStore:
         """`root` is made when it is first needed."""
         self._root = root.absolute()
         self._temporary = self._root / TEMPORARY
+        self._uploads = FolderUploads(self._root / UPLOADS, self._run)
+        self._hidden = {self._temporary, self._root / UPLOADS}
         self._swept = False
 
     async def create(self, key: str, data: bytes) -> bool:
@@ -104,8 +117,54 @@ class FolderStore:
     async def close(self) -> None:
         """Nothing stays open between calls."""
 
+    async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], size: int | None = None) -> str:
+        """`size` makes no difference here."""
+        check_ascii({"Content-Type": content_type, **metadata})
+        self._path(key)
+        return await self._uploads.begin(key)
+
+    async def received(self, key: str, upload: str) -> int | None:
+        return await self._uploads.received(key, upload)
+
+    async def append(
+        self, key: str, upload: str, offset: int, chunks: AsyncIterator[bytes], *, size: int | None = None
+    ) -> int:
+        return await self._uploads.append(key, upload, offset, chunks)
+
+    async def complete(self, key: str, upload: str) -> None:
+        await self._run(self._complete, self._uploads.path(key, upload), self._path(key))
+
+    async def abort(self, key: str) -> int:
+        return await self._uploads.abort(key)
+
+    async def check_direct(self) -> None:
+        raise DirectUploadNotAvailable(PAST_THE_GATEWAY)
+
+    async def begin_parts(self, key: str, *, content_type: str, metadata: Mapping[str, str], sha256: bool) -> str:
+        raise DirectUploadNotAvailable(PAST_THE_GATEWAY)
+
+    async def parts(self, key: str, upload: str) -> Sequence[Part]:
+        raise DirectUploadNotAvailable(PAST_THE_GATEWAY)
+
+    async def complete_parts(self, key: str, upload: str, parts: Sequence[Part]) -> None:
+        raise DirectUploadNotAvailable(PAST_THE_GATEWAY)
+
+    async def facts(self, key: str) -> ObjectFacts | None:
+        raise DirectUploadNotAvailable(PAST_THE_GATEWAY)
+
+    async def sign_put(
+        self, key: str, blob: Blob, *, content_type: str, metadata: Mapping[str, str], expires: float
+    ) -> SignedRequest:
+        raise DirectUploadNotAvailable(PAST_THE_GATEWAY)
+
+    async def sign_part(self, key: str, upload: str, number: int, blob: Blob, *, expires: float) -> SignedRequest:
+        raise DirectUploadNotAvailable(PAST_THE_GATEWAY)
+
+    async def sign_get(self, key: str, *, content_type: str, disposition: str, expires: float) -> SignedRequest:
+        raise DirectUploadNotAvailable(PAST_THE_GATEWAY)
+
     def _path(self, key: str) -> Path:
-        if f"{key}/".startswith(f"{TEMPORARY}/"):
+        if f"{key}/".startswith((f"{TEMPORARY}/", f"{UPLOADS}/")):
             raise BadPlace(f"The key {key!r} is among the temporary files of the store.")
         return self._root.joinpath(*segments(key))
 
@@ -167,6 +226,15 @@ class FolderStore:
         file.sync()
         self._in_folder(path, lambda: file.path.replace(path))
 
+    def _complete(self, upload: Path, path: Path) -> None:
+        if sync_whole(upload):
+            self._in_folder(path, lambda: _move(upload, path))
+            forget(upload)
+        elif _size(path) is None:
+            raise NotFound("There is no such upload, and no object of it.")
+        else:
+            self._sync_folders(path)  # who moved it may not have come so far
+
     def _in_folder(self, path: Path, name: Callable[[], object]) -> None:
         """Call `name`, which gives a file its place at `path`, with the folders there, and make all of it durable."""
         for attempt in range(1, ATTEMPTS + 1):
@@ -211,7 +279,7 @@ class FolderStore:
             for entry in entries:
                 path = Path(entry)
                 if entry.is_dir(follow_symlinks=False):
-                    if path != self._temporary:
+                    if path not in self._hidden:
                         yield from self._walk(path)
                 elif entry.is_file(follow_symlinks=False):
                     yield path.relative_to(self._root).as_posix()
@@ -274,6 +342,15 @@ def _remove_leftover(path: Path) -> None:
             path.unlink()
     finally:
         os.close(file)
+
+
+def _move(upload: Path, path: Path) -> None:
+    """Also when another has just done it: then the upload is gone, and the object is there."""
+    try:
+        upload.replace(path)
+    except FileNotFoundError:
+        if upload.exists() or _size(path) is None:
+            raise
 
 
 def _make_folder(folder: Path) -> None:

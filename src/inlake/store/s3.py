@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
 
@@ -11,10 +12,13 @@ import obstore.store
 from obstore.exceptions import AlreadyExistsError, BaseError
 
 from inlake.errors import BinaryTooLarge, NotFound, StoreUnavailable
-from inlake.model import PART
+from inlake.model import PART, Blob, ObjectFacts, Part, SignedRequest
 from inlake.store.keys import check_ascii, segments
 from inlake.store.s3_environment import client_options, endpoint, retry_config, s3_config
 from inlake.store.s3_errors import error_code, explain
+from inlake.store.s3_parts import PartCalls
+from inlake.store.s3_presign import Presigner
+from inlake.store.s3_uploads import S3Uploads
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -45,10 +49,11 @@ class S3Store:
         timeout: float = 10,
         stall: float | None = None,
         max_parts: int = MAX_PARTS,
+        public_endpoint: str | None = None,
     ) -> None:
         """`environment`: the AWS_* variables; `timeout`: seconds for a small operation with all its retries;
         `stall`: seconds in which a request of `put` must be answered and a `read` must go on: a part takes no longer
-        (default: six times `timeout`).
+        (default: six times `timeout`); `public_endpoint`: URL of the server as clients see it, if it is another.
         `ValueError` names the variable that is wrong.
         """
         self._base = "/".join(["s3:/", bucket, *(segments(prefix) if prefix else [])])
@@ -65,6 +70,10 @@ class S3Store:
             )
         except BaseError as error:
             raise ValueError(f"The AWS_* variables cannot be used: {str(error).splitlines()[0]}.") from None
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._calls = PartCalls(bucket, where=self._where, environment=environment, timeout=timeout, stall=stall)
+        self._uploads = S3Uploads(self, self._calls, self._prefix)
+        self._presigner = Presigner(bucket, environment=environment, public_endpoint=public_endpoint)
 
     async def create(self, key: str, data: bytes) -> bool:
         path, creator = _path(key), uuid4().hex
@@ -194,6 +203,59 @@ class S3Store:
 
     async def close(self) -> None:
         """obstore closes its connections itself."""
+        await self._calls.close()
+
+    async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], size: int | None = None) -> str:
+        check_ascii({"Content-Type": content_type, **metadata})
+        return await self._uploads.begin(_path(key), content_type=content_type, metadata=metadata, size=size)
+
+    async def received(self, key: str, upload: str) -> int | None:
+        return await self._uploads.received(_path(key), upload)
+
+    async def append(
+        self, key: str, upload: str, offset: int, chunks: AsyncIterator[bytes], *, size: int | None = None
+    ) -> int:
+        return await self._uploads.append(_path(key), upload, offset, chunks, size)
+
+    async def complete(self, key: str, upload: str) -> None:
+        await self._uploads.complete(_path(key), upload)
+
+    async def abort(self, key: str) -> int:
+        return await self._uploads.abort(_path(key))
+
+    async def check_direct(self) -> None:
+        await self._presigner.keys()
+
+    async def begin_parts(self, key: str, *, content_type: str, metadata: Mapping[str, str], sha256: bool) -> str:
+        check_ascii({"Content-Type": content_type, **metadata})
+        path = self._prefix + _path(key)
+        return await self._calls.begin(path, content_type=content_type, metadata=metadata, sha256=sha256)
+
+    async def parts(self, key: str, upload: str) -> Sequence[Part]:
+        found = await self._calls.find(self._prefix + _path(key), upload)
+        if found is None:
+            raise NotFound("There is no such upload.")
+        return found
+
+    async def complete_parts(self, key: str, upload: str, parts: Sequence[Part]) -> None:
+        await self._calls.complete(self._prefix + _path(key), upload, parts)
+
+    async def facts(self, key: str) -> ObjectFacts | None:
+        return await self._calls.facts(self._prefix + _path(key))
+
+    async def sign_put(
+        self, key: str, blob: Blob, *, content_type: str, metadata: Mapping[str, str], expires: float
+    ) -> SignedRequest:
+        headers = {"content-type": content_type, **{f"x-amz-meta-{name}": metadata[name] for name in metadata}}
+        check_ascii(headers)
+        return await self._presigner.put(self._prefix + _path(key), headers | _facts_of(blob), expires)
+
+    async def sign_part(self, key: str, upload: str, number: int, blob: Blob, *, expires: float) -> SignedRequest:
+        return await self._presigner.part(self._prefix + _path(key), upload, number, _facts_of(blob), expires)
+
+    async def sign_get(self, key: str, *, content_type: str, disposition: str, expires: float) -> SignedRequest:
+        answer = {"content-type": content_type, "content-disposition": disposition}
+        return await self._presigner.get(self._prefix + _path(key), answer, expires)
 
     async def _ask_for(self, call: Callable[[], Awaitable[T]]) -> T | None:
         """As `_ask`; None when there is no such object."""
@@ -260,6 +322,14 @@ def _observe(upload: asyncio.Future[Any]) -> None:
     """An abandoned upload fails unheard."""
     if not upload.cancelled():
         upload.exception()
+
+
+def _facts_of(blob: Blob) -> dict[str, str]:
+    """The headers that let through these bytes and no others."""
+    headers = {"content-length": str(blob.size)}
+    if blob.sha256 is not None:
+        headers["x-amz-checksum-sha256"] = b64encode(bytes.fromhex(blob.sha256)).decode()
+    return headers
 
 
 def _path(key: str) -> str:

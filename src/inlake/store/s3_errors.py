@@ -38,7 +38,7 @@ def explain(where: str, error: BaseException) -> InlakeError:
     if INSTANCE_METADATA in text:
         return StoreUnavailable(f"{where}: no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
     if status := STATUS.search(text):
-        return _explain_answer(where, int(status[1]), error_code(error))
+        return explain_answer(where, int(status[1]), error_code(error))
     if "kind: Timeout" in text:
         return StoreUnavailable(f"{where} did not answer in time.")
     if "kind: Connect" in text:
@@ -54,7 +54,20 @@ def error_code(error: BaseException) -> str:
     return found[1] if found else ""
 
 
-def _explain_answer(where: str, status: int, code: str) -> InlakeError:
+def explain_failure(where: str, error: BaseException) -> InlakeError:
+    """The same for what botocore raises when there is no answer: its texts name endpoints, never secrets."""
+    match type(error).__name__:
+        case "NoCredentialsError" | "PartialCredentialsError" | "CredentialRetrievalError":
+            return StoreUnavailable(f"{where}: no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
+        case "TimeoutError" | "ReadTimeoutError" | "ConnectTimeoutError":
+            return StoreUnavailable(f"{where} did not answer in time.")
+        case "EndpointConnectionError" | "SSLError":
+            return StoreUnavailable(f"{where} cannot be connected to.")
+    return StoreUnavailable(f"{where} closed the connection, or cannot be used ({type(error).__name__}).")
+
+
+def explain_answer(where: str, status: int, code: str) -> InlakeError:
+    """`code`: S3's, or empty."""
     said = f"{where} answered {status} {code}".strip()
     if status == 507 or code in FULL:
         return OutOfSpace(f"{said}: it has no space left.")

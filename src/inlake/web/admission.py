@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 from inlake.errors import Busy
 from inlake.model import PART
 from inlake.settings import Settings
 from inlake.web.exchange import Exchange
 from inlake.web.ndjson import REJECTS_RESERVE
-from inlake.web.parse import NDJSON
+from inlake.web.parse import NDJSON, address
 from inlake.web.spool import IN_MEMORY
 
 UPLOAD_BYTES = 6 * PART
 """A binary on its way: four parts in flight, one that waits, one that fills."""
+
+PIECE = "application/offset+octet-stream"
+"""Bytes of a tus upload."""
+BINARY_PATH = "/ingress/binary"
+"""Where a body of any type is a binary."""
 
 
 class Admission:
@@ -25,9 +31,8 @@ class Admission:
         self.requests = 0
         self.memory = 0
 
-    @contextmanager
-    def admit(self, x: Exchange) -> Iterator[None]:
-        """Hold a place for the request while the block runs. Raises `Busy`."""
+    def admit(self, x: Exchange) -> int:
+        """Hold a place for the request, until the bytes that are returned are released. Raises `Busy`."""
         settings = self._settings
         if self.requests >= settings.max_requests:
             raise Busy(f"The gateway has {self.requests} requests in flight (INLAKE_MAX_REQUESTS); try again.")
@@ -36,19 +41,42 @@ class Admission:
             raise Busy("The bodies in flight fill the memory that they may take (INLAKE_MAX_MEMORY); try again.")
         self.requests += 1
         self.memory += cost
+        return cost
+
+    def release(self, held: int) -> None:
+        """The request is answered."""
+        self.requests -= 1
+        self.memory -= held
+
+    @contextmanager
+    def set_aside(self, cost: int) -> Iterator[None]:
+        """More memory for a request that was admitted, in bytes. Raises `Busy`."""
+        if self.memory + cost > self._settings.max_memory and self.requests > 1:
+            raise Busy("The bodies in flight fill the memory that they may take (INLAKE_MAX_MEMORY); try again.")
+        self.memory += cost
         try:
             yield
         finally:
-            self.requests -= 1
             self.memory -= cost
 
     def _cost(self, x: Exchange) -> int:
         """Bytes that a request may hold at once, from its headers alone."""
         settings = self._settings
-        kind = x.header(b"content-type").partition(";")[0].strip().lower()
+        kind = _kind(x.header(b"content-type"))
+        if kind in NDJSON and address(x.scope["query_string"]).atomic:  # the body as text, as events and as receipts
+            length = None if x.header(b"content-encoding") else x.content_length
+            return 3 * min(length or settings.atomic_bytes, settings.atomic_bytes) + REJECTS_RESERVE
         if kind in NDJSON:  # a window as text, as events and as receipts; the spool's memory
             return 4 * settings.window_bytes + 2 * settings.max_record_bytes + IN_MEMORY + REJECTS_RESERVE // 8
         length = None if x.header(b"content-encoding") else x.content_length
         record = 3 * settings.max_record_bytes  # as text, as values, as an event
-        most = record + UPLOAD_BYTES if kind == "multipart/form-data" else record
+        if kind == PIECE:  # with it comes what was kept of the part before
+            return UPLOAD_BYTES if length is None else min(3 * length + 2 * PART, UPLOAD_BYTES)
+        takes_binary = kind == "multipart/form-data" or x.scope["path"] == BINARY_PATH
+        most = record + UPLOAD_BYTES if takes_binary else record
         return most if length is None else min(3 * length, most)
+
+
+@lru_cache(256)
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()

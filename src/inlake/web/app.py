@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,25 +12,42 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 import inlake
-from inlake.errors import BadHttp, BadParameter, InlakeError, InternalError, MethodNotAllowed, RouteNotFound
+from inlake.errors import BadHttp, BadParameter, InlakeError, MethodNotAllowed, RouteNotFound
 from inlake.gateway import Gateway
-from inlake.metrics import Metrics
+from inlake.metrics import Counter, Metrics
 from inlake.settings import Settings, SettingsError
+from inlake.sweep import WHATS
 from inlake.web.about import health_routes, schema_routes
-from inlake.web.admission import Admission
+from inlake.web.admission import BINARY_PATH, Admission
 from inlake.web.auth import ApiKeys
-from inlake.web.binaries import record_json_and_binary
-from inlake.web.documented import RECORD_JSON, RECORD_JSON_AND_BINARY, VALIDATE, Documented, Endpoint, RawRoute
+from inlake.web.binaries import binary, record_json_and_binary
+from inlake.web.direct import direct_endpoints, direct_routes
+from inlake.web.documented import (
+    BINARY,
+    RECORD_JSON,
+    RECORD_JSON_AND_BINARY,
+    VALIDATE,
+    Documented,
+    Endpoint,
+    RawRoute,
+    fault,
+)
 from inlake.web.edge import OPEN, Edge
 from inlake.web.exchange import Exchange, Receive, Scope, Send, Site, make_site
+from inlake.web.idempotent import repeatable
 from inlake.web.pages import page_routes
+from inlake.web.promises import promise_routes
 from inlake.web.records import record_json, validate
 from inlake.web.resources import resource_routes
+from inlake.web.tus import FOLDER, OPERATIONS, Tus
 from inlake.wiring import Deployment
 
 log = logging.getLogger("inlake.web")
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+SWEPT = "Promises that a sweep finished, expired or removed, that wait, or that cannot be read."
 
 
 def create_app(d: Deployment) -> Edge:
@@ -38,7 +55,7 @@ def create_app(d: Deployment) -> Edge:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(d.sweep.run_for_ever(d.settings.sweep_seconds))
+        sweeping = asyncio.create_task(d.sweep.run_for_ever(d.settings.sweep_seconds, count_sweep))
         yield
         sweeping.cancel()
         await asyncio.wait([sweeping])
@@ -48,6 +65,7 @@ def create_app(d: Deployment) -> Edge:
         await d.close()
 
     metrics = Metrics()
+    count_sweep = _sweep_count(metrics)
     app = Documented(
         title="Inlake",
         version=inlake.__version__,
@@ -68,21 +86,43 @@ def create_app(d: Deployment) -> Edge:
     metrics.gauge("inlake_requests_in_flight", "Requests to the ingress routes now.", lambda: admission.requests)
     metrics.gauge("inlake_memory_in_flight_bytes", "Memory set aside for their bodies.", lambda: admission.memory)
 
-    def raw(path: str, endpoint: Endpoint, gateway: Gateway, extra: dict[str, Any]) -> None:
-        # appended and not included: include_router would build the route anew from its documented stub
-        app.router.routes.append(RawRoute(path, endpoint, gateway, site, admission, extra))
+    def raw(path: str, endpoint: Endpoint, gateway: Gateway, extra: dict[str, Any], method: str = "POST") -> RawRoute:
+        app.add_raw(route := RawRoute(path, endpoint, gateway, site, admission, extra, method))
+        return route
 
-    raw("/ingress/record-json", record_json, d.gateway, RECORD_JSON)
-    raw("/ingress/record-json-and-binary", record_json_and_binary, d.gateway, RECORD_JSON_AND_BINARY)
+    records = repeatable(record_json, d.receipts, admission, whole=True)
+    records_and_binaries = repeatable(record_json_and_binary, d.receipts, admission, whole=False)
+    binaries = repeatable(binary, d.receipts, admission, whole=False)
+    raw("/ingress/record-json", records, d.gateway, RECORD_JSON)
+    raw("/ingress/record-json-and-binary", records_and_binaries, d.gateway, RECORD_JSON_AND_BINARY)
+    raw(BINARY_PATH, binaries, d.gateway, BINARY)
     raw("/ingress/validate", validate, d.gateway, VALIDATE)
+    for path, endpoint, extra in direct_endpoints(d):
+        raw(path, endpoint, d.gateway, extra)
+    tus = Tus(d)
+    for (method, path), extra in OPERATIONS.items():
+        raw(path, tus.handle, d.gateway, extra, method)
+        if path == FOLDER:  # many clients are given the folder with a slash
+            raw(f"{path}/", tus.handle, d.gateway, extra, method).include_in_schema = False
     if d.settings.unsecured_routes:
         log.warning("INLAKE_UNSECURED_ROUTES: /ingress/unsecured/... take data that nobody checks; for debugging only")
-        raw("/ingress/unsecured/record-json", record_json, d.unsecured, RECORD_JSON)
-        raw("/ingress/unsecured/record-json-and-binary", record_json_and_binary, d.unsecured, RECORD_JSON_AND_BINARY)
-    for router in (schema_routes(d), health_routes(d, metrics), resource_routes(d), page_routes()):
+        raw("/ingress/unsecured/record-json", records, d.unsecured, RECORD_JSON)
+        raw("/ingress/unsecured/record-json-and-binary", records_and_binaries, d.unsecured, RECORD_JSON_AND_BINARY)
+    schemas, resources, promises = schema_routes(d), resource_routes(d), promise_routes(d)
+    for router in (schemas, health_routes(d, metrics), resources, promises, direct_routes(d), page_routes()):
         app.include_router(router)
     app.keys, app.free = d.settings.api_keys is not None, frozenset(OPEN)
     return Edge(app, site, metrics, _api_keys(d.settings))
+
+
+def _sweep_count(metrics: Metrics) -> Callable[[str], None]:
+    """What counts a finding of a sweep; all counters are there from the start, at zero."""
+    counters: dict[str, Counter] = {w: metrics.counter("inlake_sweep_total", SWEPT, (("what", w),)) for w in WHATS}
+
+    def count(what: str) -> None:
+        counters[what].value += 1
+
+    return count
 
 
 def _api_keys(settings: Settings) -> ApiKeys | None:
@@ -109,8 +149,7 @@ async def _inlake_error(request: Request, error: Exception) -> Response:
 
 
 async def _fault(request: Request, _: Exception) -> Response:
-    instance = request.scope["instance"]
-    return await _inlake_error(request, InternalError(f"This is a fault of the gateway; its log has it as {instance}."))
+    return await _inlake_error(request, fault(request.scope["instance"]))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -119,9 +158,15 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return await _inlake_error(request, RouteNotFound(f"There is no {where}; /docs lists the routes."))
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "")
+        allow = ", ".join(method for method in METHODS if _routed(request, method))
         return await _inlake_error(request, MethodNotAllowed(f"{where} is not allowed; {allow} is.", allow=allow))
     return await _inlake_error(request, BadHttp(f"{where}: {error.detail}"))
+
+
+def _routed(request: Request, method: str) -> bool:
+    """Whether some route takes the path with this method: Starlette names those of the first route alone."""
+    asked = {**request.scope, "method": method}
+    return any(route.matches(asked)[0] is Match.FULL for route in request.app.router.routes)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

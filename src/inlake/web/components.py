@@ -47,9 +47,11 @@ _PROBLEM = {
 SCHEMAS: Document = {
     "Problem": _object(
         "What went wrong (RFC 9457). Other members may stand beside these, such as `line` and `column`.",
-        ("schema", "errors"),
+        ("schema", "errors", "lines", "rejected"),
         type=_text("A page of this gateway about the code.", format="uri-reference"),
         instance=_text("Id of the request; the log has it too."),
+        lines=_list(ref("LineReject")),
+        rejected=_number("Lines that were refused, of a body that is all or nothing.", 1),
         **_PROBLEM,
     ),
     "FieldError": _object(
@@ -71,6 +73,47 @@ SCHEMAS: Document = {
         schema=_or_null("SchemaVersion"),
         resource=_or_null("StoredObject"),
     ),
+    "Pending": _object(
+        "A record that is kept until its binary is complete.",
+        id=_text("`ce_id` of the event to come.", format="uuid"),
+        key=_text("Key of the event: `schema` or `schema/destination`."),
+        promise=_text("Its puuid.", format="uuid"),
+        state=_text(enum=["claimed"]),
+        schema=_or_null("SchemaVersion"),
+        expires_at=_text("Without progress of the binary until then it is given up.", format="date-time"),
+    ),
+    "Promise": _object(
+        "A binary announced or stored, that a record may name.",
+        ("parts_done",),
+        puuid=_text(format="uuid"),
+        state=_text(enum=["reserved", "uploading", "stored", "claimed", "published", "failed"]),
+        way=_text("How the binary comes.", enum=["request", "tus", "direct"]),
+        received=_number("Bytes."),
+        size={"type": ["integer", "null"], "minimum": 0, "description": "Bytes, as stored, before as announced."},
+        sha256={"type": ["string", "null"], "description": "Hexadecimal, as stored, before as announced."},
+        content_type=_text(),
+        filename=_text("As the client sent it."),
+        expires_at={
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "Without progress until then it is given up; null once it cannot be.",
+        },
+        reason={"type": ["string", "null"], "description": "Why it failed: a code of a problem."},
+        receipt=_or_null("Receipt"),
+        parts_done={**_list(ref("PartDone")), "description": "Of a direct upload: the parts that the store holds."},
+    ),
+    "PartDone": _object(
+        "A part that the store holds.",
+        number=_number("From 1.", 1),
+        size=_number("Bytes."),
+        etag=_text(),
+        checksum_sha256={"type": ["string", "null"], "description": "Base64, if it was announced."},
+    ),
+    "PromiseList": _object(
+        "One's own promises that wait for their binary or their record.",
+        promises=_list(ref("Promise")),
+        next={"type": ["string", "null"], "description": "`after` of the next page; null at the end."},
+    ),
     "SchemaVersion": _object(
         "Which schema a record was checked against.", subject=_text(), version=_number(minimum=1), id=_number()
     ),
@@ -87,6 +130,10 @@ SCHEMAS: Document = {
     "LineReceipt": {
         "description": "A line of the answer to a stream: the receipt of a line of the request.",
         "allOf": [ref("Receipt"), _object("", line=_number("From 1.", 1), status={"const": 201})],
+    },
+    "LinePending": {
+        "description": "A line of the answer to a stream: a line of the request that waits for its binary.",
+        "allOf": [ref("Pending"), _object("", line=_number("From 1.", 1), status={"const": 202})],
     },
     "LineReject": _object(
         "A line of the answer to a stream: a line of the request that was refused, or that failed.",
@@ -114,6 +161,44 @@ SCHEMAS: Document = {
         message=_text(),
         record={"description": "The record."},
     ),
+    "Announcement": _object(
+        "A binary that its client will send to the object store itself.",
+        ("filename", "content_type", "sha256", "parts", "part_size"),
+        size=_number("Bytes."),
+        filename=_text(maxLength=1000),
+        content_type=_text(maxLength=255),
+        sha256=_text("Of the whole binary, in hexadecimal or base64."),
+        parts={
+            "anyOf": [{"type": "boolean"}, _list(_text()), {"type": "null"}],
+            "description": "True: parts; false: one PUT; or the SHA-256 of each part. Default: parts beyond 64 MiB.",
+        },
+        part_size=_number("Bytes of every part but the last.", 5 << 20),
+    ),
+    "DirectUpload": {
+        "description": "A promise and where to send its binary: `put`, or `parts` with more of them at `next`.",
+        "allOf": [
+            ref("Promise"),
+            _object(
+                "",
+                ("put", "part_size", "part_count", "parts", "next"),
+                put=ref("SignedRequest"),
+                part_size=_number("Bytes of every part but the last."),
+                part_count=_number(minimum=1),
+                parts=_list(ref("SignedPart")),
+                next={"type": ["string", "null"], "description": "Path of the next page of parts."},
+            ),
+        ],
+    },
+    "SignedRequest": _object(
+        "A request to the object store, to be sent as it is.",
+        method=_text(),
+        url=_text(format="uri"),
+        headers={"type": "object", "additionalProperties": {"type": "string"}},
+    ),
+    "SignedPart": {
+        "description": "The same for one part.",
+        "allOf": [ref("SignedRequest"), _object("", number=_number("From 1.", 1), size=_number("Bytes.", 1))],
+    },
     "SchemaEntry": _object("A schema that a record can name.", name=_text(), subject=_text()),
     "SchemaList": _object("All schemas.", schemas=_list(ref("SchemaEntry"))),
     "Schema": _object(

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from inlake.errors import InlakeError, ShuttingDown, every_error
+from inlake.errors import InlakeError, InternalError, ShuttingDown, every_error
 from inlake.gateway import Gateway
 from inlake.web.admission import Admission
 from inlake.web.components import SCHEMAS, SECURITY_SCHEMES, ref
@@ -54,9 +54,31 @@ RESOURCE = {
 }
 
 
+PROMISE = {
+    "puuid": RESOURCE["puuid"],
+    "state": "stored",
+    "way": "request",
+    "received": 330624,
+    "size": 330624,
+    "sha256": RESOURCE["sha256"],
+    "content_type": "model/obj",
+    "filename": "spot.obj",
+    "expires_at": "2026-11-23T20:15:00Z",
+    "reason": None,
+    "receipt": None,
+}
+PENDING = {
+    "id": RECEIPT["id"],
+    "key": "tate.artwork",
+    "promise": RESOURCE["puuid"],
+    "state": "claimed",
+    "schema": RECEIPT["schema"],
+    "expires_at": "2026-11-23T20:15:00Z",
+}
 NAME = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,200}$"}
 DESTINATION = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,100}(/[A-Za-z0-9._-]{1,100})*$", "maxLength": 200}
 VERSION = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
+MESSAGE = {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$", "maxLength": 500}
 
 
 class Documented(FastAPI):
@@ -66,6 +88,26 @@ class Documented(FastAPI):
     """Clients need an API key."""
     free = frozenset[str]()
     """Paths for everybody."""
+
+    def __init__(self, **given: Any) -> None:
+        """As FastAPI's."""
+        super().__init__(**given)
+        self._raw: dict[tuple[str, str], RawRoute] = {}
+
+    def add_raw(self, route: RawRoute) -> None:
+        """A route that stands in the document as every other."""
+        self.router.routes.append(route)  # not included: include_router would build it anew from its documented stub
+        if "{" not in route.path:
+            self._raw |= {(method, route.path): route for method in route.methods or ()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One look finds a raw route: FastAPI's own way there, for any request, costs as much as all the rest."""
+        route = self._raw.get((scope.get("method", ""), scope.get("path", "")))
+        if route is None:
+            await super().__call__(scope, receive, send)
+        else:
+            scope["route"], scope["path_params"] = route, {}
+            await route.app(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
@@ -87,19 +129,29 @@ class RawRoute(APIRoute):
     """An `APIRoute` for the document whose ASGI application is ours."""
 
     def __init__(
-        self, path: str, endpoint: Endpoint, gateway: Gateway, site: Site, admission: Admission, extra: dict[str, Any]
+        self,
+        path: str,
+        endpoint: Endpoint,
+        gateway: Gateway,
+        site: Site,
+        admission: Admission,
+        extra: dict[str, Any],
+        method: str = "POST",
     ) -> None:
         async def documented() -> None: ...
 
         documented.__name__, documented.__doc__ = endpoint.__name__, endpoint.__doc__
         status = min(map(int, extra["responses"]))  # of success: FastAPI documents it by itself
-        super().__init__(path, documented, methods=["POST"], status_code=status, openapi_extra=extra, tags=["ingress"])
+        super().__init__(path, documented, methods=[method], status_code=status, openapi_extra=extra, tags=["ingress"])
 
         async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
             x = Exchange(scope, receive, send, site)
             try:
-                with admission.admit(x):
+                held = admission.admit(x)
+                try:
                     await endpoint(x, gateway)
+                finally:
+                    admission.release(held)
             except InlakeError as error:
                 if x.started:
                     raise
@@ -108,8 +160,17 @@ class RawRoute(APIRoute):
                 return  # nobody is there to read an answer
             except asyncio.CancelledError:  # the server stops, and has waited as long as it may
                 await x.turn_away(ShuttingDown("The gateway is stopping: send the request again."))
+            except Exception:
+                if not x.started:
+                    await x.refuse(fault(x.instance))
+                raise  # to the log
 
         self.app = asgi
+
+
+def fault(instance: str) -> InternalError:
+    """What a client is told of an error that nobody expected."""
+    return InternalError(f"This is a fault of the gateway; its log has it as {instance}.")
 
 
 def _parameter(
@@ -143,7 +204,8 @@ def _codes(status: int) -> str:
 STREAM = {
     "schema": {
         "type": "string",
-        "description": "One JSON object a line: a `LineReceipt` or `LineReject` for each record, then a `Summary`.",
+        "description": "One JSON object a line: a `LineReceipt`, `LinePending` or `LineReject` for each record, "
+        "then a `Summary`.",
     },
     "example": '{"line":1,"status":201,"id":"..."}\n{"line":2,"status":422,"code":"record_rejected","errors":[...]}\n'
     '{"summary":{"accepted":1,"pending":0,"rejected":1,"failed":0},"complete":true}\n',
@@ -154,8 +216,14 @@ ADDRESS = [
     ),
     _parameter("destination", "Database or sub-database that consumers should load the record into.", DESTINATION),
     _parameter("version", "Version of the schema; default: the latest.", VERSION),
-    _parameter("message", "Protobuf only: full name of the message; default: the first in the file."),
+    _parameter("message", "Protobuf only: full name of the message; default: the first in the file.", MESSAGE),
 ]
+ATOMIC = _parameter(
+    "mode",
+    "`atomic`: all records of the body are published, or none. For a body of one record a line, of at most "
+    "`INLAKE_ATOMIC_RECORDS` records and `INLAKE_ATOMIC_BYTES` bytes, without binaries.",
+    {"type": "string", "enum": ["atomic"]},
+)
 FIRST_INLAKE = [_parameter("key_inlk", "`schema` or `schema/destination`, as in the first Inlake.")]
 RECEIPTS = {"type": "string", "enum": ["all", "rejects", "none"], "default": "all"}
 
@@ -168,11 +236,28 @@ def _or_stream(answer: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "content": {**answer["content"], "application/x-ndjson": STREAM}}
 
 
+LOCATION = {
+    "Location": {
+        "description": "Where to ask: `/promises/{puuid}`; of one record, not of a stream.",
+        "schema": {"type": "string"},
+    }
+}
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A text of the client's own for this one request. Sent again with it, the request publishes nothing "
+    "more and gets the same answer, with `Idempotent-Replayed: true`.",
+    "schema": {"type": "string", "pattern": '^"[A-Za-z0-9._-]{1,255}"$'},
+    "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+}
+
 RECORD_JSON: dict[str, Any] = {
     "parameters": [
         *ADDRESS,
         _parameter("receipts", "Which receipts of a stream come back.", RECEIPTS),
+        ATOMIC,
         *FIRST_INLAKE,
+        IDEMPOTENCY_KEY,
     ],
     "requestBody": {
         "required": True,
@@ -193,6 +278,10 @@ RECORD_JSON: dict[str, Any] = {
     },
     "responses": {
         "201": _or_stream(_answer("Published: the receipt.", "Receipt", RECEIPT)),
+        "202": {
+            **_or_stream(_answer("Kept: published once the binary that it names is complete.", "Pending", PENDING)),
+            "headers": LOCATION,
+        },
         "207": {
             "description": "A stream whose lines have different statuses, or that is longer than one window.",
             "content": {"application/x-ndjson": STREAM},
@@ -205,6 +294,7 @@ RECORD_JSON_AND_BINARY: dict[str, Any] = {
         *ADDRESS,
         *FIRST_INLAKE,
         _parameter("content", "The record, as in the first Inlake; then `file` is the only part."),
+        IDEMPOTENCY_KEY,
     ],
     "requestBody": {
         "required": True,
@@ -231,8 +321,42 @@ RECORD_JSON_AND_BINARY: dict[str, Any] = {
         **problems(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 501, 503, 507),
     },
 }
+BINARY: dict[str, Any] = {
+    "parameters": [
+        _parameter("filename", "Name of the binary, any text; before the one that the body or its header says."),
+        IDEMPOTENCY_KEY,
+        *(
+            {
+                "name": name,
+                "in": "header",
+                "description": "`sha-256=:BASE64:` (RFC 9530); of a form: of the whole form.",
+                "schema": {"type": "string"},
+            }
+            for name in ("Repr-Digest", "Content-Digest")
+        ),
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "required": ["file"],
+                },
+                "encoding": {"file": {"contentType": "*/*"}},
+            },
+        },
+    },
+    "responses": {
+        "200": _answer("Stored: the promise that a record can name.", "Promise", PROMISE),
+        **problems(400, 401, 403, 408, 409, 410, 413, 415, 422, 501, 503, 507),
+    },
+}
 VALIDATE: dict[str, Any] = {
     **RECORD_JSON,
+    "parameters": [p for p in RECORD_JSON["parameters"] if p is not IDEMPOTENCY_KEY and p is not ATOMIC],
     "responses": {
         "200": _or_stream(_answer("The record fits.", "Valid", {"valid": True, "schema": RECEIPT["schema"]})),
         "207": RECORD_JSON["responses"]["207"],

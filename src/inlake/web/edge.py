@@ -8,9 +8,11 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 from inlake.errors import Forbidden, Unauthorized
-from inlake.metrics import Metrics
+from inlake.logs import Lines
+from inlake.metrics import Counter, Histogram, Metrics
 from inlake.model import ANONYMOUS
 from inlake.web.auth import ApiKeys
 from inlake.web.exchange import ASGIMessage, Exchange, Receive, Scope, Send, Site
@@ -24,6 +26,7 @@ CLIENT_GONE = 499
 _LOCAL_HOST = re.compile(r"(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", re.IGNORECASE)
 _PUUID = re.compile(r"([0-9A-Fa-f]{8})-[0-9A-Fa-f-]{27}")
 """A puuid of an anonymous client is its only secret: it is logged by its first digits."""
+PUUID_LENGTH = 36
 _number = itertools.count(1)
 _process = os.urandom(4).hex()
 
@@ -42,6 +45,8 @@ class Edge:
         self._site = site
         self._metrics = metrics
         self._keys = keys
+        self._lines = Lines(site.settings.log_format, log.name)
+        self._counts: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -73,19 +78,29 @@ class Edge:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")
-        labels = (("route", route), ("status", str(status)))
-        self._metrics.counter("inlake_requests_total", "Requests by route and status.", labels).value += 1
-        self._metrics.histogram("inlake_request_seconds", "Time of a request.", labels[:1]).observe(seconds)
-        if log.isEnabledFor(logging.INFO):
-            path = _PUUID.sub(r"\1…", scope["path"])
+        counter, times = self._counts.get((route, status)) or self._counts.setdefault(
+            (route, status), self._count(route, status)
+        )
+        counter.value += 1
+        times.observe(seconds)
+        if self._lines.are_wanted():
+            path = scope["path"] if len(scope["path"]) < PUUID_LENGTH else _PUUID.sub(r"\1…", scope["path"])
             if not path.isprintable():  # a decoded newline would write a log line of the client's own
                 path = path.encode("unicode_escape").decode()
-            fields = (scope["method"], path, status, seconds * 1000, scope["instance"], scope["principal"])
-            log.info("%s %s %d %.1f ms %s %s", *fields)
+            instance, principal = scope["instance"], scope["principal"]
+            self._lines.add(f"{scope['method']} {path} {status} {seconds * 1000:.1f} ms {instance} {principal}")
+
+    def _count(self, route: str, status: int) -> tuple[Counter, Histogram]:
+        labels = (("route", route), ("status", str(status)))
+        counter = self._metrics.counter("inlake_requests_total", "Requests by route and status.", labels)
+        return counter, self._metrics.histogram("inlake_request_seconds", "Time of a request.", labels[:1])
 
 
 def _header(scope: Scope, name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return ""
 
 
 def _refuse_foreign_pages(scope: Scope, *, loopback: bool) -> None:
@@ -99,8 +114,13 @@ def _refuse_foreign_pages(scope: Scope, *, loopback: bool) -> None:
         raise Forbidden(
             f"A page of {origin[:100]} may not use this gateway: it takes anonymous clients, and no other pages."
         )
-    if loopback and host and not _LOCAL_HOST.fullmatch(host):
+    if loopback and host and not _is_local(host):
         raise Forbidden(
             f"This gateway is anonymous and for this machine only; it is not {host[:100]}. Behind a proxy give it "
             "INLAKE_API_KEYS, or set INLAKE_ALLOW_ANONYMOUS=true."
         )
+
+
+@lru_cache(1000)
+def _is_local(host: str) -> bool:
+    return _LOCAL_HOST.fullmatch(host) is not None

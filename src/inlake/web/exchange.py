@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from inlake.errors import BadParameter, InlakeError, RequestTimeout, TooLarge
+from inlake.idempotency import Attempt
 from inlake.metrics import Counter, Metrics
 from inlake.settings import Settings
 from inlake.web.inflate import Inflate, inflation
+from inlake.web.patience import within
 from inlake.web.problems import problem_response
 from inlake.web.spool import Room
 
@@ -52,11 +54,13 @@ class Exchange:
 
     __slots__ = (
         "_all_came",
+        "_fields",
         "_inflate",
         "_pieces",
         "_receive",
         "_send",
         "at_end",
+        "attempt",
         "instance",
         "principal",
         "scope",
@@ -67,6 +71,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, site: Site) -> None:
         self.scope = scope
+        self._fields: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # of two with one name the first
         self.site = site
         self.settings = site.settings
         self._receive = receive
@@ -76,16 +81,24 @@ class Exchange:
         self._all_came = False
         self._inflate: Inflate | None = None
         self._pieces: Iterator[bytes] | None = None
+        self.attempt: Attempt | None = None
+        """Of a request with an `Idempotency-Key`."""
         self.started = False
         self.instance: str = scope["instance"]
         self.principal: str = scope["principal"]
 
     def header(self, name: bytes) -> str:
         """Value of a request header (name in lower case), empty when absent."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                return str(value, "latin-1")
-        return ""
+        value = self._fields.get(name)
+        return str(value, "latin-1") if value else ""
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is such a request header, be it empty."""
+        return name in self._fields
+
+    def headers(self) -> Iterator[tuple[str, str]]:
+        """All request headers, names in lower case."""
+        return ((str(key, "latin-1"), str(value, "latin-1")) for key, value in self.scope["headers"])
 
     def inflate(self) -> None:
         """Read the body as its `Content-Encoding` says. Raises `UnsupportedMediaType`."""
@@ -107,16 +120,19 @@ class Exchange:
         length = self.content_length
         if length is not None and length > limit and self._inflate is None:
             raise too_large(f"The body has {length:,} bytes, and may have {limit:,}.")
-        parts, size, seconds = [], 0, self.settings.body_idle_seconds
+        seconds = self.settings.body_idle_seconds
         try:
-            async with asyncio.timeout(seconds):
-                while chunk := await self._next():
-                    parts.append(chunk)
-                    size += len(chunk)
-                    if size > limit:
-                        raise too_large(f"The body is larger than {limit:,} bytes.")
+            return await within(seconds, self._whole(limit, too_large))
         except TimeoutError:
             raise RequestTimeout(f"The body did not come whole within {seconds:g} seconds.") from None
+
+    async def _whole(self, limit: int, too_large: type[TooLarge]) -> bytes:
+        parts, size = [], 0
+        while chunk := await self._next():
+            parts.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise too_large(f"The body is larger than {limit:,} bytes.")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def next_chunk(self) -> bytes:
@@ -127,10 +143,16 @@ class Exchange:
             seconds = self.settings.body_idle_seconds
             raise RequestTimeout(f"No byte of the body came for {seconds:g} seconds.") from None
 
+    def rewind(self, body: bytes) -> None:
+        """Let the body, which was read whole and inflated, be read once more."""
+        headers = [(name, value) for name, value in self.scope["headers"] if name != b"content-encoding"]
+        self.scope = {**self.scope, "headers": headers}
+        self._fields.pop(b"content-encoding", None)
+        self._inflate, self._pieces, self.at_end = None, iter([body]), False
+
     async def receive(self, pause: float) -> bytes:
         """The next bytes of the body, empty at its end. Raises `TimeoutError` after `pause` seconds without any."""
-        async with asyncio.timeout(pause):
-            return await self._next()
+        return await within(pause, self._next())
 
     async def _next(self) -> bytes:
         while True:
@@ -154,6 +176,17 @@ class Exchange:
                 return body
 
     # ------------------------------------------------------------------------------------------------------ answer
+    def always(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Headers of whatever the answer will be."""
+        send = self._send
+
+        async def with_headers(message: ASGIMessage) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *headers]
+            await send(message)
+
+        self._send = with_headers
+
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -161,15 +194,33 @@ class Exchange:
     async def write(self, body: bytes, *, more: bool) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
-    async def reply(self, status: int, body: bytes, content_type: bytes = b"application/json") -> None:
+    async def answer_to(self, send: Send, work: Awaitable[None]) -> None:
+        """Do the work with its answer going elsewhere."""
+        client, self._send = self._send, send
+        try:
+            await work
+        finally:
+            self._send, self.started = client, False
+
+    async def reply(
+        self,
+        status: int,
+        body: bytes,
+        content_type: bytes = b"application/json",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         """A whole answer to a request whose body was read."""
-        await self.start(status, [(b"content-type", content_type), (b"content-length", b"%d" % len(body))])
+        about = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+        await self.start(status, [*about, *headers])
         await self.write(body, more=False)
 
     async def refuse(self, error: InlakeError) -> None:
-        """Answer with a problem document. What is left of the body is read up to a limit: a client that watches stops
+        """Answer with a problem document, whatever is left of the body."""
+        await self.give(*problem_response(error, self.instance))
+
+    async def give(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """A whole answer. What is left of the request's body is read up to a limit: a client that watches stops
         sending, one that does not gets to its answer, and one that never ends is cut off."""
-        status, headers, body = problem_response(error, self.instance)
         if self.at_end or not self._has_body():
             await self.start(status, headers)
             await self.write(body, more=False)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import AsyncIterator
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
+from inlake.arrival import check_digest
 from inlake.errors import BinaryTooLarge, MalformedMultipart, RecordTooLarge, UnsupportedMediaType
 from inlake.model import Binary
+from inlake.web.digests import announced
 from inlake.web.exchange import Exchange
 
 PARTS = 8
@@ -21,9 +24,8 @@ class Form:
     """Parts in the order they come. One part is read to its end before the next."""
 
     def __init__(self, x: Exchange) -> None:
-        """Raises `UnsupportedMediaType`."""
-        if x.header(b"content-encoding"):
-            raise UnsupportedMediaType("A form with a file is taken as it is, without Content-Encoding.")
+        """Raises `UnsupportedMediaType`, `BadDigest`."""
+        refuse_encoding(x)
         kind, options = parse_options_header(x.header(b"content-type"))
         if kind.lower() != "multipart/form-data" or not options.get("boundary"):
             raise UnsupportedMediaType(
@@ -37,6 +39,9 @@ class Form:
         except MultipartError as error:
             raise MalformedMultipart(f"The boundary is not allowed: {error}.") from None
         self._events: deque[MultipartSegment | bytes | bytearray | None] = deque()
+        self._announced = announced(x.headers())
+        """Of the whole form: the digest of a file stands in the headers of its part."""
+        self._sha256 = hashlib.sha256()
         self._quiet = 0
         """Bytes since the last event: preamble, part headers, epilogue."""
 
@@ -66,17 +71,13 @@ class Form:
         """The part as a binary to be read once; with `last` anything but the end of the form after it is an error."""
         return Binary(
             filename=head.filename or "",
-            content_type=_content_type(head.header("Content-Type")),
+            content_type=content_type(head.header("Content-Type")),
             chunks=self._file(last),
+            sha256=announced(head.headerlist),
         )
 
     async def _file(self, last: bool) -> AsyncIterator[bytes]:
-        size, limit = 0, self._x.settings.max_binary_bytes
-        async for piece in self.content():
-            size += len(piece)
-            self._x.site.binary_bytes.value += len(piece)
-            if size > limit:
-                raise BinaryTooLarge(f"The binary is larger than {limit:,} bytes (INLAKE_MAX_BINARY_BYTES).")
+        async for piece in counted(self._x, self.content()):
             yield piece
         if last and (head := await self.next()):
             raise MalformedMultipart(f"A part {head.name[:100]!r} follows the file; nothing was stored.")
@@ -86,12 +87,15 @@ class Form:
             if self._parser.closed:
                 return _END
             chunk = await self._x.next_chunk()
+            if self._announced:
+                self._sha256.update(chunk)
             try:
                 if chunk:
                     self._events.extend(self._parser.parse(chunk))
                     self._quiet = 0 if self._events else self._quiet + len(chunk)
                 else:
                     self._parser.close()  # raises unless the last boundary has come
+                    check_digest(self._announced, self._sha256.hexdigest())
             except MultipartError as error:
                 raise MalformedMultipart(f"The multipart body is malformed or cut off: {error}.") from None
             if self._quiet > QUIET_BYTES:
@@ -102,7 +106,24 @@ class Form:
 _END = object()
 
 
-def _content_type(given: str | None) -> str:
+def refuse_encoding(x: Exchange) -> None:
+    """Raises `UnsupportedMediaType`."""
+    if x.header(b"content-encoding"):
+        raise UnsupportedMediaType("A file is taken as it is, without Content-Encoding.")
+
+
+async def counted(x: Exchange, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The bytes of a binary, counted in /metrics. Raises `BinaryTooLarge`."""
+    size, limit = 0, x.settings.max_binary_bytes
+    async for chunk in chunks:
+        size += len(chunk)
+        x.site.binary_bytes.value += len(chunk)
+        if size > limit:
+            raise BinaryTooLarge(f"The binary is larger than {limit:,} bytes (INLAKE_MAX_BINARY_BYTES).")
+        yield chunk
+
+
+def content_type(given: str | None) -> str:
     """As sent if it can stand in a header, else the type of unknown bytes."""
     text = (given or "").strip()
     return text if 0 < len(text) <= 255 and text.isascii() and text.isprintable() else "application/octet-stream"

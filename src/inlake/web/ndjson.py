@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from inlake.errors import BodyTooLarge, EmptyBody, InlakeError, LineTooLong, MalformedEncoding, RequestTimeout
-from inlake.model import Receipt, SchemaVersion, Submission
+from inlake.model import Pending, Receipt, SchemaVersion, Submission
 from inlake.web import parse
 from inlake.web.exchange import ClientGoneError, Exchange
 from inlake.web.problems import line_problem
@@ -21,7 +21,7 @@ ENVELOPE_BYTES = 2_000
 REJECTS_RESERVE = 16 << 20
 """Memory for the rejects of one request whose spool is full."""
 Line = tuple[int, bytes | InlakeError]
-Result = Receipt | SchemaVersion | InlakeError | None
+Result = Receipt | Pending | SchemaVersion | InlakeError | None
 Take = Callable[[Sequence[Submission | InlakeError]], Awaitable[Sequence[Result]]]
 _encode = msgspec.json.Encoder().encode
 
@@ -45,11 +45,12 @@ class Lines:
         lines = [self._line(first)]  # it ends what the chunks before began
         if len(chunk) > self._limit:
             lines += map(self._line, others)
-        else:  # none can be too long: a quarter of a million blank lines must not hold up the others
+        lines = [(n, line) for n, line in lines if line]
+        if len(chunk) <= self._limit:  # none can be too long: a quarter of a million blank lines must hold up nobody
             lines += [(n, line) for n, text in enumerate(others, self._number + 1) if (line := text.strip(b" \t\r"))]
             self._number += len(others)
         self._add(rest)
-        return [(n, line) for n, line in lines if line]
+        return lines
 
     def end(self) -> list[Line]:
         """The last line, if it has no newline behind it."""
@@ -73,6 +74,11 @@ class Lines:
         if self._number == 1:
             piece = piece.removeprefix(parse.BOM)
         return self._number, piece.strip(b" \t\r")
+
+
+def receipt_line(n: int, receipt: Receipt) -> bytes:
+    """The receipt of line `n`, one line of JSON."""
+    return b'{"line":%d,"status":201,%b\n' % (n, _encode(receipt)[1:])
 
 
 class Stream:
@@ -148,15 +154,38 @@ class Stream:
         return window
 
     async def _publish(self, window: list[Line]) -> None:
-        results = await self._take([self._submission(line) for _, line in window])
-        receipts = [self._receipt(n, result) for (n, _), result in zip(window, results, strict=True)]
-        rejects = [r for r, result in zip(receipts, results, strict=True) if isinstance(result, InlakeError)]
+        results = await self._take(self._submissions(window))
+        receipts, rejects, accepted = [], [], 0
+        for (n, _), result in zip(window, results, strict=True):
+            if isinstance(result, Receipt):
+                accepted += 1
+                receipts.append(receipt_line(n, result))
+            else:
+                receipts.append(line := self._receipt(n, result))
+                if isinstance(result, InlakeError):
+                    rejects.append(line)
+        if accepted:
+            self._counts["accepted"] += accepted
+            self._statuses.add(201)
         wanted = {"all": receipts, "rejects": rejects, "none": []}[self._to.receipts]
         if not self._spool.put(b"".join(wanted)):
             kept = rejects if self._spool.put(b"".join(rejects), reserve=REJECTS_RESERVE) else []
             self._left_out += len(wanted) - len(kept)
 
-    def _submission(self, line: bytes | InlakeError) -> Submission | InlakeError:
+    def _submissions(self, window: list[Line]) -> list[Submission | InlakeError]:
+        """What each line asks for. Without envelopes only the record is its own."""
+        x, to, limit = self._x, self._to, self._x.settings.max_record_bytes
+        if to.schema is None or x.attempt is not None:
+            return [self._submission(n, line) for n, line in window]
+        same = (to.destination, to.version, to.message, x.principal, None, False, self._traceparent)
+        return [
+            Submission(to.schema, line, *same)
+            if line.__class__ is bytes and len(line) <= limit
+            else self._submission(n, line)
+            for n, line in window
+        ]
+
+    def _submission(self, n: int, line: bytes | InlakeError) -> Submission | InlakeError:
         if isinstance(line, InlakeError):
             return line
         try:
@@ -164,22 +193,24 @@ class Stream:
                 self._to, line, principal=self._x.principal, tagged=False, traceparent=self._traceparent
             )
             parse.check_size(s.record, self._x.settings.max_record_bytes)
+            return s if self._x.attempt is None else self._x.attempt.bind(s, n)
         except InlakeError as error:
             return error
-        return s
 
-    def _receipt(self, n: int, result: Result) -> bytes:
+    def _receipt(self, n: int, result: SchemaVersion | Pending | InlakeError | None) -> bytes:
+        """The line of what is not plainly published."""
         if isinstance(result, InlakeError):
             self._statuses.add(result.status)
             self._retry_after = max(self._retry_after, result.retry_after or 0)
             self._counts["failed" if result.status >= 500 else "rejected"] += 1
             return line_problem(result, n)
+        if isinstance(result, Pending):
+            self._statuses.add(202)
+            self._counts["pending"] += 1
+            return b'{"line":%d,"status":202,%b\n' % (n, _encode(result)[1:])
         self._counts["accepted"] += 1
-        if not isinstance(result, Receipt):
-            self._statuses.add(200)
-            return b'{"line":%d,"status":200,"valid":true,"schema":%b}\n' % (n, _encode(result))
-        self._statuses.add(201)
-        return b'{"line":%d,"status":201,%b\n' % (n, _encode(result)[1:])
+        self._statuses.add(200)
+        return b'{"line":%d,"status":200,"valid":true,"schema":%b}\n' % (n, _encode(result))
 
     def _sum_up(self, cut: InlakeError | None) -> None:
         """The last line; a stream without it, or with `complete` false, was cut."""

@@ -14,7 +14,6 @@ from inlake.errors import (
     BadEnvelope,
     BadName,
     BadParameter,
-    IdempotencyNotBuilt,
     MissingParameter,
     RecordTooLarge,
     UnsupportedMediaType,
@@ -28,8 +27,10 @@ TAGGED = "application/vnd.apache.avro+json"
 ABSENT = msgspec.Raw()
 Receipts = Literal["all", "rejects", "none"]
 _SCHEMA = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_MESSAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_LONGEST_MESSAGE = 500
 _DESTINATION = re.compile(r"[A-Za-z0-9._-]{1,100}(/[A-Za-z0-9._-]{1,100})*")
-_PARAMETERS = {"schema", "destination", "version", "message", "receipts", "key_inlk", "content"}
+_PARAMETERS = {"schema", "destination", "version", "message", "receipts", "mode", "key_inlk", "content"}
 _GONE = {"url_filestore", "topic_override"}
 """Parameters of the first Inlake that its clients send empty; with a value they asked for what is now a setting."""
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -46,6 +47,8 @@ class Address:
     receipts: Receipts = "all"
     content: bytes | None = None
     """The record itself: the first Inlake took it as a query parameter beside a file."""
+    atomic: bool = False
+    """All records of the body are published, or none."""
 
 
 Version = Annotated[int, msgspec.Meta(ge=1, le=999_999_999)]
@@ -95,14 +98,18 @@ def _address(query: bytes) -> Address:
     receipts = values.get("receipts", "all")
     if receipts not in get_args(Receipts):
         raise BadParameter(f"receipts is {receipts[:20]!r}, and must be all, rejects or none.")
+    mode = values.get("mode")
+    if mode is not None and mode != "atomic":
+        raise BadParameter(f"mode is {mode[:20]!r}, and must be atomic, or left out.")
     content = values.get("content")
     return Address(
         schema,
         destination,
         version and int(version),  # type: ignore[arg-type]
-        values.get("message"),
+        message_name(values.get("message")),
         receipts,  # type: ignore[arg-type]
         None if content is None else content.encode(),
+        mode is not None,
     )
 
 
@@ -126,6 +133,16 @@ def names(schema: str | None, destination: str | None, key: str | None) -> tuple
             "by /, at most 200 characters."
         )
     return schema, destination
+
+
+def message_name(name: str | None) -> str | None:
+    """A Protobuf message's full name, checked: what is compiled, or refused, is kept by it. Raises `BadParameter`."""
+    if name is not None and (len(name) > _LONGEST_MESSAGE or not _MESSAGE.fullmatch(name)):
+        raise BadParameter(
+            f"message is {name[:100]!r}, and must be the full name of a Protobuf message, such as museum.v1.Artwork: "
+            f"A-Z a-z 0-9 _ joined by dots, at most {_LONGEST_MESSAGE} characters."
+        )
+    return name
 
 
 @lru_cache(maxsize=256)
@@ -159,9 +176,8 @@ def submission(
     if bool(record) == bool(content):
         raise BadEnvelope("The envelope must have one of record and content.")
     raw = record or _unquoted(content)
-    return Submission(
-        schema, raw, destination, envelope.version, envelope.message, principal, file, tagged, traceparent
-    )
+    message = message_name(envelope.message)
+    return Submission(schema, raw, destination, envelope.version, message, principal, file, tagged, traceparent)
 
 
 def _envelope(record: bytes) -> Envelope:
@@ -196,11 +212,3 @@ def check_size(record: bytes, limit: int) -> None:
 def traceparent(header: str) -> str | None:
     """A W3C trace context header that is well formed, else None."""
     return header if header and _TRACEPARENT.fullmatch(header) else None
-
-
-def refuse_idempotency(header: str) -> None:
-    """A key that is ignored would promise what is not kept. Raises `IdempotencyNotBuilt`."""
-    if header:
-        raise IdempotencyNotBuilt(
-            "Idempotency-Key is not built yet: leave it out, and expect a repeat to publish again."
-        )

@@ -6,8 +6,9 @@ import msgspec
 
 from inlake.errors import BadParameter, EmptyBody, InlakeError, RecordTooLarge, UnsupportedMediaType
 from inlake.gateway import Gateway
-from inlake.model import Submission
+from inlake.model import Pending, Receipt, Submission
 from inlake.web import parse
+from inlake.web.atomic import record_json_atomic
 from inlake.web.exchange import Exchange
 from inlake.web.ndjson import ENVELOPE_BYTES, Stream
 
@@ -18,10 +19,15 @@ async def record_json(x: Exchange, gateway: Gateway) -> None:
     """Check one record against its schema and publish it as an event.
 
     With `Content-Type: application/x-ndjson` the body is a stream of records, one a line, of any length: receipts come
-    back one a line, and a bad line never sinks the others.
+    back one a line, and a bad line never sinks the others. With `mode=atomic` such a body, of a bounded size, is
+    published all or nothing: one bad line refuses it whole.
     """
-    parse.refuse_idempotency(x.header(b"idempotency-key"))
     to, kind = _address(x)
+    if to.atomic:
+        if kind not in parse.NDJSON:
+            raise BadParameter("mode=atomic goes with a body of one record a line: application/x-ndjson.")
+        await record_json_atomic(x, gateway, to)
+        return
     if kind in parse.NDJSON:
         await Stream(x, gateway.ingest_window, to).run()
         return
@@ -31,13 +37,25 @@ async def record_json(x: Exchange, gateway: Gateway) -> None:
     except InlakeError as error:
         x.site.records["failed" if error.status >= 500 else "rejected"].value += 1
         raise
-    x.site.records["accepted"].value += 1
-    await x.reply(201, _encode(receipt))
+    await reply_receipt(x, receipt)
+
+
+async def reply_receipt(x: Exchange, receipt: Receipt | Pending) -> None:
+    """201 and the receipt; 202 and where to ask while the record's binary is not complete."""
+    if isinstance(receipt, Receipt):
+        x.site.records["accepted"].value += 1
+        await x.reply(201, _encode(receipt))
+    else:
+        x.site.records["pending"].value += 1
+        location = f"/promises/{receipt.promise}".encode()
+        await x.reply(202, _encode(receipt), headers=[(b"location", location)])
 
 
 async def validate(x: Exchange, gateway: Gateway) -> None:
     """Check records as `/ingress/record-json` does, and publish nothing."""
     to, kind = _address(x)
+    if to.atomic:
+        raise BadParameter("mode=atomic is for publishing: here every line is checked, and nothing is published.")
     if kind in parse.NDJSON:
         await Stream(x, gateway.validate_window, to, counted=False).run()
         return
@@ -75,4 +93,4 @@ async def _submission(x: Exchange, to: parse.Address, kind: str) -> Submission:
         traceparent=parse.traceparent(x.header(b"traceparent")),
     )
     parse.check_size(s.record, x.settings.max_record_bytes)
-    return s
+    return s if x.attempt is None else x.attempt.bind(s)

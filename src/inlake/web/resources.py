@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -12,10 +13,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from inlake.errors import PromiseExpired, PromiseNotFound, RangeNotSatisfiable
+from inlake.errors import DirectUploadNotAvailable, PromiseExpired, PromiseNotFound, RangeNotSatisfiable
 from inlake.model import StoredObject
 from inlake.places import promise_named
 from inlake.promise_log import read
+from inlake.web.digests import digest_field
 from inlake.web.documented import problems
 from inlake.wiring import Deployment
 
@@ -24,8 +26,11 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The object.", "content": _BYTES},
     206: {"description": "The range of bytes that the header `Range` asks for.", "content": _BYTES},
     304: {"description": "The object that `If-None-Match` names."},
+    307: {"description": "With `INLAKE_RESOURCE_REDIRECT`: where the store itself sends it, for a minute."},
     **problems(401, 403, 404, 410, 416, 503),
 }
+SIGNED_SECONDS = 60
+"""A client follows a redirect at once; what it reads then may take longer."""
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -38,12 +43,16 @@ def resource_routes(d: Deployment) -> APIRouter:
     async def resource(puuid: str, request: Request) -> Response:
         """The object of a promise, whole or one range of bytes; always as a download, never to run in a browser."""
         stored, key = await _find(d, puuid, request.scope["principal"])
-        etag = f'"{stored.sha256}"'
+        # a URL is signed for one method: HEAD is answered here
+        if d.settings.resource_redirect and request.method == "GET" and (url := await _signed(d, stored, key)):
+            return Response(status_code=307, headers={"location": url, "cache-control": "no-store"})
+        etag, digest = f'"{stored.sha256}"', digest_field(stored.sha256)
         headers = {
             "content-type": stored.content_type,  # and no charset that the client did not give
             "etag": etag,
+            "repr-digest": digest,
             "accept-ranges": "bytes",
-            "content-disposition": f"attachment; filename*=UTF-8''{quote(stored.filename or 'binary', safe='')}",
+            "content-disposition": _disposition(stored),
             # an uploaded HTML or SVG must not run on our origin
             "x-content-type-options": "nosniff",
             "content-security-policy": "sandbox; default-src 'none'",
@@ -57,6 +66,8 @@ def resource_routes(d: Deployment) -> APIRouter:
         headers["content-length"] = str(end - start)
         if status == 206:
             headers["content-range"] = f"bytes {start}-{end - 1}/{stored.size}"
+        else:
+            headers["content-digest"] = digest
         if request.method == "HEAD" or start == end:
             return Response(status_code=status, headers=headers)
         body = d.store.read(key, start, end)
@@ -92,13 +103,33 @@ class _Bounded(StreamingResponse):
                 raise
 
 
+def _disposition(stored: StoredObject) -> str:
+    return f"attachment; filename*=UTF-8''{quote(stored.filename or 'binary', safe='')}"
+
+
+async def _signed(d: Deployment, stored: StoredObject, key: str) -> str | None:
+    """A URL with which the client reads the object from the store itself; None where there is no such thing."""
+    try:
+        signed = await d.store.sign_get(
+            key,
+            content_type=stored.content_type,
+            disposition=_disposition(stored),
+            expires=time.time() + SIGNED_SECONDS,
+        )
+    except DirectUploadNotAvailable:
+        return None
+    return signed.url
+
+
 async def _find(d: Deployment, puuid: str, principal: str) -> tuple[StoredObject, str]:
     """The object and its key in the store."""
     promise = await read(d.store, puuid) if promise_named(puuid) == puuid else None
     if promise is None or promise.principal != principal:
         raise PromiseNotFound("There is no such object, or it is another principal's.")
-    if promise.ended is not None or promise.stored is None:
-        raise PromiseExpired("The object was given up, or is not complete yet.")
+    if promise.ended is not None:
+        raise PromiseExpired("The object was given up.")
+    if promise.stored is None:
+        raise PromiseNotFound(f"The object is not complete yet: GET /promises/{puuid} tells how far it is.")
     return promise.stored, promise.key
 
 

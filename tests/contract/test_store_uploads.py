@@ -1,0 +1,241 @@
+"""What every store must do with objects that come in pieces, asked of each adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from inlake.errors import BadPlace, DirectUploadNotAvailable, NotFound, OffsetConflict
+from inlake.model import PART, Blob
+from inlake.ports import Store
+from inlake.store.folder import FolderStore
+from inlake.store.s3 import S3Store
+from tests.live_servers import (
+    AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY,
+    S3_BUCKET,
+    S3_ENDPOINT,
+    S3_REGION,
+    require,
+)
+
+Connect = Callable[[], Store]
+"""Another store object on the same objects, as another process would have it."""
+KEY = "objects/1/scan.obj"
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.live)])
+async def connect(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Connect]:
+    made: list[Store] = []
+    if request.param == "s3":
+        require("S3", S3_ENDPOINT)
+    environment = {
+        "AWS_ENDPOINT_URL_S3": S3_ENDPOINT,
+        "AWS_REGION": S3_REGION,
+        "AWS_ACCESS_KEY_ID": AWS_ACCESS_KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": AWS_SECRET_ACCESS_KEY,
+    }
+    prefix = f"test/{uuid4()}"
+
+    def another() -> Store:
+        folder = FolderStore(tmp_path / "store")
+        made.append(folder if request.param == "folder" else S3Store(S3_BUCKET, prefix, environment=environment))
+        return made[-1]
+
+    yield another
+    store = another()
+    await store.abort(KEY)
+    await asyncio.gather(*[store.delete(key) for key in await keys(store)])
+    for store in made:
+        await store.close()
+
+
+@pytest.fixture
+def store(connect: Connect) -> Store:
+    return connect()
+
+
+async def keys(store: Store) -> list[str]:
+    return sorted([key async for key in store.list("")])
+
+
+async def begin(store: Store, size: int | None = None) -> str:
+    return await store.begin(KEY, content_type="model/obj", metadata={"puuid": "1"}, size=size)
+
+
+async def stream(data: bytes, cut: Sequence[int] = ()) -> AsyncIterator[bytes]:
+    """`data` in chunks that end at `cut`."""
+    start = 0
+    for end in [*cut, len(data)]:
+        if data[start:end]:
+            yield data[start:end]
+        start = end
+
+
+async def read(store: Store) -> bytes:
+    return b"".join([chunk async for chunk in store.read(KEY)])
+
+
+@pytest.mark.parametrize(
+    ("ends", "known"),
+    [
+        ([0], True),
+        ([0], False),
+        ([3, 4, 10], True),
+        ([PART], False),
+        ([PART - 1, PART, PART + 1], True),
+        ([5, 2 * PART + 5, 2 * PART + 9], False),
+        ([3 * PART + 1, 4 * PART], True),
+    ],
+)
+async def test_what_comes_in_pieces_to_any_process_comes_back_whole(
+    connect: Connect, ends: list[int], known: bool
+) -> None:
+    data = os.urandom(ends[-1])
+    stores = [connect(), connect()]
+    size = len(data) if known else None
+    upload = await begin(stores[0], size)
+    start = 0
+    for n, end in enumerate(ends):
+        one, other = stores[n % 2], stores[1 - n % 2]
+        assert await one.append(KEY, upload, start, stream(data[start:end], (1, 70_000)), size=size) == end
+        assert await other.received(KEY, upload) == end
+        assert await other.head(KEY) is None
+        start = end
+    await stores[1].complete(KEY, upload)
+    assert await read(stores[0]) == data
+    assert await stores[0].received(KEY, upload) is None
+    assert await keys(stores[0]) == [KEY], "nothing is left beside the object"
+
+
+async def test_a_sender_that_breaks_off_leaves_what_it_brought(connect: Connect) -> None:
+    data, store = os.urandom(3 * PART), connect()
+    upload = await begin(store, len(data))
+    start = 0
+    for end in (10, PART - 1, PART + 7, 2 * PART + 100):
+        broken = ConnectionResetError("gone")
+
+        async def gone(start: int = start, end: int = end, error: Exception = broken) -> AsyncIterator[bytes]:
+            async for chunk in stream(data[start:end], (5, 1_000_000)):
+                yield chunk
+            raise error
+
+        with pytest.raises(ConnectionResetError) as caught:
+            await store.append(KEY, upload, start, gone(), size=len(data))
+        assert caught.value is broken
+        assert await connect().received(KEY, upload) == end
+        start = end
+    assert await store.append(KEY, upload, start, stream(data[start:]), size=len(data)) == len(data)
+    await store.complete(KEY, upload)
+    assert await read(store) == data
+
+
+async def test_a_request_that_is_cancelled_leaves_what_it_brought(store: Store) -> None:
+    data = os.urandom(PART + 77)
+    upload = await begin(store)
+    stalled = asyncio.Event()
+
+    async def stalling() -> AsyncIterator[bytes]:
+        yield data
+        stalled.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(store.append(KEY, upload, 0, stalling()))
+    await asyncio.wait_for(stalled.wait(), 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await store.received(KEY, upload) == len(data)
+
+
+async def test_many_small_pieces_make_one_object(store: Store) -> None:
+    data = os.urandom(40 * 1_000)
+    upload = await begin(store)
+    for start in range(0, len(data), 1_000):
+        assert await store.append(KEY, upload, start, stream(data[start : start + 1_000])) == start + 1_000
+    await store.complete(KEY, upload)
+    assert await read(store) == data
+    assert await keys(store) == [KEY]
+
+
+async def test_another_offset_than_the_one_reached_is_a_conflict_and_changes_nothing(store: Store) -> None:
+    upload = await begin(store)
+    await store.append(KEY, upload, 0, stream(b"12345"))
+    for offset in (0, 4, 6, PART):
+        with pytest.raises(OffsetConflict, match="5 bytes"):
+            await store.append(KEY, upload, offset, stream(b"x"))
+    assert await store.received(KEY, upload) == 5
+
+
+async def test_completing_twice_is_no_error(connect: Connect) -> None:
+    store = connect()
+    upload = await begin(store)
+    await store.append(KEY, upload, 0, stream(b"12345"))
+    await store.complete(KEY, upload)
+    await connect().complete(KEY, upload)
+    assert await read(store) == b"12345"
+    with pytest.raises(NotFound):
+        await store.append(KEY, upload, 5, stream(b"6"))
+
+
+async def test_an_aborted_upload_is_gone_with_all_it_held(connect: Connect) -> None:
+    store, other = connect(), connect()
+    uploads = [await begin(store), await begin(store)]
+    await store.append(KEY, uploads[0], 0, stream(os.urandom(PART + 3)))
+    await store.append(KEY, uploads[1], 0, stream(b"12345"))
+    assert await other.abort(KEY) == 2
+    assert await other.abort(KEY) == 0
+    for upload in uploads:
+        assert await store.received(KEY, upload) is None
+        with pytest.raises(NotFound):
+            await store.append(KEY, upload, 0, stream(b"x"))
+        with pytest.raises(NotFound):
+            await store.complete(KEY, upload)
+    assert await keys(store) == []
+
+
+async def test_aborting_spares_uploads_to_other_keys(store: Store) -> None:
+    upload = await begin(store)
+    longer = await store.begin(f"{KEY}.txt", content_type="text/plain", metadata={})
+    assert await store.abort(f"{KEY}.txt") == 1
+    assert await store.received(f"{KEY}.txt", longer) is None
+    assert await store.received(KEY, upload) == 0
+
+
+@pytest.mark.parametrize("upload", ["", "x", "8388608-none", "../../x", "0" * 32])
+async def test_an_upload_that_never_was_is_not_found(store: Store, upload: str) -> None:
+    with pytest.raises(NotFound):
+        await store.append(KEY, upload, 0, stream(b"x"))
+    with pytest.raises(NotFound):
+        await store.complete(KEY, upload)
+
+
+async def test_an_upload_to_a_key_that_leads_elsewhere_is_refused(store: Store) -> None:
+    for key in ("a/../b", "/a", "a//b"):
+        with pytest.raises(BadPlace):
+            await store.begin(key, content_type="text/plain", metadata={})
+
+
+async def test_a_folder_takes_no_parts_past_the_gateway(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    with pytest.raises(DirectUploadNotAvailable):
+        await store.begin_parts(KEY, content_type="text/plain", metadata={}, sha256=True)
+    with pytest.raises(DirectUploadNotAvailable):
+        await store.parts(KEY, "x")
+    with pytest.raises(DirectUploadNotAvailable):
+        await store.complete_parts(KEY, "x", [])
+    with pytest.raises(DirectUploadNotAvailable):
+        await store.facts(KEY)
+    with pytest.raises(DirectUploadNotAvailable):
+        await store.check_direct()
+    with pytest.raises(DirectUploadNotAvailable):
+        await store.sign_put(KEY, Blob(1), content_type="text/plain", metadata={}, expires=1e10)
+    with pytest.raises(DirectUploadNotAvailable):
+        await store.sign_part(KEY, "x", 1, Blob(1), expires=1e10)
+    with pytest.raises(DirectUploadNotAvailable):
+        await store.sign_get(KEY, content_type="text/plain", disposition="attachment", expires=1e10)
