@@ -40,7 +40,7 @@ async def ingest_all_or_none(gateway: Gateway, lines: Iterable[Line], *, named: 
                 raise
             rejected += 1
             if len(refused) < named:
-                refused.append((number, error))
+                refused.append((number, error.kept()))
         if turn.is_over():
             await turn.give_way()
     if refused:

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from inlake.errors import BadParameter, InlakeError, InvalidSchema
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from confluent_kafka.schema_registry import RegisteredSchema
 
 CACHED = 1_000
-"""Compiled schemas kept; the one used least recently goes first."""
+"""Compiled schemas kept; the one used least recently goes first. Refusals are kept apart, as many: a client can make
+up any number of messages that a schema does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Compiled:
 
 
 Outcome = Compiled | InvalidSchema | BadParameter
+Key = tuple[str, int, int, str | None]
+"""Name, version and id of a schema, and the message."""
 
 
 class Finder(Protocol):
@@ -49,10 +53,13 @@ class Finder(Protocol):
 class Codecs:
     """Compiled schemas by name, version and message."""
 
-    def __init__(self, registry: Registry, settings: Settings) -> None:
+    def __init__(self, registry: Registry, settings: Settings, *, cached: int = CACHED) -> None:
         self.registry = registry
         self._settings = settings
-        self._compiled: OrderedDict[tuple[str, int, int, str | None], asyncio.Future[Outcome]] = OrderedDict()
+        self._cached = cached
+        self._compiled: OrderedDict[Key, Compiled] = OrderedDict()
+        self._refused: OrderedDict[Key, InvalidSchema | BadParameter] = OrderedDict()
+        self._running: dict[Key, asyncio.Task[Outcome]] = {}
 
     async def find(self, name: str, version: int | None = None, message: str | None = None) -> Compiled:
         """The schema by its name (latest version: None), compiled. Raises what the registry raises, `InvalidSchema`."""
@@ -60,24 +67,41 @@ class Codecs:
         if found.schema.schema_type != "PROTOBUF":
             message = None  # it means nothing there, and must not fill the cache
         key = (name, found.version or 0, found.schema_id or 0, message)
-        future = self._compiled.get(key)
-        if future is None:
-            future = self._compiled[key] = asyncio.ensure_future(self._compile(name, found, message))
-            if len(self._compiled) > CACHED:
-                self._compiled.popitem(last=False)
-        else:
+        compiled = self._compiled.get(key)
+        if compiled is not None:
             self._compiled.move_to_end(key)
-        if not future.done():
-            # waited for, not awaited: others may wait for it too when this request is cancelled
-            await asyncio.wait([future])
-        if error := future.exception():
-            self._compiled.pop(key, None)  # a registry that was away may be back, a missing reference be there
-            raise copy(error)
-        compiled = future.result()
-        if isinstance(compiled, InlakeError):
+            return compiled
+        outcome = self._refused.get(key) or await self._join(key, found)
+        if isinstance(outcome, InlakeError):
             # a broken schema stays broken; the remembered error would keep the frames of all who raise it
-            raise copy(compiled)
-        return compiled
+            raise copy(outcome)
+        return outcome
+
+    async def _join(self, key: Key, found: RegisteredSchema) -> Outcome:
+        """The outcome of compiling it once, for all who want it meanwhile."""
+        task = self._running.get(key)
+        if task is None:
+            task = self._running[key] = asyncio.create_task(self._compile(key[0], found, key[3]))
+            task.add_done_callback(partial(self._keep, key))
+        # waited for, not awaited: others may wait for it too when this request is cancelled
+        await asyncio.wait([task])
+        if error := task.exception():
+            raise copy(error)
+        return task.result()
+
+    def _keep(self, key: Key, task: asyncio.Task[Outcome]) -> None:
+        """Remember the outcome; nothing where it failed: a registry that was away may be back, a reference be there."""
+        del self._running[key]
+        if task.cancelled() or task.exception():
+            return
+        outcome = task.result()
+        if isinstance(outcome, Compiled):
+            self._compiled[key] = outcome
+        else:
+            self._refused[key] = outcome
+        for entries in (self._compiled, self._refused):
+            if len(entries) > self._cached:
+                entries.popitem(last=False)
 
     async def _compile(self, name: str, found: RegisteredSchema, message: str | None) -> Outcome:
         """The schema compiled, or why it cannot be: that never changes."""

@@ -36,7 +36,7 @@ The first line of a class's docstring is the `title` of the problem document (RF
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 
 class FieldError(NamedTuple):
@@ -67,6 +67,11 @@ class InlakeError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.members = members
+
+    def kept(self) -> Self:
+        """Itself, to be kept as a result: without the frames it came through, and all that they hold."""
+        self.__traceback__ = self.__context__ = None
+        return self
 
     @property
     def retryable(self) -> bool:
@@ -329,9 +334,9 @@ class RecordRejected(Unprocessable):
         """`errors`: at least one, in the order of the record, up to `INLAKE_MAX_ERRORS`."""
         count = len(errors)
         first = errors[0]
-        more = f", and {count - 1} more" if count > 1 else ""
+        more = f" {count - 1} more {'is' if count == 2 else 'are'} in `errors`." if count > 1 else ""
         place = first.pointer if len(first.pointer) <= 200 else f"{first.pointer[:200]}…"
-        super().__init__(f"{place or 'the record'}: {first.detail}{more}", **members)
+        super().__init__(f"{place or 'The record'}: {first.detail.rstrip('.')}.{more}", **members)
         self.errors = errors
 
 
@@ -428,13 +433,13 @@ class InternalError(InlakeError):
 
 
 class NotBuilt(InlakeError):
-    """This is not built yet"""
+    """This gateway cannot do that"""
 
     status, code = 501, "not_built"
 
 
 class FormatNotBuilt(NotBuilt):
-    """This schema language is not built yet"""
+    """The schema is in a language that Inlake does not read"""
 
     code = "format_not_built"
 

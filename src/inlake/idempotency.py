@@ -269,8 +269,9 @@ class Receipts:
         self._last_look = look
         return await self.remove(f"{look % 16:x}")
 
-    async def remove(self, digits: str = "0123456789abcdef") -> int:
-        """Remove the logs that are over; `digits`: only those whose name begins with one of them."""
+    async def remove(self, digits: str = "0123456789abcdef", *, dry_run: bool = False) -> int:
+        """Remove the logs that are over, or with `dry_run` only count them; `digits`: only those whose name begins with
+        one of them."""
         logs: dict[str, list[int]] = {}
         async for key in self._store.list(RECEIPTS):
             name, _, n = key.removeprefix(RECEIPTS).partition("/")
@@ -280,7 +281,8 @@ class Receipts:
         for name, numbers in logs.items():
             first = await self._store.get(f"{RECEIPTS}{name}/0")
             if first and (_decode(first).at or 0) < over:
-                for number in sorted(numbers, reverse=True):  # what is left of a log begins where it began
+                left = [] if dry_run else sorted(numbers, reverse=True)  # what is left of a log begins where it began
+                for number in left:
                     await self._store.delete(f"{RECEIPTS}{name}/{number}")
                 removed += 1
         return removed

@@ -80,6 +80,8 @@ class Promise:
     """Without progress until then it may be given up."""
     stored: StoredObject | None = None
     claim: Claim | None = None
+    again: bool = False
+    """Claimed by an attempt before, which may have published the event."""
     published: Position | None = None
     ended: float | None = None
     """When it failed or expired."""

@@ -267,12 +267,12 @@ class Promises:
         What comes back is `stored`, and the caller publishes; or it is not yet, and who stores it does.
         """
         waits = {"owner": self._me, "expires": time.time() + self._promise_seconds}
-        promise = await append(self._store, promise, "claimed", claim_entry(event, schema) | waits)
+        promise, mine = await contend(self._store, promise, "claimed", claim_entry(event, schema) | waits)
         if promise.claim is None:
             raise _expired(promise)
         if promise.claim.event.id != event.id or promise.ended is not None:
             raise _used(promise)
-        return promise
+        return promise if mine else replace(promise, again=True)
 
     async def finish(self, promise: Promise, *, again: bool = False) -> Receipt:
         """Publish the event of a promise that is stored and claimed, then note where it is, as `conclude` says."""
@@ -295,7 +295,7 @@ class Promises:
                 raise position
             if position.retryable:
                 raise OutcomeUnknown(f"{position.detail.rstrip('.')}. {KEPT}", puuid=promise.puuid)
-            facts = {"reason": position.code, "kept": again, "owner": self._me}
+            facts = {"reason": position.code, "kept": again or promise.again, "owner": self._me}
             promise, mine = await contend(self._store, promise, "failed", facts)
             if mine:  # a signed URL may bring the object back: sweep deletes it once more when it is over
                 await (self.remains.delete_object(promise) if promise.way == "direct" else self.remains.remove(promise))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from inlake import owner
-from inlake.errors import InlakeError, NotFound
+from inlake.errors import InlakeError, NotFound, PromiseExpired
 from inlake.idempotency import Receipts
 from inlake.ports import Store
 from inlake.promise_log import OPEN, Promise, read
@@ -133,7 +133,7 @@ class Sweep:
         elif promise.stored and promise.claim:
             if dead or now > promise.at + self._patience:
                 return Finding("finished", marker, promise, "stored and claimed, not published")
-        elif self._uploads and promise.way == "tus" and promise.received == promise.size and not promise.stored:
+        elif self._uploads and promise.upload and not promise.stored and _has_come(promise):
             if now > promise.at + self._patience:
                 return Finding("finished", marker, promise, "all bytes have come, not stored")
         elif now > promise.expires or (dead and promise.claim is None):
@@ -175,7 +175,7 @@ class Sweep:
         elif finding.what == "finished" and promise.stored is None and self._uploads:
             try:
                 done = await self._uploads.finish(promise)
-            except NotFound:  # what had come of it is gone
+            except (NotFound, PromiseExpired):  # what had come of it is gone
                 return "expired" if await self._promises.expire(promise) else None
         elif finding.what == "finished":
             await self._promises.finish(promise, again=True)
@@ -184,6 +184,11 @@ class Sweep:
         else:
             done = await self._promises.remains.remove_again(promise)
         return finding.what if done else None
+
+
+def _has_come(promise: Promise) -> bool:
+    """All bytes of an upload in several requests; one of no bytes may have been reserved, and never begun."""
+    return promise.way == "tus" and promise.received == promise.size
 
 
 def _short(marker: str) -> str:

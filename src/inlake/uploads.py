@@ -107,13 +107,17 @@ class Uploads:
         return promise, length
 
     async def finish(self, promise: Promise) -> bool:
-        """Complete an upload whose bytes are all there; False when another does. For what a crash left."""
+        """Complete an upload whose bytes are all there; False when another does, or some are missing. For what a crash
+        left: its log may say more than what the store had taken."""
         try:
             async with self._leases.held(promise.puuid, wait=0):
                 promise = await self._promises.find(promise.puuid, promise.principal)
-                done = promise.stored is None
+                received = promise.size if promise.stored else await self._received(promise)
+                done = promise.stored is None and received == promise.size
                 if done:
                     promise = await self._finish(promise)
+                elif promise.stored is None and received is not None:
+                    await self._promises.progress(promise, received=received)
         except UploadLocked:
             return False
         if promise.claim:
@@ -141,11 +145,27 @@ class Uploads:
 
     async def _take(self, promise: Promise, offset: int, chunks: AsyncIterator[bytes], lease: Lease) -> int:
         assert promise.upload is not None
-        arriving = self._watched(promise, offset, chunks, lease)
+        known = self._hashes.pop(promise.puuid, None)
+        hashed = _Hash() if offset == 0 else known if known and known.length == offset else None
+        arriving = self._watched(promise, offset, chunks, hashed, lease)
         try:
-            return await self._store.append(promise.key, promise.upload, offset, arriving, size=promise.size)
+            length = await self._store.append(promise.key, promise.upload, offset, arriving, size=promise.size)
         except NotFound:
             raise _given_up(promise) from None
+        except (Exception, asyncio.CancelledError):
+            if hashed is not None:  # a hash of bytes that were not kept must not be gone on with
+                with suppress(Exception):
+                    self._remember(promise, hashed, await self._received(promise))
+            raise
+        self._remember(promise, hashed, length)
+        return length
+
+    def _remember(self, promise: Promise, hashed: _Hash | None, length: int) -> None:
+        """Keep the hash of the bytes held, for the next request to this process."""
+        if hashed is not None and hashed.length == length:
+            self._hashes[promise.puuid] = hashed
+        while len(self._hashes) > HASHES:
+            del self._hashes[next(iter(self._hashes))]
 
     async def _received(self, promise: Promise) -> int:
         assert promise.upload is not None
@@ -184,21 +204,11 @@ class Uploads:
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
 
-    def _hash(self, puuid: str, offset: int) -> _Hash | None:
-        """The hash of all bytes up to `offset`, if this process has seen them."""
-        hashed = _Hash() if offset == 0 else self._hashes.get(puuid)
-        if hashed is None or hashed.length != offset:
-            return None
-        self._hashes[puuid] = hashed
-        while len(self._hashes) > HASHES:
-            del self._hashes[next(iter(self._hashes))]
-        return hashed
-
     async def _watched(
-        self, promise: Promise, offset: int, chunks: AsyncIterator[bytes], lease: Lease
+        self, promise: Promise, offset: int, chunks: AsyncIterator[bytes], hashed: _Hash | None, lease: Lease
     ) -> AsyncIterator[bytes]:
         """The chunks, hashed; while they come the expiry moves on, and another request may take over."""
-        hashed = self._hash(promise.puuid, offset)
+        held = offset
         async for chunk in chunks:
             if hashed is not None:
                 hashed.add(chunk)
@@ -207,7 +217,7 @@ class Uploads:
                 lease.go_through()
             yield chunk
             if time.time() > promise.at + (promise.expires - promise.at) / 3:
-                promise = await self._promises.progress(promise, received=offset)
+                promise = await self._promises.progress(promise, received=held)  # of the rest nobody knows yet
                 if promise.ended is not None:
                     raise _given_up(promise)
 

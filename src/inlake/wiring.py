@@ -16,7 +16,7 @@ from inlake.idempotency import Receipts
 from inlake.lease import Leases
 from inlake.ports import Bus, Registry, Store
 from inlake.promises import Promises
-from inlake.settings import Settings, SettingsError, kafka_properties
+from inlake.settings import KAFKA_PREFIX, Settings, SettingsError, kafka_properties
 from inlake.sweep import Sweep
 from inlake.uploads import Uploads
 
@@ -86,12 +86,19 @@ def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:
                     holds_events=settings.is_topic_of_events,
                 )
             except ValueError as error:
-                raise SettingsError(f"INLAKE_KAFKA_*: {error}") from None
+                raise SettingsError(f"{_kafka_variables(environment, str(error))}: {error}") from None
         case "sqlite" if url.path:
             from inlake.bus.sqlite import SqliteBus
 
             return SqliteBus(Path(url.path), timeout=settings.bus_timeout)
     raise SettingsError(f"INLAKE_BUS: {settings.bus!r} is neither sqlite:PATH nor kafka://HOST:PORT,...")
+
+
+def _kafka_variables(environment: Mapping[str, str], reason: str) -> str:
+    """The variables that a sentence of librdkafka is about: those whose property it names, else all that are set."""
+    properties = kafka_properties(environment)
+    named = [name for name in properties if name in reason] or properties
+    return ", ".join(KAFKA_PREFIX + name.upper().replace(".", "_") for name in named) or "INLAKE_BUS"
 
 
 def connect_store(settings: Settings, environment: Mapping[str, str]) -> Store:

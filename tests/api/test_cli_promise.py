@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,19 @@ def test_a_dry_sweep_says_what_the_next_one_does(served: Served) -> None:
     assert (dry.returncode, dry.stdout.splitlines()) == (0, [line, "to do: 1 expired"]), dry.stderr
     assert served.inlake("sweep").stdout.splitlines() == [line, "1 expired"]
     assert served.inlake("sweep").stdout.strip() == "nothing to do"
+
+
+def test_a_sweep_removes_answers_that_are_kept_no_longer(served: Served) -> None:
+    url, key = f"{served.url}/ingress/record-json?schema=note", {"Idempotency-Key": '"old"'}
+    answer = httpx2.post(url, json={"title": "Old"}, headers=key, trust_env=False)
+    assert answer.status_code == 201, answer.text
+    assert served.inlake("sweep").stdout.strip() == "nothing to do"
+    later = replace(served, variables={**served.variables, "INLAKE_IDEMPOTENCY_TTL": "0.001"})
+    line = "removed 1 kept answers, older than INLAKE_IDEMPOTENCY_TTL"
+    for option, last in (["--dry-run"], "to do: 1 removed"), ([], "1 removed"), ([], "nothing to do"):
+        done = later.inlake("sweep", *option)
+        said = [line] if "1" in last else []
+        assert (done.returncode, done.stdout.splitlines()) == (0, [*said, last]), done.stderr
 
 
 async def expired(folder: Path) -> str:

@@ -15,6 +15,7 @@ import pytest
 from inlake import idempotency
 from inlake.idempotency import NAMESPACE
 from inlake.model import Message
+from inlake.web import ndjson
 from tests.gateways import NOTE, Answer, Gateway, embedded, form
 
 RECORDS = "/ingress/record-json?schema=note"
@@ -153,6 +154,17 @@ async def test_a_stream_has_one_answer_and_an_event_id_a_line(gateway: Gateway) 
     assert ids == [line["id"] for line in first.lines() if "id" in line]
     assert len(set(ids)) == 2_501
     assert len(await receipts(gateway)) == 2
+
+
+async def test_the_kept_answer_to_a_stream_is_bounded(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short line may have a hundred reasons, each as long as itself, and all of them were held in memory."""
+    monkeypatch.setattr(ndjson, "ANSWER_BYTES", 100_000)
+    line = json.dumps({"title": 1, **dict.fromkeys(map(str, range(100)), 1)}).encode()
+    first = await gateway.post(RECORDS, b"\n".join([line] * 1_500), NDJSON, headers=KEY)
+    assert len(first.body) < 100_000
+    last = first.lines()[-1]
+    assert (last["summary"]["rejected"], last["receipts_left_out"], last["complete"]) == (1_500, 1_500, True)
+    same(first, await gateway.post(RECORDS, b"\n".join([line] * 1_500), NDJSON, headers=KEY))
 
 
 async def test_a_body_read_whole_is_bounded(tmp_path: Path) -> None:
@@ -316,6 +328,7 @@ async def test_what_is_over_is_removed_and_what_is_not_stays(tmp_path: Path) -> 
         await gateway.post(RECORDS, RECORD, headers=KEY)
         assert await gateway.deployment.receipts.remove() == 0
     async with embedded(tmp_path, idempotency_ttl=1e-6, registry=f"dir:{tmp_path / 'schemas'}") as gateway:
+        assert await gateway.deployment.receipts.remove(dry_run=True) == 1
         assert await gateway.deployment.receipts.remove() == 1
         assert await receipts(gateway) == []
         again = await gateway.post(RECORDS, RECORD, headers=KEY)

@@ -3,112 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inlake import owner
-from inlake.errors import InlakeError
-from inlake.gateway import Gateway as DataPath
-from inlake.idempotency import Receipts
-from inlake.model import Event, Position
-from inlake.promises import Promises
-from inlake.sweep import Sweep
-from inlake.web.app import create_app
-from tests.gateways import Answer, Gateway, embedded, form
-
-DEAD = owner.me().rpartition(":")[0] + ":0"
-
-
-class Crash(BaseException):
-    """The process dies."""
-
-
-class Steps:
-    """Counts the steps that change something outside of the process, and dies before one of them."""
-
-    def __init__(self, last: int) -> None:
-        self.left = last
-
-    def take(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise Crash
-
-
-class DyingStore:
-    """The store as a process sees it that dies."""
-
-    def __init__(self, store: Any, steps: Steps) -> None:
-        self._store, self._steps = store, steps
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def create(self, key: str, data: bytes) -> bool:
-        self._steps.take()
-        created: bool = await self._store.create(key, data)
-        return created
-
-    async def put(self, key: str, chunks: AsyncIterator[bytes], **about: Mapping[str, str]) -> None:
-        self._steps.take()
-        await self._store.put(key, chunks, **about)
-
-    async def delete(self, key: str) -> None:
-        self._steps.take()
-        await self._store.delete(key)
-
-
-class WatchedBus:
-    """Remembers every event that was published, repeats too: the embedded log drops them."""
-
-    def __init__(self, bus: Any, seen: list[Event], steps: Steps | None = None) -> None:
-        self._bus, self.seen, self._steps = bus, seen, steps
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._bus, name)
-
-    async def publish(self, events: Sequence[Event]) -> list[Position | InlakeError]:
-        if self._steps:
-            self._steps.take()
-        self.seen.extend(events)
-        positions: list[Position | InlakeError] = await self._bus.publish(events)
-        return positions
-
-
-class World:
-    """One deployment, and the processes that live and die on it."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        self.seen: list[Event] = []
-
-    def process(self, steps: Steps | None = None) -> Gateway:
-        d = self._gateway.deployment
-        store: Any = DyingStore(d.store, steps) if steps else d.store
-        bus: Any = WatchedBus(d.bus, self.seen, steps)
-        me = DEAD if steps else None
-        promises = Promises(store, bus, upload_timeout=60, process=me)
-        deployment = replace(
-            d,
-            store=store,
-            bus=bus,
-            gateway=DataPath(d.gateway.codecs, promises, bus),
-            receipts=Receipts(store, ttl=60, process=me),
-            sweep=Sweep(store, promises, bus_timeout=10, upload_timeout=60),
-        )
-        return Gateway(create_app(deployment), deployment)
-
-    async def settle(self) -> None:
-        """Sweep until nothing is left to do."""
-        d = self._gateway.deployment
-        promises = Promises(d.store, WatchedBus(d.bus, self.seen), upload_timeout=60)
-        while await Sweep(d.store, promises, bus_timeout=-1e6, upload_timeout=-1e6).run():
-            pass
+from inlake.model import Event
+from tests.gateways import Answer, embedded, form
+from tests.processes import Crash, Steps, World
 
 
 @asynccontextmanager

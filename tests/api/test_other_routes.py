@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from confluent_kafka.schema_registry import Schema
 
 from inlake.errors import every_error
 from tests.gateways import NOTE, Gateway, embedded, form
@@ -72,7 +73,9 @@ async def test_a_range_beyond_the_end_is_416_and_an_etag_saves_the_bytes(gateway
     beyond = await gateway.post(path, method="GET", headers={"range": "bytes=1024000-"})
     assert (beyond.status, beyond.headers["content-range"]) == (416, "bytes */1024000")
     etag = (await gateway.post(path, method="HEAD")).headers["etag"]
-    assert (await gateway.post(path, method="GET", headers={"if-none-match": etag})).status == 304
+    for tags, status in (etag, 304), (f'"other", W/{etag}', 304), ("*", 304), ('"other"', 200):
+        answer = await gateway.post(path, method="GET", headers={"if-none-match": tags})
+        assert (answer.status, answer.body == b"") == (status, status == 304), tags
     other = await gateway.post(path, method="GET", headers={"range": "bytes=0-1", "if-range": '"other"'})
     assert other.status == 200
 
@@ -174,6 +177,19 @@ async def test_every_route_is_in_the_openapi_document_with_an_example(gateway: G
         assert '"example"' in json.dumps(paths[path]["get"]["responses"])
 
 
+async def test_every_route_stands_in_one_group_with_a_sentence_of_what_it_does(gateway: Gateway) -> None:
+    document = (await gateway.post("/openapi.json", method="GET")).json()
+    groups = [group["name"] for group in document["tags"]]
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert {tuple(operation["tags"]) for operation in operations} == {(group,) for group in groups}
+    assert all(" " in operation["summary"] for operation in operations)
+
+
+async def test_an_answer_without_a_body_is_not_documented_with_one(gateway: Gateway) -> None:
+    uploads = (await gateway.post("/openapi.json", method="GET")).json()["paths"]["/uploads"]
+    assert "content" not in uploads["post"]["responses"]["201"]
+
+
 async def test_a_schema_is_told_with_a_record_that_fits_it(gateway: Gateway) -> None:
     assert (await gateway.post("/schemas", method="GET")).json() == {"schemas": [{"name": "note", "subject": "note"}]}
     told = (await gateway.post("/schemas/note", method="GET")).json()
@@ -182,6 +198,13 @@ async def test_a_schema_is_told_with_a_record_that_fits_it(gateway: Gateway) -> 
     assert (await gateway.post("/ingress/validate?schema=note", json.dumps(told["example"]).encode())).status == 200
     for path, status in (("/schemas/nothing", 404), ("/schemas/note?version=7", 404), ("/schemas/a%20b", 400)):
         assert (await gateway.post(path, method="GET")).status == status
+
+
+async def test_a_schema_that_is_only_for_others_to_import_is_told_without_a_record(gateway: Gateway) -> None:
+    kinds = Schema('syntax = "proto3"; enum Kind { PHOTO = 0; }', "PROTOBUF")
+    await gateway.deployment.registry.register("kinds", kinds)
+    told = await gateway.post("/schemas/kinds", method="GET")
+    assert (told.status, told.json()["schema"], told.json()["example"]) == (200, kinds.schema_str, None)
 
 
 async def test_readiness_names_what_is_away(tmp_path: Path) -> None:

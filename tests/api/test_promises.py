@@ -25,7 +25,7 @@ from inlake.errors import (
 from inlake.lease import Leases
 from inlake.model import Binary, Event, Position, SchemaVersion, Submission
 from inlake.promise_log import Promise, append, first_entry, marker_key, name_key, read
-from inlake.promises import Promises
+from inlake.promises import Promises, event_of
 from inlake.store.folder import FolderStore
 from inlake.sweep import Sweep
 from inlake.uploads import Uploads
@@ -451,6 +451,18 @@ async def test_what_may_have_been_published_before_keeps_its_object_when_the_bus
     with pytest.raises(RecordTooLarge):
         await refused.finish(claimed, again=True)
     assert await world.keys(".inlake/open/") == []
+    assert await world.keys("objects/") == [promise.key]
+
+
+async def test_a_repeat_that_the_bus_refuses_keeps_what_the_attempt_before_may_have_published(world: World) -> None:
+    """With an Idempotency-Key: it died between publishing and its entry, and the bus takes less now."""
+    promise = await world.dead.store(world.dead.new("spot.obj", "model/obj", "anonymous"), file())
+    await world.bus.publish([event_of(await world.dead.claim(promise, event(), SCHEMA))])
+    repeated = Promises(world.store, Refusing(RecordTooLarge("too large now")), upload_timeout=60)  # type: ignore[arg-type]
+    claimed = await repeated.claim(await repeated.find(promise.puuid, "anonymous"), event(), SCHEMA)
+    with pytest.raises(RecordTooLarge):
+        await repeated.finish(claimed)
+    await world.patient_sweep()
     assert await world.keys("objects/") == [promise.key]
 
 

@@ -88,7 +88,8 @@ def test_a_body_cut_in_its_chunks_publishes_nothing(served: Served) -> None:
         ({"INLAKE_REGISTRY": "x"}, "INLAKE_REGISTRY"),
         ({"INLAKE_API_KEYS": "/nowhere/keys"}, "INLAKE_API_KEYS"),
         ({"INLAKE_HOST": "203.0.113.1", "INLAKE_ALLOW_ANONYMOUS": "true"}, "INLAKE_HOST"),
-        ({"INLAKE_BUS": "kafka://x:1", "INLAKE_KAFKA_NO_SUCH_THING": "1"}, "INLAKE_KAFKA"),
+        ({"INLAKE_BUS": "kafka://x:1", "INLAKE_KAFKA_NO_SUCH_THING": "1"}, "INLAKE_KAFKA_NO_SUCH_THING"),
+        ({"INLAKE_BUS": "kafka://x:1", "INLAKE_KAFKA_ACKS": "some"}, "INLAKE_KAFKA_ACKS"),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_a_sentence_that_names_it(

@@ -17,8 +17,10 @@ from uuid import uuid4
 import pytest
 
 from inlake.model import PART
+from inlake.promise_log import read
 from inlake.sweep import Sweep
 from tests.gateways import Answer, Gateway, embedded
+from tests.processes import Crash, Steps, World
 
 TUS = {"tus-resumable": "1.0.0"}
 BYTES = "application/offset+octet-stream"
@@ -250,6 +252,17 @@ async def test_metadata_of_any_length_and_script_comes_back_as_sent(gateway: Gat
     assert (resource["filename"], resource["content_type"]) == ("Ὀδύσσεια/第一章.tiff", "image/tiff")
 
 
+async def test_an_object_with_a_very_long_name_can_be_read(gateway: Gateway) -> None:
+    """The header that names it was longer than what clients read."""
+    name = metadata(filename="🎼" * 5_000 + ".tiff")
+    path = await create(gateway, 1, upload_metadata=name, content_type=BYTES)
+    await patch(gateway, path, 0, b"x")
+    answer = await gateway.post(path.replace("uploads", "resources"), method="GET")
+    assert (answer.status, answer.body) == (200, b"x")
+    assert len(answer.headers["content-disposition"]) < 2_500
+    assert answer.headers["content-disposition"].endswith("%8E%BC.tiff")
+
+
 async def test_a_creation_may_bring_bytes(gateway: Gateway) -> None:
     answer = await ask(gateway, "POST", "/uploads", b"hello", upload_length="11", content_type=BYTES)
     assert (answer.status, answer.headers["upload-offset"]) == (201, "5")
@@ -282,6 +295,12 @@ async def test_a_length_may_come_later_and_once(gateway: Gateway) -> None:
     assert (head.headers["upload-length"], "upload-defer-length" in head.headers) == ("11", False)
     assert (await patch(gateway, path, 6, b"world", upload_length="11")).status == 204
     assert await stored(gateway, path) == b"hello world"
+
+
+async def test_an_offset_beyond_the_largest_upload_is_a_conflict_before_the_length_is_known(gateway: Gateway) -> None:
+    created = await ask(gateway, "POST", "/uploads", upload_defer_length="1")
+    answer = await patch(gateway, "/" + created.headers["location"], 100_000_001, b"x")
+    assert (answer.status, answer.json()["code"]) == (409, "offset_conflict")
 
 
 async def test_more_bytes_than_announced_are_413(gateway: Gateway) -> None:
@@ -413,6 +432,19 @@ async def test_any_process_takes_any_patch(tmp_path: Path) -> None:
         assert answer.json()["resource"]["sha256"] == hashlib.sha256(data).hexdigest()
 
 
+async def test_the_sha256_is_of_what_is_stored_whoever_brought_which_byte(tmp_path: Path) -> None:
+    """A client that sends other bytes after a cut, to another process: what the first one had hashed does not count."""
+    async with embedded(tmp_path) as one, embedded(tmp_path, registry=f"dir:{tmp_path / 'schemas'}") as other:
+        for cut in (True, False):
+            path = await create(one, 9)
+            await patch(one, path, 0, [b"abc", b"def"], vanish=cut)
+            assert (await patch(other, path, 6, b"gh")).status == 204
+            assert (await patch(one, path, 8, b"i")).status == 204
+            promise = await one.deployment.uploads.find(path.rpartition("/")[2], "anonymous")
+            assert promise.stored
+            assert promise.stored.sha256 == hashlib.sha256(await stored(one, path)).hexdigest()
+
+
 @pytest.mark.parametrize("elsewhere", [True, False])
 async def test_a_request_that_stands_still_gives_way_to_the_next(tmp_path: Path, elsewhere: bool) -> None:
     """The client lost its network: the server does not know yet that the first connection is dead."""
@@ -476,6 +508,36 @@ async def test_a_crash_after_the_last_byte_is_made_good_by_the_sweep(gateway: Ga
     sweep = Sweep(d.store, d.gateway.promises, d.uploads, bus_timeout=-1e6, upload_timeout=600)
     assert (await sweep.run())["finished"] == 1
     assert len(await gateway.events()) == 1
+
+
+async def test_a_sweep_makes_no_object_of_an_upload_that_lacks_bytes(gateway: Gateway) -> None:
+    """Its log may have noted bytes that died with the process, or with the connection to the store."""
+    path = await create(gateway, 5)
+    await patch(gateway, path, 0, b"hel")
+    d = gateway.deployment
+    await d.gateway.promises.progress(await d.uploads.find(path.rpartition("/")[2], "anonymous"), received=5)
+    sweep = Sweep(d.store, d.gateway.promises, d.uploads, bus_timeout=-1e6, upload_timeout=600)
+    assert [finding async for finding in sweep.findings()] == []
+    assert await gateway.objects() == []
+    assert (await offset(gateway, path), (await patch(gateway, path, 3, b"lo")).status) == (3, 204)
+    assert await stored(gateway, path) == b"hello"
+
+
+async def test_an_empty_upload_that_a_crash_left_at_any_step_is_dealt_with(gateway: Gateway) -> None:
+    """One that was reserved and never begun has all its bytes, so to speak."""
+    world = World(gateway)
+    for last in range(100):
+        try:
+            await ask(world.process(Steps(last), patience=0), "POST", "/uploads", upload_length="0")
+        except Crash:
+            await world.settle()
+            for mark in await gateway.open_promises():  # it is given up, or complete and waits for its record
+                promise = await read(gateway.deployment.store, mark.rpartition("/")[2])
+                assert promise is not None
+                assert promise.stored is not None, last
+        else:
+            assert last > 3
+            return
 
 
 @pytest.mark.parametrize("record_first", [True, False])

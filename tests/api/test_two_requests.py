@@ -335,15 +335,32 @@ async def test_anonymous_clients_of_an_open_gateway_have_no_list(tmp_path: Path)
         assert (answer.status, answer.json()["code"]) == (403, "forbidden")
 
 
+async def test_a_store_that_fails_does_not_tell_the_puuid_of_an_anonymous_client(
+    gateway: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its puuid is all that an anonymous client has to show, and errors of files name their files."""
+    objects = tmp_path / "store" / "objects"
+    objects.parent.mkdir(exist_ok=True)
+    objects.symlink_to(objects)
+    answer = await send(gateway)
+    assert (answer.status, answer.json()["code"]) == (503, "store_unavailable")
+    (mark,) = await gateway.open_promises()
+    puuid = mark.rpartition("/")[2]
+    assert puuid[:8] in caplog.text
+    assert puuid not in caplog.text + answer.body.decode()
+
+
 # -------------------------------------------------------------------------------------------------------------- digests
 @pytest.mark.parametrize("field", ["Repr-Digest", "Content-Digest"])
 async def test_a_digest_is_checked_and_after_a_mismatch_nothing_stays(gateway: Gateway, field: str) -> None:
     assert (await send(gateway, headers={field: f"unixsum=:AAAA:, {DIGEST}"})).status == 200
+    unpadded = DIGEST.removesuffix("=:") + ":"
+    assert (await send(gateway, headers={field: unpadded})).status == 200, unpadded
     before = await gateway.objects()
     answer = await send(gateway, headers={field: BAD_DIGEST})
     assert (answer.status, answer.json()["code"]) == (422, "digest_mismatch")
     assert await gateway.objects() == before
-    assert len(await gateway.open_promises()) == 1
+    assert len(await gateway.open_promises()) == 2
 
 
 @pytest.mark.parametrize(

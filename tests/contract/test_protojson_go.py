@@ -26,8 +26,8 @@ LAXER_IN_GO = {
     '{"lasting":"+1s"}', '{"any":{"@type":"test.Everything"}}',
 }  # fmt: skip
 
-STRICTER_IN_GO = re.compile(rb'"(many_?[vV]alues|value_?[bB]y_?[nN]ame)": *null')
-"""Null stands for an absent list or map; Go takes it for a value where the elements are `Value`."""
+STRICTER_IN_GO = re.compile(rb'"(many_?[vV]alues|many_?[nN]othing|value_?[bB]y_?[nN]ame)": *null')
+"""Null stands for an absent list or map; Go takes it for a value where the elements are `Value` or `NullValue`."""
 
 
 @pytest.fixture(scope="module")

@@ -239,3 +239,63 @@ async def test_a_folder_takes_no_parts_past_the_gateway(tmp_path: Path) -> None:
         await store.sign_part(KEY, "x", 1, Blob(1), expires=1e10)
     with pytest.raises(DirectUploadNotAvailable):
         await store.sign_get(KEY, content_type="text/plain", disposition="attachment", expires=1e10)
+
+
+# ------------------------------------------------------------------------------------------------- what only S3 can do
+@pytest.fixture
+async def s3() -> AsyncIterator[S3Store]:
+    require("S3", S3_ENDPOINT)
+    environment = {
+        "AWS_ENDPOINT_URL_S3": S3_ENDPOINT,
+        "AWS_REGION": S3_REGION,
+        "AWS_ACCESS_KEY_ID": AWS_ACCESS_KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": AWS_SECRET_ACCESS_KEY,
+    }
+    store = S3Store(S3_BUCKET, f"test/{uuid4()}", environment=environment)
+    yield store
+    await store.abort(KEY)
+    await store.delete(KEY)
+    await store.close()
+
+
+@pytest.mark.live
+async def test_more_parts_than_fit_into_one_answer_are_all_found(s3: S3Store) -> None:
+    upload = await s3.begin_parts(KEY, content_type="text/plain", metadata={}, sha256=False)
+    numbers = iter(range(1, 1_006))
+
+    async def send() -> None:
+        for number in numbers:
+            await s3._calls.put(f"{s3._prefix}{KEY}", upload, number, [b"%d" % number])
+
+    await asyncio.gather(*[send() for _ in range(16)])
+    assert [(part.number, part.size) for part in await s3.parts(KEY, upload)] == [
+        (number, len(str(number))) for number in range(1, 1_006)
+    ]
+
+
+@pytest.mark.live
+async def test_a_part_that_failed_leaves_what_came_before_it_and_what_came_after_does_not_count(s3: S3Store) -> None:
+    """Parts go out side by side: the third may be there when the second is not."""
+    upload, data = await begin(s3, 3 * PART), os.urandom(3 * PART)
+    path, number = f"{s3._prefix}{KEY}", upload.partition("-")[2]
+    await s3._calls.put(path, number, 1, [data[:PART]])
+    await s3._calls.put(path, number, 3, [data[2 * PART :]])
+    assert await s3.received(KEY, upload) == PART
+    assert await s3.append(KEY, upload, PART, stream(data[PART : PART + 5]), size=len(data)) == PART + 5
+    assert await s3.append(KEY, upload, PART + 5, stream(data[PART + 5 :]), size=len(data)) == len(data)
+    await s3.complete(KEY, upload)
+    assert await read(s3) == data
+
+
+@pytest.mark.live
+async def test_a_piece_that_a_crash_left_beside_its_part_does_not_count_twice(s3: S3Store) -> None:
+    """The process died after the part was put and before its pieces were deleted."""
+    upload, data = await begin(s3), os.urandom(PART + 10)
+    await s3.append(KEY, upload, 0, stream(data[:100]))
+    (piece,) = [key async for key in s3.list(".inlake/tails/")]
+    await s3.append(KEY, upload, 100, stream(data[100:]))
+    await s3.create(piece, data[:100])
+    assert await s3.received(KEY, upload) == len(data)
+    await s3.complete(KEY, upload)
+    assert await read(s3) == data
+    assert await keys(s3) == [KEY]

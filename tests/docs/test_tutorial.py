@@ -5,10 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from confluent_kafka.schema_registry import Schema
 
-from inlake.errors import FormatNotBuilt
-from inlake.formats import compile_codec
 from tests.docs.pages import ROOT, Command, File, Reader, matches, steps
 
 PAGES = [
@@ -28,16 +25,7 @@ LIVE_PAGES = ["how-to/direct-to-s3.md"]
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_does_what_it_says(page: str, tmp_path: Path) -> None:
-    if page == "how-to/linked-art-and-iiif.md":
-        require_json_schema()
     Reader(tmp_path).follow((ROOT / "docs" / page).read_text())
-
-
-def require_json_schema() -> None:
-    try:
-        compile_codec(Schema("{}", "JSON"))
-    except FormatNotBuilt as error:
-        pytest.skip(error.detail)
 
 
 def test_every_page_with_commands_and_their_output_is_run() -> None:

@@ -21,24 +21,9 @@ AVRO = EXAMPLES / "schemas" / "avro"
 @pytest.fixture
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A gateway whose topics, subjects and objects are its own."""
-    servers.require("Kafka", servers.KAFKA_BOOTSTRAP)
-    servers.require("The registry", servers.SCHEMA_REGISTRY_URL)
-    servers.require("The S3 server", servers.S3_ENDPOINT)
     own = f"t{uuid.uuid4().hex}"
-    with serving(
-        tmp_path_factory.mktemp("served"),
-        INLAKE_BUS=f"kafka://{servers.KAFKA_BOOTSTRAP}",
-        INLAKE_STORE=f"s3://{servers.S3_BUCKET}/{own}",
-        INLAKE_REGISTRY=servers.SCHEMA_REGISTRY_URL,
-        INLAKE_TOPIC=f"{own}.{{schema}}",
-        INLAKE_SUBJECT=f"{own}.{{schema}}-value",
-        INLAKE_KAFKA_CREATE_TOPICS="true",
-        AWS_ENDPOINT_URL=servers.S3_ENDPOINT,
-        AWS_REGION=servers.S3_REGION,
-        AWS_ACCESS_KEY_ID=servers.AWS_ACCESS_KEY_ID,
-        AWS_SECRET_ACCESS_KEY=servers.AWS_SECRET_ACCESS_KEY,
-        OWN=own,
-    ) as found:
+    settings = {**servers.deployment(own), "INLAKE_SUBJECT": f"{own}.{{schema}}-value", "OWN": own}
+    with serving(tmp_path_factory.mktemp("served"), **settings) as found:
         yield found
 
 

@@ -34,24 +34,8 @@ SECONDS = 60
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A gateway of its own on real servers, with three artists and a mesh published."""
-    live.require("Kafka", live.KAFKA_BOOTSTRAP)
-    live.require("The registry", live.SCHEMA_REGISTRY_URL)
-    live.require("The S3 server", live.S3_ENDPOINT)
     own = f"t{uuid.uuid4().hex}"
-    with serving(
-        tmp_path_factory.mktemp("served"),
-        INLAKE_BUS=f"kafka://{live.KAFKA_BOOTSTRAP}",
-        INLAKE_STORE=f"s3://{live.S3_BUCKET}/{own}",
-        INLAKE_REGISTRY=live.SCHEMA_REGISTRY_URL,
-        INLAKE_TOPIC=f"{own}.{{schema}}",
-        INLAKE_SUBJECT=f"{own}.{{schema}}",
-        INLAKE_KAFKA_CREATE_TOPICS="true",
-        AWS_ENDPOINT_URL=live.S3_ENDPOINT,
-        AWS_REGION=live.S3_REGION,
-        AWS_ACCESS_KEY_ID=live.AWS_ACCESS_KEY_ID,
-        AWS_SECRET_ACCESS_KEY=live.AWS_SECRET_ACCESS_KEY,
-        OWN=own,
-    ) as found:
+    with serving(tmp_path_factory.mktemp("served"), **live.deployment(own), OWN=own) as found:
         reference = f"--reference=example.heritage.Rights={own}.heritage.rights:1"
         for arguments in (
             ("tate.artist", AVRO / "tate_artist.avsc"),

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -41,8 +42,10 @@ Upload = Callable[[str, Path], str]
 @pytest.fixture(scope="module")
 def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Served]]:
     """Two processes of one deployment."""
-    variables = live.deployment(f"t{uuid.uuid4().hex[:12]}")
+    own = f"t{uuid.uuid4().hex[:12]}"
+    variables = live.deployment(own)
     with contextlib.ExitStack() as stack:
+        stack.callback(delete_objects, f"{own}/")
         folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
         one, two = [stack.enter_context(serving(folder, **variables)) for folder in folders]
         (folders[0] / "scan.avsc").write_text(SCHEMA)
@@ -129,8 +132,7 @@ def test_a_client_cut_twenty_times_resumes_and_one_event_names_the_whole_file(
     assert hashlib.sha256(read_object(gateways[0], resource["uri"])).hexdigest() == sha256
 
 
-def parts_in_store(puuid: str) -> int:
-    """Parts of the unfinished upload, as boto3 sees them."""
+def client() -> Any:
     s3 = boto3.client(
         "s3",
         endpoint_url=live.S3_ENDPOINT,
@@ -138,7 +140,20 @@ def parts_in_store(puuid: str) -> int:
         aws_access_key_id=live.AWS_ACCESS_KEY_ID,
         aws_secret_access_key=live.AWS_SECRET_ACCESS_KEY,
     )
-    with contextlib.closing(s3):
+    return contextlib.closing(s3)
+
+
+def delete_objects(prefix: str) -> None:
+    """They are large."""
+    with client() as s3:
+        while found := s3.list_objects_v2(Bucket=live.S3_BUCKET, Prefix=prefix).get("Contents"):
+            for each in found:
+                s3.delete_object(Bucket=live.S3_BUCKET, Key=each["Key"])
+
+
+def parts_in_store(puuid: str) -> int:
+    """Parts of the unfinished upload, as boto3 sees them."""
+    with client() as s3:
         uploads = s3.list_multipart_uploads(Bucket=live.S3_BUCKET).get("Uploads", [])
         (upload,) = [upload for upload in uploads if puuid in upload["Key"]]
         parts = s3.list_parts(Bucket=live.S3_BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])

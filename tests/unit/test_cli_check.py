@@ -165,7 +165,7 @@ def test_a_name_is_looked_up_in_the_registry_of_the_settings(folder: Path) -> No
     [
         (("absent.avsc",), "absent.avsc: there is no such file"),
         (("unknown",), "unknown"),
-        (("note.avsc:1",), "there is no schema"),
+        (("note.avsc:1",), "There is no schema"),
         (("note.avsc", "absent.ndjson"), "absent.ndjson: there is no such file"),
         (("note.avsc", "--reference", "x"), "write REFNAME=FILE"),
         (("note.avsc", "--json", "--github"), "give one"),

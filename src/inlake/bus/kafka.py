@@ -27,7 +27,7 @@ from inlake.model import Event, Message, Position
 GRACE = 2.0
 """Seconds beyond the time-out: librdkafka looks for timed-out messages once a second."""
 
-STOPPING = "The gateway is stopping: send the record again"
+STOPPING = "The gateway is stopping: send the record again."
 
 
 class KafkaBus:
@@ -152,13 +152,13 @@ class KafkaBus:
 
     async def _confirm(self, link: Link, events: Sequence[Event], results: list[Result]) -> bool:
         """Send and wait, with an end in any case; every result is set afterwards. True when all was confirmed."""
-        batch = link.send(events, results, self._topics.partitions)
+        batch = await link.send(events, results, self._topics.partitions)
         await self._flying.wait(batch)
         if not batch.failed and batch.reported == batch.expected:
             return True
         for index, result in enumerate(results):
             if result is None:
-                results[index] = OutcomeUnknown(f"Kafka did not confirm the event within {self._timeout:g} s")
+                results[index] = OutcomeUnknown(f"Kafka did not confirm the event within {self._timeout:g} s.")
         if any(isinstance(result, Unavailable) for result in results):
             self._topics.forget()  # the topic may be gone or Kafka be away: ask before the next event
             await self._explain(link, events, results, batch.deadline)

@@ -32,10 +32,10 @@ def refusal(error: KafkaError, topic: str, *, sent: bool, right: str = "WRITE", 
     if code in MISSING:
         return missing(topic)
     if code in TOO_LARGE:
-        return RecordTooLarge(f"The record is larger than Kafka takes in topic {topic!r} (max.message.bytes)")
+        return RecordTooLarge(f"The record is larger than Kafka takes in topic {topic!r} (max.message.bytes).")
     if code in FORBIDDEN:
         return BusUnavailable(
-            f"The gateway's Kafka user lacks the right {right} for topic {topic!r} ({text}): give it by an ACL"
+            f"The gateway's Kafka user lacks the right {right} for topic {topic!r} ({text}): give it by an ACL."
         )
     if code in REFUSED:
         return BusUnavailable(f"Kafka did not take the event for topic {topic!r}: {text}{_because(reason)}")
@@ -50,7 +50,7 @@ def transactions_refused(error: KafkaError, transactional_id: str, reason: str =
         prefix = transactional_id.rpartition("-")[0]
         return BusUnavailable(
             "The gateway's Kafka user lacks the right WRITE for transactional ids: give it by an ACL for all with the "
-            f"prefix '{prefix}-'"
+            f"prefix '{prefix}-'."
         )
     text = (error.code() in NO_ANSWER and reason) or error.str()
     return BusUnavailable(f"Kafka is not ready for transactions: {text}")
@@ -65,7 +65,7 @@ def uncommitted(error: KafkaError, topics: str, reason: str) -> InlakeError:
 
 
 def missing(topic: str) -> TopicMissing:
-    return TopicMissing(f"Kafka has no topic {topic!r}: create it, or set INLAKE_KAFKA_CREATE_TOPICS=true")
+    return TopicMissing(f"Kafka has no topic {topic!r}: create it, or set INLAKE_KAFKA_CREATE_TOPICS=true.")
 
 
 def unreachable(error: KafkaError, reason: str) -> BusUnavailable:

@@ -50,6 +50,9 @@ PRODUCER: Mapping[str, Any] = {
     "topic.metadata.propagation.max.ms": 3000,
 }
 
+IN_ONE_GO = 100
+"""Events handed to librdkafka before others have their turn in the event loop: a fraction of a millisecond."""
+
 BY_KEY = -1
 """RD_KAFKA_PARTITION_UA: the partitioner chooses."""
 
@@ -145,12 +148,12 @@ class Link:
         self._thread = threading.Thread(target=self._run, name="kafka-reports", daemon=True)
         self._thread.start()
 
-    def send(self, events: Sequence[Event], results: list[Result], partitions: Mapping[str, int]) -> Batch:
+    async def send(self, events: Sequence[Event], results: list[Result], partitions: Mapping[str, int]) -> Batch:
         """Hand over the events that have no result yet; `Batch.done` follows when each has one.
 
         `partitions`: how many each topic has, for events that are not placed by their key.
         """
-        loop = self._loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         batch = Batch(events, results, loop.create_future())
         produce, report, count = self._producer.produce, self._report, 0
         for index, event in enumerate(events):
@@ -164,10 +167,12 @@ class Link:
                 produce(topic, event.value, event.key, partition, headers=headers, on_delivery=on_delivery)
                 count += 1
             except BufferError:
-                results[index] = Busy("More events wait for Kafka than the gateway may hold: try again in a moment")
+                results[index] = Busy("More events wait for Kafka than the gateway may hold: try again in a moment.")
             except KafkaException as e:
                 batch.failed = True
                 results[index] = refusal(self._forbidden or e.args[0], topic, sent=False)
+            if index % IN_ONE_GO == IN_ONE_GO - 1:
+                await asyncio.sleep(0)
         batch.expected = count
         if batch.reported == count:
             batch.finish()

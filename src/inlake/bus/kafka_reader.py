@@ -88,7 +88,7 @@ class Reading:
         if got:
             self._silent_since = time.monotonic()
         elif not self._follow and time.monotonic() - self._silent_since > self._patience:
-            raise BusUnavailable("Kafka stopped answering while events were read: try again")
+            raise BusUnavailable("Kafka stopped answering while events were read: try again.")
         return got
 
     def _accept(self, got: KafkaMessage) -> Message | None:

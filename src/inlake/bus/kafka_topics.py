@@ -123,7 +123,7 @@ class Topics:
         if most < wanted:
             raise BusUnavailable(
                 f"Topic {topic!r} has not enough replicas in sync: {most}, and min.insync.replicas is {wanted}; "
-                "Kafka takes no event until more of its brokers are back"
+                "Kafka takes no event until more of its brokers are back."
             )
 
     async def _make(self, topic: str) -> None:
@@ -140,7 +140,7 @@ class Topics:
         deadline = time.monotonic() + CHECK
         while not await self._exists(topic):
             if time.monotonic() > deadline:
-                raise TopicMissing(f"Topic {topic!r} was created, but Kafka does not show it yet: try again")
+                raise TopicMissing(f"Topic {topic!r} was created, but Kafka does not show it yet: try again.")
             await asyncio.sleep(0.05)
 
 

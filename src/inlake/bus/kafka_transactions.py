@@ -60,7 +60,7 @@ class Transactions:
     async def publish(self, events: Sequence[Event], partitions: Mapping[str, int]) -> list[Position]:
         """Where each event is, or the one error for which there is none; see `Bus.publish_all_or_none`."""
         if self._waiting >= WAITING:
-            raise Busy("More bodies wait for their transaction than the gateway may hold: try again in a moment")
+            raise Busy("More bodies wait for their transaction than the gateway may hold: try again in a moment.")
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="kafka-transactions", daemon=True)
             self._thread.start()
@@ -89,7 +89,9 @@ class Transactions:
             except Exception:  # the thread must live: every caller waits for it
                 logger.exception("A transaction of Kafka ended in a fault")
                 self._drop()
-                job.answer.set_exception(OutcomeUnknown("The transaction ended in a fault of the gateway: see its log"))
+                job.answer.set_exception(
+                    OutcomeUnknown("The transaction ended in a fault of the gateway: see its log.")
+                )
         self._drop()
 
     def _next(self) -> Job | None:
@@ -103,7 +105,7 @@ class Transactions:
 
     def _publish(self, job: Job) -> list[Position]:
         if time.monotonic() > job.deadline:
-            raise Busy(f"The transactions before this one took longer than {self._timeout:g} s: try again")
+            raise Busy(f"The transactions before this one took longer than {self._timeout:g} s: try again.")
         try:
             return self._attempt(job)
         except RecordTooLarge:

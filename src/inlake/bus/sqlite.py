@@ -23,6 +23,8 @@ PENDING_BYTES = 128 << 20
 """How much may wait for the disk; more is `Busy`."""
 LARGEST = 64 << 20
 """Bytes of the largest value; SQLite's own limit is near 1 GB."""
+IN_ONE_GO = 200
+"""Rows made before others have their turn in the event loop."""
 CHUNK_EVENTS = 500
 CHUNK_BYTES = 4 << 20
 """How much a reader takes at once."""
@@ -48,7 +50,12 @@ class SqliteBus:
 
     async def publish(self, events: Sequence[Event]) -> list[Position | InlakeError]:
         """See `Bus.publish`. Also `Busy` and `OutOfSpace`. One call is one transaction, but for what is too large."""
-        rows = [to_row(event) for event in events if len(event.value) <= LARGEST]
+        rows: list[Row] = []
+        for index, event in enumerate(events):
+            if len(event.value) <= LARGEST:
+                rows.append(to_row(event))
+            if index % IN_ONE_GO == IN_ONE_GO - 1:
+                await asyncio.sleep(0)
         results = await self._write(rows)
         if len(rows) == len(events):
             return results
@@ -62,7 +69,7 @@ class SqliteBus:
             if len(event.value) > LARGEST:
                 raise _too_large(event, event=index)
             rows.append(to_row(event))
-            if index % CHUNK_EVENTS == CHUNK_EVENTS - 1:
+            if index % IN_ONE_GO == IN_ONE_GO - 1:
                 await asyncio.sleep(0)
         positions = []
         for result in await self._write(rows):  # one transaction: all have a position, or all the same error
@@ -107,10 +114,10 @@ class SqliteBus:
 
     async def _write(self, rows: Sequence[Row]) -> list[Position | InlakeError]:
         if self._closed:
-            return [ShuttingDown("The gateway is stopping: send the record again") for _ in rows]
+            return [ShuttingDown("The gateway is stopping: send the record again.") for _ in rows]
         size = sum([len(row.value) for row in rows])
         if self._full(len(rows), size):
-            return [Busy("More events wait for the disk than the gateway may hold: try again") for _ in rows]
+            return [Busy("More events wait for the disk than the gateway may hold: try again.") for _ in rows]
         write = self._writer.submit(rows, size)
         await write.done
         return write.outcome
@@ -202,7 +209,7 @@ def _check(path: Path) -> list[str]:
     except (sqlite3.Error, OSError) as e:
         raise refusal(e, path) from None
     if not os.access(path, os.W_OK):
-        raise BusUnavailable(f"The event log {path} is read-only: give the gateway the right to write it")
+        raise BusUnavailable(f"The event log {path} is read-only: give the gateway the right to write it.")
     free = shutil.disk_usage(path.parent).free
     if free < SCARCE:
         return [f"The disk of the event log {path} has {free >> 20} MiB left: free some space"]

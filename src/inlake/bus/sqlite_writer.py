@@ -103,7 +103,7 @@ class Writer:
                 self._commit(writes)
             except Exception:  # the thread must live: every publisher waits for it
                 logger.exception("The event log could not be written")
-                self._fail(writes, OutcomeUnknown("The event log failed while the event was written: try again"))
+                self._fail(writes, OutcomeUnknown("The event log failed while the event was written: try again."))
             self._hand_over(writes)
         self._drop()
 
@@ -245,9 +245,9 @@ def refusal(error: Exception, path: Path, *, committing: bool = False) -> Inlake
     """Our error for SQLite's or the system's. `committing`: it came from COMMIT, which may have reached the disk."""
     name = getattr(error, "sqlite_errorname", "")
     if name in NO_ROOM or getattr(error, "errno", None) == errno.ENOSPC:
-        return OutOfSpace(f"There is no room for the event log {path} ({error}): free some disk space")
+        return OutOfSpace(f"There is no room for the event log {path} ({error}): free some disk space.")
     if locked(error):
-        return BusUnavailable(f"The event log {path} was locked by another program for too long: try again")
+        return BusUnavailable(f"The event log {path} was locked by another program for too long: try again.")
     if committing:
-        return OutcomeUnknown(f"The event log {path} could not be written ({error}): check the disk")
-    return BusUnavailable(f"The event log {path} cannot be used ({error}): check the path, its rights and the disk")
+        return OutcomeUnknown(f"The event log {path} could not be written ({error}): check the disk.")
+    return BusUnavailable(f"The event log {path} cannot be used ({error}): check the path, its rights and the disk.")

@@ -34,15 +34,13 @@ def check(
         bool, typer.Option("--registry", help="SCHEMA is a name of the registry, also if a file is called so.")
     ] = False,
     message: Annotated[str | None, typer.Option(help="Protobuf: full name of the message.")] = None,
-    tagged: Annotated[
-        bool, typer.Option("--tagged", help="Avro: unions are in the tagged form of the specification.")
-    ] = False,
+    tagged: Annotated[bool, typer.Option("--tagged", help="Avro: unions are in the tagged form only.")] = False,
     with_binary: Annotated[
         bool, typer.Option("--with-binary", help="Each record comes with a binary: its resource field will be filled.")
     ] = False,
     max_errors: Annotated[
         int | None,
-        typer.Option(min=1, metavar="NUMBER", help="Most errors to print; if not given 1,000 in a table, else all."),
+        typer.Option(min=1, metavar="NUMBER", help="Most errors to print; default: 1,000 in a table, else all."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each refused record.")] = False,
     github: Annotated[bool, typer.Option("--github", help="Print errors as annotations of GitHub Actions.")] = False,
@@ -62,15 +60,13 @@ def check(
 
     if as_json and github:
         raise Failure("--json and --github are two forms of the same: give one.")
-    settings, _ = load_settings()
-    names = chosen(files)
+    names, (settings, _) = chosen(files), load_settings()
     source = find_source(schema, settings, references=reference or [], in_registry=registry)
     codec = compile_source(source, settings, message=message)
     if with_binary and not codec.has_resource_field:
         raise Failure(f"{source.label}: has no field {settings.resource_field} for the address of a binary.")
-    judge = Judge(codec, settings.max_record_bytes, tagged, PLACEHOLDER if with_binary else None)
     findings = Findings("json" if as_json else "github" if github else "table", max_errors)
-    _check_files(judge, names, findings)
+    _check_files(Judge(codec, settings.max_record_bytes, tagged, PLACEHOLDER if with_binary else None), names, findings)
     findings.close()
     raise typer.Exit(findings.exit_code)
 

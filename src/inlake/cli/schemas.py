@@ -131,7 +131,7 @@ async def _plan(settings: Settings, name: str, schemas: list[Schema]) -> None:
 
 
 async def _check(registry: Registry, schema: Schema, settings: Settings) -> str:
-    """Compile the schema as the gateway will; a note where that cannot be done yet. Raises `InvalidSchema`."""
+    """Compile the schema as the gateway will; a note where that cannot be done. Raises `InvalidSchema`."""
     from inlake.errors import FormatNotBuilt
     from inlake.formats import compile_codec, has_records
 

@@ -23,8 +23,9 @@ def sweep(
 ) -> None:
     """Finish or remove what a crash or a lost connection left, once, and print a line for each.
 
-    A gateway does the same every INLAKE_SWEEP_SECONDS, and any number of processes may do it at once. It works on
-    the store and the bus of the settings, not over HTTP.
+    Answers to requests with an Idempotency-Key that are older than INLAKE_IDEMPOTENCY_TTL are removed too. A gateway
+    does the same every INLAKE_SWEEP_SECONDS, and any number of processes may do it at once. It works on the store and
+    the bus of the settings, not over HTTP.
 
     Exit code: 0 done; 2 a setting is wrong; 3 the store cannot be reached, or some of it could not be done now.
     """
@@ -53,6 +54,10 @@ async def _sweep(settings: Settings, environment: Mapping[str, str], dry_run: bo
             done[finding.what] += 1
             line = {"what": finding.what, "puuid": finding.puuid, "why": finding.why}
             typer.echo(to_json(line) if as_json else printable(str(finding)))
+        if answers := await deployment.receipts.remove(dry_run=dry_run):
+            done["removed"] += answers
+            why = f"{answers:,} kept answers, older than INLAKE_IDEMPOTENCY_TTL"
+            typer.echo(to_json({"what": "removed", "puuid": None, "why": why}) if as_json else f"removed {why}")
     finally:
         await deployment.close()
     return done

@@ -80,7 +80,7 @@ class ConfluentRegistry:
         known = self._ids.recall(schema_id)
         if known is not None:
             return known
-        missing = f"there is no schema with id {schema_id} in the registry at {self._rest.url}"
+        missing = f"There is no schema with id {schema_id} in the registry at {self._rest.url}."
         if not 0 <= schema_id <= HIGHEST:
             raise SchemaNotFound(missing)
         schema = read_schema(await self._ask_once(f"schemas/ids/{schema_id}", missing))
@@ -92,9 +92,9 @@ class ConfluentRegistry:
 
     async def register(self, subject: str, schema: Schema) -> RegisteredSchema:
         if not (schema.schema_str or "").strip():
-            raise InvalidSchema("the schema is empty")
+            raise InvalidSchema("The schema is empty.")
         place = f"subjects/{quote_subject(subject)}"
-        missing = f"the registry at {self._rest.url} misses something that {subject!r} refers to: add that first"
+        missing = f"The registry at {self._rest.url} misses something that {subject!r} refers to: add that first."
         body = {name: value for name, value in schema.to_dict().items() if value}
         await self._rest.post(f"{place}/versions", body, missing)  # may answer the id alone: ask for the version
         version = read_registered(await self._rest.post(place, body, missing)).version
@@ -103,14 +103,14 @@ class ConfluentRegistry:
         return await self.find(subject, version)  # with the text as the registry keeps it
 
     async def subjects(self) -> list[str]:
-        missing = f"the registry at {self._rest.url} lists no subjects"
+        missing = f"The registry at {self._rest.url} lists no subjects."
         return read_list(await self._rest.get("subjects", missing), str)
 
     async def versions(self, subject: str) -> list[int]:
         return read_list(await self._rest.get(f"subjects/{quote_subject(subject)}/versions", _absence(subject)), int)
 
     async def check(self) -> None:
-        missing = f"there is no schema registry at {self._rest.url}"
+        missing = f"There is no schema registry at {self._rest.url}."
         read_list(await self._rest.get("schemas/types", missing), str)
 
     async def close(self) -> None:
@@ -118,7 +118,7 @@ class ConfluentRegistry:
         await self._rest.close()
 
     async def _find_version(self, subject: str, version: int) -> RegisteredSchema:
-        missing = f"schema {subject!r} has no version {version}: leave the version out to take the latest"
+        missing = f"The schema {subject!r} has no version {version}: leave the version out to take the latest."
         if not 1 <= version <= HIGHEST:
             raise SchemaNotFound(missing)
         path = f"subjects/{quote_subject(subject)}/versions/{version}"
@@ -175,7 +175,7 @@ class ConfluentRegistry:
         if absence is not None and now < until:
             raise copy(absence)
         if now < self._rest.down_until:
-            raise RegistryUnavailable(f"the schema registry at {self._rest.url} was away a moment ago; try again")
+            raise RegistryUnavailable(f"The schema registry at {self._rest.url} was away a moment ago: try again.")
         try:
             return await self._rest.get(path, missing, no_subject=no_subject)
         except SchemaNotFound as error:
@@ -184,4 +184,4 @@ class ConfluentRegistry:
 
 
 def _absence(subject: str) -> str:
-    return f"there is no schema {subject!r} in the registry: add it with `inlake schemas add {subject} FILE`"
+    return f"There is no schema {subject!r} in the registry: add it with `inlake schemas add {subject} FILE`."

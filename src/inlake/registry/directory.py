@@ -70,11 +70,11 @@ class DirectoryRegistry:
         kind = schema.schema_type or "AVRO"
         if kind not in TYPES.values():
             raise InvalidSchema(f"{kind!r} is not a type of schema: it is one of {', '.join(TYPES.values())}")
-        check_text("the schema", kind, text)
+        check_text("The schema", kind, text)
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise InvalidSchema("the text of the schema is not Unicode: it holds half a surrogate pair") from None
+            raise InvalidSchema("The text of the schema is not Unicode: it holds half a surrogate pair.") from None
         await self.references(schema)
         added = await self._run(self._files.add, subject, Schema(text, kind, await self._pin(schema.references or [])))
         for version in (None, added.version):
@@ -125,12 +125,14 @@ class DirectoryRegistry:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *args, **kwargs))
         except OSError as error:
-            sentence = f"the folder of schemas {self._root} cannot be used: {error.strerror} ({error.filename})"
+            sentence = f"The folder of schemas {self._root} cannot be used: {error.strerror} ({error.filename})."
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise OutOfSpace(sentence) if full else RegistryUnavailable(sentence) from error
 
 
 def _checked(subject: str) -> str:
     if not NAME.fullmatch(subject):
-        raise BadName(f"{subject!r} cannot be the name of a schema: it has 1 to 200 of A-Z a-z 0-9 . _ -")
+        raise BadName(
+            f"{subject!r} cannot be the name of a schema: it has 1 to 200 of the characters A-Z a-z 0-9 . _ -"
+        )
     return subject

@@ -41,7 +41,7 @@ class SchemaFiles:
         wanted = max(files) if version is None else version
         if wanted not in files:
             raise SchemaNotFound(
-                f"schema {subject!r} has no version {version}: leave the version out to take the latest"
+                f"The schema {subject!r} has no version {version}: leave the version out to take the latest."
             )
         path = files[wanted]
         text, references = signature(path), signature(_references_file(path))
@@ -58,7 +58,7 @@ class SchemaFiles:
     def find_by_id(self, schema_id: int) -> Schema:
         schema = self._ids.find(schema_id)
         if schema is None:
-            raise SchemaNotFound(f"there is no schema with id {schema_id} in {self._root / IDS_FILE}")
+            raise SchemaNotFound(f"There is no schema with id {schema_id} in {self._root / IDS_FILE}.")
         return schema
 
     def add(self, subject: str, schema: Schema) -> RegisteredSchema:
@@ -94,19 +94,19 @@ class SchemaFiles:
         if folder.is_dir():
             if versions:
                 raise InvalidSchema(
-                    f"{self._say(versions[0][1])} stands beside the folder {subject}/: move it into the folder"
+                    f"{self._say(versions[0][1])} stands beside the folder {subject}/: move it into the folder."
                 )
             named = [(VERSION_FILE.fullmatch(path.name), path) for path in folder.iterdir()]
             versions = sorted((int(match[1]), path) for match, path in named if match)
         for version, path in versions:
             if version in found:
                 raise InvalidSchema(
-                    f"{self._say(found[version])} and {self._say(path)} are both version {version}: keep one"
+                    f"{self._say(found[version])} and {self._say(path)} are both version {version}: keep one."
                 )
             found[version] = path
         if not found:
             self._entries()
-            raise SchemaNotFound(f"there is no schema {subject!r}: add it with `inlake schemas add {subject} FILE`")
+            raise SchemaNotFound(f"There is no schema {subject!r}: add it with `inlake schemas add {subject} FILE`.")
         return found
 
     def _same(self, subject: str, schema: Schema) -> int | None:
@@ -118,7 +118,7 @@ class SchemaFiles:
         if not same and files[max(files)].parent == self._root:
             loose = files[1]
             raise Conflict(
-                f"move {loose.name} to {subject}/1{loose.suffix} first: a loose file has room for one version only"
+                f"A loose file has room for one version only: move {loose.name} to {subject}/1{loose.suffix} first."
             )
         return max(same, default=None)
 
@@ -141,7 +141,7 @@ class SchemaFiles:
         try:
             text = path.read_bytes().decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise InvalidSchema(f"{self._say(path)} is not UTF-8: {error.reason} at byte {error.start}") from None
+            raise InvalidSchema(f"{self._say(path)} is not UTF-8: {error.reason} at byte {error.start}.") from None
         kind = TYPES[path.suffix]
         check_text(self._say(path), kind, text)
         return Schema(text, kind, self._read_references(_references_file(path)))
@@ -152,7 +152,7 @@ class SchemaFiles:
             return [_reference(entry) for entry in entries]
         except (ValueError, KeyError, TypeError, RecursionError):
             form = '[{"name": "...", "subject": "...", "version": 1}]'
-            raise InvalidSchema(f"{self._say(path)} is not a list of references: {form}") from None
+            raise InvalidSchema(f"{self._say(path)} is not a list of references, such as {form}.") from None
 
     def _say(self, path: Path) -> str:
         return str(path.relative_to(self._root))
@@ -161,13 +161,13 @@ class SchemaFiles:
 def check_text(what: str, kind: str | None, text: str) -> None:
     """`InvalidSchema` when the text is empty, or not JSON where it should be; more is for the codec to say."""
     if not text.strip():
-        raise InvalidSchema(f"{what} is empty")
+        raise InvalidSchema(f"{what} is empty.")
     if kind == "PROTOBUF":
         return
     try:
         json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidSchema(f"{what} is not JSON: {str(error) or type(error).__name__}") from None
+        raise InvalidSchema(f"{what} is not JSON: {str(error) or type(error).__name__}.") from None
 
 
 def _reference(entry: Any) -> SchemaReference:

@@ -63,7 +63,7 @@ class Ids:
             entries = json.loads(self._path.read_bytes())["schemas"] if found else {}
             schemas = {int(i): Schema.from_dict(entry) for i, entry in entries.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RegistryUnavailable(f"{self._path} is broken, restore it from a backup: {error!r}") from None
+            raise RegistryUnavailable(f"{self._path} is broken, restore it from a backup: {error!r}.") from None
         self._schemas, self._ids = schemas, {schema: i for i, schema in schemas.items()}
         self._signature = found
 
@@ -105,7 +105,7 @@ def locked(root: Path) -> Iterator[None]:
     with (root / LOCK_FILE).open("ab") as file:  # closing it releases the lock, a crash does too
         while not _lock(file.fileno()):
             if time.monotonic() > deadline:
-                raise RegistryUnavailable(f"another process keeps {root / LOCK_FILE} locked: find out which and why")
+                raise RegistryUnavailable(f"Another process keeps {root / LOCK_FILE} locked: find out which and why.")
             time.sleep(0.01)
         yield
 

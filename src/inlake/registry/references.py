@@ -31,11 +31,11 @@ async def _visit(references: Sequence[SchemaReference], path: list[str], found: 
         if name in found:
             continue
         if name in path:
-            raise InvalidSchema(f"the references of the schema go in a circle: {' -> '.join([*path, name])}")
+            raise InvalidSchema(f"The references of the schema go in a circle: {' -> '.join([*path, name])}.")
         if len(path) >= MAX_DEPTH or len(found) + len(path) >= MAX_REFERENCES:
             raise InvalidSchema(
-                f"the schema has more than {MAX_REFERENCES:,} references or nests them deeper than {MAX_DEPTH}; "
-                f"the first too many is {name!r}"
+                f"The schema has more than {MAX_REFERENCES:,} references or nests them deeper than {MAX_DEPTH}; "
+                f"the first too many is {name!r}."
             )
         target = await _follow(reference, find)
         await _visit(target.references or [], [*path, name], found, find)
@@ -44,12 +44,12 @@ async def _visit(references: Sequence[SchemaReference], path: list[str], found: 
 
 async def _follow(reference: SchemaReference, find: Find) -> Schema:
     if not reference.name or not reference.subject:
-        raise InvalidSchema("a reference needs a name, a subject and a version")
+        raise InvalidSchema("A reference needs a name, a subject and a version.")
     version = reference.version if (reference.version or -1) > 0 else None  # -1 is Confluent's word for the latest
     try:
         return (await find(reference.subject, version)).schema
     except (SchemaNotFound, BadName):
         wanted = f"{reference.subject!r} version {'latest' if version is None else version}"
         raise InvalidSchema(
-            f"the schema refers to {reference.name!r}, which is {wanted}; that is not in the registry, add it first"
+            f"The schema refers to {reference.name!r}, which is {wanted}; that is not in the registry, add it first."
         ) from None

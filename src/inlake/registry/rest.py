@@ -93,31 +93,31 @@ class Rest:
                     # an idle connection was closed under us; every request here may be repeated
                     response = await send()
         except UnicodeEncodeError:
-            raise InvalidSchema("the text of the schema is not Unicode: it holds half a surrogate pair") from None
+            raise InvalidSchema("The text of the schema is not Unicode: it holds half a surrogate pair.") from None
         except (TimeoutError, httpx2.HTTPError) as error:
             self.down_until = monotonic() + BACK_OFF
             reason = f"no answer within {self._timeout:g} s" if isinstance(error, TimeoutError) else _cause(error)
-            raise RegistryUnavailable(f"the schema registry at {self.url} cannot be reached: {reason}") from error
+            raise RegistryUnavailable(f"The schema registry at {self.url} cannot be reached: {reason}.") from error
         self.down_until = 0.0
         return response
 
     def _error(self, response: httpx2.Response, message: Any) -> InlakeError:
-        status, reason = response.status_code, str(message or "it gives no reason")
+        status, reason = response.status_code, str(message or "it gives no reason").rstrip(".")
         match status:
             case 401 | 403:
                 return RegistryRefused(
-                    f"the schema registry at {self.url} refused the gateway with status {status}: {reason}; "
-                    "check INLAKE_REGISTRY_AUTH or INLAKE_REGISTRY_TOKEN"
+                    f"The schema registry at {self.url} refused the gateway with status {status}: {reason}; "
+                    "check INLAKE_REGISTRY_AUTH or INLAKE_REGISTRY_TOKEN."
                 )
             case 409:
-                return Conflict(f"the schema is incompatible with the versions in the registry: {reason}")
+                return Conflict(f"The schema is incompatible with the versions in the registry: {reason}.")
             case 422:
-                return InvalidSchema(f"the registry refused the schema: {reason}")
+                return InvalidSchema(f"The registry refused the schema: {reason}.")
         if message:
-            return RegistryUnavailable(f"the schema registry at {self.url} answered with status {status}: {reason}")
+            return RegistryUnavailable(f"The schema registry at {self.url} answered with status {status}: {reason}.")
         what = response.headers.get("content-type", "nothing")
         return RegistryUnavailable(
-            f"{self.url} answered {what} with status {status}, as no registry does: check the path in INLAKE_REGISTRY"
+            f"{self.url} answered {what} with status {status}, as no registry does: check the path in INLAKE_REGISTRY."
         )
 
 
@@ -128,7 +128,7 @@ def quote_subject(subject: str) -> str:
             return quote(subject, safe="")
     except UnicodeEncodeError:
         pass
-    raise BadName(f"{subject!r} cannot be the name of a schema")
+    raise BadName(f"{subject!r} cannot be the name of a schema.")
 
 
 def read_schema(answer: Any) -> Schema:
@@ -171,5 +171,5 @@ def _cause(error: Exception) -> str:
 
 def _strange(wanted: str) -> RegistryUnavailable:
     return RegistryUnavailable(
-        f"the schema registry answered JSON that is not {wanted}; check the path in INLAKE_REGISTRY"
+        f"The schema registry answered JSON that is not {wanted}; check the path in INLAKE_REGISTRY."
     )

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import re
 import stat
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
@@ -25,7 +26,7 @@ from inlake.errors import (
     StoreUnavailable,
 )
 from inlake.model import Blob, ObjectFacts, Part, SignedRequest
-from inlake.store.folder_uploads import UPLOADS, FolderUploads, forget, sync_whole
+from inlake.store.folder_uploads import UPLOADS, FolderUploads, forget, sync_folder, sync_whole
 from inlake.store.keys import check_ascii, segments
 
 TEMPORARY = ".inlake/tmp"
@@ -36,6 +37,8 @@ LIST_BATCH = 1_000
 PAST_THE_GATEWAY = "The store is a folder: a binary comes by POST /ingress/binary or by tus at /uploads."
 ATTEMPTS = 100
 """To give a file its place in a folder that others remove whenever it is empty."""
+
+PUUID = re.compile(r"([0-9a-f]{8})-[0-9a-f-]{27}")
 
 T = TypeVar("T")
 
@@ -183,14 +186,17 @@ class FolderStore:
             raise self._explain(error) from error
 
     def _explain(self, error: OSError) -> InlakeError:
+        file = PUUID.sub(
+            r"\1…", str(error.filename)
+        )  # of an anonymous client it is the only secret, and this is logged
         match error.errno:
             case errno.ENOSPC | errno.EDQUOT:
                 return OutOfSpace(f"The folder {self._root} has no space left: {error.strerror}.")
             case errno.ENAMETOOLONG:
-                return BadPlace(f"A name is too long for the file system: {error.filename}.")
+                return BadPlace(f"A name is too long for the file system: {file}.")
             case errno.EISDIR | errno.ENOTDIR | errno.EEXIST if self._root.is_dir():
-                return PlaceTaken(f"A file cannot be a folder at the same time: {error.filename}.")
-        return StoreUnavailable(f"The folder {self._root} cannot be used: {error.strerror} ({error.filename}).")
+                return PlaceTaken(f"A file cannot be a folder at the same time: {file}.")
+        return StoreUnavailable(f"The folder {self._root} cannot be used: {error.strerror} ({file}).")
 
     # What follows blocks, and runs in a thread.
 
@@ -251,7 +257,7 @@ class FolderStore:
         """Up to the root, and its own entry: another process may have made one of them and not synced it yet."""
         for folder in path.parents:
             with suppress(FileNotFoundError):  # emptied and removed meanwhile
-                _sync(folder)
+                sync_folder(folder)
             if folder == self._root.parent:
                 return
 
@@ -261,7 +267,7 @@ class FolderStore:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return
         with suppress(FileNotFoundError):
-            _sync(path.parent)
+            sync_folder(path.parent)
         for folder in path.parents:
             if folder == self._root:
                 return
@@ -359,14 +365,6 @@ def _make_folder(folder: Path) -> None:
     except (FileExistsError, FileNotFoundError):  # made by one and removed by another meanwhile, or it is a file
         if folder.is_file():
             raise
-
-
-def _sync(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _open_object(path: Path) -> int | None:

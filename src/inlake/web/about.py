@@ -9,7 +9,8 @@ import msgspec
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, Response
 
-from inlake.errors import InlakeError
+from inlake.errors import InlakeError, InvalidSchema
+from inlake.formats import has_records
 from inlake.metrics import Metrics
 from inlake.web import parse
 from inlake.web.components import SCHEMAS, ref
@@ -67,7 +68,13 @@ def schema_routes(d: Deployment) -> APIRouter:
             "schema": found.schema.schema_str,
             "references": [r.to_dict() for r in found.schema.references or []],
         }
-        answer["example"] = (await d.gateway.codecs.find(name, version)).codec.example()
+        try:
+            answer["example"] = (await d.gateway.codecs.find(name, version)).codec.example()
+        except InvalidSchema:
+            references = await d.registry.references(found.schema)
+            if await asyncio.to_thread(has_records, found.schema, references):
+                raise
+            answer["example"] = None  # a .proto without messages, for others to import
         return _json(answer)
 
     return router

@@ -29,6 +29,7 @@ from inlake.web.documented import (
     BINARY,
     RECORD_JSON,
     RECORD_JSON_AND_BINARY,
+    TAGS,
     VALIDATE,
     Documented,
     Endpoint,
@@ -70,6 +71,7 @@ def create_app(d: Deployment) -> Edge:
         title="Inlake",
         version=inlake.__version__,
         summary="Records and binaries in; checked, stored, and published as one event each.",
+        openapi_tags=TAGS,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -85,6 +87,17 @@ def create_app(d: Deployment) -> Edge:
     app.state.site = site
     metrics.gauge("inlake_requests_in_flight", "Requests to the ingress routes now.", lambda: admission.requests)
     metrics.gauge("inlake_memory_in_flight_bytes", "Memory set aside for their bodies.", lambda: admission.memory)
+
+    _add_ingress(app, d, site, admission)
+    schemas, resources, promises = schema_routes(d), resource_routes(d), promise_routes(d)
+    for router in (schemas, health_routes(d, metrics), resources, promises, direct_routes(d), page_routes()):
+        app.include_router(router)
+    app.keys, app.free = d.settings.api_keys is not None, frozenset(OPEN)
+    return Edge(app, site, metrics, _api_keys(d.settings))
+
+
+def _add_ingress(app: Documented, d: Deployment, site: Site, admission: Admission) -> None:
+    """The routes that take records and binaries."""
 
     def raw(path: str, endpoint: Endpoint, gateway: Gateway, extra: dict[str, Any], method: str = "POST") -> RawRoute:
         app.add_raw(route := RawRoute(path, endpoint, gateway, site, admission, extra, method))
@@ -108,11 +121,6 @@ def create_app(d: Deployment) -> Edge:
         log.warning("INLAKE_UNSECURED_ROUTES: /ingress/unsecured/... take data that nobody checks; for debugging only")
         raw("/ingress/unsecured/record-json", records, d.unsecured, RECORD_JSON)
         raw("/ingress/unsecured/record-json-and-binary", records_and_binaries, d.unsecured, RECORD_JSON_AND_BINARY)
-    schemas, resources, promises = schema_routes(d), resource_routes(d), promise_routes(d)
-    for router in (schemas, health_routes(d, metrics), resources, promises, direct_routes(d), page_routes()):
-        app.include_router(router)
-    app.keys, app.free = d.settings.api_keys is not None, frozenset(OPEN)
-    return Edge(app, site, metrics, _api_keys(d.settings))
 
 
 def _sweep_count(metrics: Metrics) -> Callable[[str], None]:

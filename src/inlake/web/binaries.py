@@ -35,7 +35,7 @@ async def record_json_and_binary(x: Exchange, gateway: Gateway) -> None:
     """
     to = parse.address(x.scope["query_string"])
     if to.atomic:
-        raise BadParameter("mode=atomic is for bodies of one record a line, without binaries.")
+        raise BadParameter("The mode atomic is for bodies of one record a line, without binaries.")
     form = Form(x)
     _check_length(x, x.settings.max_record_bytes + FORM_BYTES)
     try:

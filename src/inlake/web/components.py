@@ -211,7 +211,7 @@ SCHEMAS: Document = {
         type=_text(enum=["AVRO", "PROTOBUF", "JSON"]),
         schema=_text("The text of the schema."),
         references=_list(_object("", name=_text(), subject=_text(), version=_number(minimum=1))),
-        example={"description": "A record that fits."},
+        example={"description": "A record that fits; null where the schema is only for others to import."},
     ),
     "Live": _object("The process answers.", status={"const": "live"}),
     "Readiness": _object(

@@ -27,7 +27,7 @@ from inlake.gateway import Gateway
 from inlake.model import SignedRequest
 from inlake.web import parse
 from inlake.web.components import ref
-from inlake.web.documented import PROMISE, Endpoint, problems
+from inlake.web.documented import LOCATION, PROMISE, Endpoint, problems
 from inlake.web.exchange import Exchange
 from inlake.web.promises import describe
 from inlake.wiring import Deployment
@@ -48,6 +48,7 @@ ANNOUNCED = {
     },
 }
 ANNOUNCE: dict[str, Any] = {
+    "tags": ["promises"],
     "requestBody": {
         "required": True,
         "content": {
@@ -60,17 +61,19 @@ ANNOUNCE: dict[str, Any] = {
     "responses": {
         "201": {
             "description": "The promise, and where to send its binary.",
+            "headers": LOCATION,
             "content": {"application/json": {"schema": ref("DirectUpload"), "example": ANNOUNCED}},
         },
         **problems(400, 401, 403, 408, 413, 415, 501, 503, 507),
     },
 }
 COMPLETE: dict[str, Any] = {
+    "tags": ["promises"],
     "parameters": [PUUID],
     "responses": {
         "200": {
             "description": "The binary is in the store, and is what was announced.",
-            "content": {"application/json": {"schema": ref("Promise")}},
+            "content": {"application/json": {"schema": ref("Promise"), "example": {**PROMISE, "way": "direct"}}},
         },
         **problems(401, 403, 404, 408, 409, 410, 413, 422, 501, 503, 507),
     },
@@ -117,7 +120,8 @@ def direct_endpoints(d: Deployment) -> list[tuple[str, Endpoint, dict[str, Any]]
         plan, sha256 = _plan(a), None if a.sha256 is None else _hex("sha256", a.sha256)
         promise = await direct.announce(a.filename, _printable(a.content_type), x.principal, plan, sha256)
         offer = await direct.offer(promise)
-        await x.reply(201, msgspec.json.encode({**describe(promise), **_offered(offer)}))
+        told = msgspec.json.encode({**describe(promise), **_offered(offer)})
+        await x.reply(201, told, headers=[(b"location", f"/promises/{promise.puuid}".encode())])
 
     async def complete(x: Exchange, _: Gateway) -> None:
         """Say that all is sent: the gateway checks what is in the store, and only then does the promise count.
@@ -203,7 +207,7 @@ def _hex(name: str, text: str) -> str:
 def _printable(content_type: str) -> str:
     text = content_type.strip()
     if not text or not text.isascii() or not text.isprintable():
-        raise BadParameter("content_type must be a media type in printable ASCII, such as image/jpeg.")
+        raise BadParameter("The content_type must be a media type in printable ASCII, such as image/jpeg.")
     return text
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute
 
 from inlake.errors import InlakeError, InternalError, ShuttingDown, every_error
@@ -17,11 +17,21 @@ from inlake.web.exchange import ClientGoneError, Exchange, Receive, Scope, Send,
 
 Endpoint = Callable[[Exchange, Gateway], Awaitable[None]]
 
+TAGS = [
+    {"name": "ingress", "description": "Records, binaries, or both in one request."},
+    {"name": "promises", "description": "A binary and its record in two requests; binaries sent straight to S3."},
+    {"name": "uploads", "description": "Resumable uploads: tus 1.0.0."},
+    {"name": "schemas", "description": "What a record can be."},
+    {"name": "resources", "description": "Stored binaries."},
+    {"name": "health", "description": "Whether the gateway works, and how much."},
+]
+"""Groups of the document, in its order."""
+
 PROBLEM_EXAMPLE = {
     "type": "/docs/errors#record_rejected",
     "title": "The record does not fit its schema",
     "status": 422,
-    "detail": "/dateRange/startYear: expected int, got a string",
+    "detail": "/dateRange/startYear: A value of type int is expected here.",
     "instance": "5f3a9c01-17",
     "code": "record_rejected",
     "schema": "tate.artwork",
@@ -29,7 +39,7 @@ PROBLEM_EXAMPLE = {
         {
             "pointer": "/dateRange/startYear",
             "code": "wrong_type",
-            "detail": "expected int, got a string",
+            "detail": "A value of type int is expected here.",
             "expected": "int",
             "got": 'string "no date"',
         }
@@ -117,6 +127,7 @@ class Documented(FastAPI):
             document["security"] = [{"bearer": []}] if self.keys else [{}, {"bearer": []}]
             for path, operations in document["paths"].items():
                 for operation in operations.values():
+                    operation["summary"] = operation["description"].partition("\n")[0].rstrip(".")
                     if path in self.free:
                         operation["security"] = []
                     if "HTTPValidationError" in str(operation["responses"].get("422")):
@@ -142,7 +153,9 @@ class RawRoute(APIRoute):
 
         documented.__name__, documented.__doc__ = endpoint.__name__, endpoint.__doc__
         status = min(map(int, extra["responses"]))  # of success: FastAPI documents it by itself
-        super().__init__(path, documented, methods=[method], status_code=status, openapi_extra=extra, tags=["ingress"])
+        tags = None if "tags" in extra else ["ingress"]
+        given: dict[str, Any] = {"methods": [method], "status_code": status, "openapi_extra": extra, "tags": tags}
+        super().__init__(path, documented, response_class=Response, **given)  # any other adds application/json
 
         async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
             x = Exchange(scope, receive, send, site)
@@ -338,7 +351,7 @@ BINARY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}, "example": "v 0 0 0"},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -346,6 +359,7 @@ BINARY: dict[str, Any] = {
                     "required": ["file"],
                 },
                 "encoding": {"file": {"contentType": "*/*"}},
+                "example": {"file": "v 0 0 0"},
             },
         },
     },

@@ -71,11 +71,18 @@ def repeatable(endpoint: Endpoint, receipts: Receipts, admission: Admission, *, 
             await endpoint(x, gateway)
 
         limit = x.settings.idempotent_bytes
-        length = None if x.header(b"content-encoding") else x.content_length
-        with admission.set_aside(4 * min(length or limit, limit)):  # body, records, receipts, answer
+        with admission.set_aside(_memory(x, limit)):
             await _run(x, attempt, work())
 
     return obeying
+
+
+def _memory(x: Exchange, limit: int) -> int:
+    """Bytes for body, records, receipts and answer; the receipts of short lines are many times as long as they are."""
+    length = None if x.header(b"content-encoding") else x.content_length
+    body = min(length or limit, limit)
+    lines = parse.media_type(x.header(b"content-type")) in parse.NDJSON
+    return 4 * body + (min(16 * body, ndjson.ANSWER_BYTES) if lines else 0)
 
 
 async def begin_with_file(

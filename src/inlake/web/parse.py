@@ -94,13 +94,13 @@ def _address(query: bytes) -> Address:
     schema, destination = names(values.get("schema"), values.get("destination"), values.get("key_inlk"))
     version = values.get("version")
     if version is not None and not re.fullmatch(r"[1-9][0-9]{0,8}", version):
-        raise BadParameter(f"version is {version[:20]!r}, and must be a whole number from 1.")
+        raise BadParameter(f"The version is {version[:20]!r}, and must be a whole number from 1.")
     receipts = values.get("receipts", "all")
     if receipts not in get_args(Receipts):
-        raise BadParameter(f"receipts is {receipts[:20]!r}, and must be all, rejects or none.")
+        raise BadParameter(f"The parameter receipts is {receipts[:20]!r}, and must be all, rejects or none.")
     mode = values.get("mode")
     if mode is not None and mode != "atomic":
-        raise BadParameter(f"mode is {mode[:20]!r}, and must be atomic, or left out.")
+        raise BadParameter(f"The parameter mode is {mode[:20]!r}, and must be atomic, or left out.")
     content = values.get("content")
     return Address(
         schema,
@@ -124,7 +124,7 @@ def names(schema: str | None, destination: str | None, key: str | None) -> tuple
         schema, slash, rest = key.partition("/")
         destination = rest if slash else None
     if schema is not None and (not _SCHEMA.fullmatch(schema) or schema in {".", ".."}):
-        raise BadName(f"The schema name {schema[:220]!r} is not allowed: 1 to 200 of A-Z a-z 0-9 . _ -")
+        raise BadName(f"The schema name {schema[:220]!r} is not allowed: 1 to 200 of the characters A-Z a-z 0-9 . _ -")
     if destination is not None and (
         len(destination) > 200 or not _DESTINATION.fullmatch(destination) or {".", ".."} & {*destination.split("/")}
     ):
@@ -139,8 +139,8 @@ def message_name(name: str | None) -> str | None:
     """A Protobuf message's full name, checked: what is compiled, or refused, is kept by it. Raises `BadParameter`."""
     if name is not None and (len(name) > _LONGEST_MESSAGE or not _MESSAGE.fullmatch(name)):
         raise BadParameter(
-            f"message is {name[:100]!r}, and must be the full name of a Protobuf message, such as museum.v1.Artwork: "
-            f"A-Z a-z 0-9 _ joined by dots, at most {_LONGEST_MESSAGE} characters."
+            f"The parameter message is {name[:100]!r}, and must be the full name of a Protobuf message, such as "
+            f"museum.v1.Artwork: A-Z a-z 0-9 _ joined by dots, at most {_LONGEST_MESSAGE} characters."
         )
     return name
 

@@ -16,7 +16,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 async def record_json(x: Exchange, gateway: Gateway) -> None:
-    """Check one record against its schema and publish it as an event.
+    """Check one record, or a stream of them, and publish each as an event.
 
     With `Content-Type: application/x-ndjson` the body is a stream of records, one a line, of any length: receipts come
     back one a line, and a bad line never sinks the others. With `mode=atomic` such a body, of a bounded size, is
@@ -25,7 +25,7 @@ async def record_json(x: Exchange, gateway: Gateway) -> None:
     to, kind = _address(x)
     if to.atomic:
         if kind not in parse.NDJSON:
-            raise BadParameter("mode=atomic goes with a body of one record a line: application/x-ndjson.")
+            raise BadParameter("The mode atomic goes with a body of one record a line: application/x-ndjson.")
         await record_json_atomic(x, gateway, to)
         return
     if kind in parse.NDJSON:
@@ -55,7 +55,7 @@ async def validate(x: Exchange, gateway: Gateway) -> None:
     """Check records as `/ingress/record-json` does, and publish nothing."""
     to, kind = _address(x)
     if to.atomic:
-        raise BadParameter("mode=atomic is for publishing: here every line is checked, and nothing is published.")
+        raise BadParameter("The mode atomic is for publishing: here every line is checked, and nothing is published.")
     if kind in parse.NDJSON:
         await Stream(x, gateway.validate_window, to, counted=False).run()
         return
@@ -68,7 +68,7 @@ def _address(x: Exchange) -> tuple[parse.Address, str]:
     """Where the records go, and their media type. Raises `BadName`, `BadParameter`, `UnsupportedMediaType`."""
     to = parse.address(x.scope["query_string"])
     if to.content is not None:
-        raise BadParameter("content goes beside a file, to /ingress/record-json-and-binary.")
+        raise BadParameter("The parameter content goes beside a file, to /ingress/record-json-and-binary.")
     kind = parse.media_type(x.header(b"content-type"))
     x.inflate()
     if kind not in parse.NDJSON and not parse.is_json(kind):

@@ -31,6 +31,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 SIGNED_SECONDS = 60
 """A client follows a redirect at once; what it reads then may take longer."""
+FILENAME_LENGTH = 200
+"""Characters: each has up to 12 in the header, and up to 20 in a signed URL; clients and S3 read 8 KiB."""
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -58,7 +60,7 @@ def resource_routes(d: Deployment) -> APIRouter:
             "content-security-policy": "sandbox; default-src 'none'",
             "cache-control": "private",
         }
-        if request.headers.get("if-none-match") == etag:
+        if _is_known(request.headers.get("if-none-match", ""), etag):
             return Response(status_code=304, headers=headers)
         status, start, end = 200, 0, stored.size
         if request.headers.get("if-range", etag) == etag and (wanted := request.headers.get("range")):
@@ -104,7 +106,8 @@ class _Bounded(StreamingResponse):
 
 
 def _disposition(stored: StoredObject) -> str:
-    return f"attachment; filename*=UTF-8''{quote(stored.filename or 'binary', safe='')}"
+    name = stored.filename[-FILENAME_LENGTH:] or "binary"
+    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"
 
 
 async def _signed(d: Deployment, stored: StoredObject, key: str) -> str | None:
@@ -137,6 +140,11 @@ async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
     yield first
     async for chunk in rest:
         yield chunk
+
+
+def _is_known(tags: str, etag: str) -> bool:
+    """Whether `If-None-Match` names the object (RFC 9110, 13.1.2); a proxy may have made the tag a weak one."""
+    return tags.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in tags.split(",")}
 
 
 def _range(text: str, size: int) -> tuple[int, int, int]:

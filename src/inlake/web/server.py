@@ -20,6 +20,7 @@ from inlake import logs
 from inlake.errors import BadHttp, HeadersTooLarge, InlakeError
 from inlake.settings import Settings, SettingsError, unknown_variables
 from inlake.web.app import create_app
+from inlake.web.corked import Corked
 from inlake.web.problems import problem_response
 from inlake.web.workers import end_with_parent, reserve_port, run_workers
 from inlake.wiring import connect
@@ -96,7 +97,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a request."""
-        super().connection_made(transport)
+        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]  # it has all of its methods
         self._read = 0
         self._until: float | None = None
         """When the headers that are expected must be complete, by the event loop's clock."""

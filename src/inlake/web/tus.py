@@ -124,9 +124,10 @@ class Tus:
 
     async def _take(self, x: Exchange, promise: Promise, offset: int, checksum: Checksum | None) -> tuple[Promise, int]:
         """Add the body of the request."""
-        room = (self._most if promise.size is None else promise.size) - offset
+        whole = self._most if promise.size is None else promise.size
+        room = whole - offset
         if room < 0:
-            raise OffsetConflict(f"The upload has {promise.size:,} bytes in all.")
+            raise OffsetConflict(f"The upload has {whole:,} bytes in all, or fewer.")
         if (x.content_length or 0) > room:
             raise BinaryTooLarge(f"The body is longer than the {room:,} bytes that the upload has left.")
         bytes_coming = _pieces(x, room) if checksum is None else checksum.checked(x, room)
@@ -242,6 +243,7 @@ def _parameters(*names: str) -> list[dict[str, Any]]:
             "required": name == "Tus-Resumable",
             "description": HEADERS[name],
             "schema": {"type": "string", "enum": [VERSION]} if name == "Tus-Resumable" else {"type": "string"},
+            **({"example": EXAMPLES[name]} if name in EXAMPLES else {}),
         }
         for name in names
     ]
@@ -253,8 +255,7 @@ def _operation(
     headers = {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in answered}
     content = {"content": {PIECE: {"schema": {"type": "string", "format": "binary"}}}}
     return {
-        "summary": summary,
-        "description": "tus 1.0.0: https://tus.io/protocols/resumable-upload",
+        "description": f"{summary}.\n\ntus 1.0.0: https://tus.io/protocols/resumable-upload",
         "tags": ["uploads"],
         "parameters": _parameters(*asked),
         **({"requestBody": content} if body else {}),
@@ -276,6 +277,12 @@ HEADERS = {
     "Upload-Expires": "Until when an unfinished upload is kept.",
     "X-HTTP-Method-Override": "The method that is meant: HEAD (then the answer is 200), PATCH, DELETE, OPTIONS.",
     "Location": "Where the upload is, relative to the address used here; the last segment is the puuid.",
+}
+EXAMPLES = {
+    "Tus-Resumable": VERSION,
+    "Upload-Offset": "0",
+    "Upload-Length": "330624",
+    "Upload-Metadata": "filename c3BvdC5vYmo=,filetype bW9kZWwvb2Jq",
 }
 _ASKED = ("Tus-Resumable", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Checksum")
 _TOLD = ("Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm")
@@ -303,7 +310,7 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("DELETE", UPLOAD): _operation("Give an upload up", 204, (), ("Tus-Resumable",), 401, 403, 404, 409, 410, 412, 503),
     ("OPTIONS", UPLOAD): _operation("What the gateway can do", 204, _TOLD, (), 401, 403, 503),
     ("POST", UPLOAD): _operation(
-        "Any of these",
+        "Any of these, for clients that cannot send other methods than POST",
         204,
         ("Upload-Offset", "Upload-Expires"),
         ("Tus-Resumable", "X-HTTP-Method-Override", "Upload-Offset", "Upload-Length", "Upload-Checksum"),

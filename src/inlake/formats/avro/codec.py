@@ -16,9 +16,10 @@ from inlake.formats.avro.reader import read_payload
 from inlake.formats.avro.resolve import resolve
 from inlake.formats.avro.schema import parse_schema
 from inlake.formats.avro.types import ABSENT, Type
-from inlake.formats.avro.walker import FRAMES, Mode, field_errors, walk
+from inlake.formats.avro.walker import FRAMES, Mode, walk
 from inlake.formats.avro.writer import DOUBTS, compile_writer
 from inlake.formats.json_text import check_depth, parse_json
+from inlake.formats.misplaced import field_errors
 
 _NOTHING = (None, msgspec.UNSET)
 AROUND = 400

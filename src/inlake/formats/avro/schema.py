@@ -42,7 +42,7 @@ def _read(text: str, where: str) -> Any:
         check_depth(raw, MAX_DEPTH)
         return parse_json(raw)
     except (MalformedJson, RecordRejected) as error:
-        raise InvalidSchema(f"The schema is not usable ({where or 'root, '}{error.detail})") from None
+        raise InvalidSchema(f"The schema is not usable ({where or 'root, '}{error.detail.rstrip('.')}).") from None
     except UnicodeEncodeError:
         raise InvalidSchema("The schema holds half of a UTF-16 surrogate pair.") from None
 

@@ -12,16 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from inlake.errors import FieldError
 from inlake.formats.avro.binary import INTEGERS, SMALL, pack_double, pack_float, sized, unpack_float, zigzag
 from inlake.formats.avro.logical import code_points, encode_logical
 from inlake.formats.avro.temporal import Misfit
 from inlake.formats.avro.types import ABSENT, Type
 from inlake.formats.json_text import Fractional, describe, shorten
-from inlake.formats.pointer import Place, pointer
+from inlake.formats.misplaced import Misplaced
+from inlake.formats.pointer import Place
 
-MAX_POINTERS = 1 << 16
-"""Characters of all pointers of one refused record: keys of maps can be as long as the record."""
 FRAMES = 3
 """Most Python frames for one level of arrays and objects: record, union, fits or closest."""
 _BITS = {"int": 31, "long": 63}
@@ -33,16 +31,6 @@ class Mode(enum.Enum):
     PLAIN = "plain JSON, the tagged form where no branch fits"
     TAGGED = "the JSON encoding of the Avro specification, nothing else"
     DEFAULT = "a default in a schema: plain, logical types as the type below"
-
-
-class Misplaced(NamedTuple):
-    """A reason why the value does not fit, before its pointer is written out."""
-
-    place: Place
-    code: str
-    detail: str
-    expected: str
-    got: str
 
 
 class DefaultNotReady(Exception):
@@ -61,18 +49,6 @@ def walk(
     with suppress(_Enough):
         _STEPS[root.step](walker, root, value, None)
     return walker.out, walker.errors
-
-
-def field_errors(errors: list[Misplaced]) -> list[FieldError]:
-    """The errors with their pointers, as many as fit in `MAX_POINTERS` characters, at least one."""
-    written: list[FieldError] = []
-    room = MAX_POINTERS
-    for place, *reason in errors:
-        written.append(FieldError(pointer(place), *reason))
-        room -= len(written[-1].pointer)
-        if room < 0:
-            break
-    return written
 
 
 class _Walker:
@@ -279,7 +255,7 @@ class _Walker:
                 closest = errors
         del self.out[mark:]
         self.errors = outer
-        detail = f"A value of type {shorten(union.label)} is expected here."
+        detail = f"A value of {shorten(union.label.replace('one of', 'one of the types', 1))} is expected here."
         return closest or [Misplaced(place, "wrong_type", detail, union.label, describe(value))]
 
     def choices(self, union: Type, value: Any, place: Place) -> Iterator[_Choice]:

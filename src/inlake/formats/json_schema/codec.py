@@ -12,9 +12,9 @@ from inlake.errors import MalformedJson, NoResourceField, RecordRejected
 from inlake.formats.json_schema.documents import Documents
 from inlake.formats.json_schema.example import make_example, property_schemas
 from inlake.formats.json_schema.numbers import parse_exactly
-from inlake.formats.json_schema.reasons import field_errors
 from inlake.formats.json_schema.walker import FRAMES, accepts_text, explain
 from inlake.formats.json_text import check_depth
+from inlake.formats.misplaced import field_errors
 
 AROUND = 1_000
 """Python frames for all that is around the walk."""
@@ -74,7 +74,8 @@ class JsonSchemaCodec:
                 return _write(value)
         except ValueError:  # too deep for the library to compare: the walk says where
             pass
-        raise RecordRejected(field_errors(explain(self.documents, value, max_errors=self.max_errors)))
+        errors = explain(self.documents, value, max_errors=self.max_errors)
+        raise RecordRejected(field_errors(dict.fromkeys(errors)))  # two ways through the schema may say the same
 
     def decode(self, payload: bytes) -> Any:
         """JSON to plain Python values."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jsonschema_rs
 
-from inlake.errors import FieldError
 from inlake.formats.json_text import describe, shorten
-from inlake.formats.pointer import Place, pointer
-
-MAX_POINTERS = 1 << 16
-"""Characters of all pointers of one refused record: names of properties can be as long as the record."""
+from inlake.formats.misplaced import Misplaced
+from inlake.formats.pointer import Place
 
 _REASONS = {  # keyword: code, what is wrong, what is expected; {} is the keyword's value
     "type": ("wrong_type", "A value of type {} is expected here.", "{}"),
@@ -35,16 +32,6 @@ _REASONS = {  # keyword: code, what is wrong, what is expected; {} is the keywor
     "contentEncoding": ("bad_format", "The text is not in the encoding {}.", "encoding {}"),
     "contentMediaType": ("bad_format", "The text is not of the media type {}.", "media type {}"),
 }
-
-
-class Misplaced(NamedTuple):
-    """A reason why the value does not fit, before its pointer is written out."""
-
-    place: Place
-    code: str
-    detail: str
-    expected: str
-    got: str
 
 
 def broken(keyword: str, wanted: Any, value: Any, place: Place) -> Misplaced:
@@ -102,21 +89,6 @@ def unexplained(value: Any) -> Misplaced:
     """A record that does not fit, and is too large or too deep to be looked through."""
     detail = "The record does not fit the schema, and is too large to say where."
     return Misplaced(None, "does_not_fit", detail, "a record that fits", describe(value))
-
-
-def field_errors(errors: list[Misplaced]) -> list[FieldError]:
-    """The errors with their pointers, as many as fit in `MAX_POINTERS` characters, at least one."""
-    written: list[FieldError] = []
-    room = MAX_POINTERS
-    for place, *reason in errors:
-        error = FieldError(pointer(place), *reason)
-        if error in written:  # two ways through the schema to the same word
-            continue
-        written.append(error)
-        room -= len(error.pointer)
-        if room < 0:
-            break
-    return written
 
 
 def _words(keyword: str, wanted: Any) -> str:

@@ -15,7 +15,6 @@ import jsonschema_rs
 from inlake.formats.json_schema.documents import Documents, Scope
 from inlake.formats.json_schema.keywords import Keywords
 from inlake.formats.json_schema.reasons import (
-    Misplaced,
     forbidden,
     from_library,
     missing,
@@ -24,6 +23,7 @@ from inlake.formats.json_schema.reasons import (
     unexplained,
 )
 from inlake.formats.json_text import describe
+from inlake.formats.misplaced import Misplaced
 from inlake.formats.pointer import Place
 
 MAX_STEPS = 20_000

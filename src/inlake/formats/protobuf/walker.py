@@ -7,32 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
-from inlake.errors import FieldError
 from inlake.formats.json_text import Fractional, describe
-from inlake.formats.pointer import Place, pointer
+from inlake.formats.misplaced import Misplaced
+from inlake.formats.pointer import Place
 from inlake.formats.protobuf.moments import MOMENTS
 from inlake.formats.protobuf.scalars import Misfit, encode_key, encode_scalar, read_float
 from inlake.formats.protobuf.tree import Tree
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message, Types
 from inlake.formats.protobuf.wire import MAX_NESTING, pack_double, sized, varint
 
-MAX_POINTERS = 1 << 16
-"""Characters of all pointers of one refused record: keys of maps can be as long as the record."""
 ABSENT: Any = object()
 """Stands where there is no value; null is a value."""
 _KEY, _VALUE = 1 << 3, 2 << 3
-
-
-class Misplaced(NamedTuple):
-    """A reason why the value does not fit, before its pointer is written out."""
-
-    place: Place
-    code: str
-    detail: str
-    expected: str
-    got: str
 
 
 class _Enough(Exception):
@@ -46,18 +34,6 @@ def walk(types: Types, root: Message, tree: Tree, *, max_errors: int = 100) -> t
     with suppress(_Enough):
         encoded = walker.message(root, tree.value, None, 0)
     return encoded, walker.errors
-
-
-def field_errors(errors: list[Misplaced]) -> list[FieldError]:
-    """The errors with their pointers, as many as fit in `MAX_POINTERS` characters, at least one."""
-    written: list[FieldError] = []
-    room = MAX_POINTERS
-    for place, *reason in errors:
-        written.append(FieldError(pointer(place), *reason))
-        room -= len(written[-1].pointer)
-        if room < 0:
-            break
-    return written
 
 
 class _Walker:
