@@ -82,6 +82,7 @@ def _boto3(**environment: str) -> Any:
             signature_version="s3v4",
             s3={"addressing_style": "virtual" if virtual else "path"},
             request_checksum_calculation="when_required",
+            ignore_configured_endpoint_urls=True,  # those of the servers that other tests run with
         ),
     )
 
