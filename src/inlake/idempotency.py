@@ -69,10 +69,11 @@ _decode = msgspec.json.Decoder(Entry).decode
 class Attempt:
     """One request with a key, which may be the first or a repeat."""
 
-    def __init__(self, store: Store, me: str, principal: str, route: str, key: str) -> None:
-        """`me`: this process (`owner.me`)."""
+    def __init__(self, store: Store, me: str, lease: float, principal: str, route: str, key: str) -> None:
+        """`me`: this process (`owner.me`); `lease`: see `Receipts`."""
         self._store = store
         self._me = me
+        self._lease = lease
         self._id = (principal, route, key)
         self._folder = RECEIPTS + hashlib.sha256("\n".join(self._id).encode()).hexdigest()
         self._entries = 0
@@ -134,7 +135,7 @@ class Attempt:
                 traceparent=traceparent if self._known.at is None else self._known.traceparent,
                 puuid=self._known.puuid or str(uuid4()),
                 owner=self._me,
-                until=time.time() + LEASE_SECONDS,
+                until=time.time() + self._lease,
             )
             if await self._append(entry):
                 self.begun = True
@@ -202,9 +203,9 @@ class Attempt:
     async def renew(self) -> None:
         """Once it has begun, hold the request for as long as this runs."""
         while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
+            await asyncio.sleep(self._lease / 3)
             try:
-                if self.begun and not await self._append(Entry(until=time.time() + LEASE_SECONDS)):
+                if self.begun and not await self._append(Entry(until=time.time() + self._lease)):
                     return  # taken over
             except InlakeError:  # the store is away for a moment
                 pass
@@ -247,16 +248,18 @@ class Attempt:
 class Receipts:
     """All requests with a key."""
 
-    def __init__(self, store: Store, *, ttl: float, process: str | None = None) -> None:
-        """`ttl`: seconds that an answer is kept at least; `process`: the name of this one, in tests."""
+    def __init__(self, store: Store, *, ttl: float, lease: float = LEASE_SECONDS, process: str | None = None) -> None:
+        """`ttl`: seconds that an answer is kept at least; `lease`: seconds that a process holds a request without a
+        sign of life; `process`: the name of this one, in tests."""
         self._store = store
         self._me = process or owner.me()
         self._ttl = ttl
+        self._lease = lease
         self._last_look = 0
 
     def attempt(self, principal: str, route: str, key: str) -> Attempt:
         """One request; nothing is read or written yet."""
-        return Attempt(self._store, self._me, principal, route, key)
+        return Attempt(self._store, self._me, self._lease, principal, route, key)
 
     async def look(self) -> int:
         """Remove a part of what is over, if it is time for it: how many logs were removed.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from inlake import idempotency, owner
+from inlake import owner
 from inlake.codecs import Compiled, Unchecked
 from inlake.errors import IdempotencyInFlight, IdempotencyKeyReused, SchemaNotFound, StoreUnavailable
 from inlake.idempotency import RECEIPTS, Answer, Attempt, Receipts
@@ -29,14 +29,14 @@ async def store(tmp_path: Path) -> AsyncIterator[FolderStore]:
     await store.close()
 
 
-def attempt(store: FolderStore, *, process: str | None = None, key: str = "k") -> Attempt:
-    return Receipts(store, ttl=60, process=process).attempt("anonymous", "/ingress/record-json", key)
+def attempt(store: FolderStore, *, process: str | None = None, key: str = "k", lease: float = 30) -> Attempt:
+    return Receipts(store, ttl=60, lease=lease, process=process).attempt("anonymous", "/ingress/record-json", key)
 
 
 async def begun(
-    store: FolderStore, *, process: str | None = None, body: str = "b", trace: str | None = None
+    store: FolderStore, *, process: str | None = None, body: str = "b", trace: str | None = None, lease: float = 30
 ) -> Attempt:
-    new = attempt(store, process=process)
+    new = attempt(store, process=process, lease=lease)
     await new.begin(UNCHECKED, [], {"body": body}, trace)
     return new
 
@@ -73,12 +73,8 @@ async def test_what_a_dead_process_held_goes_on_at_once_as_it_began(store: Folde
     assert after.bind(s, 2).event_id != after.bind(s, 1).event_id
 
 
-async def test_a_lease_that_ended_is_taken_over_and_its_holder_finds_out(
-    store: FolderStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(idempotency, "LEASE_SECONDS", -1.0)
-    slow = await begun(store)
-    monkeypatch.setattr(idempotency, "LEASE_SECONDS", 30.0)
+async def test_a_lease_that_ended_is_taken_over_and_its_holder_finds_out(store: FolderStore) -> None:
+    slow = await begun(store, lease=-1)
     quick = await begun(store)
     with pytest.raises(IdempotencyInFlight):
         await slow.go_on_as("another promise")
