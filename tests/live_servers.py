@@ -19,6 +19,13 @@ S3_BUCKET = os.environ.get("S3_BUCKET", "gateway")
 S3_REGION = os.environ.get("S3_REGION", "us-east-1")
 AWS_ACCESS_KEY_ID = os.environ.get("AWS_ACCESS_KEY_ID", "gateway")
 AWS_SECRET_ACCESS_KEY = os.environ.get("AWS_SECRET_ACCESS_KEY", "gateway-secret-key")
+S3_VARIABLES = {
+    "AWS_ENDPOINT_URL_S3": S3_ENDPOINT,
+    "AWS_REGION": S3_REGION,
+    "AWS_ACCESS_KEY_ID": AWS_ACCESS_KEY_ID,
+    "AWS_SECRET_ACCESS_KEY": AWS_SECRET_ACCESS_KEY,
+}
+"""What a gateway or a store needs of the environment to use the S3 server."""
 TOXIPROXY_URL = os.environ.get("TOXIPROXY_URL", "http://127.0.0.1:8474")
 
 
@@ -52,8 +59,5 @@ def deployment(own: str) -> dict[str, str]:
         "INLAKE_STORE": f"s3://{S3_BUCKET}/{own}",
         "INLAKE_REGISTRY": SCHEMA_REGISTRY_URL,
         "INLAKE_SUBJECT": f"{own}.{{schema}}",
-        "AWS_ENDPOINT_URL_S3": S3_ENDPOINT,
-        "AWS_REGION": S3_REGION,
-        "AWS_ACCESS_KEY_ID": AWS_ACCESS_KEY_ID,
-        "AWS_SECRET_ACCESS_KEY": AWS_SECRET_ACCESS_KEY,
+        **S3_VARIABLES,
     }

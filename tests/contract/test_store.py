@@ -21,14 +21,7 @@ from inlake.model import PART
 from inlake.ports import Store
 from inlake.store.folder import FolderStore
 from inlake.store.s3 import S3Store
-from tests.live_servers import (
-    AWS_ACCESS_KEY_ID,
-    AWS_SECRET_ACCESS_KEY,
-    S3_BUCKET,
-    S3_ENDPOINT,
-    S3_REGION,
-    require,
-)
+from tests.live_servers import S3_BUCKET, S3_ENDPOINT, S3_VARIABLES, require
 
 Connect = Callable[[], Store]
 """Another store object on the same objects, as another process would have it."""
@@ -40,15 +33,9 @@ async def connect(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         yield lambda: FolderStore(tmp_path / "store")
         return
     require("S3", S3_ENDPOINT)
-    environment = {
-        "AWS_ENDPOINT_URL_S3": S3_ENDPOINT,
-        "AWS_REGION": S3_REGION,
-        "AWS_ACCESS_KEY_ID": AWS_ACCESS_KEY_ID,
-        "AWS_SECRET_ACCESS_KEY": AWS_SECRET_ACCESS_KEY,
-    }
     prefix = f"test/{uuid4()}"
-    yield lambda: S3Store(S3_BUCKET, prefix, environment=environment)
-    store = S3Store(S3_BUCKET, prefix, environment=environment)
+    yield lambda: S3Store(S3_BUCKET, prefix, environment=S3_VARIABLES)
+    store = S3Store(S3_BUCKET, prefix, environment=S3_VARIABLES)
     await asyncio.gather(*[store.delete(key) for key in await keys(store)])
 
 

@@ -15,14 +15,7 @@ from inlake.model import PART, Blob
 from inlake.ports import Store
 from inlake.store.folder import FolderStore
 from inlake.store.s3 import S3Store
-from tests.live_servers import (
-    AWS_ACCESS_KEY_ID,
-    AWS_SECRET_ACCESS_KEY,
-    S3_BUCKET,
-    S3_ENDPOINT,
-    S3_REGION,
-    require,
-)
+from tests.live_servers import S3_BUCKET, S3_ENDPOINT, S3_VARIABLES, require
 
 Connect = Callable[[], Store]
 """Another store object on the same objects, as another process would have it."""
@@ -34,17 +27,11 @@ async def connect(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     made: list[Store] = []
     if request.param == "s3":
         require("S3", S3_ENDPOINT)
-    environment = {
-        "AWS_ENDPOINT_URL_S3": S3_ENDPOINT,
-        "AWS_REGION": S3_REGION,
-        "AWS_ACCESS_KEY_ID": AWS_ACCESS_KEY_ID,
-        "AWS_SECRET_ACCESS_KEY": AWS_SECRET_ACCESS_KEY,
-    }
     prefix = f"test/{uuid4()}"
 
     def another() -> Store:
         folder = FolderStore(tmp_path / "store")
-        made.append(folder if request.param == "folder" else S3Store(S3_BUCKET, prefix, environment=environment))
+        made.append(folder if request.param == "folder" else S3Store(S3_BUCKET, prefix, environment=S3_VARIABLES))
         return made[-1]
 
     yield another
@@ -245,13 +232,7 @@ async def test_a_folder_takes_no_parts_past_the_gateway(tmp_path: Path) -> None:
 @pytest.fixture
 async def s3() -> AsyncIterator[S3Store]:
     require("S3", S3_ENDPOINT)
-    environment = {
-        "AWS_ENDPOINT_URL_S3": S3_ENDPOINT,
-        "AWS_REGION": S3_REGION,
-        "AWS_ACCESS_KEY_ID": AWS_ACCESS_KEY_ID,
-        "AWS_SECRET_ACCESS_KEY": AWS_SECRET_ACCESS_KEY,
-    }
-    store = S3Store(S3_BUCKET, f"test/{uuid4()}", environment=environment)
+    store = S3Store(S3_BUCKET, f"test/{uuid4()}", environment=S3_VARIABLES)
     yield store
     await store.abort(KEY)
     await store.delete(KEY)

@@ -340,8 +340,5 @@ def test_what_is_answered_stays_true_on_s3_whoever_dies() -> None:
     run(
         max(1, EXAMPLES // 3),
         store=f"s3://{servers.S3_BUCKET}/model/RANDOM",
-        AWS_ENDPOINT_URL_S3=servers.S3_ENDPOINT,
-        AWS_REGION=servers.S3_REGION,
-        AWS_ACCESS_KEY_ID=servers.AWS_ACCESS_KEY_ID,
-        AWS_SECRET_ACCESS_KEY=servers.AWS_SECRET_ACCESS_KEY,
+        **servers.S3_VARIABLES,
     )
