@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from inlake.codecs import Compiled, Finder
 from inlake.errors import InlakeError
-from inlake.model import Binary, Event, Pending, Position, Receipt, SchemaVersion, Submission
+from inlake.model import Binary, Context, Event, Pending, Position, Receipt, SchemaVersion, Submission
 from inlake.partition import partition_bytes
 from inlake.places import promise_named
 from inlake.ports import Bus
@@ -46,13 +46,15 @@ class Stamp:
     unique index of the embedded bus small on disk: random ones wrote 6 to 9 times the bytes.
     """
 
-    __slots__ = ("_count", "_ms", "_random", "_start", "ce_time")
+    __slots__ = ("_context", "_count", "_ms", "_of", "_random", "_start", "ce_time")
 
     def __init__(self) -> None:
         h = os.urandom(10).hex()
         self._random = f"7{h[:3]}-{'89ab'[int(h[3], 16) & 3]}{h[4:7]}-"
         self._count = int(h[8:], 16) >> 1  # half of the range is left to count up
         self._ms = 0
+        self._of: tuple[Compiled | None, str, str | None] = (None, "", None)
+        self._context: Context = ()
         self.now()
 
     def now(self) -> Stamp:
@@ -61,13 +63,22 @@ class Stamp:
         if ms != self._ms:
             self._ms, at = ms, f"{ms:012x}"
             self._start = f"{at[:8]}-{at[8:]}-{self._random}"
-            self.ce_time = ("ce_time", _time(ms))
+            self.ce_time = _time(ms)
+            self._of = (None, "", None)
         return self
 
     def next_id(self) -> str:
         """Of an event accepted at that moment."""
         self._count += 1
         return f"{self._start}{self._count:012x}"
+
+    def context(self, s: Submission, compiled: Compiled) -> Context:
+        """The headers of an event accepted at that moment, one tuple for all that have the same."""
+        of_compiled, principal, traceparent = self._of
+        if compiled is not of_compiled or s.principal != principal or s.traceparent != traceparent:
+            self._of = compiled, s.principal, s.traceparent
+            self._context = _context(s, compiled, self.ce_time)
+        return self._context
 
 
 AT_ONCE = 16
@@ -228,13 +239,16 @@ def make_event(s: Submission, compiled: Compiled, payload: bytes, stamp: Stamp |
     """The event of a record, accepted now: Confluent wire format, CloudEvents 1.0 headers in binary mode."""
     stamp = stamp or Stamp()
     event_id = s.event_id or stamp.next_id()
-    ce_time = stamp.ce_time if s.accepted_ms is None else ("ce_time", _time(s.accepted_ms))
-    headers = [*compiled.headers, ("ce_id", event_id.encode()), ce_time, _principal_header(s.principal)]
-    if s.traceparent:
-        headers.append(("traceparent", s.traceparent.encode()))
+    first = s.accepted_ms
+    context = stamp.context(s, compiled) if first is None else _context(s, compiled, _time(first))
     rule = compiled.partition_by
     chosen_by = None if rule == "key" else partition_bytes(rule, s.record, event_id)
-    return Event(event_id, compiled.topic, s.key, compiled.prefix + payload, headers, chosen_by)
+    return Event(event_id, compiled.topic, s.key, compiled.prefix + payload, context, chosen_by)
+
+
+def _context(s: Submission, compiled: Compiled, ce_time: bytes) -> Context:
+    traceparent = (("traceparent", s.traceparent.encode()),) if s.traceparent else ()
+    return (*compiled.headers, ("ce_time", ce_time), _principal_header(s.principal), *traceparent)
 
 
 def _time(ms: int) -> bytes:

@@ -118,18 +118,29 @@ class SignedRequest(NamedTuple):
     """To be sent as they are; the length of the body and `Host` are signed too, and sent by every HTTP client."""
 
 
+Context = tuple[tuple[str, bytes], ...]
+"""Names and values of headers."""
+
+
 class Event(Struct, frozen=True, gc=False):
     """One event as it is published: key, value and headers are final bytes; publishing again repeats them."""
 
     id: str
+    """`ce_id`."""
     topic: str
     key: bytes
     value: bytes
     """Confluent wire format."""
-    headers: list[tuple[str, bytes]]
-    """CloudEvents 1.0 Kafka binding, binary mode; UTF-8."""
+    context: Context
+    """The headers beside `ce_id`, which is `id`. Events that are accepted together share one tuple: what a bus makes
+    of it is made once."""
     partition_by: bytes | None = None
     """What Kafka's partition is chosen by (Java's murmur2 of it); None is the key."""
+
+    @property
+    def headers(self) -> list[tuple[str, bytes]]:
+        """All of them: CloudEvents 1.0 Kafka binding, binary mode; UTF-8."""
+        return [("ce_id", self.id.encode()), *self.context]
 
 
 class Position(Struct, frozen=True, gc=False):

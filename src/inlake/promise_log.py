@@ -245,9 +245,9 @@ def _after(promise: Promise, entry: dict[str, Any]) -> Promise:
             return replace(promise, stored=stored)
         case "claimed":
             e = entry["event"]
-            headers = [(name, value.encode()) for name, value in e["headers"]]
+            context = tuple((name, value.encode()) for name, value in e["headers"] if name != "ce_id")
             by = bytes.fromhex(e["partition_by"]) if "partition_by" in e else None
-            event = Event(e["id"], e["topic"], e["key"].encode(), bytes.fromhex(e["value"]), headers, by)
+            event = Event(e["id"], e["topic"], e["key"].encode(), bytes.fromhex(e["value"]), context, by)
             return replace(
                 promise, claim=Claim(event, entry["schema"] and SchemaVersion(*entry["schema"]), entry["at"])
             )

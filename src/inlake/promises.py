@@ -360,7 +360,7 @@ def event_of(promise: Promise) -> Event:
         ("inlake_resource_sha256", stored.sha256.encode()),
         ("inlake_resource_type", stored.content_type.encode()),
     ]
-    return structs.replace(event, headers=[*event.headers, *resource])
+    return structs.replace(event, context=(*event.context, *resource))
 
 
 def _expired(promise: Promise) -> PromiseExpired:

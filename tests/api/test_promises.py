@@ -84,7 +84,7 @@ def file(content: bytes = b"v 0 0 0") -> Binary:
 
 
 def event(event_id: str = "e1") -> Event:
-    return Event(event_id, "inlake.note", b"note", b"\0value", [("ce_id", event_id.encode())])
+    return Event(event_id, "inlake.note", b"note", b"\0value", ())
 
 
 def left_by_the_dead(promise: Promise) -> Promise:

@@ -49,16 +49,15 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     admin.delete_topics([topic])[topic].exception()
 
 
-HEADERS = [
-    ("ce_id", b"1"),
+CONTEXT = (
     ("ce_type", b"tate.artwork"),
     ("inlake_resource_uri", "file:///Ω/ключ/猫".encode()),
     ("", b""),
-]
+)
 
 
 def event(topic: str, value: bytes = b"\x00\x00\x00\x00\x01payload", *, key: bytes = b"tate.artwork") -> Event:
-    return Event(str(uuid4()), topic, key, value, HEADERS)
+    return Event(str(uuid4()), topic, key, value, CONTEXT)
 
 
 def positions(results: Sequence[Position | InlakeError]) -> list[Position]:
@@ -80,9 +79,10 @@ async def test_an_event_comes_back_as_it_was_published(subject: Subject) -> None
 
 
 async def test_an_empty_value_and_an_empty_key_come_back_empty(subject: Subject) -> None:
-    positions(await subject.bus.publish([structs.replace(event(subject.topic, b"", key=b""), headers=[])]))
+    sent = structs.replace(event(subject.topic, b"", key=b""), context=())
+    positions(await subject.bus.publish([sent]))
     [got] = await read(subject.bus, subject.topic)
-    assert (got.key, got.value, got.headers) == (b"", b"", [])
+    assert (got.key, got.value, got.headers) == (b"", b"", [("ce_id", sent.id.encode())])
 
 
 async def test_publishing_nothing_gives_nothing(subject: Subject) -> None:

@@ -27,7 +27,7 @@ from inlake.model import Event, Position
 
 async def publish_for_ever(bus, name, count):
     for i in range(count):
-        [result] = await bus.publish([Event(f"{name}-{i}", "t", b"k", b"v" * 300, [])])
+        [result] = await bus.publish([Event(f"{name}-{i}", "t", b"k", b"v" * 300, ())])
         assert isinstance(result, Position), result
         print(f"{name}-{i} {result.offset}", flush=True)
 
@@ -46,7 +46,7 @@ def start_publisher(path: Path, name: str, count: int) -> subprocess.Popen[str]:
 
 
 def event(topic: str = "t", value: bytes = b"value") -> Event:
-    return Event(str(uuid4()), topic, b"key", value, [("ce_id", b"1")])
+    return Event(str(uuid4()), topic, b"key", value, ())
 
 
 def stored(path: Path) -> dict[str, int]:
@@ -124,7 +124,7 @@ from inlake.model import Event, Position
 async def main():
     bus = SqliteBus(Path(sys.argv[1]))
     async def put(i):
-        [result] = await bus.publish([Event(f"e{i}", "t", b"k", b"v" * 20_000, [])])
+        [result] = await bus.publish([Event(f"e{i}", "t", b"k", b"v" * 20_000, ())])
         return result
     assert isinstance(await put(0), Position)
     # writing more than this fails, as on a full disk

@@ -55,7 +55,7 @@ async def opened(servers: str = KAFKA_BOOTSTRAP, **options: Any) -> AsyncIterato
 
 
 def event(topic: str, value: bytes = b"value", key: bytes = b"tate.artwork") -> Event:
-    return Event(str(uuid4()), topic, key, value, [("ce_id", b"1"), ("ce_type", "猫".encode())])
+    return Event(str(uuid4()), topic, key, value, (("ce_type", "猫".encode()),))
 
 
 def create(admin: AdminClient, topic: str, config: Mapping[str, str] | None = None, partitions: int = 1) -> None:

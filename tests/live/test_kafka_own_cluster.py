@@ -77,7 +77,7 @@ async def opened(servers: str, properties: Mapping[str, str], **settings: str) -
 
 
 async def publish(bus: KafkaBus, topic: str) -> Position | InlakeError:
-    [result] = await bus.publish([Event(str(uuid4()), topic, b"key", b"value", [])])
+    [result] = await bus.publish([Event(str(uuid4()), topic, b"key", b"value", ())])
     return result
 
 

@@ -74,7 +74,7 @@ async def opened(servers: str = KAFKA_BOOTSTRAP, **options: Any) -> AsyncIterato
 
 
 def event(topic: str, value: bytes = b"value") -> Event:
-    return Event(str(uuid4()), topic, b"key", value, [])
+    return Event(str(uuid4()), topic, b"key", value, ())
 
 
 def publish_last(topic: str) -> None:

@@ -115,7 +115,7 @@ def promise() -> Promise:
 @pytest.mark.parametrize("by", [None, b"", b"Q159758", b"\xff\x00"])
 async def test_a_claim_gives_back_what_chooses_the_partition(tmp_path: Path, by: bytes | None) -> None:
     store = FolderStore(tmp_path)
-    event = Event("1", "inlake.note", b"note", b"\0value", [("ce_id", b"1")], by)
+    event = Event("1", "inlake.note", b"note", b"\0value", (), by)
     reserved = await append(store, promise(), "reserved", first_entry(promise()))
     await append(store, reserved, "claimed", claim_entry(event, SchemaVersion("note", 1, 1)))
     found = await read(store, "p")
@@ -125,5 +125,5 @@ async def test_a_claim_gives_back_what_chooses_the_partition(tmp_path: Path, by:
 
 
 def test_an_entry_made_before_there_was_a_choice_is_read_as_placed_by_its_key() -> None:
-    entry = claim_entry(Event("1", "t", b"k", b"v", []), SchemaVersion("note", 1, 1))
+    entry = claim_entry(Event("1", "t", b"k", b"v", ()), SchemaVersion("note", 1, 1))
     assert set(entry["event"]) == {"id", "topic", "key", "value", "headers"}

@@ -16,7 +16,7 @@ import msgspec
 
 from inlake.bus.sqlite_writer import Row, Writer, open_log, refusal
 from inlake.errors import BusUnavailable, Busy, InlakeError, RecordTooLarge, ShuttingDown
-from inlake.model import Event, Message, Position
+from inlake.model import Context, Event, Message, Position
 
 PENDING_EVENTS = 65_536
 PENDING_BYTES = 128 << 20
@@ -180,16 +180,15 @@ class Reader:
 
 def to_row(event: Event) -> Row:
     """Headers become JSON text, so that any SQLite shell can read them."""
-    pairs = [_pair(header) if header[0] == "ce_id" else _same_pair(header) for header in event.headers]
-    return Row(event.id, event.topic, event.key, event.value, f"[{','.join(pairs)}]")
+    headers = f'[["ce_id",{msgspec.json.encode(event.id).decode()}]{_rest(event.context)}'
+    return Row(event.id, event.topic, event.key, event.value, headers)
 
 
-def _pair(header: tuple[str, bytes]) -> str:
-    return msgspec.json.encode((header[0], header[1].decode())).decode()
-
-
-_same_pair = lru_cache(1000)(_pair)
-"""Most headers are the same for many events."""
+@lru_cache(1000)
+def _rest(context: Context) -> str:
+    """The headers that many events share, and the end of the list."""
+    pairs = [msgspec.json.encode((name, value.decode())).decode() for name, value in context]
+    return "".join([f",{pair}" for pair in pairs]) + "]"
 
 
 def to_message(offset: int, _id: str, topic: str, key: bytes, value: bytes, headers: str, timestamp_ms: int) -> Message:
