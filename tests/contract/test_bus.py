@@ -33,7 +33,11 @@ class Subject:
     """Bytes of a value that this bus refuses."""
 
 
-@pytest.fixture(params=[pytest.param("kafka", marks=pytest.mark.live), "sqlite"])
+KAFKA: dict[str, dict[str, str]] = {"kafka": {}, "kafka by librdkafka": {"linger.ms": "1"}}
+"""Properties that our own producer knows; and one that says nothing new, and that only librdkafka's knows."""
+
+
+@pytest.fixture(params=[*(pytest.param(name, marks=pytest.mark.live) for name in KAFKA), "sqlite"])
 async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
     topic = f"test-{uuid4().hex}"
     if request.param == "sqlite":
@@ -42,7 +46,7 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         await opened.close()
         return
     require("Kafka", KAFKA_BOOTSTRAP)
-    bus = KafkaBus(KAFKA_BOOTSTRAP, create_topics=True, partitions=3)
+    bus = KafkaBus(KAFKA_BOOTSTRAP, create_topics=True, partitions=3, properties=KAFKA[request.param])
     yield Subject(bus, lambda: KafkaBus(KAFKA_BOOTSTRAP), topic, 3_000_000)
     await bus.close()
     admin = AdminClient({"bootstrap.servers": KAFKA_BOOTSTRAP, "log_level": 0})  # its answers come while it lives
@@ -68,6 +72,14 @@ def positions(results: Sequence[Position | InlakeError]) -> list[Position]:
 
 async def read(bus: Bus, topic: str, start: Literal["earliest", "latest"] = "earliest") -> list[Message]:
     return [message async for message in bus.read([topic], start=start)]
+
+
+async def read_committed(subject: Subject, count: int) -> dict[Position, bytes | None]:
+    """So many, once they are all there: Kafka lets readers see what is committed a moment after it has said so."""
+    async with asyncio.timeout(10):
+        while len(got := await read(subject.bus, subject.topic)) < count:
+            await asyncio.sleep(0.05)
+    return {message.position: message.value for message in got}
 
 
 async def test_an_event_comes_back_as_it_was_published(subject: Subject) -> None:
@@ -119,7 +131,7 @@ async def test_one_event_that_is_too_large_does_not_sink_the_others(subject: Sub
 async def test_all_or_none_gives_each_event_its_own_position(subject: Subject) -> None:
     events = [event(subject.topic, b"%d" % i, key=b"key-%d" % (i % 7)) for i in range(500)]
     where = await subject.bus.publish_all_or_none(events)
-    got = {message.position: message.value for message in await read(subject.bus, subject.topic)}
+    got = await read_committed(subject, 500)
     assert [got[position] for position in where] == [e.value for e in events]
     assert await subject.bus.publish_all_or_none([]) == []
 
@@ -141,7 +153,7 @@ async def test_calls_of_all_or_none_and_others_do_not_disturb_each_other(subject
     calls = [asyncio.ensure_future(subject.bus.publish_all_or_none(events)) for events in together]
     others = [asyncio.ensure_future(subject.bus.publish(events)) for events in alone]
     results = [await call for call in calls] + [positions(await other) for other in others]
-    got = {message.position: message.value for message in await read(subject.bus, subject.topic)}
+    got = await read_committed(subject, 8 * 20 + 40)
     for events, where in zip(together + alone, results, strict=True):
         assert [got[position] for position in where] == [e.value for e in events]
     assert len(got) == 8 * 20 + 40

@@ -20,11 +20,17 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from inlake.bus.kafka import KafkaBus
+from inlake.bus.kafka_librdkafka import Librdkafka
+from inlake.bus.kafka_sender import WAITING_EVENTS, Sender
 from inlake.errors import BusUnavailable, Busy, InlakeError, OutcomeUnknown, RecordTooLarge, TopicMissing
 from inlake.model import Event, Position
 from tests.live_servers import KAFKA_BOOTSTRAP, KAFKA_FAULT_BOOTSTRAP, KAFKA_SASL_BOOTSTRAP, TOXIPROXY_URL, require
 
 pytestmark = pytest.mark.live
+
+
+BY_LIBRDKAFKA = {"linger.ms": "1"}
+"""A property that says nothing new, and that only librdkafka's producer knows."""
 
 
 @pytest.fixture(autouse=True)
@@ -134,22 +140,26 @@ async def test_a_deleted_topic_is_missing_soon_and_works_when_it_is_back(topic: 
         await publish_until_confirmed(bus, topic, 15)
 
 
-async def test_a_topic_of_small_batches_still_takes_every_record_that_fits(topic: str, admin: AdminClient) -> None:
+@pytest.mark.parametrize("properties", [{}, BY_LIBRDKAFKA], ids=["ours", "librdkafka"])
+async def test_a_topic_of_small_batches_still_takes_every_record_that_fits(
+    properties: Mapping[str, str], topic: str, admin: AdminClient
+) -> None:
     create(admin, topic, {"max.message.bytes": "10000"})
     values = [os.urandom(5000) for _ in range(100)]
     values[50] = os.urandom(20_000)
-    async with opened() as bus:
+    async with opened(properties=properties) as bus:
         results = await bus.publish([event(topic, value) for value in values])
         got = [message.value async for message in bus.read([topic])]
     assert [index for index, result in enumerate(results) if isinstance(result, RecordTooLarge)] == [50]
     assert got == values[:50] + values[51:]
 
 
+@pytest.mark.parametrize("properties", [{}, {"linger.ms": "50"}], ids=["ours", "librdkafka"])
 async def test_records_sent_one_by_one_are_not_refused_for_the_size_of_their_batch(
-    topic: str, admin: AdminClient
+    properties: Mapping[str, str], topic: str, admin: AdminClient
 ) -> None:
     create(admin, topic, {"max.message.bytes": "10000"})
-    async with opened(properties={"linger.ms": "50"}) as bus:
+    async with opened(properties=properties) as bus:
         results = await asyncio.gather(*(bus.publish([event(topic, os.urandom(5000))]) for _ in range(50)))
     assert all(isinstance(result, Position) for [result] in results)
 
@@ -190,13 +200,18 @@ def black_hole() -> Iterator[None]:
         toxiproxy("DELETE", f"/proxies/kafka/toxics/{name}")
 
 
+@pytest.mark.parametrize("properties", [{}, BY_LIBRDKAFKA], ids=["ours", "librdkafka"])
 @pytest.mark.parametrize("fault", [cut_off, black_hole])
 async def test_an_outage_is_told_in_time_and_ends_without_a_restart(
-    fault: Any, topic: str, admin: AdminClient, caplog: pytest.LogCaptureFixture
+    fault: Any,
+    properties: Mapping[str, str],
+    topic: str,
+    admin: AdminClient,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     require("toxiproxy", TOXIPROXY_URL)
     create(admin, topic)
-    async with opened(KAFKA_FAULT_BOOTSTRAP, timeout=3) as bus:
+    async with opened(KAFKA_FAULT_BOOTSTRAP, timeout=3, properties=properties) as bus:
         await publish_until_confirmed(bus, topic, 15)
         with caplog.at_level(logging.INFO, "inlake.bus"), fault():
             began = time.monotonic()
@@ -216,15 +231,16 @@ async def test_an_outage_is_told_in_time_and_ends_without_a_restart(
 
 async def test_a_producer_that_fails_for_good_is_replaced(topic: str, admin: AdminClient) -> None:
     create(admin, topic, {"max.message.bytes": "10000"})
-    async with opened() as bus:
-        # with this property a refused message is a fatal error of the producer
-        failing = bus._link = bus._open({**bus._producer, "enable.gapless.guarantee": True})
+    # with this property a refused message is a fatal error of librdkafka's producer
+    async with opened(properties={"enable.gapless.guarantee": "true", "enable.idempotence": "true"}) as bus:
+        assert isinstance(bus._producer, Librdkafka)
+        failing = bus._producer._link
         assert isinstance(await publish(bus, topic), Position)
         [refused] = await bus.publish([event(topic, os.urandom(20_000))])
         assert isinstance(refused, RecordTooLarge)
         await publish_until_confirmed(bus, topic, 5)
         assert failing.broken
-        assert bus._link is not failing
+        assert bus._producer._link is not failing
 
 
 async def test_an_absent_broker_is_unavailable_and_nothing_was_sent() -> None:
@@ -259,6 +275,16 @@ async def test_a_full_queue_is_busy_for_the_events_without_room(topic: str) -> N
         results = await bus.publish([event(topic) for _ in range(5000)])
     kinds = {type(result) for result in results}
     assert kinds == {Position, Busy}
+
+
+async def test_more_events_than_may_wait_are_busy_and_the_others_are_published(topic: str) -> None:
+    async with opened(create_topics=True) as bus:
+        assert isinstance(bus._producer, Sender)
+        await publish(bus, topic)
+        results = await bus.publish([event(topic) for _ in range(WAITING_EVENTS + 5)])
+        assert all(isinstance(result, Position) for result in results[:-5])
+        assert all(isinstance(result, Busy) for result in results[-5:])
+        assert isinstance(await publish(bus, topic), Position)
 
 
 async def test_a_property_that_librdkafka_does_not_know_stops_the_start() -> None:

@@ -1,33 +1,34 @@
-"""The bus on Kafka: publishes with librdkafka, answers when all in-sync replicas have the event."""
+"""The bus on Kafka: answers when all in-sync replicas have the event.
+
+`Sender` publishes, in record batches of our own making. Where a property asks for what it does not do, librdkafka's
+producer does (`Librdkafka`). What is asked of Kafka beside that, reading and transactions are librdkafka's in any case.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from copy import copy
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from confluent_kafka import KafkaException
 
 from inlake.bus import kafka_reader, kafka_topics
-from inlake.bus.kafka_producer import CONNECTION, PRODUCER, Flying, Link, Result
+from inlake.bus.kafka_access import find_access
+from inlake.bus.kafka_librdkafka import GRACE, STOPPING, Librdkafka
+from inlake.bus.kafka_producer import CONNECTION, PRODUCER, Result
+from inlake.bus.kafka_sender import Sender
 from inlake.bus.kafka_topics import NewTopicPlan, Topics
 from inlake.bus.kafka_transactions import Transactions
 from inlake.errors import (
     BusUnavailable,
     InlakeError,
     OutcomeUnknown,
-    RecordTooLarge,
     ShuttingDown,
     TopicMissing,
     Unavailable,
 )
 from inlake.model import Event, Message, Position
-
-GRACE = 2.0
-"""Seconds beyond the time-out: librdkafka looks for timed-out messages once a second."""
-
-STOPPING = "The gateway is stopping: send the record again."
 
 
 class KafkaBus:
@@ -54,17 +55,23 @@ class KafkaBus:
         if "transactional.id" in given:
             raise ValueError("transactional.id is not to be set: each process makes its own from client.id")
         self._connection = {**CONNECTION, **given}
-        self._producer = {**PRODUCER, "delivery.timeout.ms": round(timeout * 1000), **given}
         plan = NewTopicPlan(partitions, replication) if create_topics else None
-        self._topics = Topics(self._connection, create=plan, trouble=lambda: self._link.last_error)
+        self._topics = Topics(self._connection, create=plan, trouble=lambda: self._producer.last_error)
         self._closed = False
-        self._flying = Flying(timeout + GRACE)
-        self._singles: Link | None = None
-        self._transactions = Transactions(self._producer, timeout=timeout)
+        producer = {**PRODUCER, "delivery.timeout.ms": round(timeout * 1000), **given}
+        self._transactions = Transactions(producer, timeout=timeout)
+        self._producer = self._make_producer()
+
+    def _make_producer(self) -> Sender | Librdkafka:
+        """Ours, unless a property asks for more than it does."""
+        access, forget = find_access(self._connection), self._topics.forget
+        if access is None:
+            return Librdkafka(self._connection, timeout=self._timeout, on_trouble=forget)
         try:
-            self._link = self._open(self._producer)
+            self._topics.open()  # librdkafka says here what is wrong with a property
         except KafkaException as e:
             raise ValueError(f"Kafka settings: {e.args[0].str()}") from None
+        return Sender(access, timeout=self._timeout, on_trouble=forget)
 
     async def publish(self, events: Sequence[Event]) -> list[Position | InlakeError]:
         """See `Bus.publish`. A full queue is `Busy` for the events it has no room for."""
@@ -75,10 +82,8 @@ class KafkaBus:
             results = [refused.get(event.topic) for event in events]
         if self._closed:
             return [ShuttingDown(STOPPING) for _ in events]
-        if self._link.broken:
-            self._link = self._open(self._producer)
-        if not await self._confirm(self._link, events, results):
-            await self._confirm_one_by_one(events, results)
+        if not await self._producer.publish(events, results, self._topics.partitions):
+            await self._explain(events, results)
         return cast("list[Position | InlakeError]", results.copy())  # a late report must not change the answer
 
     async def publish_all_or_none(self, events: Sequence[Event]) -> list[Position]:
@@ -113,62 +118,31 @@ class KafkaBus:
 
     async def check(self) -> list[str]:
         """See `Bus.check`: warns of compacted topics and of min.insync.replicas 1."""
+        self._producer.wake()
         topics = set(self._topics.partitions)
-        return await kafka_topics.warnings(self._topics.admin, topics, lambda: self._link.last_error)
+        return await kafka_topics.warnings(self._topics.admin, topics, lambda: self._producer.last_error)
 
     async def close(self) -> None:
         """Wait until all in flight is confirmed, at most the time-out; publishing afterwards is `ShuttingDown`."""
         self._closed = True
         await self._topics.close()
         await self._transactions.close()
-        for link in filter(None, [self._link, self._singles]):
-            link.stop()
-            await asyncio.to_thread(link.join)
+        await self._producer.close()
 
     async def _refused(self, topics: set[str]) -> dict[str, InlakeError]:
         """What stands against those of the topics that cannot be used."""
-        refused = await self._topics.find(topics)
-        if not refused:
-            self._link.last_error = ""  # the connection works: what was wrong with it explains nothing any more
-        return refused
+        self._producer.wake()
+        return await self._topics.find(topics)
 
-    def _open(self, config: Mapping[str, Any]) -> Link:
-        return Link(config, timeout=self._timeout, on_trouble=self._topics.forget)
-
-    async def _confirm_one_by_one(self, events: Sequence[Event], results: list[Result]) -> None:
-        """Send again, each alone, what was too large, if something was.
-
-        A topic with a small max.message.bytes refuses a whole batch of librdkafka's, which does not cut it (Java's
-        client does); nothing of a refused batch is in the topic.
-        """
-        too_large = [index for index, result in enumerate(results) if isinstance(result, RecordTooLarge)]
-        for index in too_large:
-            results[index] = ShuttingDown(STOPPING) if self._closed else None
-        if self._closed or not too_large:
+    async def _explain(self, events: Sequence[Event], results: list[Result]) -> None:
+        """Say why Kafka did not confirm although the connection works, and ask for the topics before the next event."""
+        if not any(isinstance(result, Unavailable) for result in results):
             return
-        if self._singles is None or self._singles.broken:
-            self._singles = self._open({**self._producer, "batch.num.messages": 1})
-        await self._confirm(self._singles, events, results)
-
-    async def _confirm(self, link: Link, events: Sequence[Event], results: list[Result]) -> bool:
-        """Send and wait, with an end in any case; every result is set afterwards. True when all was confirmed."""
-        batch = await link.send(events, results, self._topics.partitions)
-        await self._flying.wait(batch)
-        if not batch.failed and batch.reported == batch.expected:
-            return True
-        for index, result in enumerate(results):
-            if result is None:
-                results[index] = OutcomeUnknown(f"Kafka did not confirm the event within {self._timeout:g} s.")
-        if any(isinstance(result, Unavailable) for result in results):
-            self._topics.forget()  # the topic may be gone or Kafka be away: ask before the next event
-            await self._explain(link, events, results, batch.deadline)
-        return False
-
-    async def _explain(self, link: Link, events: Sequence[Event], results: list[Result], deadline: float) -> None:
-        """Say why Kafka did not confirm although the connection works: librdkafka tells of a time-out only."""
+        self._topics.forget()  # the topic may be gone or Kafka be away
         silent = [i for i, result in enumerate(results) if isinstance(result, OutcomeUnknown)]
-        if link.last_error or not silent:
+        if self._producer.last_error or not silent:
             return
+        deadline = asyncio.get_running_loop().time() + GRACE
         reasons = await self._topics.reasons({events[i].topic for i in silent}, deadline)
         for i in silent:
             if reason := reasons.get(events[i].topic):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from enum import Enum
 
 from confluent_kafka import KafkaError
 
@@ -22,7 +23,77 @@ REFUSED = {
     KafkaError.TOPIC_EXCEPTION,
 }
 NO_ANSWER = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
+NOT_NOW = {
+    KafkaError.INVALID_MSG,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_ENOUGH_REPLICAS,
+    KafkaError.NOT_CONTROLLER,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+}
+LOST_COUNT = {
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.INVALID_PRODUCER_ID_MAPPING,
+    KafkaError.UNKNOWN_PRODUCER_ID,
+}
+FOR_GOOD = {
+    KafkaError.INVALID_REQUIRED_ACKS,
+    KafkaError.INVALID_TIMESTAMP,
+    KafkaError.UNSUPPORTED_VERSION,
+    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+}
 _STATE = re.compile(r" \(after \d+ms in state \w+(?:[^()]|\(s\))*\)")
+
+
+class Verdict(Enum):
+    """What a broker's answer to a batch means for it."""
+
+    IN_THE_LOG = "it is, or was before"
+    TOO_LARGE = "smaller ones may do"
+    REFUSED = "it is not in the log, and will not be"
+    LATER = "it is not in the log, and may be the next time"
+    UNKNOWN = "it may be in the log: to be sent again as it is"
+    NEW_PRODUCER = "the broker has lost count: not in the log, to be sent by another producer id"
+
+
+def verdict(code: int) -> Verdict:
+    """By the error code of the answer; an unknown code is `UNKNOWN`."""
+    if code in {KafkaError.NO_ERROR, KafkaError.DUPLICATE_SEQUENCE_NUMBER}:
+        return Verdict.IN_THE_LOG
+    if code in TOO_LARGE:
+        return Verdict.TOO_LARGE
+    if code in LOST_COUNT:
+        return Verdict.NEW_PRODUCER
+    if code in NOT_NOW:
+        return Verdict.LATER
+    return Verdict.REFUSED if code in FORBIDDEN | REFUSED | FOR_GOOD else Verdict.UNKNOWN
+
+
+def refused(code: int, topic: str) -> InlakeError:
+    """Our error for a broker's answer to a batch that is certainly not in the log."""
+    error = refusal(KafkaError(code), topic, sent=False)
+    if code in NOT_NOW | FOR_GOOD and not isinstance(error, TopicMissing):
+        return BusUnavailable(f"Kafka did not take the event for topic {topic!r}: {KafkaError(code).str()}")
+    return error
+
+
+def not_sent(reason: str, seconds: float) -> BusUnavailable:
+    """No broker could be reached in time. `reason`: what was last wrong with the connection."""
+    return BusUnavailable(f"Kafka cannot be used: {reason or f'no broker was ready within {seconds:g} s'}")
+
+
+def outcome_unknown(topic: str, seconds: float, code: int, reason: str = "") -> OutcomeUnknown:
+    """A batch was sent, and its time is over. `code`: what a broker last said against it, 0 for nothing."""
+    because = _because(KafkaError(code).str() if code else reason)
+    return OutcomeUnknown(f"Kafka did not confirm the event for topic {topic!r} within {seconds:g} s{because}.")
 
 
 def refusal(error: KafkaError, topic: str, *, sent: bool, right: str = "WRITE", reason: str = "") -> InlakeError:

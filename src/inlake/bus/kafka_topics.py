@@ -51,10 +51,15 @@ class Topics:
         self._checks: dict[str, asyncio.Task[InlakeError | None]] = {}
         self._refused: dict[str, tuple[float, InlakeError]] = {}
 
+    def open(self) -> None:
+        """Make the client. Raises KafkaException for a property that librdkafka does not take."""
+        self._admin = AdminClient(self._config)
+
     @property
     def admin(self) -> AdminClient:
         if self._admin is None:
-            self._admin = AdminClient(self._config)
+            self.open()
+        assert self._admin is not None
         return self._admin
 
     def forget(self) -> None:

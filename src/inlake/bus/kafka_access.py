@@ -1,0 +1,98 @@
+"""How to reach Kafka and who one is there: what a producer of our own makes of librdkafka's properties."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PORT = 9092
+MECHANISMS = frozenset({"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"})
+IGNORED = frozenset({"transaction.timeout.ms", "socket.keepalive.enable"})
+"""Those that are about something else, or are done in any case."""
+KNOWN = IGNORED | {
+    "bootstrap.servers",
+    "client.id",
+    "reconnect.backoff.ms",
+    "reconnect.backoff.max.ms",
+    "security.protocol",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.username",
+    "sasl.password",
+    "ssl.ca.location",
+    "ssl.ca.pem",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.key.password",
+    "enable.ssl.certificate.verification",
+    "ssl.endpoint.identification.algorithm",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How every connection is made."""
+
+    servers: tuple[tuple[str, int], ...]
+    """Host and port of the brokers to begin with."""
+    client_id: str
+    backoff: tuple[float, float]
+    """Seconds between two attempts, at first and at most."""
+    tls: ssl.SSLContext | None
+    mechanism: str
+    """Of SASL; empty: nobody asks who we are."""
+    user: str
+    password: str
+
+
+def find_access(properties: Mapping[str, Any]) -> Access | None:
+    """None when a property asks for something that only librdkafka does, or for what cannot be had: it says why."""
+    protocol = str(properties.get("security.protocol", "PLAINTEXT")).upper()
+    mechanism = str(properties.get("sasl.mechanism", properties.get("sasl.mechanisms", ""))).upper()
+    with_sasl = protocol.startswith("SASL_")
+    if not properties.keys() <= KNOWN or (with_sasl and mechanism not in MECHANISMS):
+        return None
+    first, most = (float(properties[f"reconnect.backoff{which}.ms"]) / 1000 for which in ("", ".max"))
+    try:
+        return Access(
+            servers=tuple(map(_address, str(properties["bootstrap.servers"]).split(","))),
+            client_id=str(properties["client.id"]),
+            backoff=(first, most),
+            tls=_tls(properties) if protocol.endswith("SSL") else None,
+            mechanism=mechanism if with_sasl else "",
+            user=str(properties.get("sasl.username", "")),
+            password=str(properties.get("sasl.password", "")),
+        )
+    except (OSError, ValueError):  # a file that is not there, a port that is no number
+        return None
+
+
+def _address(server: str) -> tuple[str, int]:
+    """`host`, `host:port`, `[IPv6]:port`, any of them with a protocol in front."""
+    host, colon, port = server.rpartition("://")[2].strip().rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = host + colon + port, str(PORT)
+    return host.strip("[]"), int(port)
+
+
+def _tls(properties: Mapping[str, Any]) -> ssl.SSLContext:
+    authority = str(properties.get("ssl.ca.location", ""))
+    if authority == "probe":
+        authority = ""
+    folder = bool(authority) and Path(authority).is_dir()
+    context = ssl.create_default_context(
+        cafile=None if folder else authority or None,
+        capath=authority if folder else None,
+        cadata=properties.get("ssl.ca.pem"),
+    )
+    verified = str(properties.get("enable.ssl.certificate.verification", "true")).lower() != "false"
+    context.check_hostname = verified and properties.get("ssl.endpoint.identification.algorithm", "https") != "none"
+    context.verify_mode = ssl.CERT_REQUIRED if verified else ssl.CERT_NONE
+    if certificate := properties.get("ssl.certificate.location"):
+        context.load_cert_chain(
+            certificate, properties.get("ssl.key.location"), str(properties.get("ssl.key.password", ""))
+        )
+    return context

@@ -1,0 +1,55 @@
+"""Proving who we are to a broker: SASL PLAIN (RFC 4616) and SCRAM (RFC 5802, RFC 7677)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+
+Exchange = Callable[[bytes], Awaitable[bytes]]
+"""Sends our message and gives the server's."""
+LEAST_ITERATIONS, MOST_ITERATIONS = 4096, 10_000_000
+"""Fewer are forbidden by RFC 7677; more would keep this process busy for seconds."""
+
+
+class NotTheServerError(Exception):
+    """What answered does not know the password either: it is not the server it says it is."""
+
+
+async def prove(exchange: Exchange, mechanism: str, user: str, password: str) -> None:
+    """Authenticate. Raises what `exchange` raises, and `NotTheServerError`."""
+    if mechanism == "PLAIN":
+        await exchange(f"\0{user}\0{password}".encode())
+        return
+    await _scram(exchange, mechanism.removeprefix("SCRAM-").replace("-", "").lower(), user, password)
+
+
+async def _scram(exchange: Exchange, algorithm: str, user: str, password: str) -> None:
+    nonce = secrets.token_urlsafe(24)
+    first = f"n={user.replace('=', '=3D').replace(',', '=2C')},r={nonce}"
+    challenge = (await exchange(f"n,,{first}".encode())).decode()
+    given = _parts(challenge)
+    iterations = int(given.get("i", "0"))
+    if not given.get("r", "").startswith(nonce) or not LEAST_ITERATIONS <= iterations <= MOST_ITERATIONS:
+        raise NotTheServerError
+    salted = hashlib.pbkdf2_hmac(algorithm, password.encode(), base64.b64decode(given["s"]), iterations)
+    last = f"c=biws,r={given['r']}"
+    message = f"{first},{challenge},{last}".encode()
+
+    def keyed(key: bytes, data: bytes) -> bytes:
+        return hmac.digest(key, data, algorithm)
+
+    client_key = keyed(salted, b"Client Key")
+    signature = keyed(hashlib.new(algorithm, client_key).digest(), message)
+    proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+    verdict = _parts((await exchange(f"{last},p={base64.b64encode(proof).decode()}".encode())).decode())
+    expected = keyed(keyed(salted, b"Server Key"), message)
+    if not hmac.compare_digest(base64.b64decode(verdict.get("v", "")), expected):
+        raise NotTheServerError
+
+
+def _parts(message: str) -> dict[str, str]:
+    """`a=1,b=2` as a dictionary."""
+    return {name: value for name, _, value in (part.partition("=") for part in message.split(","))}
