@@ -24,7 +24,8 @@ from confluent_kafka.cimpl import NewTopic
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from inlake.bus.kafka import GRACE, KafkaBus
+from inlake.bus.kafka import KafkaBus
+from inlake.bus.kafka_librdkafka import GRACE
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown
 from inlake.model import Event, Position
 from inlake.settings import load
