@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from inlake.acceptance import Stamp, make_event
 from inlake.codecs import Compiled
 from inlake.errors import BodyRejected, InlakeError, PromiseNotAtomic
-from inlake.gateway import Gateway, Stamp, Turn, make_event, make_receipt
+from inlake.gateway import Gateway, Turn, make_receipt
 from inlake.model import Event, Receipt, Submission
 from inlake.places import promise_named
 

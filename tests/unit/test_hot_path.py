@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
+from inlake.acceptance import Stamp
 from inlake.errors import BadName
-from inlake.gateway import Stamp
 from inlake.logs import Lines
 from inlake.web.corked import LARGE, Corked
 from inlake.web.patience import within

@@ -77,7 +77,7 @@ def test_any_other_rule_stops_the_start_with_a_sentence(rule: str) -> None:
 
 async def prepared(folder: Path, rule: str, record: bytes) -> Event:
     """The event that the gateway makes of a record, before it is published."""
-    from inlake.gateway import make_event
+    from inlake.acceptance import make_event
 
     async with embedded(folder, partition_by=rule) as gateway:
         submission = Submission("note", record, "archive")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 import msgspec
 
@@ -27,7 +28,7 @@ REJECTS_RESERVE = 16 << 20
 """Memory for the rejects of one request whose spool is full."""
 Line = tuple[int, bytes | InlakeError]
 Result = Receipt | Pending | SchemaVersion | InlakeError | None
-Take = Callable[[Sequence[Submission | InlakeError]], Awaitable[Sequence[Result]]]
+Accept = Callable[[Sequence[Submission | InlakeError]], Awaitable[Coroutine[Any, Any, Sequence[Result]]]]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -87,13 +88,19 @@ def receipt_line(n: int, receipt: Receipt) -> bytes:
 
 
 class Stream:
-    """One NDJSON request. Reading never waits for writing: receipts that a client does not take go to the spool."""
+    """One NDJSON request. Reading never waits for writing: receipts that a client does not take go to the spool.
 
-    def __init__(self, x: Exchange, take: Take, to: parse.Address, *, counted: bool = True) -> None:
-        """`take`: what happens to a window, `Gateway.ingest_window` or `validate_window`; `counted`: in /metrics."""
+    While a window is on its way to the bus, the next one is read and encoded, no more.
+    """
+
+    def __init__(self, x: Exchange, accept: Accept, to: parse.Address, *, counted: bool = True) -> None:
+        """`accept`: what happens to a window, `Gateway.accept_window` or the like; `counted`: in /metrics."""
         self._counted = counted
         self._x = x
-        self._take = take
+        self._accept = accept
+        self._windows = 0
+        self._publishing: asyncio.Task[None] | None = None
+        """The window that is on its way."""
         self._to = to
         self._traceparent = parse.traceparent(x.header(b"traceparent"))
         self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
@@ -121,7 +128,13 @@ class Stream:
             self._answer(self._statuses.pop() if len(self._statuses) == 1 and not cut else 207)
             self._spool.end()
             await self._written()
+        except asyncio.CancelledError:
+            if self._publishing is not None:
+                self._publishing.cancel()
+            raise
         finally:
+            if self._publishing is not None:  # of a client that went away, too: it is counted
+                await asyncio.wait([self._publishing])
             for name, count in self._counts.items() if self._counted else ():
                 self._x.site.records[name].value += count
             if self._writer is not None:
@@ -132,12 +145,29 @@ class Stream:
         """Window by window to the end of the body; what cut it short is returned."""
         try:
             while window := await self._window():
-                await self._publish(window)
-                if not self._ended or self._waiting:
-                    self._answer(207)
+                await self._begin(window)
+            await self._published()
         except (RequestTimeout, MalformedEncoding, BodyTooLarge) as error:
+            await self._published()
             return error
         return None
+
+    async def _begin(self, window: list[Line]) -> None:
+        """Accept the window, wait for the one before, and send it on its way."""
+        self._windows += 1
+        publish = await self._accept(self._submissions(window))
+        try:
+            await self._published()
+        except BaseException:
+            publish.close()
+            raise
+        self._publishing = asyncio.create_task(self._publish(window, asyncio.ensure_future(publish)))
+
+    async def _published(self) -> None:
+        """The window that was on its way is published, and its receipts are written."""
+        publishing, self._publishing = self._publishing, None
+        if publishing is not None:
+            await publishing
 
     async def _window(self) -> list[Line]:
         """Lines until the window is full, the body ends, or no byte comes for a while; none at the end of the body."""
@@ -160,8 +190,8 @@ class Stream:
         window, self._waiting = self._waiting[: settings.window_records], self._waiting[settings.window_records :]
         return window
 
-    async def _publish(self, window: list[Line]) -> None:
-        results = await self._take(self._submissions(window))
+    async def _publish(self, window: list[Line], published: Awaitable[Sequence[Result]]) -> None:
+        results = await published
         receipts, rejects, accepted = [], [], 0
         for (n, _), result in zip(window, results, strict=True):
             if isinstance(result, Receipt):
@@ -182,6 +212,8 @@ class Stream:
         elif not self._spool.put(b"".join(wanted)):
             kept = rejects if self._spool.put(b"".join(rejects), reserve=REJECTS_RESERVE) else []
             self._left_out += len(wanted) - len(kept)
+        if self._windows > 1 or self._waiting or not self._ended:
+            self._answer(207)
 
     def _is_kept(self, receipts: list[bytes]) -> bool:
         """Whether they have room in the answer."""
