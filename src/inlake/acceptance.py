@@ -9,7 +9,7 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from inlake.codecs import Compiled
-from inlake.model import Context, Event, Submission
+from inlake.model import Context, Event, Label, Submission
 from inlake.partition import partition_bytes
 
 _LAST_DIGITS = [f"{n:03x}" for n in range(0x1000)]
@@ -23,14 +23,27 @@ class Stamp:
     unique index of the embedded bus small on disk: random ones wrote 6 to 9 times the bytes.
     """
 
-    __slots__ = ("_beginning", "_context", "_count", "_ms", "_of", "_random", "_start", "ce_time")
+    __slots__ = (
+        "_beginning",
+        "_compiled",
+        "_context",
+        "_count",
+        "_key",
+        "_label",
+        "_ms",
+        "_random",
+        "_start",
+        "ce_time",
+    )
 
     def __init__(self) -> None:
         h = os.urandom(10).hex()
         self._random = f"7{h[:3]}-{'89ab'[int(h[3], 16) & 3]}{h[4:7]}-"
         self._count = int(h[8:], 16) >> 1  # half of the range is left to count up
         self._ms = 0
-        self._of: tuple[Compiled | None, str, str | None] = (None, "", None)
+        self._label: Label | None = None
+        self._compiled: Compiled | None = None
+        self._key = b""
         self._context: Context = ()
         self.now()
 
@@ -41,7 +54,7 @@ class Stamp:
             self._ms, at = ms, f"{ms:012x}"
             self._start = f"{at[:8]}-{at[8:]}-{self._random}"
             self.ce_time = _time(ms)
-            self._of = (None, "", None)
+            self._label = None
             self._begin()
         return self
 
@@ -56,29 +69,30 @@ class Stamp:
         """All but the last three digits, which are the same for up to 4,096 ids."""
         self._beginning = f"{self._start}{self._count >> 12:09x}"
 
-    def context(self, s: Submission, compiled: Compiled) -> Context:
-        """The headers of an event accepted at that moment, one tuple for all that have the same."""
-        of_compiled, principal, traceparent = self._of
-        if compiled is not of_compiled or s.principal != principal or s.traceparent != traceparent:
-            self._of = compiled, s.principal, s.traceparent
-            self._context = _context(s, compiled, self.ce_time)
-        return self._context
+    def shared(self, label: Label, compiled: Compiled) -> tuple[bytes, Context]:
+        """Key and headers of events accepted at that moment: the same objects for all that have the same."""
+        if label is not self._label or compiled is not self._compiled:
+            self._label, self._compiled = label, compiled
+            self._key, self._context = label.key, _context(label, compiled, self.ce_time)
+        return self._key, self._context
 
 
 def make_event(s: Submission, compiled: Compiled, payload: bytes, stamp: Stamp | None = None) -> Event:
     """The event of a record, accepted now: Confluent wire format, CloudEvents 1.0 headers in binary mode."""
     stamp = stamp or Stamp()
     event_id = s.event_id or stamp.next_id()
-    first = s.accepted_ms
-    context = stamp.context(s, compiled) if first is None else _context(s, compiled, _time(first))
+    if s.accepted_ms is None:
+        key, context = stamp.shared(s.label, compiled)
+    else:
+        key, context = s.label.key, _context(s.label, compiled, _time(s.accepted_ms))
     rule = compiled.partition_by
     chosen_by = None if rule == "key" else partition_bytes(rule, s.record, event_id)
-    return Event(event_id, compiled.topic, s.key, compiled.prefix + payload, context, chosen_by)
+    return Event(event_id, compiled.topic, key, compiled.prefix + payload, context, chosen_by)
 
 
-def _context(s: Submission, compiled: Compiled, ce_time: bytes) -> Context:
-    traceparent = (("traceparent", s.traceparent.encode()),) if s.traceparent else ()
-    return (*compiled.headers, ("ce_time", ce_time), _principal_header(s.principal), *traceparent)
+def _context(label: Label, compiled: Compiled, ce_time: bytes) -> Context:
+    traceparent = (("traceparent", label.traceparent.encode()),) if label.traceparent else ()
+    return (*compiled.headers, ("ce_time", ce_time), _principal_header(label.principal), *traceparent)
 
 
 def _time(ms: int) -> bytes:

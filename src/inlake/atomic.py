@@ -32,7 +32,7 @@ async def ingest_all_or_none(gateway: Gateway, lines: Iterable[Line], *, named: 
         try:
             if isinstance(line, InlakeError):
                 raise line
-            name = (line.schema, line.version, line.message)
+            name = (line.label.schema, line.label.version, line.label.message)
             compiled = found.get(name) or found.setdefault(name, await gateway.codecs.find(*name))
             encoded[number] = make_event(line, compiled, await _encode(gateway, line, compiled), stamp), compiled
         except InlakeError as error:
@@ -51,7 +51,7 @@ async def ingest_all_or_none(gateway: Gateway, lines: Iterable[Line], *, named: 
 
 async def _encode(gateway: Gateway, s: Submission, compiled: Compiled) -> bytes:
     """The payload of a record without a binary of ours."""
-    draft = compiled.codec.read(s.record, tagged=s.tagged)
+    draft = compiled.codec.read(s.record, tagged=s.label.tagged)
     if draft.resource is not None:
         if promise_named(draft.resource):
             raise PromiseNotAtomic(

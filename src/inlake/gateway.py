@@ -10,7 +10,7 @@ from typing import Any, cast
 from inlake.acceptance import Stamp, make_event
 from inlake.codecs import Compiled, Finder
 from inlake.errors import InlakeError
-from inlake.model import Binary, Event, Pending, Position, Receipt, SchemaVersion, Submission
+from inlake.model import Binary, Event, Label, Pending, Position, Receipt, SchemaVersion, Submission
 from inlake.places import promise_named
 from inlake.ports import Bus
 from inlake.promise_log import Promise
@@ -58,8 +58,8 @@ class Gateway:
         `sent`: the promise of a file that came before its record, in the same request. What a
         failure leaves `Sweep` removes, until the promise is claimed; from then on the event is on its way.
         """
-        compiled = await self.codecs.find(s.schema, s.version, s.message)
-        draft = compiled.codec.read(s.record, tagged=s.tagged)  # JSON to a value
+        compiled = await self.codecs.find(s.label.schema, s.label.version, s.label.message)
+        draft = compiled.codec.read(s.record, tagged=s.label.tagged)  # JSON to a value
         promise = await self.promises.locate(s, draft.resource, compiled.codec, sent)  # its URI is known, no more
         payload = compiled.codec.encode(draft, promise.uri if promise else None)  # filled, then all errors or none
         event = make_event(s, compiled, payload, self._stamp.now())  # id, time, key, headers: final from here on
@@ -85,8 +85,8 @@ class Gateway:
 
     async def validate(self, s: Submission) -> SchemaVersion | None:
         """The first steps of the path: the schema that the record fits. Nothing is looked up in the store."""
-        compiled = await self.codecs.find(s.schema, s.version, s.message)
-        compiled.codec.encode(compiled.codec.read(s.record, tagged=s.tagged))
+        compiled = await self.codecs.find(s.label.schema, s.label.version, s.label.message)
+        compiled.codec.encode(compiled.codec.read(s.record, tagged=s.label.tagged))
         return compiled.schema
 
     async def judge_window(
@@ -121,16 +121,19 @@ class Gateway:
         waiting: list[Waiting] = []
         naming: dict[str, list[Naming]] = {}
         found: dict[tuple[str, int | None, str | None], Compiled] = {}
+        label: Label | None = None
         turn, stamp = Turn(), self._stamp.now()
         for i, s in enumerate(window):
             try:
                 if isinstance(s, InlakeError):
                     raise s
-                name = (s.schema, s.version, s.message)
-                compiled = found.get(name) or found.setdefault(name, await self.codecs.find(*name))
-                payload = None if s.tagged else compiled.codec.encode_plain(s.record)
+                if s.label is not label:  # mostly all have one
+                    name = (s.label.schema, s.label.version, s.label.message)
+                    compiled = found.get(name) or found.setdefault(name, await self.codecs.find(*name))
+                    label = s.label
+                payload = None if label.tagged else compiled.codec.encode_plain(s.record)
                 if payload is None:  # it names a binary, or one step after the other tells what is wrong
-                    draft = compiled.codec.read(s.record, tagged=s.tagged)
+                    draft = compiled.codec.read(s.record, tagged=s.label.tagged)
                     if puuid := promise_named(draft.resource):
                         naming.setdefault(puuid, []).append((i, s, compiled, draft))
                         continue

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inlake.model import Event, SchemaVersion, Submission
+from inlake.model import Event, Label, SchemaVersion, Submission
 from inlake.partition import partition_bytes
 from inlake.promise_log import Promise, append, claim_entry, first_entry, read
 from inlake.settings import SettingsError, load
@@ -80,7 +80,7 @@ async def prepared(folder: Path, rule: str, record: bytes) -> Event:
     from inlake.acceptance import make_event
 
     async with embedded(folder, partition_by=rule) as gateway:
-        submission = Submission("note", record, "archive")
+        submission = Submission(Label("note", "archive"), record)
         compiled = await gateway.deployment.gateway.codecs.find("note")
         return make_event(submission, compiled, b"payload")
 

@@ -159,8 +159,8 @@ async def _schemas(to: parse.Address, records: list[bytes]) -> set[str]:
     for record in records:
         with suppress(InlakeError):  # a line that is no envelope is refused when its turn comes
             s = parse.submission(to, record.removeprefix(parse.BOM), principal="", tagged=False, traceparent=None)
-            if s.version is None:
-                found.add(s.schema)
+            if s.label.version is None:
+                found.add(s.label.schema)
         if turn.is_over():
             await turn.give_way()
     return found

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from inlake.errors import BodyTooLarge, EmptyBody, InlakeError, LineTooLong, MalformedEncoding, RequestTimeout
-from inlake.model import Pending, Receipt, SchemaVersion, Submission
+from inlake.model import Label, Pending, Receipt, SchemaVersion, Submission
 from inlake.web import parse
 from inlake.web.exchange import ClientGoneError, Exchange
 from inlake.web.problems import line_problem
@@ -225,11 +225,9 @@ class Stream:
         x, to, limit = self._x, self._to, self._x.settings.max_record_bytes
         if to.schema is None or x.attempt is not None:
             return [self._submission(n, line) for n, line in window]
-        same = (to.destination, to.version, to.message, x.principal, None, False, self._traceparent)
+        label = Label(to.schema, to.destination, to.version, to.message, x.principal, False, self._traceparent)
         return [
-            Submission(to.schema, line, *same)
-            if line.__class__ is bytes and len(line) <= limit
-            else self._submission(n, line)
+            Submission(label, line) if line.__class__ is bytes and len(line) <= limit else self._submission(n, line)
             for n, line in window
         ]
 
