@@ -23,19 +23,6 @@ class Stamp:
     unique index of the embedded bus small on disk: random ones wrote 6 to 9 times the bytes.
     """
 
-    __slots__ = (
-        "_beginning",
-        "_compiled",
-        "_context",
-        "_count",
-        "_key",
-        "_label",
-        "_ms",
-        "_random",
-        "_start",
-        "ce_time",
-    )
-
     def __init__(self) -> None:
         h = os.urandom(10).hex()
         self._random = f"7{h[:3]}-{'89ab'[int(h[3], 16) & 3]}{h[4:7]}-"

@@ -218,4 +218,5 @@ def _pending(promise: Promise) -> Pending:
 
 def make_receipt(event: Event, compiled: Compiled, position: Position) -> Receipt:
     """Of an event without a binary of ours."""
-    return Receipt.of(event, position, compiled.schema)
+    at = position
+    return Receipt(event.id, event.key.decode(), at.topic, at.partition, at.offset, compiled.schema)

@@ -14,6 +14,7 @@ from inlake.model import Label, Pending, Receipt, SchemaVersion, Submission
 from inlake.web import parse
 from inlake.web.exchange import ClientGoneError, Exchange
 from inlake.web.problems import line_problem
+from inlake.web.receipts import ReceiptLines
 from inlake.web.spool import Spool
 
 CONTENT_TYPE = b"application/x-ndjson"
@@ -82,11 +83,6 @@ class Lines:
         return self._number, piece.strip(b" \t\r")
 
 
-def receipt_line(n: int, receipt: Receipt) -> bytes:
-    """The receipt of line `n`, one line of JSON."""
-    return b'{"line":%d,"status":201,%b\n' % (n, _encode(receipt)[1:])
-
-
 class Stream:
     """One NDJSON request. Reading never waits for writing: receipts that a client does not take go to the spool.
 
@@ -106,6 +102,7 @@ class Stream:
         self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
         self._waiting: list[Line] = []
         self._ended = False
+        self._receipts = ReceiptLines()
         self._spool = Spool(x.site.spool)
         self._writer: asyncio.Task[None] | None = None
         self._counts: Counter[str] = Counter(dict.fromkeys(("accepted", "pending", "rejected", "failed"), 0))
@@ -193,10 +190,11 @@ class Stream:
     async def _publish(self, window: list[Line], published: Awaitable[Sequence[Result]]) -> None:
         results = await published
         receipts, rejects, accepted = [], [], 0
+        line_of = self._receipts.line
         for (n, _), result in zip(window, results, strict=True):
             if isinstance(result, Receipt):
                 accepted += 1
-                receipts.append(receipt_line(n, result))
+                receipts.append(line_of(n, result))
             else:
                 receipts.append(line := self._receipt(n, result))
                 if isinstance(result, InlakeError):
