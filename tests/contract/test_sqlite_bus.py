@@ -157,6 +157,9 @@ async def test_a_file_of_an_earlier_version_is_read_and_continued(tmp_path: Path
     assert [as_published(message) for message in await read(bus)] == [as_published(known), as_published(new)]
     await bus.close()
     assert stored(path) == {"old": 7, new.id: 9}
+    old = sqlite3.connect(path)
+    assert old.execute("PRAGMA page_size").fetchall() == [(4096,)]
+    old.close()
 
 
 async def test_other_calls_have_their_turn_while_much_is_published(tmp_path: Path) -> None:
