@@ -19,7 +19,7 @@ import pytest
 from msgspec import structs
 
 from inlake.bus.sqlite import SqliteBus
-from inlake.bus.sqlite_writer import SCHEMA
+from inlake.bus.sqlite_table import SCHEMA
 from inlake.errors import BusUnavailable, Busy, IdempotencyKeyReused, InlakeError
 from inlake.model import Context, Event, Message, Position
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from inlake.bus.sqlite_writer import Writer, open_log, refusal
+from inlake.bus.sqlite_table import open_log, refusal
+from inlake.bus.sqlite_writer import Writer
 from inlake.errors import BusUnavailable, Busy, InlakeError, RecordTooLarge, ShuttingDown
 from inlake.model import Event, Message, Position
 
