@@ -51,6 +51,7 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            self._lines.flush()  # the process may end by a signal now
             return
         began = time.perf_counter()
         scope["instance"] = f"{_process}-{next(_number)}"
