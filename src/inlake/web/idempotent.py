@@ -56,10 +56,10 @@ def repeatable(endpoint: Endpoint, receipts: Receipts, admission: Admission, *, 
     """
 
     @wraps(endpoint)
-    async def obeying(x: Exchange, gateway: Gateway) -> None:
-        if not x.has(b"idempotency-key"):
-            await endpoint(x, gateway)
-            return
+    def obeying(x: Exchange, gateway: Gateway) -> Awaitable[None]:
+        return obey(x, gateway) if x.has(b"idempotency-key") else endpoint(x, gateway)
+
+    async def obey(x: Exchange, gateway: Gateway) -> None:
         given = [value for name, value in x.scope["headers"] if name == b"idempotency-key"]
         x.attempt = attempt = receipts.attempt(x.principal, x.scope["path"], _key(given))
         if not whole:
