@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -121,22 +122,20 @@ class Exchange:
         length = self.content_length
         if length is not None and length > limit and self._inflate is None:
             raise too_large(f"The body has {length:,} bytes, and may have {limit:,}.")
-        seconds = self.settings.body_idle_seconds
+        seconds, size = self.settings.body_idle_seconds, 0
+        until = time.monotonic() + seconds
+        pieces: list[bytes] = []
         try:
-            return await within(seconds, self._whole(limit, too_large))
+            while piece := await within(until - time.monotonic(), self._next()):
+                size += len(piece)
+                if size > limit:
+                    raise too_large(f"The body is larger than {limit:,} bytes.")
+                if self.at_end and not pieces:  # as most are
+                    return piece
+                pieces.append(piece)
         except TimeoutError:
             raise RequestTimeout(f"The body did not come whole within {seconds:g} seconds.") from None
-
-    async def _whole(self, limit: int, too_large: type[TooLarge]) -> bytes:
-        parts, size = list[bytes](), 0
-        while chunk := await self._next():
-            size += len(chunk)
-            if size > limit:
-                raise too_large(f"The body is larger than {limit:,} bytes.")
-            if self.at_end and not parts:
-                return chunk
-            parts.append(chunk)
-        return b"".join(parts)
+        return b"".join(pieces)
 
     async def next_chunk(self) -> bytes:
         """The next bytes of the body, empty at its end. Raises `RequestTimeout`, `ClientGoneError`."""
