@@ -17,7 +17,7 @@ from typing import Literal, TextIO
 SECONDS = 0.05
 """That the line of a request may wait for others."""
 MANY = 100
-"""Lines that are written at once."""
+"""Lines that wait for no others."""
 _PUUID = re.compile(r"([0-9A-Fa-f]{8})-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 
 
@@ -61,8 +61,8 @@ class _Stderr(logging.StreamHandler[TextIO]):
         self._waiting.append(line)
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_later(SECONDS, self.flush)
-        elif len(self._waiting) >= MANY:
-            self.flush()
+        elif len(self._waiting) == MANY:
+            asyncio.get_running_loop().call_soon(self.flush)  # not here: a stderr that is gone is no fault of a request
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
