@@ -21,7 +21,9 @@ from inlake.formats.protobuf.tree import strings_in
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message
 
 SHORT = 128
-"""Up to this length texts and messages find their tag and length in a list."""
+"""Up to this length texts and messages find their tag and length in a list..."""
+MAX_LISTS = 200
+"""... of which a schema gets so many: each takes some 9 kB."""
 
 
 def compile_writer(root: Message, messages: list[Message], prefix: bytes) -> Callable[[Any, bytes], bytes]:
@@ -65,10 +67,11 @@ class _Generator:
     def head(self, tag: bytes, value: str, wrapped: bytes = b"") -> str:
         """An expression for tag and length: most are short, and a list is quicker than anything else."""
         if (tag, wrapped) not in self.heads:
-            long = heads(tag, wrapped)
-            self.heads[tag, wrapped] = self.constant([long[size] for size in range(SHORT)]), self.constant(long)
-        short, other = self.heads[tag, wrapped]
-        return f"({short}[n] if (n := len({value})) < {SHORT} else {other}[n])"
+            table = heads(tag, wrapped)
+            short = self.constant([table[size] for size in range(SHORT)]) if len(self.heads) < MAX_LISTS else ""
+            self.heads[tag, wrapped] = short, self.constant(table)
+        short, long = self.heads[tag, wrapped]
+        return f"({short}[n] if (n := len({value})) < {SHORT} else {long}[n])" if short else f"({long}[len({value})])"
 
     def variable(self) -> str:
         self.variables += 1
