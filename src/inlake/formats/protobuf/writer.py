@@ -163,8 +163,8 @@ class _Generator:
             table = Remembered(either(numbers(element, field.tag, implicit=implicit)))
             self.line(indent, f"{out} += {self.constant(table)}[{value}]")
         elif kind in ("float", "double"):
-            write = self.constant(numbers(element, field.tag, implicit=implicit))
-            self.line(indent, f"{out}.append({write}({value}))")
+            write = numbers(element, field.tag, implicit=implicit)
+            self.line(indent, f"{out}.append({self.constant(write)}({value}))")
         elif kind in ("string", "bytes") or element.label in MOMENTS:
             if kind == "string":
                 self.line(indent, f"if not {value}.isascii(): {value} = utf8({value})")
@@ -183,8 +183,9 @@ class _Generator:
             else:
                 self.line(indent, f"{out}.append({self.head(field.tag, data)} + {data})")
         else:
-            table = Remembered(numbers(element, field.tag, implicit=implicit))
-            self.line(indent, f"{out}.append({self.constant(table)}[{value}])")
+            write = numbers(element, field.tag, implicit=implicit)
+            pieces = {flag: write(flag) for flag in (False, True)} if kind == "bool" else Remembered(write)
+            self.line(indent, f"{out}.append({self.constant(pieces)}[{value}])")
 
 
 def _is_false_unwritten(field: Field) -> bool:
