@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import struct
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from typing import Literal
 
 from tests.live_servers import KAFKA_BOOTSTRAP
 
-END_TXN = 26
+PRODUCE, METADATA, INIT_PRODUCER_ID, END_TXN = 0, 3, 22, 26
 """https://kafka.apache.org/protocol.html#protocol_api_keys"""
-Fault = Literal["request lost", "answer lost", "cut before", "cut after"]
+Fault = Literal[
+    "request lost",
+    "answer lost",
+    "cut before",
+    "cut after",
+    "answered",
+    "answered after",
+    "late",
+    "left out",
+    "garbled",
+]
+"""The last five are of PRODUCE: the broker never sees the request, or has it, and the answer is another, comes late, does not
+speak of its batches, or is cut short."""
 
 
 class Wire:
-    """One fault, on one connection, at the first request to end a transaction; everything else passes."""
+    """One fault, on one connection, at the first request of a kind; everything else passes. Or one after the other."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(
+        self, faults: Fault | Iterable[Fault | None], *, at: int = END_TXN, code: int = 0, seconds: float = 0.0
+    ) -> None:
+        """`faults`: those of one request after the other, None where one passes; `at`: kind of request; `code`: what an
+        answer says; `seconds`: how late it is."""
         self.address = ""
         """host:port to connect to; the broker is made to name it as its own."""
         self.happened = asyncio.Event()
-        self._fault = fault
+        self._faults: Iterator[Fault | None] = iter([faults] if isinstance(faults, str) else faults)
+        self._at = at
+        self.code = code
+        self._seconds = seconds
         self._host, _, self._port = KAFKA_BOOTSTRAP.rpartition(":")
         self._theirs = self._ours = b""
         self._running = set[asyncio.Task[None]]()
@@ -44,51 +64,85 @@ class Wire:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         kafka_reader, kafka_writer = await asyncio.open_connection(self._host, int(self._port))
-        silent = asyncio.Event()
-        for way in (
-            self._requests(reader, kafka_writer, writer, silent),
-            self._answers(kafka_reader, writer, kafka_writer, silent),
-        ):
+        line = _Line(writer, kafka_writer)
+        for way in (self._requests(reader, line), self._answers(kafka_reader, line)):
             task = asyncio.create_task(way)
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _requests(
-        self,
-        reader: asyncio.StreamReader,
-        kafka: asyncio.StreamWriter,
-        client: asyncio.StreamWriter,
-        silent: asyncio.Event,
-    ) -> None:
-        with closing(kafka), suppress(OSError, asyncio.IncompleteReadError):
+    async def _requests(self, reader: asyncio.StreamReader, line: _Line) -> None:
+        with closing(line.kafka), suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 frame = await _frame(reader)
-                if int.from_bytes(frame[4:6], "big") == END_TXN and not self.happened.is_set():
-                    silent.set()
+                fault = next(self._faults, None) if int.from_bytes(frame[4:6], "big") == self._at else None
+                if fault is not None and not line.silent:
                     self.happened.set()
-                    passes = self._fault in {"answer lost", "cut after"}
-                    if passes:
-                        kafka.write(frame)
-                        await kafka.drain()
-                    if self._fault.startswith("cut"):
-                        await asyncio.sleep(0.1 if passes else 0)  # the broker has it before the connection goes
-                        client.close()
+                    if not await self._go_wrong(fault, frame, line):
                         return
-                elif not silent.is_set():
-                    kafka.write(frame)
+                elif not line.silent:
+                    line.kafka.write(frame)
 
-    async def _answers(
-        self,
-        reader: asyncio.StreamReader,
-        client: asyncio.StreamWriter,
-        kafka: asyncio.StreamWriter,
-        silent: asyncio.Event,
-    ) -> None:
-        with closing(client), closing(kafka), suppress(OSError, asyncio.IncompleteReadError):
+    async def _go_wrong(self, fault: Fault, frame: bytes, line: _Line) -> bool:
+        """Whether the connection still stands."""
+        line.silent = fault in {"request lost", "answer lost", "cut before", "cut after"}
+        line.faults[frame[8:12]] = fault, _said(frame, self.code) if self._at == PRODUCE else b""
+        if passes := fault not in {"request lost", "cut before", "answered"}:
+            line.kafka.write(frame)
+            await line.kafka.drain()
+        if fault == "answered":
+            line.client.write(line.faults.pop(frame[8:12])[1])
+        if fault.startswith("cut"):
+            await asyncio.sleep(0.1 if passes else 0)  # the broker has it before the connection goes
+            line.client.close()
+        return not fault.startswith("cut")
+
+    async def _answers(self, reader: asyncio.StreamReader, line: _Line) -> None:
+        with closing(line.client), closing(line.kafka), suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 frame = await _frame(reader)
-                if not silent.is_set():
-                    client.write(frame.replace(self._theirs, self._ours))
+                fault, said = line.faults.pop(frame[4:8], (None, b""))
+                if fault == "late":
+                    await asyncio.sleep(self._seconds)
+                elif fault == "answered after":
+                    frame = said
+                elif fault == "left out":  # no topics, no throttling
+                    frame = struct.pack(">i4sii", 12, frame[4:8], 0, 0)
+                elif fault == "garbled":
+                    frame = struct.pack(">i", len(frame) - 10) + frame[4:-6]
+                if not line.silent:
+                    line.client.write(frame.replace(self._theirs, self._ours))
+
+
+class _Line:
+    """A client, its connection to the broker, and the requests whose answers are to go wrong."""
+
+    def __init__(self, client: asyncio.StreamWriter, kafka: asyncio.StreamWriter) -> None:
+        self.client = client
+        self.kafka = kafka
+        self.silent = False
+        self.faults: dict[bytes, tuple[Fault, bytes]] = {}
+
+
+def _said(request: bytes, code: int) -> bytes:
+    """The answer to a PRODUCE request of version 5 to 8 that gives this code for each of its batches, in one frame."""
+    at = 14 + _size(request, 12)  # behind the name of the client
+    at += 2 + _size(request, at) + 6  # the transaction, acks, time-out
+    answer = [request[8:12], request[at : at + 4]]
+    topics, at = int.from_bytes(request[at : at + 4], "big"), at + 4
+    for _ in range(topics):
+        begin = at
+        at += 2 + _size(request, at) + 4
+        answer.append(request[begin:at])
+        for _ in range(int.from_bytes(request[at - 4 : at], "big")):
+            answer.append(request[at : at + 4] + struct.pack(">hqqq", code, -1, -1, -1))
+            at += 8 + int.from_bytes(request[at + 4 : at + 8], "big")
+    data = b"".join([*answer, bytes(4)])
+    return len(data).to_bytes(4, "big") + data
+
+
+def _size(frame: bytes, at: int) -> int:
+    """Of the text there; null has none."""
+    return max(int.from_bytes(frame[at : at + 2], "big", signed=True), 0)
 
 
 async def _frame(reader: asyncio.StreamReader) -> bytes:

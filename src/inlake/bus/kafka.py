@@ -82,8 +82,9 @@ class KafkaBus:
             results = [refused.get(event.topic) for event in events]
         if self._closed:
             return [ShuttingDown(STOPPING) for _ in events]
+        deadline = asyncio.get_running_loop().time() + self._timeout + GRACE
         if not await self._producer.publish(events, results, self._topics.partitions):
-            await self._explain(events, results)
+            await self._explain(events, results, deadline)
         return cast("list[Position | InlakeError]", results.copy())  # a late report must not change the answer
 
     async def publish_all_or_none(self, events: Sequence[Event]) -> list[Position]:
@@ -132,17 +133,22 @@ class KafkaBus:
     async def _refused(self, topics: set[str]) -> dict[str, InlakeError]:
         """What stands against those of the topics that cannot be used."""
         self._producer.wake()
-        return await self._topics.find(topics)
+        refused = await self._topics.find(topics)
+        if not refused:
+            self._producer.forget_error()
+        return refused
 
-    async def _explain(self, events: Sequence[Event], results: list[Result]) -> None:
-        """Say why Kafka did not confirm although the connection works, and ask for the topics before the next event."""
+    async def _explain(self, events: Sequence[Event], results: list[Result], deadline: float) -> None:
+        """Say why Kafka did not confirm although the connection works, and ask for the topics before the next event.
+
+        `deadline`: when publishing is to end in any case, by the event loop's clock.
+        """
         if not any(isinstance(result, Unavailable) for result in results):
             return
         self._topics.forget()  # the topic may be gone or Kafka be away
         silent = [i for i, result in enumerate(results) if isinstance(result, OutcomeUnknown)]
         if self._producer.last_error or not silent:
             return
-        deadline = asyncio.get_running_loop().time() + GRACE
         reasons = await self._topics.reasons({events[i].topic for i in silent}, deadline)
         for i in silent:
             if reason := reasons.get(events[i].topic):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Access:
     mechanism: str
     """Of SASL; empty: nobody asks who we are."""
     user: str
-    password: str
+    password: str = field(repr=False)
 
 
 def find_access(properties: Mapping[str, Any]) -> Access | None:
@@ -58,7 +58,7 @@ def find_access(properties: Mapping[str, Any]) -> Access | None:
     first, most = (float(properties[f"reconnect.backoff{which}.ms"]) / 1000 for which in ("", ".max"))
     try:
         return Access(
-            servers=tuple(map(_address, str(properties["bootstrap.servers"]).split(","))),
+            servers=tuple(map(_address, filter(str.strip, str(properties["bootstrap.servers"]).split(",")))),
             client_id=str(properties["client.id"]),
             backoff=(first, most),
             tls=_tls(properties) if protocol.endswith("SSL") else None,
@@ -75,6 +75,8 @@ def _address(server: str) -> tuple[str, int]:
     host, colon, port = server.rpartition("://")[2].strip().rpartition(":")
     if not colon or port.endswith("]"):
         host, port = host + colon + port, str(PORT)
+    if not 0 < int(port) < 1 << 16:
+        raise ValueError(port)
     return host.strip("[]"), int(port)
 
 
@@ -88,8 +90,9 @@ def _tls(properties: Mapping[str, Any]) -> ssl.SSLContext:
         capath=authority if folder else None,
         cadata=properties.get("ssl.ca.pem"),
     )
-    verified = str(properties.get("enable.ssl.certificate.verification", "true")).lower() != "false"
-    context.check_hostname = verified and properties.get("ssl.endpoint.identification.algorithm", "https") != "none"
+    verified = str(properties.get("enable.ssl.certificate.verification", "true")).lower() not in {"false", "f", "0"}
+    names = str(properties.get("ssl.endpoint.identification.algorithm", "https")).lower() != "none"
+    context.check_hostname = verified and names
     context.verify_mode = ssl.CERT_REQUIRED if verified else ssl.CERT_NONE
     if certificate := properties.get("ssl.certificate.location"):
         context.load_cert_chain(

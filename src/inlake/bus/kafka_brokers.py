@@ -36,14 +36,16 @@ class Brokers:
         can be reached."""
         self.last_error = ""
         """What was last wrong with a connection; empty when the last attempt went well."""
-        self.errors: dict[str, int] = {}
-        """Error codes of topics, as a broker last told them."""
+        self._errors: dict[str | Partition, int] = {}
+        """Error codes of topics and of partitions without a leader, until they are asked for again."""
         self._access = access
         self._on_news = on_news
         self._on_trouble = on_trouble
         self._nodes: dict[int, tuple[str, int]] = {}
         self._leaders: dict[Partition, int] = {}
         self._connections: dict[tuple[str, int], Connection] = {}
+        self._replaced: set[Connection] = set()
+        """Those that still owe an answer."""
         self._retry: dict[tuple[str, int], tuple[float, float]] = {}
         """When an address that failed may be tried again, by the event loop's clock, and the pause after that."""
         self._topics: dict[str, float] = {}
@@ -51,33 +53,50 @@ class Brokers:
         self._tasks: dict[object, asyncio.Task[None]] = {}
         self._logged: dict[str, float] = {}
         self._asked = 0.0
-        """When a broker was last asked for leaders."""
+        """When a broker last told of leaders."""
         self._alarm: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def leading(self, topic: str, partition: int) -> Connection | None:
         """The connection to the partition's leader, if it is known and ready; otherwise it is seen to."""
         asked = self._topics.setdefault(topic, 0.0)
         address = self._nodes.get(self._leaders.get((topic, partition), _NOBODY))
-        if address is None or asyncio.get_running_loop().time() > asked + REFRESH:
-            self.find_leaders()
-        return self._open(address) if address else None
+        connection = self._open(address) if address else None
+        if connection is None or asyncio.get_running_loop().time() > asked + REFRESH:
+            self.find_leaders()  # another may lead by now
+        return connection
+
+    def error(self, topic: str, partition: int) -> int:
+        """Why `leading` has none: the code that a broker told of the topic or of the partition; 0 is not known yet."""
+        if code := self._errors.get(topic) or self._errors.get((topic, partition)):
+            return code
+        gone = topic in self._errors and (topic, partition) not in self._leaders
+        return wire.UNKNOWN_TOPIC if gone else 0
 
     def any(self) -> Connection | None:
-        """A connection to some broker; if there is none, one is made."""
-        for connection in self._connections.values():
-            if connection.is_open:
-                return connection
+        """A connection to some broker, if possible one that owes no answer; if there is none, one is made."""
+        connections = [connection for connection in self._connections.values() if connection.is_open]
+        if connections:
+            return next((connection for connection in connections if connection.is_idle()), connections[0])
         for address in [*self._nodes.values(), *self._access.servers]:
             self._open(address)
         return None
+
+    def hang_up_on_silence(self, seconds: float) -> None:
+        """Of brokers that owe an answer for so long: a connection may be dead without a word, as behind a firewall."""
+        for connection in [*self._connections.values(), *self._replaced]:
+            if connection.silence() > seconds:
+                self.last_error = f"{connection.name}: no answer within {seconds:g} s"
+                connection.abort()
 
     def find_leaders(self) -> None:
         """Ask who leads the partitions of all topics that are published to; `on_news` follows."""
         again = self._asked + PAUSE
         if asyncio.get_running_loop().time() >= again:
+            self._errors.clear()  # what is told next counts
             self._start(LEADERS, self._find_leaders)
         elif self._alarm is None:
-            self._alarm = asyncio.get_running_loop().call_at(again, self._wake)
+            self._alarm = asyncio.get_running_loop().call_at(again + TICK, self._wake)
 
     def _wake(self) -> None:
         self._alarm = None
@@ -85,52 +104,69 @@ class Brokers:
 
     async def close(self) -> None:
         """Hang up."""
+        self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for connection in list(self._connections.values()):
+        for connection in [*self._connections.values(), *self._replaced]:
             connection.abort()
 
-    def lost(self, connection: Connection, in_use: bool) -> None:
-        """It hung up, or we did; `in_use`: somebody waited for an answer."""
-        if in_use:
-            self.last_error = f"{connection.name}: the connection was lost"
+    def _lost(self, connection: Connection, reason: str) -> None:
+        """It hung up, or we did: then there is no reason."""
+        self._replaced.discard(connection)
         for address, known in list(self._connections.items()):
             if known is connection:
                 del self._connections[address]
+                self.last_error = reason or self.last_error
 
     def _open(self, address: tuple[str, int]) -> Connection | None:
-        loop = asyncio.get_running_loop()
+        now = asyncio.get_running_loop().time()
         connection = self._connections.get(address)
-        if connection is not None and connection.is_open and loop.time() < connection.until:
+        usable = connection is not None and connection.is_open
+        if connection is not None and usable and now < connection.until:
             return connection
-        if connection is not None and connection.is_idle():  # it would have to prove itself again: a new one does
-            connection.abort()
         retry, _ = self._retry.get(address, (0.0, 0.0))
-        if loop.time() >= retry:
+        if now >= retry:
             self._start(address, lambda: self._connect(address))
-        return None
+        return connection if usable else None  # one that must prove itself again soon will do until it is replaced
 
-    def _start(self, name: object, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _start(self, name: object, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
         """Do the work, one of a name at a time."""
-        if name not in self._tasks:
-            task = self._tasks[name] = asyncio.create_task(work())
-            task.add_done_callback(lambda _: self._tasks.pop(name, None))
-            task.add_done_callback(_say_fault)
+        if name not in self._tasks and not self._closed:
+            self._tasks[name] = asyncio.create_task(self._run(name, work))
 
-    async def _connect(self, address: tuple[str, int]) -> None:
+    async def _run(self, name: object, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+        """`work` says whether there is news. Whoever hears it may want the same work again at once."""
+        news = True
         try:
-            self._connections[address] = await connect(*address, self._access, SETUP, self.lost)
+            news = await work()
+        except Exception:
+            logger.exception("A fault while Kafka's brokers were looked for")
+            await asyncio.sleep(PAUSE)
+        finally:
+            del self._tasks[name]
+        if news:
+            self._on_news()
+
+    async def _connect(self, address: tuple[str, int]) -> bool:
+        before = self._connections.get(address)
+        try:
+            self._connections[address] = await connect(*address, self._access, SETUP, self._lost)
         except ConnectError as error:
             self._failed(address, str(error))
         except Exception:  # it must be tried again, and not at once
             logger.exception("A fault while a connection to Kafka was made")
             self._failed(address, "{}:{}: a fault of the gateway: see its log".format(*address))
         else:
+            if before is not None and before.is_open:
+                self._replaced.add(before)
+                before.retire()
             self._retry.pop(address, None)
             self.last_error = ""
-        self._on_news()
+        return True
 
     def _failed(self, address: tuple[str, int], reason: str) -> None:
         loop, (first, most) = asyncio.get_running_loop(), self._access.backoff
@@ -145,24 +181,18 @@ class Brokers:
         if not any(connection.is_open for connection in self._connections.values()):
             self._on_trouble()
 
-    async def _find_leaders(self) -> None:
+    async def _find_leaders(self) -> bool:
         connection = self.any()
         if connection is None:
-            return  # `on_news` tells when there is one, and who needs a leader asks again
+            return False  # there is news when there is one, and who needs a leader asks again
         topics = sorted(self._topics)
-        self._asked = asyncio.get_running_loop().time()
         try:
             metadata = await connection.ask(wire.METADATA, wire.metadata_body(topics), wire.read_metadata)
         except ConnectError as error:
             self.last_error = str(error)
         else:
-            self._nodes = metadata.nodes
+            self._nodes, self._errors = metadata.nodes, metadata.errors
             self._leaders = {place: leader for place, leader in metadata.leaders.items() if leader in metadata.nodes}
-            self.errors = metadata.errors
-            self._topics.update(dict.fromkeys(topics, self._asked))
-        self._on_news()
-
-
-def _say_fault(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        logger.error("A fault while Kafka's brokers were looked for", exc_info=error)
+            self._topics.update(dict.fromkeys(topics, asyncio.get_running_loop().time()))
+        self._asked = asyncio.get_running_loop().time()
+        return True

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import ssl
-import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -16,11 +16,13 @@ from inlake.bus.kafka_access import Access
 from inlake.bus.kafka_sasl import NotTheServerError, prove
 from inlake.bus.kafka_wire import Answer, Refused
 
+logger = logging.getLogger("inlake.bus")
+
 T = TypeVar("T")
 Answered = Callable[[bytes | None], None]
 """Called with the answer to a request, or None when the connection was lost before it came."""
-OnLost = Callable[["Connection", bool], None]
-"""Called when a connection is gone; whether somebody waited for an answer."""
+OnLost = Callable[["Connection", str], None]
+"""Called when a connection is gone, with what is wrong; empty when nobody waited for an answer, or we hung up."""
 PATIENCE = 10.0
 """Seconds a broker may take to answer a question."""
 LARGEST = 16 << 20
@@ -41,20 +43,29 @@ class Connection(asyncio.Protocol):
         self.name = name
         self.versions: dict[int, int] = {}
         """Of each request: the version that both sides speak."""
-        self.is_open = False
         self.until = float("inf")
         """When it is to be replaced, by the event loop's clock."""
         self._client = client_id.encode()
         self._on_lost = on_lost
         self._transport: asyncio.Transport
-        self._waiting: deque[tuple[int, Answered]] = deque()
+        self._waiting: deque[tuple[int, Answered, float]] = deque()
+        """Number of the request, who wants the answer, when it was sent."""
         self._correlation = 0
+        self._answers = 0
+        self._heard = 0.0
+        """When the last answer came."""
+        self._ended = self._retired = False
         self._rest = b""
+
+    @property
+    def is_open(self) -> bool:
+        """Requests may be sent. A transport knows that its connection is gone before it says so."""
+        return not (self._ended or self._transport.is_closing())
 
     def send(self, key: int, body: Sequence[bytes], answered: Answered) -> None:
         """Send a request; `answered` is called once, never from within."""
         self._correlation = correlation = (self._correlation + 1) & 0x7FFFFFFF
-        self._waiting.append((correlation, answered))
+        self._waiting.append((correlation, answered, asyncio.get_running_loop().time()))
         version = self.versions.get(key, wire.VERSIONS[key][0])
         self._transport.writelines(wire.request(key, version, correlation, self._client, body))
 
@@ -77,39 +88,54 @@ class Connection(asyncio.Protocol):
             raise ConnectError(f"{self.name}: the broker hung up")
         try:
             return read(Answer(data))
-        except (IndexError, struct.error, UnicodeDecodeError):
+        except ValueError:
             self.abort()
             raise ConnectError(f"{self.name}: what answers does not speak Kafka's protocol") from None
 
     def is_idle(self) -> bool:
         return not self._waiting
 
+    def silence(self) -> float:
+        """Seconds for which an answer is owed: answers come one after the other."""
+        if not self._waiting:
+            return 0.0
+        return asyncio.get_running_loop().time() - max(self._waiting[0][2], self._heard)
+
+    def retire(self) -> None:
+        """Hang up when the last answer is there."""
+        self._retired = True
+        if not self._waiting:
+            self.abort()
+
     def abort(self) -> None:
-        """Hang up; who waits for an answer hears None."""
-        self.is_open = False
+        """Hang up; who waits for an answer hears None, soon but not from within."""
+        self._ended = True
         self._transport.abort()
 
     # ------------------------------------------------------------------------------------------- asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Open."""
         self._transport = cast("asyncio.Transport", transport)
-        self.is_open = True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Tell all who wait."""
-        self.is_open = False
         waiting, self._waiting = self._waiting, deque()
-        self._on_lost(self, bool(waiting))
-        for _, answered in waiting:
-            answered(None)
+        reason = ""
+        if waiting and not self._ended:
+            early = "the broker hung up at the first request: see security.protocol"
+            reason = f"{self.name}: {'the connection was lost' if self._answers > 1 else early}"
+        self._ended = True
+        self._on_lost(self, reason)
+        for _, answered, _ in waiting:
+            self._tell(answered, None)
 
     def data_received(self, data: bytes) -> None:
         """Cut the stream into answers."""
         data = self._rest + data if self._rest else data
         at, end = 0, len(data)
-        while end - at >= 4:
+        while end - at >= 4 and not self._ended:
             size = int.from_bytes(data[at : at + 4], "big")
-            if size > LARGEST or (size >= 4 and not self._waiting):
+            if not self._waiting or not 4 <= size <= LARGEST:
                 self.abort()
                 return
             if end - at - 4 < size:
@@ -119,11 +145,23 @@ class Connection(asyncio.Protocol):
         self._rest = bytes(data[at:])
 
     def _answer(self, data: bytes) -> None:
-        correlation, answered = self._waiting.popleft()
+        correlation, answered, _ = self._waiting.popleft()
+        self._heard = asyncio.get_running_loop().time()
+        self._answers += 1
         if int.from_bytes(data[:4], "big") == correlation:
-            answered(data[4:])
+            self._tell(answered, data[4:])
         else:
-            answered(None)
+            self.abort()
+            self._tell(answered, None)
+        if self._retired and not self._waiting:
+            self.abort()
+
+    def _tell(self, answered: Answered, data: bytes | None) -> None:
+        """A fault of one who hears it must not keep the others from hearing theirs."""
+        try:
+            answered(data)
+        except Exception:
+            logger.exception("A fault while an answer of Kafka was read")
             self.abort()
 
 
@@ -152,9 +190,10 @@ async def _greet(connection: Connection, access: Access) -> None:
     """Agree on versions, and say who we are."""
     try:
         chosen = await connection.ask(wire.API_VERSIONS, [], wire.read_versions)
-    except (ConnectError, Refused):
-        hint = "the broker hung up at the first word: see security.protocol"
-        raise ConnectError(f"{connection.name}: {hint}") from None
+    except ConnectError as error:
+        raise ConnectError(f"{error}: see security.protocol") from None
+    except Refused:
+        chosen = {}
     needed = {wire.PRODUCE, wire.METADATA, wire.INIT_PRODUCER_ID}
     if access.mechanism:
         needed |= {wire.SASL_HANDSHAKE, wire.SASL_AUTHENTICATE}
@@ -173,8 +212,8 @@ async def _authenticate(connection: Connection, access: Access) -> None:
         done = await connection.ask(
             wire.SASL_AUTHENTICATE, wire.sasl_authenticate_body(data), lambda a: wire.read_authenticated(a, version)
         )
-        if done.seconds:
-            connection.until = loop.time() + RENEWED * done.seconds
+        if done.seconds > 0:
+            connection.until = loop.time() + max(RENEWED * done.seconds, 1.0)
         return done.data
 
     await connection.ask(wire.SASL_HANDSHAKE, wire.sasl_handshake_body(access.mechanism), wire.read_handshake)

@@ -23,21 +23,9 @@ REFUSED = {
     KafkaError.TOPIC_EXCEPTION,
 }
 NO_ANSWER = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
-NOT_NOW = {
-    KafkaError.INVALID_MSG,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.BROKER_NOT_AVAILABLE,
-    KafkaError.REPLICA_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.NOT_ENOUGH_REPLICAS,
-    KafkaError.NOT_CONTROLLER,
-    KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.UNKNOWN_LEADER_EPOCH,
-}
+NOT_NOW = {KafkaError.INVALID_MSG, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.NOT_ENOUGH_REPLICAS}
+"""Only what a broker says before it writes. NOT_LEADER_FOR_PARTITION is not here: a leader that is replaced while it
+waits for its followers says it too, and the next leader may have the batch (Kafka's DelayedProduce, case B)."""
 LOST_COUNT = {
     KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
     KafkaError.INVALID_PRODUCER_EPOCH,
@@ -56,7 +44,8 @@ _STATE = re.compile(r" \(after \d+ms in state \w+(?:[^()]|\(s\))*\)")
 class Verdict(Enum):
     """What a broker's answer to a batch means for it."""
 
-    IN_THE_LOG = "it is, or was before"
+    IN_THE_LOG = "on all in-sync replicas"
+    REPEATED = "it was in the log before; the broker has forgotten where"
     TOO_LARGE = "smaller ones may do"
     REFUSED = "it is not in the log, and will not be"
     LATER = "it is not in the log, and may be the next time"
@@ -66,8 +55,10 @@ class Verdict(Enum):
 
 def verdict(code: int) -> Verdict:
     """By the error code of the answer; an unknown code is `UNKNOWN`."""
-    if code in {KafkaError.NO_ERROR, KafkaError.DUPLICATE_SEQUENCE_NUMBER}:
+    if code == KafkaError.NO_ERROR:
         return Verdict.IN_THE_LOG
+    if code == KafkaError.DUPLICATE_SEQUENCE_NUMBER:
+        return Verdict.REPEATED
     if code in TOO_LARGE:
         return Verdict.TOO_LARGE
     if code in LOST_COUNT:
@@ -78,11 +69,10 @@ def verdict(code: int) -> Verdict:
 
 
 def refused(code: int, topic: str) -> InlakeError:
-    """Our error for a broker's answer to a batch that is certainly not in the log."""
-    error = refusal(KafkaError(code), topic, sent=False)
-    if code in NOT_NOW | FOR_GOOD and not isinstance(error, TopicMissing):
-        return BusUnavailable(f"Kafka did not take the event for topic {topic!r}: {KafkaError(code).str()}")
-    return error
+    """Our error for an event that is certainly not in the log, after a broker's answer about its topic."""
+    if code in MISSING | TOO_LARGE | FORBIDDEN:
+        return refusal(KafkaError(code), topic, sent=False)
+    return BusUnavailable(f"Kafka did not take the event for topic {topic!r}: {KafkaError(code).str()}")
 
 
 def not_sent(reason: str, seconds: float) -> BusUnavailable:

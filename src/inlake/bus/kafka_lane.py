@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from inlake.bus.kafka_batch import OVERHEAD, ProducerId
 from inlake.bus.kafka_connection import Connection
-from inlake.errors import InlakeError
+from inlake.errors import InlakeError, OutcomeUnknown
 from inlake.model import Event, Position
 
 BATCH_EVENTS = 1000
 """Events of a batch, and those that are encoded before others have their turn in the event loop: a millisecond."""
 BATCH_BYTES = 950_000
 """Of a batch of more than one event, about: brokers take 1,048,588 by default (max.message.bytes)."""
+SEQUENCES = 1 << 31
+"""Kafka counts a partition's events in 31 bits, and begins again at 0 (KIP-98)."""
 Result = Position | InlakeError | None
 
 
@@ -39,6 +41,11 @@ class Call:
             self.missing -= 1
             self.end()
 
+    def abandon(self) -> None:
+        """Its publisher is gone: what is not on its way yet is left out."""
+        gone = OutcomeUnknown("Nobody waits for the event any more.")
+        self.results[:] = [result or gone for result in self.results]
+
     def end(self) -> None:
         """Wake the publisher when nothing is missing; it may be gone."""
         if not self.missing and not self.done.done():
@@ -52,7 +59,7 @@ Entry = tuple[Call, int]
 class Flight:
     """A batch on its way."""
 
-    __slots__ = ("connection", "data", "entries", "error", "first_refused", "producer", "sequence", "unknown")
+    __slots__ = ("connection", "data", "entries", "producer", "sequence", "unknown")
 
     def __init__(self, entries: list[Entry], data: bytes, producer: ProducerId, sequence: int) -> None:
         self.entries = entries
@@ -63,10 +70,10 @@ class Flight:
         """That it was sent on, while an answer is due."""
         self.unknown = False
         """It was sent, and no answer says that it is not in the log."""
-        self.error = 0
-        """What a broker last said against it."""
-        self.first_refused = 0.0
-        """When it first said so."""
+
+    def may_be_in_the_log(self) -> bool:
+        """Or may get there yet: its sequence numbers must not be given to other events."""
+        return self.unknown or self.connection is not None
 
     def fail(self, outcome: Callable[[], InlakeError]) -> None:
         """All of it, each event with an error of its own."""
@@ -91,13 +98,24 @@ class Flight:
 
     def is_wanted(self) -> bool:
         """Somebody still waits for it."""
-        return any(not call.done.done() for call, _ in self.entries)
+        return any(call.results[index] is None for call, index in self.entries)
 
 
 class Lane:
     """One partition: what is in flight, what waits, and the sequence number of the next event."""
 
-    __slots__ = ("flight", "limit", "partition", "producer", "retry", "sequence", "topic", "waiting")
+    __slots__ = (
+        "error",
+        "flight",
+        "limit",
+        "partition",
+        "producer",
+        "refused_since",
+        "retry",
+        "sequence",
+        "topic",
+        "waiting",
+    )
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
@@ -109,7 +127,11 @@ class Lane:
         self.limit = BATCH_BYTES
         """Of a batch; less than at first once the topic has refused one."""
         self.retry = 0.0
-        """When the flight may be sent again, by the event loop's clock."""
+        """When something may be sent again, by the event loop's clock."""
+        self.error = 0
+        """What a broker last said against a batch; 0 once it has taken one."""
+        self.refused_since = 0.0
+        """When that began."""
 
     def take(self) -> list[Entry]:
         """The next entries that go into one batch; those of calls that have ended are left out."""
@@ -130,3 +152,25 @@ class Lane:
         """It is not in the log: what it held waits again, at the front."""
         self.flight = None
         self.waiting.extendleft(reversed(flight.entries))
+
+    def halve(self, flight: Flight) -> None:
+        """It is too large, and not in the log: two batches next time."""
+        self.limit = sum(len(call.events[index].value) + OVERHEAD for call, index in flight.entries) // 2
+        self.give_back(flight)
+
+    def drop(self, error: Callable[[], InlakeError], over: Container[Call] | None = None) -> None:
+        """Tell events that wait how they failed: those of calls that are `over`, which are in front, or all."""
+        waiting = self.waiting
+        while waiting:
+            call, index = waiting[0]
+            if call.results[index] is None:
+                if over is not None and call not in over:
+                    return
+                call.fail(index, error())
+            waiting.popleft()
+
+    def succeeded(self, count: int) -> None:
+        """The batch in flight is in the log."""
+        self.flight = None
+        self.sequence = (self.sequence + count) % SEQUENCES
+        self.error, self.refused_since = 0, 0.0

@@ -39,6 +39,10 @@ class Librdkafka:
         """What was last wrong with a connection."""
         return self._link.last_error
 
+    def forget_error(self) -> None:
+        """Kafka has answered: what was wrong explains nothing any more, and librdkafka does not say when it is over."""
+        self._link.last_error = ""
+
     def wake(self) -> None:
         """It connects by itself."""
 

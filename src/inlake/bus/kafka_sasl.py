@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -10,31 +11,40 @@ from collections.abc import Awaitable, Callable
 
 Exchange = Callable[[bytes], Awaitable[bytes]]
 """Sends our message and gives the server's."""
-LEAST_ITERATIONS, MOST_ITERATIONS = 4096, 10_000_000
-"""Fewer are forbidden by RFC 7677; more would keep this process busy for seconds."""
+LEAST_ITERATIONS, MOST_ITERATIONS = 4096, 1_000_000
+"""Fewer are forbidden by RFC 7677; more would take longer than a connection may."""
 
 
 class NotTheServerError(Exception):
     """What answered does not know the password either: it is not the server it says it is."""
 
 
-async def prove(exchange: Exchange, mechanism: str, user: str, password: str) -> None:
-    """Authenticate. Raises what `exchange` raises, and `NotTheServerError`."""
+async def prove(exchange: Exchange, mechanism: str, user: str, password: str, nonce: str = "") -> None:
+    """Authenticate. `nonce`: of the client; a new one when empty. Raises what `exchange` raises, and
+    `NotTheServerError`."""
     if mechanism == "PLAIN":
         await exchange(f"\0{user}\0{password}".encode())
         return
-    await _scram(exchange, mechanism.removeprefix("SCRAM-").replace("-", "").lower(), user, password)
+    try:
+        await _scram(
+            exchange,
+            mechanism.removeprefix("SCRAM-").replace("-", "").lower(),
+            (user, password),
+            nonce or secrets.token_urlsafe(24),
+        )
+    except (KeyError, ValueError):  # a part is missing, or is no number, text or base64
+        raise NotTheServerError from None
 
 
-async def _scram(exchange: Exchange, algorithm: str, user: str, password: str) -> None:
-    nonce = secrets.token_urlsafe(24)
+async def _scram(exchange: Exchange, algorithm: str, who: tuple[str, str], nonce: str) -> None:
+    user, password = who
     first = f"n={user.replace('=', '=3D').replace(',', '=2C')},r={nonce}"
     challenge = (await exchange(f"n,,{first}".encode())).decode()
     given = _parts(challenge)
-    iterations = int(given.get("i", "0"))
-    if not given.get("r", "").startswith(nonce) or not LEAST_ITERATIONS <= iterations <= MOST_ITERATIONS:
+    iterations, salt = int(given["i"]), base64.b64decode(given["s"], validate=True)
+    if not given["r"].startswith(nonce) or "m" in given or not LEAST_ITERATIONS <= iterations <= MOST_ITERATIONS:
         raise NotTheServerError
-    salted = hashlib.pbkdf2_hmac(algorithm, password.encode(), base64.b64decode(given["s"]), iterations)
+    salted = await asyncio.to_thread(hashlib.pbkdf2_hmac, algorithm, password.encode(), salt, iterations)
     last = f"c=biws,r={given['r']}"
     message = f"{first},{challenge},{last}".encode()
 
@@ -46,7 +56,7 @@ async def _scram(exchange: Exchange, algorithm: str, user: str, password: str) -
     proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
     verdict = _parts((await exchange(f"{last},p={base64.b64encode(proof).decode()}".encode())).decode())
     expected = keyed(keyed(salted, b"Server Key"), message)
-    if not hmac.compare_digest(base64.b64decode(verdict.get("v", "")), expected):
+    if not hmac.compare_digest(base64.b64decode(verdict["v"], validate=True), expected):
         raise NotTheServerError
 
 

@@ -8,9 +8,8 @@ events is over its outcome stays unknown. Everything happens in the event loop's
 from __future__ import annotations
 
 import asyncio
-import struct
+import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
@@ -18,26 +17,30 @@ from confluent_kafka.cimpl import murmur2
 
 from inlake.bus import kafka_wire as wire
 from inlake.bus.kafka_access import Access
-from inlake.bus.kafka_batch import ProducerId, record_batch
-from inlake.bus.kafka_brokers import Brokers
-from inlake.bus.kafka_connection import ConnectError, Connection
+from inlake.bus.kafka_batch import record_batch
+from inlake.bus.kafka_brokers import TICK, Brokers
+from inlake.bus.kafka_connection import Connection
 from inlake.bus.kafka_errors import Verdict, not_sent, outcome_unknown, refused, verdict
+from inlake.bus.kafka_identity import Identity
 from inlake.bus.kafka_lane import BATCH_EVENTS, Call, Flight, Lane, Result
-from inlake.bus.kafka_wire import Answer, Produced, Refused
+from inlake.bus.kafka_wire import Answer, Produced
 from inlake.errors import Busy
 from inlake.model import Event
 
-REQUEST_BYTES = 16 << 20
-"""Of the batches of one request; brokers take 100 MiB by default (socket.request.max.bytes)."""
+logger = logging.getLogger("inlake.bus")
+
+REQUEST_BYTES = 1 << 20
+"""Of the batches of one request, but for the last: about what Java's client sends (max.request.size). A broker hangs up
+on what is larger than its socket.request.max.bytes, each time."""
 WAITING_EVENTS, WAITING_BYTES = 100_000, 128 << 20
 """How much may wait; more is `Busy`. librdkafka's own limits, or near them."""
 GONE = 3.0
 """Seconds until a topic that a broker does not know counts as missing: a new one takes a moment to get around."""
 PAUSE = 0.1
-"""Seconds until a batch is sent again that a broker could not take now."""
-TICK = 0.005
-"""Seconds that a timer may ring early: the event loop's clock counts in milliseconds."""
-SEQUENCES = 1 << 31
+"""Seconds until a batch is sent again that a broker could not take now, or did not answer."""
+FOLLOW, SILENCE, WATCH = 0.3, 0.4, 0.1
+"""Shares of the time-out: for the followers to have a batch, after which the broker says so; until a broker that says
+nothing is taken for dead, so that there is time for another attempt; between two looks at that."""
 
 
 class Sender:
@@ -48,8 +51,7 @@ class Sender:
         reached."""
         self._timeout = timeout
         self._brokers = Brokers(access, on_news=self._wake_all, on_trouble=on_trouble)
-        self._producer: ProducerId | None = None
-        self._asking: asyncio.Task[None] | None = None
+        self._identity = Identity(self._brokers, on_news=self._wake_all, on_refused=self._refuse_all)
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._ready: dict[Lane, None] = {}
         """Lanes with something to send, in the order in which they got it."""
@@ -57,6 +59,7 @@ class Sender:
         self._calls: dict[Call, None] = {}
         """Those that wait, the oldest first."""
         self._timer: asyncio.TimerHandle | None = None
+        self._watching: asyncio.TimerHandle | None = None
         self._events = self._bytes = 0
         """Not yet confirmed."""
 
@@ -64,6 +67,9 @@ class Sender:
     def last_error(self) -> str:
         """What was last wrong with a connection."""
         return self._brokers.last_error
+
+    def forget_error(self) -> None:
+        """Kafka has answered. It stands until a connection works, which is known here."""
 
     def wake(self) -> None:
         """Connect, if nothing is connected: publishing will need it, and what is wrong is known sooner."""
@@ -83,10 +89,13 @@ class Sender:
         self._events, self._bytes = self._events + held, self._bytes + size
         call.deadline = loop.time() + self._timeout
         self._calls[call] = None
-        if self._timer is None:
-            self._timer = loop.call_at(call.deadline, self._end_calls)
+        self._timer = self._timer or loop.call_at(call.deadline, self._end_calls)
+        self._watching = self._watching or loop.call_later(self._timeout * WATCH, self._watch)
         try:
             await call.done
+        except asyncio.CancelledError:
+            call.abandon()
+            raise
         finally:
             self._calls.pop(call, None)
             self._events, self._bytes = self._events - held, self._bytes - size
@@ -96,10 +105,9 @@ class Sender:
         """Wait for what is in flight, at most the time-out, then hang up."""
         while self._calls:
             await asyncio.wait([call.done for call in self._calls])
-        if self._asking is not None:
-            self._asking.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._identity.close()
+        for timer in filter(None, (self._timer, self._watching)):
+            timer.cancel()
         await self._brokers.close()
 
     # ----------------------------------------------------------------------------------------------------- going out
@@ -148,45 +156,42 @@ class Sender:
     def _send_ready(self) -> None:
         """Send a batch of each lane that can have one, a request to each broker."""
         self._scheduled = False
-        if self._producer is None:
-            self._ask_producer_id()
-            return
+        if self._identity.current is None:
+            self._identity.ask()
         ready, self._ready = self._ready, {}
         outgoing: dict[Connection, list[Lane]] = {}
         count = size = 0
         for lane in ready:
             if count >= BATCH_EVENTS or size >= REQUEST_BYTES:  # the others have the next turn
                 self._make_ready(lane)
-            elif flight := self._next_flight(lane):
-                connection = self._connection(lane)
-                if connection is not None:
-                    flight.connection = connection
-                    outgoing.setdefault(connection, []).append(lane)
-                    count, size = count + len(flight.entries), size + len(flight.data)
+            elif (flight := self._prepare(lane)) and flight.connection:
+                outgoing.setdefault(flight.connection, []).append(lane)
+                count, size = count + len(flight.entries), size + len(flight.data)
         for connection, lanes in outgoing.items():
             self._send(connection, lanes)
 
-    def _connection(self, lane: Lane) -> Connection | None:
-        """To the leader of the lane; where there is none, `_wake_all` follows."""
-        connection = self._brokers.leading(lane.topic, lane.partition)
-        flight, code = lane.flight, self._brokers.errors.get(lane.topic, 0)
-        if connection is None and code and flight is not None:
-            if verdict(code) is Verdict.REFUSED:
-                self._fail(lane, flight, code)
-            else:
-                self._later(lane, flight, code, unknown=False)
-        return connection
+    def _prepare(self, lane: Lane) -> Flight | None:
+        """What goes out now, with the connection that it goes out on. A fault costs no other lane its turn."""
+        try:
+            flight = self._next_flight(lane)
+            if flight is not None and (connection := self._connection(lane, flight)):
+                flight.connection = connection
+                return flight
+        except Exception:
+            logger.exception("A fault while a batch for Kafka was made")
+            self._rest(lane)
+        return None
 
     def _next_flight(self, lane: Lane) -> Flight | None:
         """What the lane has to send now: what failed before, or a new batch."""
         flight = lane.flight
+        if (flight and flight.connection) or asyncio.get_running_loop().time() < lane.retry - TICK:
+            return None
         if flight is not None:
-            if flight.connection is not None:
-                return None
             if flight.is_wanted():
-                return flight if asyncio.get_running_loop().time() >= lane.retry - TICK else None
+                return flight
             self._give_up(lane, flight)
-        producer = self._producer
+        producer = self._identity.current
         if producer is None or not (entries := lane.take()):
             return None
         if lane.producer != producer:
@@ -196,9 +201,19 @@ class Sender:
         lane.flight = Flight(entries, data, producer, lane.sequence)
         return lane.flight
 
+    def _connection(self, lane: Lane, flight: Flight) -> Connection | None:
+        """To the leader of the lane; where there is none, `_wake_all` follows."""
+        connection = self._brokers.leading(lane.topic, lane.partition)
+        if connection is None and (code := self._brokers.error(lane.topic, lane.partition)):
+            if verdict(code) is Verdict.REFUSED:
+                self._fail(lane, flight, code)
+            else:
+                self._later(lane, flight, code, unknown=False)
+        return connection
+
     def _send(self, connection: Connection, lanes: list[Lane]) -> None:
         batches = [(lane.topic, lane.partition, lane.flight.data) for lane in lanes if lane.flight]
-        body = wire.produce_body(batches, round(self._timeout * 1000))
+        body = wire.produce_body(batches, round(self._timeout * FOLLOW * 1000))
         flights = {(lane.topic, lane.partition): (lane, lane.flight) for lane in lanes if lane.flight}
         connection.send(wire.PRODUCE, body, partial(self._answered, connection, flights))
 
@@ -210,7 +225,7 @@ class Sender:
         if data is not None:
             try:
                 produced = wire.read_produced(Answer(data), connection.versions[wire.PRODUCE])
-            except (IndexError, struct.error, UnicodeDecodeError):
+            except ValueError:
                 connection.abort()
         for answer in produced:
             lane, flight = flights.pop((answer.topic, answer.partition), (None, None))
@@ -222,49 +237,59 @@ class Sender:
             if lane.waiting:
                 self._make_ready(lane)
         for lane, flight in flights.values():  # no word about these
-            flight.connection, flight.unknown = None, True
-            self._make_ready(lane)
+            flight.connection = None
+            if lane.flight is flight:
+                self._later(lane, flight, lane.error, unknown=True)
 
     def _judge(self, lane: Lane, flight: Flight, answer: Produced) -> None:
-        match verdict(answer.error):
+        kind = verdict(answer.error)
+        if kind is Verdict.REPEATED:  # of an attempt before; if there was none, the broker takes it for another batch
+            kind = Verdict.IN_THE_LOG if flight.unknown else Verdict.NEW_PRODUCER
+        match kind:
             case Verdict.IN_THE_LOG:
-                lane.flight = None
-                lane.sequence = (lane.sequence + len(flight.entries)) % SEQUENCES
+                lane.succeeded(len(flight.entries))
                 flight.succeed(lane.topic, lane.partition, answer.offset)
-            case Verdict.TOO_LARGE if len(flight.entries) > 1:
-                lane.limit = max(len(flight.data) // 2, 1)
+            case Verdict.TOO_LARGE if len(flight.entries) > 1 and not flight.unknown:
+                lane.halve(flight)
+            case Verdict.NEW_PRODUCER if not flight.unknown:
+                self._identity.forget(flight.producer)
+                lane.error = answer.error
                 lane.give_back(flight)
-            case Verdict.NEW_PRODUCER:
-                self._forget_producer(flight.producer)
-                if flight.unknown:
-                    self._fail(lane, flight, answer.error)
-                else:
-                    lane.give_back(flight)
-            case Verdict.REFUSED | Verdict.TOO_LARGE:
-                self._fail(lane, flight, answer.error)
-            case Verdict.LATER | Verdict.UNKNOWN as kind:
+                self._rest(lane)
+            case Verdict.LATER | Verdict.UNKNOWN:
                 self._later(lane, flight, answer.error, unknown=kind is Verdict.UNKNOWN)
+            case _:
+                self._fail(lane, flight, answer.error)
 
     def _fail(self, lane: Lane, flight: Flight, code: int) -> None:
         """It will not be in the log, or an attempt before has put it there: then nobody knows."""
         lane.flight = None
         if flight.unknown:
-            self._forget_producer(flight.producer)
+            self._identity.forget(flight.producer)
             flight.fail(lambda: outcome_unknown(lane.topic, self._timeout, code))
         else:
             flight.fail(lambda: refused(code, lane.topic))
+        if lane.waiting:
+            self._make_ready(lane)
 
     def _later(self, lane: Lane, flight: Flight, code: int, *, unknown: bool) -> None:
         """The same batch again in a moment."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        flight.error, flight.unknown = code, flight.unknown or unknown
-        flight.first_refused = flight.first_refused or now
-        if code == wire.UNKNOWN_TOPIC and now > flight.first_refused + GONE and not flight.unknown:
+        now = asyncio.get_running_loop().time()
+        flight.unknown = flight.unknown or unknown
+        if lane.error != code or not lane.refused_since:
+            lane.error, lane.refused_since = code, now
+        if code == wire.UNKNOWN_TOPIC and now > lane.refused_since + GONE and not flight.unknown:
+            lane.refused_since = 0.0
             self._fail(lane, flight, code)
-            return
-        lane.retry = now + PAUSE
-        self._brokers.find_leaders()
+            lane.drop(lambda: refused(code, lane.topic))
+        else:
+            self._rest(lane)
+            self._brokers.find_leaders()
+
+    def _rest(self, lane: Lane) -> None:
+        """Nothing of this lane goes out for a moment."""
+        loop = asyncio.get_running_loop()
+        lane.retry = loop.time() + PAUSE
         loop.call_later(PAUSE, self._make_ready, lane)
 
     # -------------------------------------------------------------------------------------------------- time is over
@@ -274,69 +299,59 @@ class Sender:
         loop = asyncio.get_running_loop()
         over: set[Call] = set()
         for call in self._calls:
-            if call.deadline > loop.time():
+            if call.deadline > loop.time() + TICK:
                 self._timer = loop.call_at(call.deadline, self._end_calls)
                 break
             over.add(call)
-        if not over:
-            return
-        for lane in self._lanes.values():
-            if lane.flight is not None:
-                self._end_flight(lane, lane.flight, over)
+        for lane in self._lanes.values() if over else ():
+            try:
+                self._end_in(lane, over)
+            except Exception:
+                logger.exception("A fault while calls to Kafka were ended")
         for call in over:
             for index, result in enumerate(call.results):
-                if result is None:
-                    call.fail(index, not_sent(self.last_error, self._timeout))
+                if result is None:  # a fault lost it, and every call has an end
+                    call.fail(index, outcome_unknown(call.events[index].topic, self._timeout, 0))
 
-    def _end_flight(self, lane: Lane, flight: Flight, over: set[Call]) -> None:
-        """Tell the calls what is known of their events in flight."""
-        unknown = flight.unknown or flight.connection is not None
+    def _end_in(self, lane: Lane, over: set[Call]) -> None:
+        """Tell the calls what is known of their events in this lane."""
+        flight, reason = lane.flight, self.last_error
+        if flight is not None and flight.may_be_in_the_log():
+            if flight.connection is not None:
+                reason = f"{flight.connection.name} has not answered yet"
+            self._end_flight(lane, flight, over, reason)
+        elif flight is not None and any(call in over for call, _ in flight.entries):
+            lane.give_back(flight)  # what is left of it goes into another batch: events that failed must not be in that
+        code = lane.error
+        lane.drop(lambda: refused(code, lane.topic) if code else not_sent(reason, self._timeout), over)
+        if lane.waiting:
+            self._make_ready(lane)
+        elif lane.flight is None:
+            lane.error = 0
+
+    def _end_flight(self, lane: Lane, flight: Flight, over: set[Call], reason: str) -> None:
+        """Nobody knows whether its events are, or will be, in the log."""
         for call, index in flight.entries:
-            if call in over and unknown:
-                call.fail(index, outcome_unknown(lane.topic, self._timeout, flight.error, self.last_error))
-            elif call in over and flight.error:
-                call.fail(index, refused(flight.error, lane.topic))
+            if call in over:
+                call.fail(index, outcome_unknown(lane.topic, self._timeout, lane.error, reason))
         if not flight.is_wanted():
             self._give_up(lane, flight)
-            self._make_ready(lane)
 
     def _give_up(self, lane: Lane, flight: Flight) -> None:
-        """Nobody waits for it any more. Whether the broker has it, or will have it, nobody knows."""
+        """Nobody waits for it any more."""
         lane.flight = None
-        if flight.connection is not None:  # it does not answer: another one may
-            flight.connection.abort()
-        if flight.unknown or flight.connection is not None:
-            self._forget_producer(flight.producer)
+        if flight.may_be_in_the_log():
+            self._identity.forget(flight.producer)
 
-    # --------------------------------------------------------------------------------------------------- producer id
-    def _forget_producer(self, producer: ProducerId) -> None:
-        """Its next sequence number is not known any more: begin again with another."""
-        if self._producer == producer:
-            self._producer = None
-
-    def _ask_producer_id(self) -> None:
-        connection = self._brokers.any()
-        if connection is not None and self._asking is None:
-            self._asking = asyncio.ensure_future(self._get_producer_id(connection))
-
-    async def _get_producer_id(self, connection: Connection) -> None:
-        try:
-            self._producer = await connection.ask(
-                wire.INIT_PRODUCER_ID, wire.init_producer_id_body(), wire.read_producer_id
-            )
-        except Refused as error:
-            if verdict(error.code) is Verdict.REFUSED:
-                self._refuse_all(error.code)
-            await asyncio.sleep(PAUSE)
-        except ConnectError:
-            await asyncio.sleep(PAUSE)
-        finally:
-            self._asking = None
-        self._wake_all()
+    # ----------------------------------------------------------------------------------------------------- watching
+    def _watch(self) -> None:
+        """Look whether brokers are silent, as long as somebody waits."""
+        self._watching = None
+        self._brokers.hang_up_on_silence(self._timeout * SILENCE)
+        if self._calls:
+            self._watching = asyncio.get_running_loop().call_later(self._timeout * WATCH, self._watch)
 
     def _refuse_all(self, code: int) -> None:
         """The brokers give this user no producer id: nothing can be sent."""
         for lane in self._lanes.values():
-            waiting, lane.waiting = lane.waiting, deque()
-            for call, index in waiting:
-                call.fail(index, refused(code, lane.topic))
+            lane.drop(partial(refused, code, lane.topic))

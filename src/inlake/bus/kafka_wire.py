@@ -26,7 +26,8 @@ VERSIONS = {
 """By request: the first and the last version that is written and read here."""
 ACKS_ALL = -1
 UNKNOWN_TOPIC = 3
-"""Error code, UNKNOWN_TOPIC_OR_PARTITION."""
+LEADER_NOT_AVAILABLE = 5
+"""Error codes; the former, UNKNOWN_TOPIC_OR_PARTITION, is of partitions too."""
 _HEAD = struct.Struct(">ihhi")
 
 
@@ -38,8 +39,8 @@ class Metadata:
     """Host and port by the broker's id."""
     leaders: dict[tuple[str, int], int]
     """Id of the leader by topic and partition; -1 where there is none now."""
-    errors: dict[str, int]
-    """Error code by topic, 0 when there is none."""
+    errors: dict[str | tuple[str, int], int]
+    """Error code by topic, 0 when there is none; and by partition without a leader."""
 
 
 class Produced(NamedTuple):
@@ -113,7 +114,7 @@ def _text(text: bytes) -> bytes:
 
 # ------------------------------------------------------------------------------------------------------------- answers
 class Answer:
-    """Reads an answer from its front to its end. Bytes that are missing are `struct.error` or `IndexError`."""
+    """Reads an answer from its front to its end. What is cut or is no text is `ValueError`."""
 
     __slots__ = ("_at", "_data")
 
@@ -126,7 +127,7 @@ class Answer:
         at = self._at
         self._at = at + size
         if self._at > len(self._data):
-            raise IndexError("the answer ends too early")
+            raise ValueError("the answer ends too early")
         return int.from_bytes(self._data[at : self._at], "big", signed=True)
 
     def text(self) -> str:
@@ -145,7 +146,7 @@ class Answer:
         at = self._at
         self._at = at + max(size, 0)
         if self._at > len(self._data):
-            raise IndexError("the answer ends too early")
+            raise ValueError("the answer ends too early")
         return self._data[at : self._at]
 
 
@@ -164,7 +165,9 @@ def read_versions(answer: Answer) -> dict[int, int]:
 
 
 def read_metadata(answer: Answer) -> Metadata:
-    nodes, leaders, errors = {}, {}, {}
+    nodes: dict[int, tuple[str, int]] = {}
+    leaders: dict[tuple[str, int], int] = {}
+    errors: dict[str | tuple[str, int], int] = {}
     answer.number(4)  # throttled for so long, which the broker sees to
     for _ in range(answer.number(4)):
         node, host, port, _rack = answer.number(4), answer.text(), answer.number(4), answer.text()
@@ -175,8 +178,10 @@ def read_metadata(answer: Answer) -> Metadata:
         code, topic, _internal = answer.number(2), answer.text(), answer.number(1)
         errors[topic] = code
         for _ in range(answer.number(4)):
-            _code, partition, leader = answer.number(2), answer.number(4), answer.number(4)
+            code, partition, leader = answer.number(2), answer.number(4), answer.number(4)
             leaders[topic, partition] = leader
+            if leader not in nodes:
+                errors[topic, partition] = code or LEADER_NOT_AVAILABLE
             for _replicas in range(2):
                 answer.many(lambda: answer.number(4))
     return Metadata(nodes, leaders, errors)
@@ -190,7 +195,7 @@ def read_produced(answer: Answer, version: int) -> list[Produced]:
             partition, code, offset, _time = answer.number(4), answer.number(2), answer.number(8), answer.number(8)
             if version >= 5:
                 answer.number(8)  # where the log begins
-            found.append(Produced(topic, partition, code, offset))
+            found.append(Produced(topic, partition, code, max(offset, -1)))
     return found
 
 
@@ -199,7 +204,10 @@ def read_producer_id(answer: Answer) -> ProducerId:
     answer.number(4)
     if code := answer.number(2):
         raise Refused(code)
-    return ProducerId(answer.number(8), answer.number(2))
+    producer = ProducerId(answer.number(8), answer.number(2))
+    if min(producer) < 0:
+        raise ValueError("no producer id: by such a one a broker knows no repeat")
+    return producer
 
 
 def read_handshake(answer: Answer) -> None:
