@@ -10,7 +10,7 @@ from typing import Literal
 
 from tests.live_servers import KAFKA_BOOTSTRAP
 
-PRODUCE, METADATA, INIT_PRODUCER_ID, END_TXN = 0, 3, 22, 26
+PRODUCE, METADATA, INIT_PRODUCER_ID, END_TXN, SASL_AUTHENTICATE = 0, 3, 22, 26, 36
 """https://kafka.apache.org/protocol.html#protocol_api_keys"""
 Fault = Literal[
     "request lost",
@@ -22,6 +22,7 @@ Fault = Literal[
     "late",
     "left out",
     "garbled",
+    "expires",
 ]
 """The last five are of PRODUCE: the broker never sees the request, or has it, and the answer is another, comes late, does not
 speak of its batches, or is cut short."""
@@ -31,18 +32,26 @@ class Wire:
     """One fault, on one connection, at the first request of a kind; everything else passes. Or one after the other."""
 
     def __init__(
-        self, faults: Fault | Iterable[Fault | None], *, at: int = END_TXN, code: int = 0, seconds: float = 0.0
+        self,
+        faults: Fault | Iterable[Fault | None],
+        *,
+        at: int = END_TXN,
+        code: int = 0,
+        seconds: float = 0.0,
+        to: str = KAFKA_BOOTSTRAP,
     ) -> None:
         """`faults`: those of one request after the other, None where one passes; `at`: kind of request; `code`: what an
-        answer says; `seconds`: how late it is."""
+        answer says; `seconds`: how late it is, or how long an authentication stands; `to`: the broker's address."""
         self.address = ""
         """host:port to connect to; the broker is made to name it as its own."""
         self.happened = asyncio.Event()
+        self.open = self.opened = 0
+        """Connections."""
         self._faults: Iterator[Fault | None] = iter([faults] if isinstance(faults, str) else faults)
         self._at = at
         self.code = code
         self._seconds = seconds
-        self._host, _, self._port = KAFKA_BOOTSTRAP.rpartition(":")
+        self._host, _, self._port = to.rpartition(":")
         self._theirs = self._ours = b""
         self._running = set[asyncio.Task[None]]()
 
@@ -65,10 +74,13 @@ class Wire:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         kafka_reader, kafka_writer = await asyncio.open_connection(self._host, int(self._port))
         line = _Line(writer, kafka_writer)
-        for way in (self._requests(reader, line), self._answers(kafka_reader, line)):
-            task = asyncio.create_task(way)
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+        self.open, self.opened = self.open + 1, self.opened + 1
+        ways = [asyncio.create_task(way) for way in (self._requests(reader, line), self._answers(kafka_reader, line))]
+        for way in ways:
+            self._running.add(way)
+            way.add_done_callback(self._running.discard)
+        await asyncio.wait(ways)
+        self.open -= 1
 
     async def _requests(self, reader: asyncio.StreamReader, line: _Line) -> None:
         with closing(line.kafka), suppress(OSError, asyncio.IncompleteReadError):
@@ -107,6 +119,8 @@ class Wire:
                     frame = said
                 elif fault == "left out":  # no topics, no throttling
                     frame = struct.pack(">i4sii", 12, frame[4:8], 0, 0)
+                elif fault == "expires":  # what a broker says of connections.max.reauth.ms (KIP-368)
+                    frame = frame[:-8] + struct.pack(">q", round(self._seconds * 1000))
                 elif fault == "garbled":
                     frame = struct.pack(">i", len(frame) - 10) + frame[4:-6]
                 if not line.silent:

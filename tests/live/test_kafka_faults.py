@@ -8,7 +8,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -27,19 +27,25 @@ from inlake.bus.kafka_producer import CONNECTION
 from inlake.bus.kafka_sender import Sender
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, RecordTooLarge, Unavailable
 from inlake.model import Event, Position
-from tests.kafka_wire import INIT_PRODUCER_ID, METADATA, PRODUCE, Fault, Wire
-from tests.live_servers import KAFKA_BOOTSTRAP, require
+from tests.kafka_wire import INIT_PRODUCER_ID, METADATA, PRODUCE, SASL_AUTHENTICATE, Fault, Wire
+from tests.live_servers import KAFKA_BOOTSTRAP, KAFKA_SASL_BOOTSTRAP, require
 
 pytestmark = pytest.mark.live
 
 SECONDS = float(os.environ.get("INLAKE_TEST_KAFKA_SECONDS", "5"))
 TIMEOUT = 2.0
 PARTITIONS = 3
+AS_GATEWAY = {
+    "security.protocol": "SASL_PLAINTEXT",
+    "sasl.mechanism": "PLAIN",
+    "sasl.username": "gateway",
+    "sasl.password": "gateway-secret",
+}
 KEYS = [next(b"key-%d" % i for i in itertools.count() if murmur2(b"key-%d" % i, PARTITIONS) == p) for p in range(3)]
 """One for each partition."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def topics() -> Iterator[list[str]]:
     require("Kafka", KAFKA_BOOTSTRAP)
     admin = AdminClient({"bootstrap.servers": KAFKA_BOOTSTRAP, "log_level": 0})
@@ -70,11 +76,13 @@ async def opened(servers: str = KAFKA_BOOTSTRAP, timeout: float = TIMEOUT) -> As
 
 
 @asynccontextmanager
-async def sender(servers: str = KAFKA_BOOTSTRAP, timeout: float = TIMEOUT) -> AsyncIterator[Sender]:
+async def sender(
+    servers: str = KAFKA_BOOTSTRAP, timeout: float = TIMEOUT, properties: Mapping[str, str] | None = None
+) -> AsyncIterator[Sender]:
     """Alone, without librdkafka's questions about topics."""
-    access = find_access({**CONNECTION, "bootstrap.servers": servers})
-    assert access is not None
-    alone = Sender(access, timeout=timeout, on_trouble=lambda: None)
+    found = find_access({**CONNECTION, "bootstrap.servers": servers, **(properties or {})})
+    assert found is not None
+    alone = Sender(found, timeout=timeout, on_trouble=lambda: None)
     try:
         yield alone
     finally:
@@ -345,6 +353,22 @@ async def test_sequence_numbers_begin_again_at_0_after_2147483647(topic: str) ->
         assert lane.sequence == 7
     assert all(isinstance(result, Position) for _, result in said.told)
     assert set((await said.check()).values()) == {1}
+
+
+async def test_a_connection_is_replaced_before_its_authentication_is_over_and_nobody_notices(topic: str) -> None:
+    require("Kafka with SASL", KAFKA_SASL_BOOTSTRAP)
+    said, end = Said(), time.monotonic() + 3
+    wire = Wire(itertools.repeat("expires"), at=SASL_AUTHENTICATE, seconds=1.0, to=KAFKA_SASL_BOOTSTRAP)
+    async with wire.laid(), sender(wire.address, properties=AS_GATEWAY) as alone:
+        while time.monotonic() < end:
+            began = time.monotonic()
+            windows = [[event(topic, key) for key in KEYS] for _ in range(3)]
+            await asyncio.gather(*[said.send(alone, *window) for window in windows])
+            assert time.monotonic() - began < 0.5
+        assert wire.opened >= 3
+        assert wire.open <= 2
+    assert all(isinstance(result, Position) for _, result in said.told)
+    await said.check()
 
 
 async def test_an_event_that_cannot_be_encoded_costs_other_partitions_nothing(

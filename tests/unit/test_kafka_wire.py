@@ -41,6 +41,11 @@ ANSWERS: list[tuple[Any, Callable[[Answer], object], object]] = [
         lambda answer: wire.read_produced(answer, 7),
         [Produced("a", 0, 0, 42), Produced("a", 1, 6, -1), Produced("ключ", 2, 0, -1)],
     ),
+    (
+        produce.ProduceResponse_v3([("a", [(0, 0, 42, -1)])], 0),
+        lambda answer: wire.read_produced(answer, 3),
+        [Produced("a", 0, 0, 42)],
+    ),
     (transaction.InitProducerIdResponse_v0(0, 0, 4711, 3), wire.read_producer_id, ProducerId(4711, 3)),
     (admin.SaslHandShakeResponse_v1(0, ["PLAIN"]), wire.read_handshake, None),
     (
@@ -49,7 +54,7 @@ ANSWERS: list[tuple[Any, Callable[[Answer], object], object]] = [
         Authenticated(b"v=1", 3600.0),
     ),
 ]
-KINDS = ["versions", "metadata", "produced", "producer id", "handshake", "authenticated"]
+KINDS = ["versions", "metadata", "produced", "produced, version 3", "producer id", "handshake", "authenticated"]
 
 
 @pytest.mark.parametrize(("given", "read", "meant"), ANSWERS, ids=KINDS)

@@ -26,7 +26,6 @@ from inlake.errors import (
     OutcomeUnknown,
     ShuttingDown,
     TopicMissing,
-    Unavailable,
 )
 from inlake.model import Event, Message, Position
 
@@ -143,7 +142,7 @@ class KafkaBus:
 
         `deadline`: when publishing is to end in any case, by the event loop's clock.
         """
-        if not any(isinstance(result, Unavailable) for result in results):
+        if not any(isinstance(result, BusUnavailable | OutcomeUnknown | TopicMissing) for result in results):
             return
         self._topics.forget()  # the topic may be gone or Kafka be away
         silent = [i for i, result in enumerate(results) if isinstance(result, OutcomeUnknown)]

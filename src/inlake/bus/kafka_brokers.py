@@ -166,6 +166,7 @@ class Brokers:
                 before.retire()
             self._retry.pop(address, None)
             self.last_error = ""
+            self.find_leaders()  # a broker that wants to know who we are says so at the first question
         return True
 
     def _failed(self, address: tuple[str, int], reason: str) -> None:
@@ -189,7 +190,7 @@ class Brokers:
         try:
             metadata = await connection.ask(wire.METADATA, wire.metadata_body(topics), wire.read_metadata)
         except ConnectError as error:
-            self.last_error = str(error)
+            self.last_error = self.last_error or str(error)
         else:
             self._nodes, self._errors = metadata.nodes, metadata.errors
             self._leaders = {place: leader for place, leader in metadata.leaders.items() if leader in metadata.nodes}

@@ -235,7 +235,9 @@ def _reason(error: BaseException, access: Access, seconds: float) -> str:
             return f"the broker's certificate could not be verified ({error.verify_message}): see ssl.ca.location"
         case ssl.SSLError():
             return f"TLS failed ({error.reason}): see security.protocol"
-        case OSError() if access.tls and not error.errno:
+        case socket.gaierror():
+            return f"its name cannot be found ({error.strerror})"
+        case ConnectionError() if access.tls and not error.errno:
             return "the broker hung up on TLS: connecting to a PLAINTEXT broker listener? see security.protocol"
         case OSError():
             return f"connecting failed: {os.strerror(error.errno) if error.errno else error}"
