@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,10 +30,9 @@ def receipts(draw: st.DrawFn) -> Receipt:
     )
 
 
-@given(st.lists(st.tuples(st.integers(1, 1 << 40), receipts()), max_size=20))
-def test_a_line_is_the_receipt_with_its_number_and_status(lines: list[tuple[int, Receipt]]) -> None:
+@given(st.lists(st.lists(st.tuples(st.integers(1, 1 << 40), receipts()), max_size=5), max_size=5))
+def test_a_line_is_the_receipt_with_its_number_and_status(pieces: list[list[tuple[int, Receipt]]]) -> None:
     writer = ReceiptLines()
-    for n, receipt in lines:
-        line = writer.line(n, receipt)
-        expected: dict[str, Any] = {"line": n, "status": 201, **msgspec.to_builtins(receipt)}
-        assert line == msgspec.json.encode(expected) + b"\n"
+    for piece in pieces:
+        expected = [{"line": n, "status": 201, **msgspec.to_builtins(receipt)} for n, receipt in piece]
+        assert writer.lines(piece) == b"".join(msgspec.json.encode(line) + b"\n" for line in expected)

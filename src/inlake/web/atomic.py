@@ -80,7 +80,7 @@ async def _answer(x: Exchange, receipts: list[tuple[int, Receipt]], accepted: in
     lines = ReceiptLines()
     try:
         for start in range(0, len(receipts), PIECE):
-            piece = b"".join([lines.line(*receipt) for receipt in receipts[start : start + PIECE]])
+            piece = lines.lines(receipts[start : start + PIECE])
             async with asyncio.timeout(x.settings.body_idle_seconds):
                 await x.write(piece, more=True)
             await asyncio.sleep(0)  # others have their turn, too

@@ -189,29 +189,39 @@ class Stream:
 
     async def _publish(self, window: list[Line], published: Awaitable[Sequence[Result]]) -> None:
         results = await published
-        receipts, rejects, accepted = [], [], 0
-        line_of = self._receipts.line
-        for (n, _), result in zip(window, results, strict=True):
+        receipts: list[bytes] = []
+        rejects: list[bytes] = []
+        for start in range(0, len(window), IN_ONE_GO):
+            some = zip(window[start : start + IN_ONE_GO], results[start : start + IN_ONE_GO], strict=True)
+            self._write_receipts([(n, result) for (n, _), result in some], receipts, rejects)
+            await asyncio.sleep(0)
+        wanted, count = {"all": (receipts, len(window)), "rejects": (rejects, len(rejects))}.get(
+            self._to.receipts, ([], 0)
+        )
+        if self._x.attempt is not None and not self._is_kept(wanted):
+            self._left_out += count
+        elif not self._spool.put(b"".join(wanted)):
+            kept = len(rejects) if self._spool.put(b"".join(rejects), reserve=REJECTS_RESERVE) else 0
+            self._left_out += count - kept
+        if self._windows > 1 or self._waiting or not self._ended:
+            self._answer(207)
+
+    def _write_receipts(self, results: list[tuple[int, Result]], receipts: list[bytes], rejects: list[bytes]) -> None:
+        """Add the lines of all, and once more those of the refused, and count."""
+        published = [(n, result) for n, result in results if isinstance(result, Receipt)]
+        if published:
+            self._counts["accepted"] += len(published)
+            self._statuses.add(201)
+        if len(published) == len(results):
+            receipts.append(self._receipts.lines(published))
+            return
+        for n, result in results:
             if isinstance(result, Receipt):
-                accepted += 1
-                receipts.append(line_of(n, result))
+                receipts.append(self._receipts.lines([(n, result)]))
             else:
                 receipts.append(line := self._receipt(n, result))
                 if isinstance(result, InlakeError):
                     rejects.append(line)
-            if n % IN_ONE_GO == 0:
-                await asyncio.sleep(0)
-        if accepted:
-            self._counts["accepted"] += accepted
-            self._statuses.add(201)
-        wanted = {"all": receipts, "rejects": rejects, "none": []}[self._to.receipts]
-        if self._x.attempt is not None and not self._is_kept(wanted):
-            self._left_out += len(wanted)
-        elif not self._spool.put(b"".join(wanted)):
-            kept = rejects if self._spool.put(b"".join(rejects), reserve=REJECTS_RESERVE) else []
-            self._left_out += len(wanted) - len(kept)
-        if self._windows > 1 or self._waiting or not self._ended:
-            self._answer(207)
 
     def _is_kept(self, receipts: list[bytes]) -> bool:
         """Whether they have room in the answer."""

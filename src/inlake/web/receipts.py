@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from inlake.model import Receipt
@@ -17,24 +19,27 @@ class ReceiptLines:
         self._before = self._after = ""
         """What stands around the offset of a receipt like that one."""
 
-    def line(self, n: int, r: Receipt) -> bytes:
-        """The receipt of line `n`, one line of JSON."""
-        like = self._like
-        if (
-            like is None
-            or r.schema is not like.schema
-            or r.resource is not like.resource
-            or r.partition != like.partition
-            or r.topic != like.topic
-            or r.key != like.key
-        ):
-            self._learn(r)
-        return f'{{"line":{n},"status":201,"id":"{r.id}",{self._before}{r.offset}{self._after}'.encode()
+    def lines(self, receipts: Iterable[tuple[int, Receipt]]) -> bytes:
+        """Receipts with the numbers of their lines, each a line of JSON."""
+        lines: list[str] = []
+        like, before, after = self._like, self._before, self._after
+        for n, r in receipts:
+            if (
+                like is None
+                or r.schema is not like.schema
+                or r.resource is not like.resource
+                or r.partition != like.partition
+                or r.topic != like.topic
+                or r.key != like.key
+            ):
+                like, before, after = r, *_around_offset(r)
+            lines.append(f'{{"line":{n},"status":201,"id":"{r.id}",{before}{r.offset}{after}')
+        self._like, self._before, self._after = like, before, after
+        return "".join(lines).encode()
 
-    def _learn(self, r: Receipt) -> None:
-        """Take apart what msgspec makes of it: the id, a UUID, needs no escapes."""
-        text = _encode(r).decode()
-        offset = f'"offset":{r.offset}'
-        before, _, after = text.removeprefix(f'{{"id":"{r.id}",').rpartition(offset + ',"schema":')
-        self._like = r
-        self._before, self._after = before + '"offset":', f',"schema":{after}\n'
+
+def _around_offset(r: Receipt) -> tuple[str, str]:
+    """What msgspec makes of it, taken apart: the id before it, a UUID, needs no escapes."""
+    text = _encode(r).decode()
+    before, _, after = text.removeprefix(f'{{"id":"{r.id}",').rpartition(f'"offset":{r.offset},"schema":')
+    return before + '"offset":', f',"schema":{after}\n'
