@@ -33,7 +33,12 @@ def make_call(sizes: Sequence[int]) -> Call:
 
 
 def ids(parcels: Sequence[Parcel]) -> list[tuple[Call, str]]:
-    return [(parcel.call, event.id) for parcel in parcels for event in parcel.events()]
+    return [(one.call, event.id) for one in parcels for event in one.events()]
+
+
+def parcel(call: Call, start: int = 0, stop: int | None = None) -> Parcel:
+    stop = len(call.events) if stop is None else stop
+    return Parcel(call, start, stop, sum(len(event.value) for event in call.events[start:stop]))
 
 
 CALLS = st.lists(st.lists(st.sampled_from([0, 10, 900, 5_000]), min_size=1, max_size=30), max_size=12)
@@ -47,15 +52,15 @@ def test_events_leave_in_order_in_batches_that_fit_and_those_of_ended_calls_are_
     lane.limit = limit
     calls = [make_call(of_call) for of_call in sizes]
     for call in calls:
-        lane.waiting.append(Parcel(call, 0, len(call.events)))
+        lane.waiting.append(parcel(call))
     ended = [call for call in calls if data.draw(st.booleans())]
     for call in ended:
-        call.fail(0, len(call.events), lambda: BusUnavailable("over"))
+        parcel(call).fail(lambda: BusUnavailable("over"))
     taken: list[tuple[Call, str]] = []
     while parcels := lane.take():
-        assert all(parcel.start < parcel.stop for parcel in parcels)
+        assert all(one.start < one.stop for one in parcels)
         batch = ids(parcels)
-        size = sum(len(event.value) + OVERHEAD for parcel in parcels for event in parcel.events())
+        size = sum(len(event.value) + OVERHEAD for one in parcels for event in one.events())
         assert size <= limit or len(batch) == 1
         taken += batch
     assert taken == [(call, event.id) for call in calls if call not in ended for event in call.events]
@@ -63,16 +68,16 @@ def test_events_leave_in_order_in_batches_that_fit_and_those_of_ended_calls_are_
 
 def test_a_batch_has_at_most_so_many_events() -> None:
     lane = Lane("t", 0)
-    lane.waiting.append(Parcel(make_call([1] * 700), 0, 700))
-    lane.waiting.append(Parcel(make_call([1] * 700), 0, 700))
+    lane.waiting.append(parcel(make_call([1] * 700)))
+    lane.waiting.append(parcel(make_call([1] * 700)))
     assert [len(ids(lane.take())) for _ in range(3)] == [BATCH_EVENTS, 400, 0]
 
 
 def test_what_was_too_large_waits_again_at_the_front_and_goes_in_halves() -> None:
     lane = Lane("t", 0)
     call = make_call([100] * 8)
-    lane.waiting.append(Parcel(call, 0, 6))
-    lane.waiting.append(Parcel(call, 6, 8))
+    lane.waiting.append(parcel(call, 0, 6))
+    lane.waiting.append(parcel(call, 6, 8))
     batches = []
     flying = lane.take()
     lane.limit = 8 * (100 + OVERHEAD) // 2

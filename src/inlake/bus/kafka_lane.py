@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Container, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from inlake.bus.kafka_batch import OVERHEAD, Batch, ProducerId
 from inlake.bus.kafka_connection import Connection
@@ -34,12 +35,6 @@ class Call:
         self.failed = False
         self.deadline = 0.0
 
-    def fail(self, start: int, stop: int, outcome: Callable[[], InlakeError]) -> None:
-        """How these events, which have no result yet, failed."""
-        self.failed = True
-        self.results[start:stop] = [outcome() for _ in range(start, stop)]
-        self.settle(stop - start)
-
     def settle(self, count: int) -> None:
         """So many have a result now; with the last one the publisher wakes, if it is not gone."""
         self.missing -= count
@@ -52,25 +47,49 @@ class Call:
         self.results[:] = [result or gone for result in self.results]
 
 
-class Parcel(NamedTuple):
+class Parcel(Struct, frozen=True, gc=False):
     """Neighbours of one call that go the same way: all of them have a result, or none has."""
 
     call: Call
     start: int
     stop: int
     """Indexes of its events, `stop` not included."""
+    bytes: int
+    """Of their values."""
+
+    @property
+    def count(self) -> int:
+        """Of events."""
+        return self.stop - self.start
+
+    @property
+    def size(self) -> int:
+        """Bytes in a batch, or some more."""
+        return self.bytes + self.count * OVERHEAD
 
     def events(self) -> Sequence[Event]:
         return self.call.events[self.start : self.stop]
+
+    def cut(self, at: int) -> tuple[Parcel, Parcel]:
+        """What is before that index, and the rest; one of them may be empty."""
+        before = sum([len(event.value) for event in self.call.events[self.start : at]])
+        rest = Parcel(self.call, at, self.stop, self.bytes - before)
+        return Parcel(self.call, self.start, at, before), rest
 
     def is_open(self) -> bool:
         """Somebody waits for what becomes of it."""
         return self.call.results[self.start] is None
 
+    def refuse(self, outcome: Callable[[], InlakeError]) -> None:
+        """It does not even wait: each event gets an error of its own."""
+        self.call.failed = True
+        self.call.results[self.start : self.stop] = [outcome() for _ in range(self.count)]
+
     def fail(self, outcome: Callable[[], InlakeError]) -> None:
-        """Each event gets an error of its own."""
+        """Each event gets an error of its own, if somebody waits for one."""
         if self.is_open():
-            self.call.fail(self.start, self.stop, outcome)
+            self.refuse(outcome)
+            self.call.settle(self.count)
 
     def succeed(self, positions: list[Position]) -> None:
         """It is in the log there."""
@@ -86,7 +105,7 @@ class Flight:
 
     def __init__(self, parcels: list[Parcel], batch: Batch, producer: ProducerId, sequence: int) -> None:
         self.parcels = parcels
-        self.count = sum([parcel.stop - parcel.start for parcel in parcels])
+        self.count = sum([parcel.count for parcel in parcels])
         """Of events."""
         self.batch = batch
         self.producer = producer
@@ -109,9 +128,8 @@ class Flight:
         """All of it is in the log, from the offset `first` on; -1: nobody knows where."""
         offset, step = first, first >= 0
         for parcel in self.parcels:
-            count = parcel.stop - parcel.start
-            parcel.succeed([Position(topic, partition, offset + step * n) for n in range(count)])
-            offset += step * count
+            parcel.succeed([Position(topic, partition, offset + step * n) for n in range(parcel.count)])
+            offset += step * parcel.count
 
     def is_wanted(self) -> bool:
         """Somebody still waits for it."""
@@ -158,28 +176,24 @@ class Lane:
             parcel = waiting.popleft()
             if not parcel.is_open():
                 continue
-            size = _size(parcel)
-            if size > room or parcel.stop - parcel.start > count:
-                parcel, rest = self._cut(parcel, room, count, least=0 if taken else 1)
-                if rest.start < rest.stop:
-                    waiting.appendleft(rest)
-                if parcel.start == parcel.stop:
-                    break
-                size = room  # it is full
-            taken.append(parcel)
-            room -= size
-            count -= parcel.stop - parcel.start
+            if parcel.size > room or parcel.count > count:
+                parcel, rest = parcel.cut(self._fitting(parcel, room, count, least=0 if taken else 1))
+                waiting.extendleft([rest] if rest.count else [])
+                room = 0  # it is full
+            taken += [parcel] if parcel.count else []
+            room -= parcel.size
+            count -= parcel.count
         return taken
 
-    def _cut(self, parcel: Parcel, room: int, count: int, *, least: int) -> tuple[Parcel, Parcel]:
-        """As many of its events as there is room for, but `least`, and the others."""
+    def _fitting(self, parcel: Parcel, room: int, count: int, *, least: int) -> int:
+        """Up to which index there is room for its events, at least so many."""
         at = parcel.start
         for event in parcel.events()[:count]:
             room -= len(event.value) + OVERHEAD
             if room < 0 and at >= parcel.start + least:
                 break
             at += 1
-        return parcel._replace(stop=at), parcel._replace(start=at)
+        return at
 
     def give_back(self, flight: Flight) -> None:
         """It is not in the log: what it held waits again, at the front."""
@@ -188,7 +202,7 @@ class Lane:
 
     def halve(self, flight: Flight) -> None:
         """It is too large, and not in the log: two batches next time."""
-        self.limit = sum(map(_size, flight.parcels)) // 2
+        self.limit = sum([parcel.size for parcel in flight.parcels]) // 2
         self.give_back(flight)
 
     def drop(self, error: Callable[[], InlakeError], over: Container[Call] | None = None) -> None:
@@ -205,8 +219,3 @@ class Lane:
         self.flight = None
         self.sequence = (self.sequence + count) % SEQUENCES
         self.error, self.refused_since = 0, 0.0
-
-
-def _size(parcel: Parcel) -> int:
-    """Bytes of its events in a batch, or some more."""
-    return sum([len(event.value) for event in parcel.events()]) + (parcel.stop - parcel.start) * OVERHEAD

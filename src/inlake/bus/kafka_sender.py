@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from confluent_kafka.cimpl import murmur2
@@ -112,37 +112,24 @@ class Sender:
 
     # ----------------------------------------------------------------------------------------------------- going out
     def _enqueue(self, call: Call, partitions: Mapping[str, int]) -> int:
-        """Put the events that have no result yet into their lanes, neighbours together; the bytes of what has room."""
-        events, results = call.events, call.results
-        stop, size = self._room(events)
-        for index in range(stop, len(events)):
-            if results[index] is None:
-                call.failed = True
-                results[index] = Busy("More events wait for Kafka than the gateway may hold: try again.")
-        start = 0
-        while start < stop:
-            topic, key, by = events[start].topic, events[start].key, events[start].partition_by
-            end = start + 1
-            while (
-                end < stop and events[end].key == key and events[end].topic == topic and events[end].partition_by == by
-            ):
-                end += 1
-            if results[start] is None:  # else its topic is refused
-                lane = self._lane(topic, murmur2(key if by is None else by, partitions[topic]))
-                lane.waiting.append(Parcel(call, start, end))
-                call.missing += end - start
+        """Put the events that have no result yet into their lanes, if there is room; the bytes of those that are."""
+        held = 0
+        for parcel in _parcels(call):
+            if not parcel.is_open():  # its topic is refused
+                continue
+            room = WAITING_EVENTS - self._events - call.missing if self._bytes + held < WAITING_BYTES else 0
+            if parcel.count > room:
+                parcel, rest = parcel.cut(parcel.start + max(room, 0))  # noqa: PLW2901
+                rest.refuse(lambda: Busy("More events wait for Kafka than the gateway may hold: try again."))
+            if parcel.count:
+                event = call.events[parcel.start]
+                by = event.key if event.partition_by is None else event.partition_by
+                lane = self._lane(event.topic, murmur2(by, partitions[event.topic]))
+                lane.waiting.append(parcel)
+                call.missing += parcel.count
+                held += parcel.bytes
                 self._make_ready(lane)
-            start = end
-        return size
-
-    def _room(self, events: Sequence[Event]) -> tuple[int, int]:
-        """How many of the events may wait, and the bytes of those."""
-        count, size = min(len(events), WAITING_EVENTS - self._events), 0
-        for index in range(count):
-            size += len(events[index].value)
-            if self._bytes + size > WAITING_BYTES:
-                return index, size - len(events[index].value)
-        return max(count, 0), size
+        return held
 
     def _lane(self, topic: str, partition: int) -> Lane:
         lane = self._lanes.get((topic, partition))
@@ -320,7 +307,7 @@ class Sender:
         for call in over:
             for index, result in enumerate(call.results):
                 if result is None:  # a fault lost it, and every call has an end
-                    Parcel(call, index, index + 1).fail(
+                    Parcel(call, index, index + 1, 0).fail(
                         partial(outcome_unknown, call.events[index].topic, self._timeout, 0)
                     )
 
@@ -366,3 +353,18 @@ class Sender:
         """The brokers give this user no producer id: nothing can be sent."""
         for lane in self._lanes.values():
             lane.drop(partial(refused, code, lane.topic))
+
+
+def _parcels(call: Call) -> Iterator[Parcel]:
+    """Neighbours with one topic and one key, or whatever the partition is chosen by."""
+    start = size = 0
+    first: Event | None = None
+    for index, event in enumerate(call.events):
+        if first is None:
+            first = event
+        elif event.key != first.key or event.topic != first.topic or event.partition_by != first.partition_by:
+            yield Parcel(call, start, index, size)
+            first, start, size = event, index, 0
+        size += len(event.value)
+    if first is not None:
+        yield Parcel(call, start, len(call.events), size)
