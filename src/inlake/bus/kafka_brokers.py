@@ -59,7 +59,9 @@ class Brokers:
 
     def leading(self, topic: str, partition: int) -> Connection | None:
         """The connection to the partition's leader, if it is known and ready; otherwise it is seen to."""
-        asked = self._topics.setdefault(topic, 0.0)
+        if topic not in self._topics:
+            self._topics[topic] = self._asked = 0.0  # what was told before says nothing of it: ask at once
+        asked = self._topics[topic]
         address = self._nodes.get(self._leaders.get((topic, partition), _NOBODY))
         connection = self._open(address) if address else None
         if connection is None or asyncio.get_running_loop().time() > asked + REFRESH:
