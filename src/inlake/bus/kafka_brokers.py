@@ -123,6 +123,8 @@ class Brokers:
             if known is connection:
                 del self._connections[address]
                 self.last_error = reason or self.last_error
+                if reason and not connection.is_proven():  # the next one would fare no better
+                    self._failed(address, reason)
 
     def _open(self, address: tuple[str, int]) -> Connection | None:
         now = asyncio.get_running_loop().time()
