@@ -24,7 +24,7 @@ import uvloop
 from benchmarks.produce import produce_loop
 from benchmarks.records import blocks, schema_name
 from inlake.gateway import Gateway
-from inlake.model import Event, Position, Submission
+from inlake.model import Event, Label, Position, Submission
 from inlake.ports import Bus
 from inlake.settings import load
 from inlake.web.app import create_app
@@ -62,7 +62,8 @@ class Harness:
         self._name = schema_name(shape, language)
         self._body = blocks(shape, WINDOW)[0]
         self._records = self._body.splitlines()
-        self._submissions = [Submission(self._name, record) for record in self._records]
+        label = Label(self._name)
+        self._submissions = [Submission(label, record) for record in self._records]
         self._codecs, self._bus, self._free = deployment.gateway.codecs, deployment.bus, Confirming()
         self._gateway = Gateway(self._codecs, deployment.gateway.promises, cast("Bus", self._free))
         self._app = create_app(dataclasses.replace(deployment, gateway=self._gateway))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from inlake.acceptance import Stamp, make_event
 from inlake.codecs import Compiled
 from inlake.errors import BodyRejected, InlakeError, PromiseNotAtomic
-from inlake.gateway import Gateway, Stamp, Turn, make_event, make_receipt
+from inlake.gateway import Gateway, Turn, make_receipt
 from inlake.model import Event, Receipt, Submission
 from inlake.places import promise_named
 
@@ -31,7 +32,7 @@ async def ingest_all_or_none(gateway: Gateway, lines: Iterable[Line], *, named: 
         try:
             if isinstance(line, InlakeError):
                 raise line
-            name = (line.schema, line.version, line.message)
+            name = (line.label.schema, line.label.version, line.label.message)
             compiled = found.get(name) or found.setdefault(name, await gateway.codecs.find(*name))
             encoded[number] = make_event(line, compiled, await _encode(gateway, line, compiled), stamp), compiled
         except InlakeError as error:
@@ -50,7 +51,7 @@ async def ingest_all_or_none(gateway: Gateway, lines: Iterable[Line], *, named: 
 
 async def _encode(gateway: Gateway, s: Submission, compiled: Compiled) -> bytes:
     """The payload of a record without a binary of ours."""
-    draft = compiled.codec.read(s.record, tagged=s.tagged)
+    draft = compiled.codec.read(s.record, tagged=s.label.tagged)
     if draft.resource is not None:
         if promise_named(draft.resource):
             raise PromiseNotAtomic(

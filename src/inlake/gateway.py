@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any
-from urllib.parse import quote
+from typing import Any, cast
 
+from inlake.acceptance import Stamp, make_event
 from inlake.codecs import Compiled, Finder
 from inlake.errors import InlakeError
-from inlake.model import Binary, Context, Event, Pending, Position, Receipt, SchemaVersion, Submission
-from inlake.partition import partition_bytes
+from inlake.model import Binary, Event, Label, Pending, Position, Receipt, SchemaVersion, Submission
 from inlake.places import promise_named
 from inlake.ports import Bus
 from inlake.promise_log import Promise
@@ -38,53 +34,11 @@ class Turn:
         self._end = time.perf_counter() + self.SECONDS
 
 
-class Stamp:
-    """What events get on acceptance: the moment, and ids that count up from a random number.
-
-    The ids are UUIDs, version 7 (RFC 9562, 5.7): 48 bits of time, 26 random ones, and a counter of 48 that begins at
-    random (6.2, method 1), so that one question to the system's source of randomness is enough. Ids that grow keep the
-    unique index of the embedded bus small on disk: random ones wrote 6 to 9 times the bytes.
-    """
-
-    __slots__ = ("_context", "_count", "_ms", "_of", "_random", "_start", "ce_time")
-
-    def __init__(self) -> None:
-        h = os.urandom(10).hex()
-        self._random = f"7{h[:3]}-{'89ab'[int(h[3], 16) & 3]}{h[4:7]}-"
-        self._count = int(h[8:], 16) >> 1  # half of the range is left to count up
-        self._ms = 0
-        self._of: tuple[Compiled | None, str, str | None] = (None, "", None)
-        self._context: Context = ()
-        self.now()
-
-    def now(self) -> Stamp:
-        """Set to this moment."""
-        ms = time.time_ns() // 1_000_000
-        if ms != self._ms:
-            self._ms, at = ms, f"{ms:012x}"
-            self._start = f"{at[:8]}-{at[8:]}-{self._random}"
-            self.ce_time = _time(ms)
-            self._of = (None, "", None)
-        return self
-
-    def next_id(self) -> str:
-        """Of an event accepted at that moment."""
-        self._count += 1
-        return f"{self._start}{self._count:012x}"
-
-    def context(self, s: Submission, compiled: Compiled) -> Context:
-        """The headers of an event accepted at that moment, one tuple for all that have the same."""
-        of_compiled, principal, traceparent = self._of
-        if compiled is not of_compiled or s.principal != principal or s.traceparent != traceparent:
-            self._of = compiled, s.principal, s.traceparent
-            self._context = _context(s, compiled, self.ce_time)
-        return self._context
-
-
 AT_ONCE = 16
 """Promises of one window that are worked on at the same time."""
-Waiting = tuple[Event, Compiled, Promise | None]
-"""An event that can go out, with its claimed promise if it has a binary of ours."""
+Waiting = tuple[int, Event, Compiled, Promise | None]
+"""Index in the window of an event that can go out, with its claimed promise if it has a binary of ours."""
+Result = Receipt | Pending | InlakeError
 Naming = tuple[int, Submission, Compiled, Any]
 """Index, record, codec and draft of a line that names a promise."""
 
@@ -104,8 +58,8 @@ class Gateway:
         `sent`: the promise of a file that came before its record, in the same request. What a
         failure leaves `Sweep` removes, until the promise is claimed; from then on the event is on its way.
         """
-        compiled = await self.codecs.find(s.schema, s.version, s.message)
-        draft = compiled.codec.read(s.record, tagged=s.tagged)  # JSON to a value
+        compiled = await self.codecs.find(s.label.schema, s.label.version, s.label.message)
+        draft = compiled.codec.read(s.record, tagged=s.label.tagged)  # JSON to a value
         promise = await self.promises.locate(s, draft.resource, compiled.codec, sent)  # its URI is known, no more
         payload = compiled.codec.encode(draft, promise.uri if promise else None)  # filled, then all errors or none
         event = make_event(s, compiled, payload, self._stamp.now())  # id, time, key, headers: final from here on
@@ -131,14 +85,14 @@ class Gateway:
 
     async def validate(self, s: Submission) -> SchemaVersion | None:
         """The first steps of the path: the schema that the record fits. Nothing is looked up in the store."""
-        compiled = await self.codecs.find(s.schema, s.version, s.message)
-        compiled.codec.encode(compiled.codec.read(s.record, tagged=s.tagged))
+        compiled = await self.codecs.find(s.label.schema, s.label.version, s.label.message)
+        compiled.codec.encode(compiled.codec.read(s.record, tagged=s.label.tagged))
         return compiled.schema
 
-    async def validate_window(
+    async def judge_window(
         self, window: Sequence[Submission | InlakeError]
-    ) -> list[SchemaVersion | InlakeError | None]:
-        """`validate` for many; each result stands at its record's index."""
+    ) -> Coroutine[Any, Any, list[SchemaVersion | InlakeError | None]]:
+        """`validate` for many, in the form of `accept_window`; each result stands at its record's index."""
         results: list[SchemaVersion | InlakeError | None] = []
         turn = Turn()
         for s in window:
@@ -148,33 +102,44 @@ class Gateway:
                 results.append(error.kept())
             if turn.is_over():
                 await turn.give_way()
-        return results
+        return asyncio.sleep(0, results)  # nothing is left to do
 
-    async def ingest_window(self, window: Sequence[Submission | InlakeError]) -> list[Receipt | Pending | InlakeError]:
+    async def ingest_window(self, window: Sequence[Submission | InlakeError]) -> list[Result]:
         """The same steps for many records, which go to the bus in one call; each result stands at its record's index.
 
         An error in `window` (a line that is no record) is its own result. The order of the window is kept.
         """
-        results: dict[int, Receipt | Pending | InlakeError] = {}
-        waiting: dict[int, Waiting] = {}
+        return await (await self.accept_window(window))
+
+    async def accept_window(self, window: Sequence[Submission | InlakeError]) -> Coroutine[Any, Any, list[Result]]:
+        """The steps of `ingest_window` up to the bus; what is left to be awaited publishes and gives the results.
+
+        So the next window can be encoded while this one is on its way. Who does that and wants the order kept awaits
+        the rest of the windows one after the other.
+        """
+        results: list[Result | None] = [None] * len(window)
+        waiting: list[Waiting] = []
         naming: dict[str, list[Naming]] = {}
         found: dict[tuple[str, int | None, str | None], Compiled] = {}
+        label: Label | None = None
         turn, stamp = Turn(), self._stamp.now()
         for i, s in enumerate(window):
             try:
                 if isinstance(s, InlakeError):
                     raise s
-                name = (s.schema, s.version, s.message)
-                compiled = found.get(name) or found.setdefault(name, await self.codecs.find(*name))
-                payload = None if s.tagged else compiled.codec.encode_plain(s.record)
+                if s.label is not label:  # mostly all have one
+                    name = (s.label.schema, s.label.version, s.label.message)
+                    compiled = found.get(name) or found.setdefault(name, await self.codecs.find(*name))
+                    label = s.label
+                payload = None if label.tagged else compiled.codec.encode_plain(s.record)
                 if payload is None:  # it names a binary, or one step after the other tells what is wrong
-                    draft = compiled.codec.read(s.record, tagged=s.tagged)
+                    draft = compiled.codec.read(s.record, tagged=s.label.tagged)
                     if puuid := promise_named(draft.resource):
                         naming.setdefault(puuid, []).append((i, s, compiled, draft))
                         continue
                     await self.promises.locate(s, draft.resource, compiled.codec)  # a URI of others, or an error
                     payload = compiled.codec.encode(draft)
-                waiting[i] = make_event(s, compiled, payload, stamp), compiled, None
+                waiting.append((i, make_event(s, compiled, payload, stamp), compiled, None))
             except InlakeError as error:
                 results[i] = error.kept()
             if turn.is_over():
@@ -182,12 +147,10 @@ class Gateway:
                 stamp.now()
         if naming:
             await _at_once(self._claim_in_turn(lines, waiting, results) for lines in naming.values())
-        await self._publish_all(waiting, results)
-        return [results[i] for i in range(len(window))]
+            waiting.sort()  # by their indexes
+        return self._publish_all(waiting, results)
 
-    async def _claim_in_turn(
-        self, lines: list[Naming], waiting: dict[int, Waiting], results: dict[int, Receipt | Pending | InlakeError]
-    ) -> None:
+    async def _claim_in_turn(self, lines: list[Naming], waiting: list[Waiting], results: list[Result | None]) -> None:
         """Claim the promise that all these lines name: the first that can has it."""
         for i, s, compiled, draft in lines:
             try:
@@ -200,24 +163,22 @@ class Gateway:
                 elif promise.receipt is not None:  # published by an attempt before, with the same Idempotency-Key
                     results[i] = promise.receipt
                 else:
-                    waiting[i] = event_of(promise), compiled, promise
+                    waiting.append((i, event_of(promise), compiled, promise))
             except InlakeError as error:
                 results[i] = error.kept()
 
-    async def _publish_all(
-        self, waiting: dict[int, Waiting], results: dict[int, Receipt | Pending | InlakeError]
-    ) -> None:
+    async def _publish_all(self, waiting: list[Waiting], results: list[Result | None]) -> list[Result]:
         """Publish what waits in the order of the window, and put each result at its record's index."""
-        if not waiting:
-            return
-        lines = sorted(waiting.items())
-        positions = await self.bus.publish([event for _, (event, _, _) in lines])
+        positions = await self.bus.publish([event for _, event, _, _ in waiting]) if waiting else []
         claimed: dict[int, tuple[Promise, Position | InlakeError]] = {}
-        for (i, (event, compiled, promise)), position in zip(lines, positions, strict=True):
+        turn = Turn()
+        for (i, event, compiled, promise), position in zip(waiting, positions, strict=True):
             if promise is not None:
                 claimed[i] = promise, position
             else:
                 results[i] = position if isinstance(position, InlakeError) else make_receipt(event, compiled, position)
+            if turn.is_over():
+                await turn.give_way()
 
         async def conclude(i: int) -> None:
             try:
@@ -227,44 +188,13 @@ class Gateway:
 
         if claimed:
             await _at_once(map(conclude, claimed))
+        return cast("list[Result]", results)  # each has one now
 
     async def _publish(self, event: Event, compiled: Compiled) -> Receipt:
         (position,) = await self.bus.publish([event])
         if isinstance(position, InlakeError):
             raise position
         return make_receipt(event, compiled, position)
-
-
-def make_event(s: Submission, compiled: Compiled, payload: bytes, stamp: Stamp | None = None) -> Event:
-    """The event of a record, accepted now: Confluent wire format, CloudEvents 1.0 headers in binary mode."""
-    stamp = stamp or Stamp()
-    event_id = s.event_id or stamp.next_id()
-    first = s.accepted_ms
-    context = stamp.context(s, compiled) if first is None else _context(s, compiled, _time(first))
-    rule = compiled.partition_by
-    chosen_by = None if rule == "key" else partition_bytes(rule, s.record, event_id)
-    return Event(event_id, compiled.topic, s.key, compiled.prefix + payload, context, chosen_by)
-
-
-def _context(s: Submission, compiled: Compiled, ce_time: bytes) -> Context:
-    traceparent = (("traceparent", s.traceparent.encode()),) if s.traceparent else ()
-    return (*compiled.headers, ("ce_time", ce_time), _principal_header(s.principal), *traceparent)
-
-
-def _time(ms: int) -> bytes:
-    """Milliseconds since 1970 as RFC 3339."""
-    seconds, ms = divmod(ms, 1000)
-    return b"%b.%03dZ" % (_second(seconds), ms)
-
-
-@lru_cache(2)
-def _second(seconds: int) -> bytes:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
-
-
-@lru_cache(1000)
-def _principal_header(principal: str) -> tuple[str, bytes]:
-    return "inlake_principal", quote(principal, safe="").encode()
 
 
 async def _at_once(work: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -288,4 +218,5 @@ def _pending(promise: Promise) -> Pending:
 
 def make_receipt(event: Event, compiled: Compiled, position: Position) -> Receipt:
     """Of an event without a binary of ours."""
-    return Receipt.of(event, position, compiled.schema)
+    at = position
+    return Receipt(event.id, event.key.decode(), at.topic, at.partition, at.offset, compiled.schema)

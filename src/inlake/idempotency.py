@@ -167,16 +167,15 @@ class Attempt:
 
     def bind(self, s: Submission, line: int = 1) -> Submission:
         """The record as every attempt publishes it. Raises why its schema was not found when the request began."""
-        version = s.version
+        label, version = s.label, s.label.version
         if version is None:
-            if error := self._unknown.get(s.schema):
+            if error := self._unknown.get(label.schema):
                 raise copy(error)
-            version = (self._known.versions or {}).get(s.schema)
+            version = (self._known.versions or {}).get(label.schema)
         event_id = str(uuid5(NAMESPACE, "\n".join((*self._id, str(line)))))
         known = self._known
-        return structs.replace(
-            s, version=version, event_id=event_id, accepted_ms=known.at, traceparent=known.traceparent
-        )
+        label = structs.replace(label, version=version, traceparent=known.traceparent)
+        return structs.replace(s, label=label, event_id=event_id, accepted_ms=known.at)
 
     async def keep(self, answer: Answer) -> Answer:
         """The answer of the request from now on: this one, unless another attempt was quicker."""

@@ -8,10 +8,16 @@ import logging
 import re
 import sys
 import time
+from collections import deque
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TextIO
 
+SECONDS = 0.05
+"""That the line of a request may wait for others."""
+MANY = 100
+"""Lines that wait for no others."""
 _PUUID = re.compile(r"([0-9A-Fa-f]{8})-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 
 
@@ -38,8 +44,42 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Lines of requests wait a moment for others, one system call for many; no other line overtakes them."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+        self._waiting = deque[str]()
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """As the standard library's last resort has it: what stderr is now, not what it was."""
+        return sys.stderr
+
+    def put(self, line: str) -> None:
+        """Write it soon. To be called in the event loop."""
+        self._waiting.append(line)
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_later(SECONDS, self.flush)
+        elif len(self._waiting) == MANY:
+            asyncio.get_running_loop().call_soon(self.flush)  # not here: a stderr that is gone is no fault of a request
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.flush()
+        except Exception:  # noqa: BLE001 - as every handler does it: a log that cannot be written stops nothing
+            self.handleError(record)
+        super().emit(record)
+
+    def flush(self) -> None:
+        with self.lock or nullcontext():  # `logging` calls it from any thread, and when the process ends
+            if lines := [self._waiting.popleft() for _ in range(len(self._waiting))]:
+                self.stream.write("".join(lines))
+            super().flush()
+
+
 class Lines:
-    """The lines of requests, in the form of all others, written together at the end of a turn of the event loop.
+    """The lines of requests, in the form of all others.
 
     A record of `logging` for each would cost as much as the request itself (25 us), most of it for what is not shown.
     """
@@ -48,28 +88,33 @@ class Lines:
         """`name`: of the logger whose level counts."""
         self._json = form == "json"
         self._logger = logging.getLogger(name)
-        self._waiting: list[str] = []
+        configured = [handler for handler in logging.getLogger().handlers if isinstance(handler, _Stderr)]
+        self._stderr = configured[0] if configured else _Stderr()
+        self._ms = 0
+        self._start = self._end = ""
+        """What stands before a message and behind it in this millisecond."""
 
     def are_wanted(self) -> bool:
         return self._logger.isEnabledFor(logging.INFO)
 
     def add(self, message: str) -> None:
         """A line of level INFO; `message` holds no secret."""
-        now = time.time()
-        if self._json:
-            at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
-            line = {"time": at, "level": "info", "logger": self._logger.name, "message": message}
-            text = json.dumps(line, ensure_ascii=False)
-        else:
-            text = f"{_second(int(now))},{int(now % 1 * 1000):03d} INFO    {message}"
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._write)
-        self._waiting.append(text + "\n")
+        ms = time.time_ns() // 1_000_000
+        if ms != self._ms:
+            self._ms = ms
+            self._start, self._end = self._around(*divmod(ms, 1000))
+        text = json.dumps(message, ensure_ascii=False) if self._json else message
+        self._stderr.put(f"{self._start}{text}{self._end}")
 
-    def _write(self) -> None:
-        lines, self._waiting = self._waiting, []
-        sys.stderr.write("".join(lines))
-        sys.stderr.flush()
+    def _around(self, second: int, ms: int) -> tuple[str, str]:
+        if self._json:
+            at, name = _utc_second(second), self._logger.name
+            return f'{{"time": "{at}.{ms:03d}+00:00", "level": "info", "logger": "{name}", "message": ', "}\n"
+        return f"{_second(second)},{ms:03d} INFO    ", "\n"
+
+    def flush(self) -> None:
+        """Write those that wait."""
+        self._stderr.flush()
 
 
 @lru_cache(2)
@@ -77,9 +122,14 @@ def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
+@lru_cache(2)
+def _utc_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def configure(form: Literal["text", "json"], level: str) -> None:
     """Send the logs of Inlake and its server to stderr; librdkafka and the HTTP server only from warnings up."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
     handler.addFilter(_Masked())
     handler.setFormatter(_JsonFormatter() if form == "json" else text)

@@ -6,7 +6,6 @@ One of several of them is made for each record, so they are structs: frozen, and
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -30,36 +29,37 @@ class Binary(Struct, frozen=True, gc=False):
     """Name of its promise, if an attempt before chose it; None: a new one."""
 
 
-class Submission(Struct, frozen=True, gc=False):
-    """One record as a client sends it, its binary with it if there is one. Names are checked already."""
+class Label(Struct, frozen=True, gc=False):
+    """Where a record goes, and who sends it. Records of one request share it; names are checked already."""
 
     schema: str
-    record: bytes
-    """One JSON text, UTF-8, no BOM."""
     destination: str | None = None
     version: int | None = None
     """Version of the schema; None is the latest."""
     message: str | None = None
     """Protobuf only: full name of the message; None is the first in the file."""
     principal: str = ANONYMOUS
-    file: Binary | None = None
     tagged: bool = False
     """Avro only: unions in the tagged form of the specification and nothing else (application/vnd.apache.avro+json)."""
     traceparent: str | None = None
-    event_id: str | None = None
-    """`ce_id`, where every repeat must have the same; None: a new one."""
-    accepted_ms: int | None = None
-    """When it was first accepted, milliseconds since 1970; None: now."""
 
     @property
     def key(self) -> bytes:
         """The Kafka key: `schema` or `schema/destination`, UTF-8."""
-        return _key(self.schema, self.destination)
+        return (self.schema if self.destination is None else f"{self.schema}/{self.destination}").encode()
 
 
-@lru_cache(1000)
-def _key(schema: str, destination: str | None) -> bytes:
-    return (schema if destination is None else f"{schema}/{destination}").encode()
+class Submission(Struct, frozen=True, gc=False):
+    """One record as a client sends it, its binary with it if there is one."""
+
+    label: Label
+    record: bytes
+    """One JSON text, UTF-8, no BOM."""
+    file: Binary | None = None
+    event_id: str | None = None
+    """`ce_id`, where every repeat must have the same; None: a new one."""
+    accepted_ms: int | None = None
+    """When it was first accepted, milliseconds since 1970; None: now."""
 
 
 class StoredObject(Struct, frozen=True, gc=False):

@@ -76,11 +76,13 @@ class Promises:
             if resource is None:
                 return None
             if puuid := promise_named(resource):
-                return await self._find_open(puuid, s.principal, s.event_id)
+                return await self._find_open(puuid, s.label.principal, s.event_id)
             check_foreign(resource, self._root)
             return None
         if not codec.has_resource_field:
-            raise NoResourceField(f"The schema {s.schema} has no top-level text field for the path of the binary.")
+            raise NoResourceField(
+                f"The schema {s.label.schema} has no top-level text field for the path of the binary."
+            )
         if sent:
             if resource is not None:
                 raise PlaceTaken(
@@ -88,7 +90,7 @@ class Promises:
                 )
             return sent
         assert s.file is not None
-        new = await self.of_file(s.file, s.principal)
+        new = await self.of_file(s.file, s.label.principal)
         if resource is None or new.stored:
             return new
         key = named_place(resource, self._root)

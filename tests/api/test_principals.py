@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from inlake.errors import Unauthorized
+from inlake.logs import SECONDS
 from inlake.settings import SettingsError
 from inlake.web.auth import ApiKeys
 from tests.gateways import Gateway, embedded, form
@@ -106,7 +107,7 @@ async def test_what_a_client_puts_into_a_path_stays_on_its_log_line(
 ) -> None:
     caplog.set_level("INFO", "inlake.web")
     await gateway.post("/a\nFAKE line\x1b[31m/0f3c0d3a-4a0e-4d9f-8f43-2a3c7b1de0aa", method="GET")
-    await asyncio.sleep(0)  # the lines of a turn of the event loop are written at its end
+    await asyncio.sleep(2 * SECONDS)  # lines wait for others
     (line,) = capsys.readouterr().err.splitlines()
     assert "FAKE" in line
     assert line.isprintable()

@@ -23,7 +23,7 @@ from inlake.errors import (
     StoreUnavailable,
 )
 from inlake.lease import Leases
-from inlake.model import Binary, Event, Position, SchemaVersion, Submission
+from inlake.model import Binary, Event, Label, Position, SchemaVersion, Submission
 from inlake.promise_log import Promise, append, first_entry, marker_key, name_key, read
 from inlake.promises import Promises, event_of
 from inlake.store.folder import FolderStore
@@ -353,7 +353,7 @@ async def test_a_record_whose_event_the_bus_refuses_for_good_has_failed_with_the
     assert (told.state, told.reason) == ("failed", "record_too_large")
     with pytest.raises(PromiseUsed):
         await world.promises.locate(
-            Submission("note", b"", None),
+            Submission(Label("note"), b""),
             promise.puuid,
             None,  # type: ignore[arg-type]
         )
@@ -362,7 +362,7 @@ async def test_a_record_whose_event_the_bus_refuses_for_good_has_failed_with_the
 async def test_a_promise_bound_to_a_request_is_not_there_for_others_yet(world: World) -> None:
     promise = await world.promises.reserve(world.promises.new("spot.obj", "model/obj", "anonymous"))
     with pytest.raises(PromiseNotFound):
-        await world.promises.locate(Submission("note", b""), promise.puuid, None)  # type: ignore[arg-type]
+        await world.promises.locate(Submission(Label("note"), b""), promise.puuid, None)  # type: ignore[arg-type]
 
 
 async def test_an_upload_whose_pieces_are_gone_expires(world: World) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Served, inlake, serving
+from tests.command import Served, inlake, log_of, serving
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,13 @@ def test_several_requests_on_one_connection_are_answered(served: Served) -> None
     request = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
     last = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     assert talk(served, request, request + request, last).count(b'{"status":"live"}') == 4
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_gateway_that_stops_has_logged_its_last_request(tmp_path: Path, workers: str) -> None:
+    with serving(tmp_path, INLAKE_WORKERS=workers) as served:
+        talk(served, b"GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert log_of(served).count("GET /last 404") == 1
 
 
 def test_a_body_cut_in_its_chunks_publishes_nothing(served: Served) -> None:

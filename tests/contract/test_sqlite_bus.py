@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from msgspec import structs
 
 from inlake.bus.sqlite import SqliteBus
-from inlake.errors import BusUnavailable, Busy
-from inlake.model import Event, Position
+from inlake.bus.sqlite_table import SCHEMA
+from inlake.errors import BusUnavailable, Busy, IdempotencyKeyReused, InlakeError
+from inlake.model import Context, Event, Message, Position
 
 PUBLISHER = """
 import asyncio, sys
@@ -49,6 +53,21 @@ def event(topic: str = "t", value: bytes = b"value") -> Event:
     return Event(str(uuid4()), topic, b"key", value, ())
 
 
+def offsets(results: Sequence[Position | InlakeError]) -> list[int]:
+    assert all(isinstance(result, Position) for result in results), results
+    return [result.offset for result in results if isinstance(result, Position)]
+
+
+async def read(bus: SqliteBus) -> list[Message]:
+    return [message async for message in bus.read()]
+
+
+def as_published(what: Event | Message) -> tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]:
+    """Topic, key, value and headers."""
+    topic = what.topic if isinstance(what, Event) else what.position.topic
+    return topic, what.key, what.value, what.headers
+
+
 def stored(path: Path) -> dict[str, int]:
     connection = sqlite3.connect(path)
     try:
@@ -68,6 +87,96 @@ async def test_the_same_event_again_has_the_position_of_the_first(tmp_path: Path
     assert again[1] == again[3]
     await bus.close()
     assert set(stored(tmp_path / "events.db")) == {one.id, two.id, three.id}
+
+
+async def test_a_known_event_in_a_window_leaves_no_gap_and_the_order(tmp_path: Path) -> None:
+    bus = SqliteBus(tmp_path / "events.db")
+    [first] = await bus.publish([event()])
+    window = [event(value=b"%d" % n) for n in range(1000)]
+    [known] = await bus.publish([window[600]])
+    assert offsets(await bus.publish(window)) == [*range(3, 603), 2, *range(603, 1002)]
+    twice = event()
+    assert offsets(await bus.publish([twice, event(), twice])) == [1002, 1003, 1002]
+    assert offsets([first, known]) == [1, 2]
+    await bus.close()
+    assert sorted(stored(tmp_path / "events.db").values()) == list(range(1, 1004))
+
+
+async def test_a_known_id_with_another_record_is_refused_alone(tmp_path: Path) -> None:
+    bus = SqliteBus(tmp_path / "events.db")
+    one, two = event(value=b"one"), event(value=b"two")
+    await bus.publish([one])
+    calls = [bus.publish([two]), bus.publish([structs.replace(one, value=b"another"), event()]), bus.publish([one])]
+    [second], [refused, third], [first] = await asyncio.gather(*calls)
+    assert isinstance(refused, IdempotencyKeyReused)
+    assert offsets([first, second, third]) == [1, 2, 3]
+    await bus.close()
+
+
+async def test_a_window_of_many_topics_keys_and_headers_keeps_each_event_whole(tmp_path: Path) -> None:
+    contexts: list[Context] = [(), (("ce_type", b"a"),), (("ce_type", b"a"), ("traceparent", 'Ω"\\\n'.encode()))]
+    window = [
+        Event(f"{n:05}", f"t{n // 7 % 2}", b"k%d" % (n // 100 % 3), b"%d" % n, contexts[n // 50 % 3])
+        for n in range(1100)
+    ]
+    bus = SqliteBus(tmp_path / "events.db")
+    results = await bus.publish(window)
+    assert results == [Position(e.topic, 0, n) for n, e in enumerate(window, 1)]
+    assert [as_published(message) for message in await read(bus)] == [as_published(e) for e in window]
+    await bus.close()
+
+
+async def test_ids_that_json_must_escape_come_back_as_they_were(tmp_path: Path) -> None:
+    ids = ['"', "\\", 'a"],["b', "\n\x00\x1f\x7f", "Ω猫😀", "", "'; DROP TABLE events; --", "plain"]
+    window = [Event(name, "t", b"k", b"v", (("ce_type", b"a"),)) for name in ids]
+    bus = SqliteBus(tmp_path / "events.db")
+    assert offsets(await bus.publish(window)) == list(range(1, 9))
+    assert offsets(await bus.publish(window[::-1])) == list(range(8, 0, -1))
+    assert [as_published(message) for message in await read(bus)] == [as_published(e) for e in window]
+    await bus.close()
+    connection = sqlite3.connect(tmp_path / "events.db")
+    for name, headers in connection.execute("SELECT id, headers FROM events"):
+        assert json.loads(headers) == [["ce_id", name], ["ce_type", "a"]]
+    connection.close()
+
+
+async def test_a_file_of_an_earlier_version_is_read_and_continued(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    old = sqlite3.connect(path)  # SQLite's own page size, as it was until 0.5
+    old.executescript(f"PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; {SCHEMA};")
+    row = (7, "old", "t", b"key", b"value", '[["ce_id","old"],["ce_type","a"]]', 1_700_000_000_000)
+    old.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    old.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", (8, "deleted", *row[2:]))
+    old.execute("DELETE FROM events WHERE id = 'deleted'")
+    old.commit()
+    old.close()
+    bus = SqliteBus(path)
+    known = Event("old", "t", b"key", b"value", (("ce_type", b"a"),))
+    new = event()
+    assert offsets(await bus.publish([known, new])) == [7, 9]  # an offset is never used again
+    assert [as_published(message) for message in await read(bus)] == [as_published(known), as_published(new)]
+    await bus.close()
+    assert stored(path) == {"old": 7, new.id: 9}
+    old = sqlite3.connect(path)
+    assert old.execute("PRAGMA page_size").fetchall() == [(4096,)]
+    old.close()
+
+
+async def test_other_calls_have_their_turn_while_much_is_published(tmp_path: Path) -> None:
+    bus = SqliteBus(tmp_path / "events.db")
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(take_turns())
+    assert offsets(await bus.publish([event() for _ in range(50_000)])) == list(range(1, 50_001))
+    other.cancel()
+    assert turns > 50
+    await bus.close()
 
 
 async def test_what_was_confirmed_is_there_after_a_kill(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from inlake import owner
 from inlake.codecs import Compiled, Unchecked
 from inlake.errors import IdempotencyInFlight, IdempotencyKeyReused, SchemaNotFound, StoreUnavailable
 from inlake.idempotency import RECEIPTS, Answer, Attempt, Receipts
-from inlake.model import SchemaVersion, Submission
+from inlake.model import Label, SchemaVersion, Submission
 from inlake.settings import load
 from inlake.store.folder import FolderStore
 
@@ -66,9 +66,9 @@ async def test_what_a_dead_process_held_goes_on_at_once_as_it_began(store: Folde
     assert after.begun
     assert after.repeated
     assert after.puuid == before.puuid
-    s = Submission("note", b"{}")
+    s = Submission(Label("note"), b"{}")
     assert after.bind(s) == before.bind(s)
-    assert after.bind(s).traceparent == "first"
+    assert after.bind(s).label.traceparent == "first"
     assert after.bind(s, 1) == after.bind(s)
     assert after.bind(s, 2).event_id != after.bind(s, 1).event_id
 
@@ -107,14 +107,14 @@ async def test_another_body_is_refused_held_or_answered(store: FolderStore) -> N
 async def test_the_latest_version_is_that_of_the_first_attempt(store: FolderStore) -> None:
     first = attempt(store, process=DEAD)
     await first.begin(Versions(a=1), ["a", "b"], {}, None)
-    assert first.bind(Submission("a", b"{}")).version == 1
-    assert first.bind(Submission("a", b"{}", version=7)).version == 7
+    assert first.bind(Submission(Label("a"), b"{}")).label.version == 1
+    assert first.bind(Submission(Label("a", version=7), b"{}")).label.version == 7
     with pytest.raises(SchemaNotFound):
-        first.bind(Submission("b", b"{}"))
+        first.bind(Submission(Label("b"), b"{}"))
     second = attempt(store)
     await second.begin(Versions(a=2, b=5), ["a", "b"], {}, None)
-    assert second.bind(Submission("a", b"{}")).version == 1
-    assert second.bind(Submission("b", b"{}")).version == 5, "nothing was published by it before"
+    assert second.bind(Submission(Label("a"), b"{}")).label.version == 1
+    assert second.bind(Submission(Label("b"), b"{}")).label.version == 5, "nothing was published by it before"
 
 
 class TakesTwice(FolderStore):

@@ -35,7 +35,7 @@ def read(data: bytes) -> tuple[Any, list[Any]]:
 
 
 def check(sent: Sequence[Event], sequence: int = 0, timestamp: int = 1_700_000_000_000) -> None:
-    batch, records = read(record_batch(sent, PRODUCER, sequence, timestamp))
+    batch, records = read(b"".join(record_batch(sent, PRODUCER, sequence, timestamp)))
     assert (batch.magic, batch.compression_type, batch.timestamp_type) == (2, 0, 0)
     assert (batch.producer_id, batch.producer_epoch, batch.base_sequence) == (*PRODUCER, sequence)
     assert not batch.is_transactional
@@ -67,7 +67,7 @@ def test_a_batch_holds_up_to_a_thousand_events(count: int) -> None:
 @given(st.binary(max_size=50), st.integers(0))
 @settings(deadline=None)
 def test_the_checksum_finds_a_byte_that_changed(value: bytes, at: int) -> None:
-    data = bytearray(record_batch([Event("id", "topic", b"key", value, ())], PRODUCER, 0, 0))
+    data = bytearray(b"".join(record_batch([Event("id", "topic", b"key", value, ())], PRODUCER, 0, 0)))
     at = 21 + at % (len(data) - 21)
     data[at] ^= 0xFF
     assert not _DefaultRecordBatchPy(bytes(data)).validate_crc()

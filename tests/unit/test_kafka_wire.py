@@ -130,7 +130,7 @@ HEAD = Schema(("key", Int16), ("version", Int16), ("correlation", Int32), ("clie
         (
             wire.PRODUCE,
             7,
-            wire.produce_body([("a", 0, b"one"), ("ключ", 1, b""), ("a", 2, b"three")], 3000),
+            wire.produce_body([("a", 0, (b"on", b"e")), ("ключ", 1, (b"", b"")), ("a", 2, (b"", b"three"))], 3000),
             produce.ProduceRequest_v7,
             [None, -1, 3000, [("a", [(0, b"one"), (2, b"three")]), ("ключ", [(1, b"")])]],
         ),

@@ -16,7 +16,7 @@ from inlake.errors import (
     RecordTooLarge,
     UnsupportedMediaType,
 )
-from inlake.model import Submission
+from inlake.model import Label, Submission
 from inlake.web import parse
 
 
@@ -26,14 +26,19 @@ def read(query: bytes, record: bytes = b"{}") -> Submission:
 
 def test_the_query_names_schema_destination_version_and_message() -> None:
     s = read(b"schema=tate.artwork&destination=graph/drafts&version=3&message=a.B")
-    assert (s.schema, s.destination, s.version, s.message) == ("tate.artwork", "graph/drafts", 3, "a.B")
-    assert s.key == b"tate.artwork/graph/drafts"
-    assert read(b"schema=tate.artwork").key == b"tate.artwork"
+    assert (s.label.schema, s.label.destination, s.label.version, s.label.message) == (
+        "tate.artwork",
+        "graph/drafts",
+        3,
+        "a.B",
+    )
+    assert s.label.key == b"tate.artwork/graph/drafts"
+    assert read(b"schema=tate.artwork").label.key == b"tate.artwork"
 
 
 def test_the_key_of_the_first_inlake_splits_at_its_first_slash() -> None:
     s = read(b"key_inlk=tate.artwork%2Fgraph/drafts")
-    assert (s.schema, s.destination) == ("tate.artwork", "graph/drafts")
+    assert (s.label.schema, s.label.destination) == ("tate.artwork", "graph/drafts")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "a\n", "é", "a" * 201, "a%2Fb"])
@@ -69,14 +74,14 @@ def test_an_envelope_gives_the_address_and_its_record_untouched() -> None:
     raw = b'{"a": 1.50, "b":[ ]}'
     envelope = b'{"schema": "x", "destination": "d", "version": 2, "message": "m", "record": ' + raw + b"}"
     s = read(b"", envelope)
-    assert (s.schema, s.destination, s.version, s.message, s.record) == ("x", "d", 2, "m", raw)
+    assert (s.label, s.record) == (Label("x", "d", 2, "m"), raw)
 
 
 @pytest.mark.parametrize("content", [{"a": 1}, '{"a": 1}'])
 def test_an_envelope_of_the_first_inlake_holds_an_object_or_json_in_a_string(content: object) -> None:
     body = {"key_inlk": "x/d", "content": content, "url_filestore": None, "topic_override": None}
     s = read(b"", json.dumps(body).encode())
-    assert (s.schema, s.destination, json.loads(s.record)) == ("x", "d", {"a": 1})
+    assert (s.label.schema, s.label.destination, json.loads(s.record)) == ("x", "d", {"a": 1})
 
 
 @pytest.mark.parametrize(

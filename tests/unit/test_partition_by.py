@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inlake.model import Event, SchemaVersion, Submission
+from inlake.model import Event, Label, SchemaVersion, Submission
 from inlake.partition import partition_bytes
 from inlake.promise_log import Promise, append, claim_entry, first_entry, read
 from inlake.settings import SettingsError, load
@@ -77,10 +77,10 @@ def test_any_other_rule_stops_the_start_with_a_sentence(rule: str) -> None:
 
 async def prepared(folder: Path, rule: str, record: bytes) -> Event:
     """The event that the gateway makes of a record, before it is published."""
-    from inlake.gateway import make_event
+    from inlake.acceptance import make_event
 
     async with embedded(folder, partition_by=rule) as gateway:
-        submission = Submission("note", record, "archive")
+        submission = Submission(Label("note", "archive"), record)
         compiled = await gateway.deployment.gateway.codecs.find("note")
         return make_event(submission, compiled, b"payload")
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from inlake.errors import InlakeError, RecordRejected
 from inlake.formats.protobuf.codec import ProtobufCodec
-from inlake.formats.protobuf.tree import parse_tree
+from inlake.formats.protobuf.pieces import DOUBTS
+from inlake.formats.protobuf.tree import parse_tree, strings_in
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message
 from inlake.formats.protobuf.walker import ABSENT, walk
 from inlake.formats.protobuf.wire import RANGES
-from inlake.formats.protobuf.writer import DOUBTS
 from tests.google_protobuf import Google
 
 settings.register_profile("protobuf", deadline=None, max_examples=100)
@@ -182,10 +182,10 @@ def encode(codec: ProtobufCodec, text: bytes) -> bytes | None:
     fast = None
     if draft.typed is not ABSENT:
         with suppress(*DOUBTS):
-            fast = codec._write(draft.typed)
+            fast = codec._write(draft.typed, text)
     exact, errors = walk(codec._types, codec.root, parse_tree(text))
     if fast is not None:
-        assert (errors, fast) == ([], exact)
+        assert (errors, fast) == ([], b"\0" + exact)
     try:
         payload = codec.encode(draft)
     except RecordRejected:
@@ -258,6 +258,29 @@ def test_a_key_given_twice_is_never_lost(data: st.DataObject) -> None:
     )
     if doubled:
         assert encode(codec, doubled.encode()) is None
+
+
+@given(st.data())
+def test_the_pieces_are_as_many_as_the_strings(data: st.DataObject) -> None:
+    codec = CODECS[data.draw(st.integers(0, len(CODECS) - 1))]
+    text = json.dumps(data.draw(messages(codec.root))).encode()
+    typed, strings = codec.read(text).typed, strings_in(text)
+    if typed is not ABSENT:
+        taken = [count for count in range(strings + 3) if is_written(codec, typed, b'""' * count)]
+        assert taken in ([], [strings])  # none: a value is in doubt, not the number
+
+
+def is_written(codec: ProtobufCodec, typed: Any, text: bytes) -> bool:
+    try:
+        return bool(codec._write(typed, text))
+    except DOUBTS:
+        return False
+
+
+@given(st.text(max_size=20))
+def test_strings_are_counted_whatever_is_in_them(text: str) -> None:
+    for ascii_only in (True, False):
+        assert strings_in(json.dumps({text: [text, {"a": text}]}, ensure_ascii=ascii_only).encode()) == 4
 
 
 @given(st.binary(max_size=60))

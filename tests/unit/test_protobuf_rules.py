@@ -123,6 +123,7 @@ REFUSED = [
     ('{"data":"a"}', "/data", "not_bytes"),
     ('{"data":1}', "/data", "wrong_type"),
     ('{"colour":"red"}', "/colour", "unknown_symbol"),
+    ('{"colour":""}', "/colour", "unknown_symbol"),
     ('{"colour":2147483648}', "/colour", "out_of_range"),
     ('{"child":"x"}', "/child", "wrong_type"),
     ('{"manyI32":1}', "/manyI32", "wrong_type"),
@@ -257,6 +258,9 @@ def test_a_hundred_messages_in_each_other_are_readable_and_one_more_is_refused()
     GOOGLE.from_bytes(encode('{"child":' * 100 + "{}" + "}" * 100))
     [error] = errors('{"child":' * 101 + "{}" + "}" * 101)
     assert (error.pointer, error.code) == ("/child" * 101, "too_deep")
+    for inside in ('"moment":"1970-01-01T00:00:00Z"', '"wText":"a"'):  # a message on the wire, though not in JSON
+        encode('{"child":' * 99 + f"{{{inside}}}" + "}" * 99)
+        assert {error.code for error in errors('{"child":' * 100 + f"{{{inside}}}" + "}" * 100)} == {"too_deep"}
 
 
 @pytest.mark.parametrize(("open_", "close", "deepest"), [('{"parts":{"a":', "}}", 50), ('{"any":{"@type":"x/test.Everything","child":', "}}", 33)])  # fmt: skip

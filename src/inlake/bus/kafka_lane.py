@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Container, Sequence
+from typing import NamedTuple
 
-from inlake.bus.kafka_batch import OVERHEAD, ProducerId
+from inlake.bus.kafka_batch import OVERHEAD, Batch, ProducerId
 from inlake.bus.kafka_connection import Connection
 from inlake.errors import InlakeError, OutcomeUnknown
 from inlake.model import Event, Position
@@ -33,37 +34,61 @@ class Call:
         self.failed = False
         self.deadline = 0.0
 
-    def fail(self, index: int, error: InlakeError) -> None:
-        """The outcome of one event, if it has none yet."""
-        if self.results[index] is None:
-            self.failed = True
-            self.results[index] = error
-            self.missing -= 1
-            self.end()
+    def fail(self, start: int, stop: int, outcome: Callable[[], InlakeError]) -> None:
+        """How these events, which have no result yet, failed."""
+        self.failed = True
+        self.results[start:stop] = [outcome() for _ in range(start, stop)]
+        self.settle(stop - start)
+
+    def settle(self, count: int) -> None:
+        """So many have a result now; with the last one the publisher wakes, if it is not gone."""
+        self.missing -= count
+        if not self.missing and not self.done.done():
+            self.done.set_result(None)
 
     def abandon(self) -> None:
         """Its publisher is gone: what is not on its way yet is left out."""
         gone = OutcomeUnknown("Nobody waits for the event any more.")
         self.results[:] = [result or gone for result in self.results]
 
-    def end(self) -> None:
-        """Wake the publisher when nothing is missing; it may be gone."""
-        if not self.missing and not self.done.done():
-            self.done.set_result(None)
 
+class Parcel(NamedTuple):
+    """Neighbours of one call that go the same way: all of them have a result, or none has."""
 
-Entry = tuple[Call, int]
-"""A call, and the index of its event."""
+    call: Call
+    start: int
+    stop: int
+    """Indexes of its events, `stop` not included."""
+
+    def events(self) -> Sequence[Event]:
+        return self.call.events[self.start : self.stop]
+
+    def is_open(self) -> bool:
+        """Somebody waits for what becomes of it."""
+        return self.call.results[self.start] is None
+
+    def fail(self, outcome: Callable[[], InlakeError]) -> None:
+        """Each event gets an error of its own."""
+        if self.is_open():
+            self.call.fail(self.start, self.stop, outcome)
+
+    def succeed(self, positions: list[Position]) -> None:
+        """It is in the log there."""
+        if self.is_open():
+            self.call.results[self.start : self.stop] = positions
+            self.call.settle(len(positions))
 
 
 class Flight:
     """A batch on its way."""
 
-    __slots__ = ("connection", "data", "entries", "producer", "sequence", "unknown")
+    __slots__ = ("batch", "connection", "count", "parcels", "producer", "sequence", "unknown")
 
-    def __init__(self, entries: list[Entry], data: bytes, producer: ProducerId, sequence: int) -> None:
-        self.entries = entries
-        self.data = data
+    def __init__(self, parcels: list[Parcel], batch: Batch, producer: ProducerId, sequence: int) -> None:
+        self.parcels = parcels
+        self.count = sum([parcel.stop - parcel.start for parcel in parcels])
+        """Of events."""
+        self.batch = batch
         self.producer = producer
         self.sequence = sequence
         self.connection: Connection | None = None
@@ -77,28 +102,20 @@ class Flight:
 
     def fail(self, outcome: Callable[[], InlakeError]) -> None:
         """All of it, each event with an error of its own."""
-        for call, index in self.entries:
-            call.fail(index, outcome())
+        for parcel in self.parcels:
+            parcel.fail(outcome)
 
     def succeed(self, topic: str, partition: int, first: int) -> None:
         """All of it is in the log, from the offset `first` on; -1: nobody knows where."""
-        call = None
-        offset = first
-        for entry_call, index in self.entries:
-            if entry_call is not call:
-                if call is not None:
-                    call.end()
-                call = entry_call
-            if call.results[index] is None:
-                call.results[index] = Position(topic, partition, offset)
-                call.missing -= 1
-            offset += first >= 0
-        if call is not None:
-            call.end()
+        offset, step = first, first >= 0
+        for parcel in self.parcels:
+            count = parcel.stop - parcel.start
+            parcel.succeed([Position(topic, partition, offset + step * n) for n in range(count)])
+            offset += step * count
 
     def is_wanted(self) -> bool:
         """Somebody still waits for it."""
-        return any(call.results[index] is None for call, index in self.entries)
+        return any(parcel.is_open() for parcel in self.parcels)
 
 
 class Lane:
@@ -120,7 +137,7 @@ class Lane:
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
         self.partition = partition
-        self.waiting: deque[Entry] = deque()
+        self.waiting: deque[Parcel] = deque()
         self.flight: Flight | None = None
         self.producer: ProducerId | None = None
         self.sequence = 0
@@ -133,44 +150,63 @@ class Lane:
         self.refused_since = 0.0
         """When that began."""
 
-    def take(self) -> list[Entry]:
-        """The next entries that go into one batch; those of calls that have ended are left out."""
-        taken: list[Entry] = []
-        size, waiting = 0, self.waiting
-        while waiting and len(taken) < BATCH_EVENTS:
-            call, index = entry = waiting[0]
-            if call.results[index] is None:
-                event = call.events[index]
-                size += len(event.value) + OVERHEAD
-                if size > self.limit and taken:
+    def take(self) -> list[Parcel]:
+        """The next parcels that go into one batch, the last one cut to fit; those of calls that ended are left out."""
+        taken: list[Parcel] = []
+        waiting, room, count = self.waiting, self.limit, BATCH_EVENTS
+        while waiting and count and room > 0:
+            parcel = waiting.popleft()
+            if not parcel.is_open():
+                continue
+            size = _size(parcel)
+            if size > room or parcel.stop - parcel.start > count:
+                parcel, rest = self._cut(parcel, room, count, least=0 if taken else 1)
+                if rest.start < rest.stop:
+                    waiting.appendleft(rest)
+                if parcel.start == parcel.stop:
                     break
-                taken.append(entry)
-            waiting.popleft()
+                size = room  # it is full
+            taken.append(parcel)
+            room -= size
+            count -= parcel.stop - parcel.start
         return taken
+
+    def _cut(self, parcel: Parcel, room: int, count: int, *, least: int) -> tuple[Parcel, Parcel]:
+        """As many of its events as there is room for, but `least`, and the others."""
+        at = parcel.start
+        for event in parcel.events()[:count]:
+            room -= len(event.value) + OVERHEAD
+            if room < 0 and at >= parcel.start + least:
+                break
+            at += 1
+        return parcel._replace(stop=at), parcel._replace(start=at)
 
     def give_back(self, flight: Flight) -> None:
         """It is not in the log: what it held waits again, at the front."""
         self.flight = None
-        self.waiting.extendleft(reversed(flight.entries))
+        self.waiting.extendleft(reversed(flight.parcels))
 
     def halve(self, flight: Flight) -> None:
         """It is too large, and not in the log: two batches next time."""
-        self.limit = sum(len(call.events[index].value) + OVERHEAD for call, index in flight.entries) // 2
+        self.limit = sum(map(_size, flight.parcels)) // 2
         self.give_back(flight)
 
     def drop(self, error: Callable[[], InlakeError], over: Container[Call] | None = None) -> None:
         """Tell events that wait how they failed: those of calls that are `over`, which are in front, or all."""
         waiting = self.waiting
         while waiting:
-            call, index = waiting[0]
-            if call.results[index] is None:
-                if over is not None and call not in over:
-                    return
-                call.fail(index, error())
-            waiting.popleft()
+            parcel = waiting[0]
+            if parcel.is_open() and over is not None and parcel.call not in over:
+                return
+            waiting.popleft().fail(error)
 
     def succeeded(self, count: int) -> None:
         """The batch in flight is in the log."""
         self.flight = None
         self.sequence = (self.sequence + count) % SEQUENCES
         self.error, self.refused_since = 0, 0.0
+
+
+def _size(parcel: Parcel) -> int:
+    """Bytes of its events in a batch, or some more."""
+    return sum([len(event.value) for event in parcel.events()]) + (parcel.stop - parcel.start) * OVERHEAD

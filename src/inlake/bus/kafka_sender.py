@@ -22,7 +22,7 @@ from inlake.bus.kafka_brokers import TICK, Brokers
 from inlake.bus.kafka_connection import Connection
 from inlake.bus.kafka_errors import Verdict, not_sent, outcome_unknown, refused, verdict
 from inlake.bus.kafka_identity import Identity
-from inlake.bus.kafka_lane import BATCH_EVENTS, Call, Flight, Lane, Result
+from inlake.bus.kafka_lane import BATCH_EVENTS, Call, Flight, Lane, Parcel, Result
 from inlake.bus.kafka_wire import Answer, Produced
 from inlake.errors import Busy
 from inlake.model import Event
@@ -112,28 +112,37 @@ class Sender:
 
     # ----------------------------------------------------------------------------------------------------- going out
     def _enqueue(self, call: Call, partitions: Mapping[str, int]) -> int:
-        """Put each event into its lane, if there is room; the bytes of those that are."""
-        size, room = 0, WAITING_EVENTS - self._events
-        key: bytes | None = None
-        topic, lane = "", None
-        for index, event in enumerate(call.events):
-            if call.results[index] is not None:
-                continue
-            if room <= 0 or self._bytes + size > WAITING_BYTES:
+        """Put the events that have no result yet into their lanes, neighbours together; the bytes of what has room."""
+        events, results = call.events, call.results
+        stop, size = self._room(events)
+        for index in range(stop, len(events)):
+            if results[index] is None:
                 call.failed = True
-                call.results[index] = Busy("More events wait for Kafka than the gateway may hold: try again.")
-                continue
-            if lane is None or event.partition_by is not None or event.key is not key or event.topic is not topic:
-                key, topic, by = event.key, event.topic, event.partition_by
+                results[index] = Busy("More events wait for Kafka than the gateway may hold: try again.")
+        start = 0
+        while start < stop:
+            topic, key, by = events[start].topic, events[start].key, events[start].partition_by
+            end = start + 1
+            while (
+                end < stop and events[end].key == key and events[end].topic == topic and events[end].partition_by == by
+            ):
+                end += 1
+            if results[start] is None:  # else its topic is refused
                 lane = self._lane(topic, murmur2(key if by is None else by, partitions[topic]))
-                if by is not None:
-                    key = None
+                lane.waiting.append(Parcel(call, start, end))
+                call.missing += end - start
                 self._make_ready(lane)
-            lane.waiting.append((call, index))
-            call.missing += 1
-            room -= 1
-            size += len(event.value)
+            start = end
         return size
+
+    def _room(self, events: Sequence[Event]) -> tuple[int, int]:
+        """How many of the events may wait, and the bytes of those."""
+        count, size = min(len(events), WAITING_EVENTS - self._events), 0
+        for index in range(count):
+            size += len(events[index].value)
+            if self._bytes + size > WAITING_BYTES:
+                return index, size - len(events[index].value)
+        return max(count, 0), size
 
     def _lane(self, topic: str, partition: int) -> Lane:
         lane = self._lanes.get((topic, partition))
@@ -166,7 +175,7 @@ class Sender:
                 self._make_ready(lane)
             elif (flight := self._prepare(lane)) and flight.connection:
                 outgoing.setdefault(flight.connection, []).append(lane)
-                count, size = count + len(flight.entries), size + len(flight.data)
+                count, size = count + flight.count, size + sum(map(len, flight.batch))
         for connection, lanes in outgoing.items():
             self._send(connection, lanes)
 
@@ -192,13 +201,13 @@ class Sender:
                 return flight
             self._give_up(lane, flight)
         producer = self._identity.current
-        if producer is None or not (entries := lane.take()):
+        if producer is None or not (parcels := lane.take()):
             return None
         if lane.producer != producer:
             lane.producer, lane.sequence = producer, 0
-        events = [call.events[index] for call, index in entries]
-        data = record_batch(events, producer, lane.sequence, time.time_ns() // 1_000_000)
-        lane.flight = Flight(entries, data, producer, lane.sequence)
+        events = [event for parcel in parcels for event in parcel.events()]
+        batch = record_batch(events, producer, lane.sequence, time.time_ns() // 1_000_000)
+        lane.flight = Flight(parcels, batch, producer, lane.sequence)
         return lane.flight
 
     def _connection(self, lane: Lane, flight: Flight) -> Connection | None:
@@ -212,7 +221,7 @@ class Sender:
         return connection
 
     def _send(self, connection: Connection, lanes: list[Lane]) -> None:
-        batches = [(lane.topic, lane.partition, lane.flight.data) for lane in lanes if lane.flight]
+        batches = [(lane.topic, lane.partition, lane.flight.batch) for lane in lanes if lane.flight]
         body = wire.produce_body(batches, round(self._timeout * FOLLOW * 1000))
         flights = {(lane.topic, lane.partition): (lane, lane.flight) for lane in lanes if lane.flight}
         connection.send(wire.PRODUCE, body, partial(self._answered, connection, flights))
@@ -247,9 +256,9 @@ class Sender:
             kind = Verdict.IN_THE_LOG if flight.unknown else Verdict.NEW_PRODUCER
         match kind:
             case Verdict.IN_THE_LOG:
-                lane.succeeded(len(flight.entries))
+                lane.succeeded(flight.count)
                 flight.succeed(lane.topic, lane.partition, answer.offset)
-            case Verdict.TOO_LARGE if len(flight.entries) > 1 and not flight.unknown:
+            case Verdict.TOO_LARGE if flight.count > 1 and not flight.unknown:
                 lane.halve(flight)
             case Verdict.NEW_PRODUCER if not flight.unknown:
                 self._identity.forget(flight.producer)
@@ -310,7 +319,9 @@ class Sender:
         for call in over:
             for index, result in enumerate(call.results):
                 if result is None:  # a fault lost it, and every call has an end
-                    call.fail(index, outcome_unknown(call.events[index].topic, self._timeout, 0))
+                    Parcel(call, index, index + 1).fail(
+                        partial(outcome_unknown, call.events[index].topic, self._timeout, 0)
+                    )
 
     def _end_in(self, lane: Lane, over: set[Call]) -> None:
         """Tell the calls what is known of their events in this lane."""
@@ -319,7 +330,7 @@ class Sender:
             if flight.connection is not None:
                 reason = f"{flight.connection.name} has not answered yet"
             self._end_flight(lane, flight, over, reason)
-        elif flight is not None and any(call in over for call, _ in flight.entries):
+        elif flight is not None and any(parcel.call in over for parcel in flight.parcels):
             lane.give_back(flight)  # what is left of it goes into another batch: events that failed must not be in that
         code = lane.error
         lane.drop(lambda: refused(code, lane.topic) if code else not_sent(reason, self._timeout), over)
@@ -330,9 +341,9 @@ class Sender:
 
     def _end_flight(self, lane: Lane, flight: Flight, over: set[Call], reason: str) -> None:
         """Nobody knows whether its events are, or will be, in the log."""
-        for call, index in flight.entries:
-            if call in over:
-                call.fail(index, outcome_unknown(lane.topic, self._timeout, lane.error, reason))
+        for parcel in flight.parcels:
+            if parcel.call in over:
+                parcel.fail(lambda: outcome_unknown(lane.topic, self._timeout, lane.error, reason))
         if not flight.is_wanted():
             self._give_up(lane, flight)
 

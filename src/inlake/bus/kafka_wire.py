@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from inlake.bus.kafka_batch import ProducerId
+from inlake.bus.kafka_batch import Batch, ProducerId
 
 T = TypeVar("T")
 PRODUCE, METADATA, SASL_HANDSHAKE, API_VERSIONS, INIT_PRODUCER_ID, SASL_AUTHENTICATE = 0, 3, 17, 18, 22, 36
@@ -78,14 +78,16 @@ def request(key: int, version: int, correlation: int, client: bytes, body: Seque
 
 
 # ------------------------------------------------------------------------------------------------------------ requests
-def produce_body(batches: Iterable[tuple[str, int, bytes]], milliseconds: int) -> list[bytes]:
-    """`batches`: topic, partition and batch, sorted by topic; `milliseconds`: for all replicas to have them."""
-    topics: dict[str, list[bytes]] = {}
+def produce_body(batches: Iterable[tuple[str, int, Batch]], milliseconds: int) -> list[bytes]:
+    """`batches`: with topic and partition; `milliseconds`: for all replicas to have them."""
+    topics: dict[str, list[tuple[int, Batch]]] = {}
     for topic, partition, batch in batches:
-        topics.setdefault(topic, []).extend((struct.pack(">ii", partition, len(batch)), batch))
+        topics.setdefault(topic, []).append((partition, batch))
     pieces = [struct.pack(">hhii", -1, ACKS_ALL, milliseconds, len(topics))]
     for topic, partitions in topics.items():
-        pieces += (_text(topic.encode()) + struct.pack(">i", len(partitions) // 2), *partitions)
+        pieces.append(_text(topic.encode()) + struct.pack(">i", len(partitions)))
+        for partition, batch in partitions:
+            pieces += (struct.pack(">ii", partition, sum(map(len, batch))), *batch)
     return pieces
 
 

@@ -8,23 +8,23 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from inlake.bus.sqlite_writer import Row, Writer, open_log, refusal
+from inlake.bus.sqlite_table import open_log, refusal
+from inlake.bus.sqlite_writer import Writer
 from inlake.errors import BusUnavailable, Busy, InlakeError, RecordTooLarge, ShuttingDown
-from inlake.model import Context, Event, Message, Position
+from inlake.model import Event, Message, Position
 
 PENDING_EVENTS = 65_536
 PENDING_BYTES = 128 << 20
 """How much may wait for the disk; more is `Busy`."""
 LARGEST = 64 << 20
 """Bytes of the largest value; SQLite's own limit is near 1 GB."""
-IN_ONE_GO = 200
-"""Rows made before others have their turn in the event loop."""
+IN_ONE_GO = 10_000
+"""Events looked at before others have their turn in the event loop."""
 CHUNK_EVENTS = 500
 CHUNK_BYTES = 4 << 20
 """How much a reader takes at once."""
@@ -50,29 +50,21 @@ class SqliteBus:
 
     async def publish(self, events: Sequence[Event]) -> list[Position | InlakeError]:
         """See `Bus.publish`. Also `Busy` and `OutOfSpace`. One call is one transaction, but for what is too large."""
-        rows: list[Row] = []
-        for index, event in enumerate(events):
-            if len(event.value) <= LARGEST:
-                rows.append(to_row(event))
-            if index % IN_ONE_GO == IN_ONE_GO - 1:
-                await asyncio.sleep(0)
-        results = await self._write(rows)
-        if len(rows) == len(events):
-            return results
-        result = iter(results)
-        return [next(result) if len(event.value) <= LARGEST else _too_large(event) for event in events]
+        sizes = await _sizes(events)
+        if max(sizes, default=0) <= LARGEST:
+            return await self._write(events, sum(sizes))
+        taken = [event for event in events if len(event.value) <= LARGEST]
+        results = iter(await self._write(taken, sum([size for size in sizes if size <= LARGEST])))
+        return [next(results) if len(event.value) <= LARGEST else _too_large(event) for event in events]
 
     async def publish_all_or_none(self, events: Sequence[Event]) -> list[Position]:
         """See `Bus.publish_all_or_none`. Also `Busy` and `OutOfSpace`."""
-        rows: list[Row] = []
-        for index, event in enumerate(events):
-            if len(event.value) > LARGEST:
-                raise _too_large(event, event=index)
-            rows.append(to_row(event))
-            if index % IN_ONE_GO == IN_ONE_GO - 1:
-                await asyncio.sleep(0)
+        sizes = await _sizes(events)
+        for index, size in enumerate(sizes):
+            if size > LARGEST:
+                raise _too_large(events[index], event=index)
         positions = []
-        for result in await self._write(rows):  # one transaction: all have a position, or all the same error
+        for result in await self._write(events, sum(sizes)):  # all have a position, or all the same error
             if isinstance(result, InlakeError):
                 raise result
             positions.append(result)
@@ -112,15 +104,12 @@ class SqliteBus:
         self._closed = True
         await asyncio.to_thread(self._writer.close)
 
-    async def _write(self, rows: Sequence[Row]) -> list[Position | InlakeError]:
+    async def _write(self, events: Sequence[Event], size: int) -> list[Position | InlakeError]:
         if self._closed:
-            return [ShuttingDown("The gateway is stopping: send the record again.") for _ in rows]
-        size = sum([len(row.value) for row in rows])
-        if self._full(len(rows), size):
-            return [Busy("More events wait for the disk than the gateway may hold: try again.") for _ in rows]
-        write = self._writer.submit(rows, size)
-        await write.done
-        return write.outcome
+            return [ShuttingDown("The gateway is stopping: send the record again.") for _ in events]
+        if self._full(len(events), size):
+            return [Busy("More events wait for the disk than the gateway may hold: try again.") for _ in events]
+        return await self._writer.submit(events, size)
 
     def _full(self, events: int, size: int) -> bool:
         """A call of any size is taken while nothing waits."""
@@ -178,17 +167,14 @@ class Reader:
         return rows
 
 
-def to_row(event: Event) -> Row:
-    """Headers become JSON text, so that any SQLite shell can read them."""
-    headers = f'[["ce_id",{msgspec.json.encode(event.id).decode()}]{_rest(event.context)}'
-    return Row(event.id, event.topic, event.key, event.value, headers)
-
-
-@lru_cache(1000)
-def _rest(context: Context) -> str:
-    """The headers that many events share, and the end of the list."""
-    pairs = [msgspec.json.encode((name, value.decode())).decode() for name, value in context]
-    return "".join([f",{pair}" for pair in pairs]) + "]"
+async def _sizes(events: Sequence[Event]) -> list[int]:
+    """Bytes of the values."""
+    sizes: list[int] = []
+    for start in range(0, len(events), IN_ONE_GO):
+        if start:
+            await asyncio.sleep(0)
+        sizes += [len(event.value) for event in events[start : start + IN_ONE_GO]]
+    return sizes
 
 
 def to_message(offset: int, _id: str, topic: str, key: bytes, value: bytes, headers: str, timestamp_ms: int) -> Message:

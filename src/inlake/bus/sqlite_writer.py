@@ -3,65 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from queue import SimpleQueue
 
-from inlake.errors import BusUnavailable, IdempotencyKeyReused, InlakeError, OutcomeUnknown, OutOfSpace
-from inlake.model import Position
+from msgspec import Struct
+
+from inlake.bus.sqlite_table import append, locked, open_log, refusal
+from inlake.errors import InlakeError, OutcomeUnknown
+from inlake.model import Event, Position
 
 logger = logging.getLogger("inlake.bus")
 
 GROUP = 4096
 """Events after which a transaction takes no further publish call."""
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-  "offset" INTEGER PRIMARY KEY AUTOINCREMENT,
-  id TEXT NOT NULL UNIQUE,
-  topic TEXT NOT NULL,
-  key BLOB NOT NULL,
-  value BLOB NOT NULL,
-  headers TEXT NOT NULL, -- JSON: [[name, value], ...]
-  timestamp_ms INTEGER NOT NULL
-)"""
-ROWS = 50
-"""Rows of one statement: with one each, Python's lock is let go and taken again for every row."""
-_INSERT = "INSERT INTO events VALUES {} ON CONFLICT (id) DO NOTHING"
-INSERT_ONE = _INSERT.format("(?, ?, ?, ?, ?, ?, ?)")
-INSERT_ROWS = _INSERT.format(", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * ROWS))
 
-NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMOPEN", "SQLITE_IOERR_TRUNCATE"}
-"""How SQLite calls a full disk, an exceeded quota or file size limit; nothing was committed."""
+class Write(Struct, eq=False):
+    """The events of one publish call, and what becomes of them."""
 
-
-class Row(NamedTuple):
-    """An event as the table has it, but for offset and time."""
-
-    id: str
-    topic: str
-    key: bytes
-    value: bytes
-    headers: str
-
-
-class Write:
-    """The rows of one publish call, and what became of them once `done`."""
-
-    __slots__ = ("done", "outcome", "rows", "size")
-
-    def __init__(self, rows: Sequence[Row], size: int, done: asyncio.Future[None]) -> None:
-        self.rows = rows
-        self.size = size
-        self.done = done
-        self.outcome: list[Position | InlakeError] = []
+    events: Sequence[Event]
+    size: int
+    """Bytes of their values."""
+    done: asyncio.Future[list[Position | InlakeError]]
+    outcome: list[Position | InlakeError] = []
+    """The result of `done` to be: the writer's thread must not touch a future."""
 
 
 class Writer:
@@ -78,17 +47,17 @@ class Writer:
         self._log: sqlite3.Connection | None = None
         self._stopping = False
 
-    def submit(self, rows: Sequence[Row], size: int) -> Write:
-        """Queue rows of `size` bytes; `Write.done` follows in any case."""
+    def submit(self, events: Sequence[Event], size: int) -> asyncio.Future[list[Position | InlakeError]]:
+        """Queue events of `size` bytes; their results follow in any case."""
         loop = self._loop = asyncio.get_running_loop()
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
             self._thread.start()
-        write = Write(rows, size, loop.create_future())
-        self.pending_events += len(rows)
+        done = loop.create_future()
+        self.pending_events += len(events)
         self.pending_bytes += size
-        self._queue.put(write)
-        return write
+        self._queue.put(Write(events, size, done))
+        return done
 
     def close(self) -> None:
         """Block until all that is queued is committed and the file is let go."""
@@ -113,28 +82,26 @@ class Writer:
         if first is None:
             self._stopping = True
             return []
-        taken, count = [first], len(first.rows)
+        taken, count = [first], len(first.events)
         while count < GROUP and (write := self._next()) is not None:
             taken.append(write)
-            count += len(write.rows)
+            count += len(write.events)
         return taken
 
     def _next(self) -> Write | None:
-        try:
-            write = self._queue.get_nowait()
-        except Empty:
+        if self._queue.empty():
             return None
+        write = self._queue.get()
         self._stopping = write is None
         return write
 
     def _commit(self, writes: list[Write]) -> None:
-        rows, committing = [row for write in writes for row in write.rows], False
-        if not rows:
+        events, committing = [event for write in writes for event in write.events], False
+        if not events:
             return
         try:
             log = self._log = self._log or open_log(self._path, self._patience)
-            log.execute("BEGIN IMMEDIATE")
-            positions = iter(append(log, rows))
+            results = append(log, events)
             committing = True
             log.execute("COMMIT")  # the one fsync of all these writes
         except (sqlite3.Error, OSError) as e:
@@ -144,13 +111,15 @@ class Writer:
                     writes.append(write)
             self._fail(writes, error)
             return
+        end = 0
         for write in writes:
-            write.outcome = [next(positions) for _ in write.rows]
+            start, end = end, end + len(write.events)
+            write.outcome = results[start:end]
 
     def _fail(self, writes: list[Write], error: InlakeError) -> None:
-        """Give every row the error, and start afresh."""
+        """Give every event the error, and start afresh."""
         for write in writes:
-            write.outcome = [error for _ in write.rows]
+            write.outcome = [error] * len(write.events)
         self._drop()
 
     def _hand_over(self, writes: list[Write]) -> None:
@@ -163,10 +132,10 @@ class Writer:
 
     def _finish(self, writes: list[Write]) -> None:
         for write in writes:
-            self.pending_events -= len(write.rows)
+            self.pending_events -= len(write.events)
             self.pending_bytes -= write.size
             if not write.done.done():  # the publisher may have been cancelled
-                write.done.set_result(None)
+                write.done.set_result(write.outcome)
 
     def _drop(self) -> None:
         """Close the connection, which rolls back what is open; the next transaction opens another."""
@@ -176,78 +145,3 @@ class Writer:
                 log.close()
             except sqlite3.Error:
                 logger.exception("The event log did not close cleanly; SQLite repairs it at the next start")
-
-
-def open_log(path: Path, patience: float) -> sqlite3.Connection:
-    """A connection for writing; makes folder, file and table. Blocks up to `patience` seconds for a lock."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    end = time.monotonic() + patience
-    while True:
-        try:
-            return _open(path, patience)
-        except sqlite3.OperationalError as error:
-            # two processes that make the log at once: turning to WAL fails at once, whatever the time-out for locks
-            if not locked(error) or time.monotonic() > end:
-                raise
-            time.sleep(0.02)
-
-
-def _open(path: Path, patience: float) -> sqlite3.Connection:
-    log = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
-    try:
-        log.execute("PRAGMA journal_mode = WAL")
-        log.execute("PRAGMA synchronous = FULL")  # WAL with NORMAL would lose the last transactions in a power cut
-        log.execute("PRAGMA wal_autocheckpoint = 4000")
-        log.execute(SCHEMA)
-    except BaseException:
-        log.close()
-        raise
-    return log
-
-
-def append(log: sqlite3.Connection, rows: Sequence[Row]) -> list[Position | InlakeError]:
-    """Insert rows within a transaction, so that no other process can take an offset; a known id keeps its first.
-
-    An id that stands there with another event is `IdempotencyKeyReused`.
-    """
-    [(last,)] = log.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
-    now = time.time_ns() // 1_000_000
-    numbered = [(offset, *row, now) for offset, row in enumerate(rows, last + 1)]
-    if _insert(log, numbered) == len(rows):
-        return [Position(row.topic, 0, offset) for offset, row in enumerate(rows, last + 1)]
-    return [_position(log, row) for row in rows]
-
-
-def _insert(log: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> int:
-    """How many rows were new."""
-    inserted, rest = 0, len(rows) - len(rows) % ROWS
-    for start in range(0, rest, ROWS):
-        inserted += log.execute(INSERT_ROWS, [*chain.from_iterable(rows[start : start + ROWS])]).rowcount
-    for row in rows[rest:]:
-        inserted += log.execute(INSERT_ONE, row).rowcount
-    return inserted
-
-
-def _position(log: sqlite3.Connection, row: Row) -> Position | InlakeError:
-    [(topic, offset, *event)] = log.execute('SELECT topic, "offset", key, value FROM events WHERE id = ?', (row.id,))
-    if event != [row.key, row.value]:
-        return IdempotencyKeyReused(
-            "This Idempotency-Key was used for another record long ago: a new request takes a new key."
-        )
-    return Position(topic, 0, offset)
-
-
-def locked(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
-
-
-def refusal(error: Exception, path: Path, *, committing: bool = False) -> InlakeError:
-    """Our error for SQLite's or the system's. `committing`: it came from COMMIT, which may have reached the disk."""
-    name = getattr(error, "sqlite_errorname", "")
-    if name in NO_ROOM or getattr(error, "errno", None) == errno.ENOSPC:
-        return OutOfSpace(f"There is no room for the event log {path} ({error}): free some disk space.")
-    if locked(error):
-        return BusUnavailable(f"The event log {path} was locked by another program for too long: try again.")
-    if committing:
-        return OutcomeUnknown(f"The event log {path} could not be written ({error}): check the disk.")
-    return BusUnavailable(f"The event log {path} cannot be used ({error}): check the path, its rights and the disk.")

@@ -93,7 +93,7 @@ def create_app(d: Deployment) -> Edge:
     for router in (schemas, health_routes(d, metrics), resources, promises, direct_routes(d), page_routes()):
         app.include_router(router)
     app.keys, app.free = d.settings.api_keys is not None, frozenset(OPEN)
-    return Edge(app, site, metrics, _api_keys(d.settings))
+    return Edge(app, app.raw, site, metrics, _api_keys(d.settings))
 
 
 def _add_ingress(app: Documented, d: Deployment, site: Site, admission: Admission) -> None:

@@ -13,6 +13,7 @@ from inlake.gateway import Gateway
 from inlake.model import Receipt
 from inlake.web import ndjson, parse
 from inlake.web.exchange import ClientGoneError, Exchange
+from inlake.web.receipts import ReceiptLines
 
 ADVICE = "cut it, or send it without mode=atomic, as a stream of any length."
 PIECE = 500
@@ -76,9 +77,10 @@ async def _answer(x: Exchange, receipts: list[tuple[int, Receipt]], accepted: in
     """201, receipts and summary. A client that takes nothing for long is cut off: `ClientGoneError`."""
     summary = {"accepted": accepted, "pending": 0, "rejected": 0, "failed": 0}
     await x.start(201, [(b"content-type", ndjson.CONTENT_TYPE)])
+    lines = ReceiptLines()
     try:
         for start in range(0, len(receipts), PIECE):
-            piece = b"".join([ndjson.receipt_line(*receipt) for receipt in receipts[start : start + PIECE]])
+            piece = b"".join([lines.line(*receipt) for receipt in receipts[start : start + PIECE]])
             async with asyncio.timeout(x.settings.body_idle_seconds):
                 await x.write(piece, more=True)
             await asyncio.sleep(0)  # others have their turn, too

@@ -16,6 +16,7 @@ class Corked:
         self._transport = transport
         self._loop = loop
         self._waiting: list[bytes] = []
+        self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
         """As the transport's, a little later."""
@@ -38,5 +39,5 @@ class Corked:
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
-        if waiting and not self._transport.is_closing():
+        if waiting and not self.is_closing():
             self._transport.write(b"".join(waiting))

@@ -102,22 +102,14 @@ class Documented(FastAPI):
     def __init__(self, **given: Any) -> None:
         """As FastAPI's."""
         super().__init__(**given)
-        self._raw: dict[tuple[str, str], RawRoute] = {}
+        self.raw: dict[tuple[str, str], RawRoute] = {}
+        """By method and path, those whose path is fixed."""
 
     def add_raw(self, route: RawRoute) -> None:
         """A route that stands in the document as every other."""
         self.router.routes.append(route)  # not included: include_router would build it anew from its documented stub
         if "{" not in route.path:
-            self._raw |= {(method, route.path): route for method in route.methods or ()}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One look finds a raw route: FastAPI's own way there, for any request, costs as much as all the rest."""
-        route = self._raw.get((scope.get("method", ""), scope.get("path", "")))
-        if route is None:
-            await super().__call__(scope, receive, send)
-        else:
-            scope["route"], scope["path_params"] = route, {}
-            await route.app(scope, receive, send)
+            self.raw |= {(method, route.path): route for method in route.methods or ()}
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
@@ -157,8 +149,7 @@ class RawRoute(APIRoute):
         given: dict[str, Any] = {"methods": [method], "status_code": status, "openapi_extra": extra, "tags": tags}
         super().__init__(path, documented, response_class=Response, **given)  # any other adds application/json
 
-        async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
-            x = Exchange(scope, receive, send, site)
+        async def answer(x: Exchange) -> None:
             try:
                 held = admission.admit(x)
                 try:
@@ -166,7 +157,7 @@ class RawRoute(APIRoute):
                 finally:
                     admission.release(held)
             except InlakeError as error:
-                if x.started:
+                if x.status:
                     raise
                 await x.refuse(error)
             except ClientGoneError:
@@ -174,11 +165,14 @@ class RawRoute(APIRoute):
             except asyncio.CancelledError:  # the server stops, and has waited as long as it may
                 await x.turn_away(ShuttingDown("The gateway is stopping: send the request again."))
             except Exception:
-                if not x.started:
+                if not x.status:
                     await x.refuse(fault(x.instance))
                 raise  # to the log
 
-        self.app = asgi
+        async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
+            await answer(Exchange(scope, receive, send, site))
+
+        self.answer, self.app = answer, asgi
 
 
 def fault(instance: str) -> InternalError:

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 
 from inlake.errors import Forbidden, Unauthorized
@@ -15,7 +15,8 @@ from inlake.logs import Lines
 from inlake.metrics import Counter, Histogram, Metrics
 from inlake.model import ANONYMOUS
 from inlake.web.auth import ApiKeys
-from inlake.web.exchange import ASGIMessage, Exchange, Receive, Scope, Send, Site
+from inlake.web.documented import RawRoute
+from inlake.web.exchange import Exchange, Receive, Scope, Send, Site
 
 log = logging.getLogger("inlake.web")
 OPEN = {"/health/live", "/health/ready", "/metrics", "/docs", "/docs/errors", "/openapi.json"}
@@ -32,16 +33,20 @@ _process = os.urandom(4).hex()
 
 
 class Edge:
-    """Wraps the application."""
+    """Wraps the application. One look finds a raw route: FastAPI's own way there, for any request, costs as much as all
+    the rest."""
 
     def __init__(
         self,
         app: Callable[[Scope, Receive, Send], Awaitable[None]],
+        raw: Mapping[tuple[str, str], RawRoute],
         site: Site,
         metrics: Metrics,
         keys: ApiKeys | None,
     ) -> None:
+        """`raw`: routes by method and path."""
         self._app = app
+        self._raw = raw
         self._site = site
         self._metrics = metrics
         self._keys = keys
@@ -51,30 +56,31 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            self._lines.flush()  # the process may end by a signal now
             return
         began = time.perf_counter()
-        scope["instance"] = f"{_process}-{next(_number)}"
-        scope["principal"] = ANONYMOUS
-        status = 0
-
-        async def watched(message: ASGIMessage) -> None:
-            nonlocal status
-            if not status:
-                status = message["status"]
-            await send(message)
-
+        scope["instance"], scope["principal"] = f"{_process}-{next(_number)}", ANONYMOUS
+        x = Exchange(scope, receive, send, self._site)
         try:
-            if self._keys is None:
-                _refuse_foreign_pages(scope, loopback=not self._site.settings.allow_anonymous)
-            elif scope["path"] not in OPEN and not scope["path"].startswith(OPEN_FOLDER):
-                scope["principal"] = self._keys.principal(_header(scope, b"authorization"))
-            await self._app(scope, receive, watched)
+            self._identify(x)
+            if route := self._raw.get((scope["method"], scope["path"])):
+                scope["route"], scope["path_params"] = route, {}
+                await route.answer(x)
+            else:
+                await self._app(scope, receive, x.relay)
         except (Unauthorized, Forbidden) as error:
-            await Exchange(scope, receive, watched, self._site).refuse(error)
+            await x.refuse(error)
         except Exception:
-            log.exception("request %s failed", scope["instance"])
+            log.exception("request %s failed", x.instance)
         finally:
-            self._note(scope, status or CLIENT_GONE, time.perf_counter() - began)
+            self._note(scope, x.status or CLIENT_GONE, time.perf_counter() - began)
+
+    def _identify(self, x: Exchange) -> None:
+        """Learn who sends. Raises `Unauthorized`, `Forbidden`."""
+        if self._keys is None:
+            _refuse_foreign_pages(x, loopback=not self._site.settings.allow_anonymous)
+        elif x.scope["path"] not in OPEN and not x.scope["path"].startswith(OPEN_FOLDER):
+            x.principal = x.scope["principal"] = self._keys.principal(x.header(b"authorization"))
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")
@@ -96,20 +102,13 @@ class Edge:
         return counter, self._metrics.histogram("inlake_request_seconds", "Time of a request.", labels[:1])
 
 
-def _header(scope: Scope, name: bytes) -> str:
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value, "latin-1")
-    return ""
-
-
-def _refuse_foreign_pages(scope: Scope, *, loopback: bool) -> None:
+def _refuse_foreign_pages(x: Exchange, *, loopback: bool) -> None:
     """A page of another origin must not send through the browser of somebody who can reach an anonymous gateway.
 
     A browser names the page's origin with every POST (Fetch standard, 3.2); other clients send no `Origin`. A page
     whose own name leads to this machine (DNS rebinding) is told by `Host`: on loopback it is an address or localhost.
     """
-    host, origin = _header(scope, b"host"), _header(scope, b"origin")
+    host, origin = x.header(b"host"), x.header(b"origin")
     if origin and origin.partition("://")[2] != host:
         raise Forbidden(
             f"A page of {origin[:100]} may not use this gateway: it takes anonymous clients, and no other pages."

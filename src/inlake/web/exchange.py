@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Exchange:
         "scope",
         "settings",
         "site",
-        "started",
+        "status",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, site: Site) -> None:
@@ -83,14 +84,15 @@ class Exchange:
         self._pieces: Iterator[bytes] | None = None
         self.attempt: Attempt | None = None
         """Of a request with an `Idempotency-Key`."""
-        self.started = False
+        self.status = 0
+        """Of the answer, once it has begun."""
         self.instance: str = scope["instance"]
         self.principal: str = scope["principal"]
 
     def header(self, name: bytes) -> str:
         """Value of a request header (name in lower case), empty when absent."""
         value = self._fields.get(name)
-        return str(value, "latin-1") if value else ""
+        return value.decode("latin-1") if value else ""
 
     def has(self, name: bytes) -> bool:
         """Whether there is such a request header, be it empty."""
@@ -107,10 +109,10 @@ class Exchange:
 
     @property
     def content_length(self) -> int | None:
-        text = self.header(b"content-length")
+        text = self._fields.get(b"content-length")
         if not text:
             return None
-        if not text.isdecimal() or len(text) > 18:
+        if not text.isdigit() or len(text) > 18:
             raise BadParameter("Content-Length is not a number.")
         return int(text)
 
@@ -120,20 +122,20 @@ class Exchange:
         length = self.content_length
         if length is not None and length > limit and self._inflate is None:
             raise too_large(f"The body has {length:,} bytes, and may have {limit:,}.")
-        seconds = self.settings.body_idle_seconds
+        seconds, size = self.settings.body_idle_seconds, 0
+        until = time.monotonic() + seconds
+        pieces: list[bytes] = []
         try:
-            return await within(seconds, self._whole(limit, too_large))
+            while piece := await within(until - time.monotonic(), self._next()):
+                size += len(piece)
+                if size > limit:
+                    raise too_large(f"The body is larger than {limit:,} bytes.")
+                if self.at_end and not pieces:  # as most are
+                    return piece
+                pieces.append(piece)
         except TimeoutError:
             raise RequestTimeout(f"The body did not come whole within {seconds:g} seconds.") from None
-
-    async def _whole(self, limit: int, too_large: type[TooLarge]) -> bytes:
-        parts, size = [], 0
-        while chunk := await self._next():
-            parts.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                raise too_large(f"The body is larger than {limit:,} bytes.")
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(pieces)
 
     async def next_chunk(self) -> bytes:
         """The next bytes of the body, empty at its end. Raises `RequestTimeout`, `ClientGoneError`."""
@@ -188,8 +190,14 @@ class Exchange:
         self._send = with_headers
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self.started = True
+        self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def relay(self, message: ASGIMessage) -> None:
+        """What another application answers."""
+        if not self.status:
+            self.status = message["status"]
+        await self._send(message)
 
     async def write(self, body: bytes, *, more: bool) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
@@ -200,7 +208,7 @@ class Exchange:
         try:
             await work
         finally:
-            self._send, self.started = client, False
+            self._send, self.status = client, 0
 
     async def reply(
         self,
@@ -210,9 +218,10 @@ class Exchange:
         headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         """A whole answer to a request whose body was read."""
-        about = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
-        await self.start(status, [*about, *headers])
-        await self.write(body, more=False)
+        about = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
+        self.status = status  # as `start` and `write` do it: most answers go this way
+        await self._send({"type": "http.response.start", "status": status, "headers": about})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def refuse(self, error: InlakeError) -> None:
         """Answer with a problem document, whatever is left of the body."""
@@ -232,7 +241,7 @@ class Exchange:
 
     async def turn_away(self, error: InlakeError) -> None:
         """Answer at once whatever is left of the body; an answer that has begun is cut."""
-        if not self.started:
+        if not self.status:
             status, headers, body = problem_response(error, self.instance)
             await self.start(status, [*headers, (b"connection", b"close")])
             await self.write(body, more=False)

@@ -56,10 +56,10 @@ def repeatable(endpoint: Endpoint, receipts: Receipts, admission: Admission, *, 
     """
 
     @wraps(endpoint)
-    async def obeying(x: Exchange, gateway: Gateway) -> None:
-        if not x.has(b"idempotency-key"):
-            await endpoint(x, gateway)
-            return
+    def obeying(x: Exchange, gateway: Gateway) -> Awaitable[None]:
+        return obey(x, gateway) if x.has(b"idempotency-key") else endpoint(x, gateway)
+
+    async def obey(x: Exchange, gateway: Gateway) -> None:
         given = [value for name, value in x.scope["headers"] if name == b"idempotency-key"]
         x.attempt = attempt = receipts.attempt(x.principal, x.scope["path"], _key(given))
         if not whole:
@@ -159,8 +159,8 @@ async def _schemas(to: parse.Address, records: list[bytes]) -> set[str]:
     for record in records:
         with suppress(InlakeError):  # a line that is no envelope is refused when its turn comes
             s = parse.submission(to, record.removeprefix(parse.BOM), principal="", tagged=False, traceparent=None)
-            if s.version is None:
-                found.add(s.schema)
+            if s.label.version is None:
+                found.add(s.label.schema)
         if turn.is_over():
             await turn.give_way()
     return found

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 import msgspec
 
 from inlake.errors import BodyTooLarge, EmptyBody, InlakeError, LineTooLong, MalformedEncoding, RequestTimeout
-from inlake.model import Pending, Receipt, SchemaVersion, Submission
+from inlake.model import Label, Pending, Receipt, SchemaVersion, Submission
 from inlake.web import parse
 from inlake.web.exchange import ClientGoneError, Exchange
 from inlake.web.problems import line_problem
+from inlake.web.receipts import ReceiptLines
 from inlake.web.spool import Spool
 
 CONTENT_TYPE = b"application/x-ndjson"
@@ -27,7 +29,7 @@ REJECTS_RESERVE = 16 << 20
 """Memory for the rejects of one request whose spool is full."""
 Line = tuple[int, bytes | InlakeError]
 Result = Receipt | Pending | SchemaVersion | InlakeError | None
-Take = Callable[[Sequence[Submission | InlakeError]], Awaitable[Sequence[Result]]]
+Accept = Callable[[Sequence[Submission | InlakeError]], Awaitable[Coroutine[Any, Any, Sequence[Result]]]]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -81,24 +83,26 @@ class Lines:
         return self._number, piece.strip(b" \t\r")
 
 
-def receipt_line(n: int, receipt: Receipt) -> bytes:
-    """The receipt of line `n`, one line of JSON."""
-    return b'{"line":%d,"status":201,%b\n' % (n, _encode(receipt)[1:])
-
-
 class Stream:
-    """One NDJSON request. Reading never waits for writing: receipts that a client does not take go to the spool."""
+    """One NDJSON request. Reading never waits for writing: receipts that a client does not take go to the spool.
 
-    def __init__(self, x: Exchange, take: Take, to: parse.Address, *, counted: bool = True) -> None:
-        """`take`: what happens to a window, `Gateway.ingest_window` or `validate_window`; `counted`: in /metrics."""
+    While a window is on its way to the bus, the next one is read and encoded, no more.
+    """
+
+    def __init__(self, x: Exchange, accept: Accept, to: parse.Address, *, counted: bool = True) -> None:
+        """`accept`: what happens to a window, `Gateway.accept_window` or the like; `counted`: in /metrics."""
         self._counted = counted
         self._x = x
-        self._take = take
+        self._accept = accept
+        self._windows = 0
+        self._publishing: asyncio.Task[None] | None = None
+        """The window that is on its way."""
         self._to = to
         self._traceparent = parse.traceparent(x.header(b"traceparent"))
         self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
         self._waiting: list[Line] = []
         self._ended = False
+        self._receipts = ReceiptLines()
         self._spool = Spool(x.site.spool)
         self._writer: asyncio.Task[None] | None = None
         self._counts: Counter[str] = Counter(dict.fromkeys(("accepted", "pending", "rejected", "failed"), 0))
@@ -121,7 +125,13 @@ class Stream:
             self._answer(self._statuses.pop() if len(self._statuses) == 1 and not cut else 207)
             self._spool.end()
             await self._written()
+        except asyncio.CancelledError:
+            if self._publishing is not None:
+                self._publishing.cancel()
+            raise
         finally:
+            if self._publishing is not None:  # of a client that went away, too: it is counted
+                await asyncio.wait([self._publishing])
             for name, count in self._counts.items() if self._counted else ():
                 self._x.site.records[name].value += count
             if self._writer is not None:
@@ -132,12 +142,29 @@ class Stream:
         """Window by window to the end of the body; what cut it short is returned."""
         try:
             while window := await self._window():
-                await self._publish(window)
-                if not self._ended or self._waiting:
-                    self._answer(207)
+                await self._begin(window)
+            await self._published()
         except (RequestTimeout, MalformedEncoding, BodyTooLarge) as error:
+            await self._published()
             return error
         return None
+
+    async def _begin(self, window: list[Line]) -> None:
+        """Accept the window, wait for the one before, and send it on its way."""
+        self._windows += 1
+        publish = await self._accept(self._submissions(window))
+        try:
+            await self._published()
+        except BaseException:
+            publish.close()
+            raise
+        self._publishing = asyncio.create_task(self._publish(window, asyncio.ensure_future(publish)))
+
+    async def _published(self) -> None:
+        """The window that was on its way is published, and its receipts are written."""
+        publishing, self._publishing = self._publishing, None
+        if publishing is not None:
+            await publishing
 
     async def _window(self) -> list[Line]:
         """Lines until the window is full, the body ends, or no byte comes for a while; none at the end of the body."""
@@ -160,13 +187,14 @@ class Stream:
         window, self._waiting = self._waiting[: settings.window_records], self._waiting[settings.window_records :]
         return window
 
-    async def _publish(self, window: list[Line]) -> None:
-        results = await self._take(self._submissions(window))
+    async def _publish(self, window: list[Line], published: Awaitable[Sequence[Result]]) -> None:
+        results = await published
         receipts, rejects, accepted = [], [], 0
+        line_of = self._receipts.line
         for (n, _), result in zip(window, results, strict=True):
             if isinstance(result, Receipt):
                 accepted += 1
-                receipts.append(receipt_line(n, result))
+                receipts.append(line_of(n, result))
             else:
                 receipts.append(line := self._receipt(n, result))
                 if isinstance(result, InlakeError):
@@ -182,6 +210,8 @@ class Stream:
         elif not self._spool.put(b"".join(wanted)):
             kept = rejects if self._spool.put(b"".join(rejects), reserve=REJECTS_RESERVE) else []
             self._left_out += len(wanted) - len(kept)
+        if self._windows > 1 or self._waiting or not self._ended:
+            self._answer(207)
 
     def _is_kept(self, receipts: list[bytes]) -> bool:
         """Whether they have room in the answer."""
@@ -193,11 +223,9 @@ class Stream:
         x, to, limit = self._x, self._to, self._x.settings.max_record_bytes
         if to.schema is None or x.attempt is not None:
             return [self._submission(n, line) for n, line in window]
-        same = (to.destination, to.version, to.message, x.principal, None, False, self._traceparent)
+        label = Label(to.schema, to.destination, to.version, to.message, x.principal, False, self._traceparent)
         return [
-            Submission(to.schema, line, *same)
-            if line.__class__ is bytes and len(line) <= limit
-            else self._submission(n, line)
+            Submission(label, line) if line.__class__ is bytes and len(line) <= limit else self._submission(n, line)
             for n, line in window
         ]
 

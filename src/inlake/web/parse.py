@@ -19,7 +19,7 @@ from inlake.errors import (
     UnsupportedMediaType,
 )
 from inlake.formats.json_text import malformed_json
-from inlake.model import Binary, Submission
+from inlake.model import Binary, Label, Submission
 
 BOM = b"\xef\xbb\xbf"
 NDJSON = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
@@ -165,9 +165,8 @@ def submission(
 ) -> Submission:
     """A record with its address, the envelope taken off if there is one. Raises `BadEnvelope`, `BadName`, ..."""
     if to.schema is not None:
-        return Submission(
-            to.schema, record, to.destination, to.version, to.message, principal, file, tagged, traceparent
-        )
+        label = Label(to.schema, to.destination, to.version, to.message, principal, tagged, traceparent)
+        return Submission(label, record, file)
     envelope = _envelope(record)
     schema, destination = names(envelope.schema, envelope.destination, envelope.key_inlk)
     if schema is None:
@@ -177,7 +176,8 @@ def submission(
         raise BadEnvelope("The envelope must have one of record and content.")
     raw = record or _unquoted(content)
     message = message_name(envelope.message)
-    return Submission(schema, raw, destination, envelope.version, message, principal, file, tagged, traceparent)
+    label = Label(schema, destination, envelope.version, message, principal, tagged, traceparent)
+    return Submission(label, raw, file)
 
 
 def _envelope(record: bytes) -> Envelope:

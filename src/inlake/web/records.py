@@ -29,7 +29,7 @@ async def record_json(x: Exchange, gateway: Gateway) -> None:
         await record_json_atomic(x, gateway, to)
         return
     if kind in parse.NDJSON:
-        await Stream(x, gateway.ingest_window, to).run()
+        await Stream(x, gateway.accept_window, to).run()
         return
     s = await _submission(x, to, kind)
     try:
@@ -57,7 +57,7 @@ async def validate(x: Exchange, gateway: Gateway) -> None:
     if to.atomic:
         raise BadParameter("The mode atomic is for publishing: here every line is checked, and nothing is published.")
     if kind in parse.NDJSON:
-        await Stream(x, gateway.validate_window, to, counted=False).run()
+        await Stream(x, gateway.judge_window, to, counted=False).run()
         return
     s = await _submission(x, to, kind)
     schema = await gateway.validate(s)

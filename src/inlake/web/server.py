@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import ipaddress
 import logging
@@ -10,18 +9,13 @@ import signal
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from http import HTTPStatus
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from inlake import logs
-from inlake.errors import BadHttp, HeadersTooLarge, InlakeError
 from inlake.settings import Settings, SettingsError, unknown_variables
 from inlake.web.app import create_app
-from inlake.web.corked import Corked
-from inlake.web.problems import problem_response
+from inlake.web.protocol import Protocol
 from inlake.web.workers import end_with_parent, reserve_port, run_workers
 from inlake.wiring import connect
 
@@ -73,6 +67,7 @@ def _run(settings: Settings, environment: Mapping[str, str], listening: socket.s
         http=type("Protocol", (Protocol,), limits),
         loop="uvloop",
         ws="none",
+        proxy_headers=False,  # who a client is, its key says; what a proxy tells of it, nobody asks
         access_log=False,
         log_config=None,
         server_header=False,
@@ -86,84 +81,6 @@ def _say_where(settings: Settings, listening: socket.socket) -> None:
     host, port = listening.getsockname()[:2]
     log.info("listening on http://%s:%d (docs at /docs)", f"[{host}]" if ":" in host else host, port)
     log.info("bus %s, store %s, registry %s", *map(_without_secrets, (settings.bus, settings.store, settings.registry)))
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, which answers what it cannot read with a problem document, bounds the size of the headers and
-    the time they may take (uvicorn bounds neither)."""
-
-    head_bytes = 64 << 10
-    head_seconds = 60.0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect a request."""
-        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]  # it has all of its methods
-        self._read = 0
-        self._until: float | None = None
-        """When the headers that are expected must be complete, by the event loop's clock."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._expect()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Expect nothing more."""
-        self._until = None
-        if self._timer is not None:
-            self._timer.cancel()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Count what comes while the headers of a request are not complete."""
-        answering: RequestResponseCycle | None = self.cycle
-        if self._until is None and (answering is None or answering.response_complete):
-            self._expect()
-        self._read += len(data)
-        super().data_received(data)
-        if self._read > self.head_bytes and not self.transport.is_closing():
-            limit = f"{self.head_bytes:,} bytes (INLAKE_MAX_REQUEST_LINE)"
-            self._refuse(HeadersTooLarge(f"Request line and headers are larger than {limit}."))
-
-    def on_headers_complete(self) -> None:
-        """They are complete: what follows is the body's."""
-        self._until = None
-        self._read = 0
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """A body has limits of its own; headers, trailers and what frames the chunks have only this one."""
-        self._read = 0
-        cycle: Any = self.cycle
-        if not cycle.body:  # taken as it is: uvicorn would copy it into a bytearray, and that into bytes
-            cycle.body, body = body, b""
-        elif isinstance(cycle.body, bytes):
-            cycle.body = bytearray(cycle.body)
-        super().on_body(body)
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer a request that cannot be parsed, and hang up."""
-        self._refuse(BadHttp(f"{msg.rstrip('.')}: it is not HTTP/1.1."))
-
-    def _expect(self) -> None:
-        self._read = 0
-        self._until = self.loop.time() + self.head_seconds
-        if self._timer is None:
-            self._timer = self.loop.call_at(self._until, self._look)
-
-    def _look(self) -> None:
-        """One timer serves all requests of the connection: setting and stopping one for each costs 2 us."""
-        self._timer = None
-        if self._until is not None and self._until <= self.loop.time():
-            self.transport.close()
-        elif self._until is not None:
-            self._timer = self.loop.call_at(self._until, self._look)
-
-    def _refuse(self, error: InlakeError) -> None:
-        self._until = None
-        log.info("refused %s: %s", self.client and self.client[0], error.detail)
-        status, headers, body = problem_response(error, "unparsed")
-        head = b"".join(b"%b: %b\r\n" % header for header in [*headers, (b"connection", b"close")])
-        phrase = HTTPStatus(status).phrase.encode()
-        self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, phrase, head, body))
-        self.transport.close()
 
 
 def _check_bind(settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections import deque
 from typing import IO
 
 IN_MEMORY = 1 << 20
@@ -29,7 +30,8 @@ class Spool:
     def __init__(self, room: Room) -> None:
         self._room = room
         self._limit = room.limit
-        self._first = bytearray()
+        self._first: deque[bytes] = deque()
+        self._first_size = 0
         self._last = bytearray()
         self._file: IO[bytes] | None = None
         self._read = self._written = 0
@@ -39,8 +41,11 @@ class Spool:
     def put(self, data: bytes, *, reserve: int = 0) -> bool:
         """Add bytes. False when spool or disk are full, and a `reserve` of memory, in bytes, is used up too."""
         self._news.set()
-        if self._read == self._written and not self._last and len(self._first) + len(data) <= IN_MEMORY:
-            self._first += data
+        if not data:
+            return True
+        if self._read == self._written and not self._last and self._first_size + len(data) <= IN_MEMORY:
+            self._first.append(data)
+            self._first_size += len(data)
         elif self._last or not self._to_disk(data):
             if len(self._last) + len(data) > reserve:
                 return False
@@ -69,8 +74,8 @@ class Spool:
 
     def _next(self) -> bytes:
         if self._first:
-            data = bytes(self._first[:CHUNK])
-            del self._first[:CHUNK]
+            data = self._first.popleft()
+            self._first_size -= len(data)
         elif self._file and self._read < self._written:
             at = self._read % self._limit
             self._file.seek(at)

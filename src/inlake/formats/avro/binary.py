@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 
-SMALL = 1 << 12
-"""Integers from 0 to below this are looked up in `INTEGERS`: most lengths, years and identifiers are."""
+SMALL = 1 << 13
+"""Integers from 0 to below this, of one or two bytes, are looked up: most lengths, years and identifiers are."""
 pack_double = struct.Struct("<d").pack
 pack_float = struct.Struct("<f").pack
 unpack_double = struct.Struct("<d").unpack_from

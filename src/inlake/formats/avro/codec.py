@@ -11,14 +11,14 @@ import msgspec
 from inlake.errors import NoResourceField, RecordRejected
 from inlake.formats.avro.binary import sized, zigzag
 from inlake.formats.avro.example import make_example
-from inlake.formats.avro.fast import MAX_RECORDS, compile_reader
+from inlake.formats.avro.fast import MAX_RECORDS, compile_reader, is_typed
 from inlake.formats.avro.reader import read_payload
 from inlake.formats.avro.resolve import resolve
 from inlake.formats.avro.schema import parse_schema
 from inlake.formats.avro.types import ABSENT, Type
 from inlake.formats.avro.walker import FRAMES, Mode, walk
 from inlake.formats.avro.writer import DOUBTS, compile_writer
-from inlake.formats.json_text import check_depth, parse_json
+from inlake.formats.json_text import check_depth, check_typed_depth, parse_json
 from inlake.formats.misplaced import field_errors
 
 _NOTHING = (None, msgspec.UNSET)
@@ -53,6 +53,7 @@ class AvroCodec:
         self.has_resource_field = self._resource_tag is not None
         self._attribute = _attribute(self.root, resource_field)
         records = [named for named in parsed.names.values() if named.kind == "record"]
+        self._check_depth = check_typed_depth if is_typed(self.root, parsed.types) else check_depth
         self._fast = len(records) <= MAX_RECORDS
         if self._fast:
             self._read, classes = compile_reader(self.root, records)
@@ -60,25 +61,27 @@ class AvroCodec:
 
     def encode_plain(self, record: bytes) -> bytes | None:
         """The fast path alone, for a record without a resource; None when it does not say yes."""
-        check_depth(record, self.max_depth)
-        if not self._fast:
-            return None
-        try:
-            typed = self._read(record)
-            if self._attribute and getattr(typed, self._attribute) not in _NOTHING:
-                return None
-            return self._write(typed)
-        except (msgspec.DecodeError, *DOUBTS):
-            return None
+        if self._fast:
+            self._check_depth(record, self.max_depth)
+            try:
+                typed = self._read(record)
+                if self._attribute and getattr(typed, self._attribute) not in _NOTHING:
+                    return None
+                return self._write(typed)
+            except (msgspec.DecodeError, *DOUBTS):
+                pass
+        check_depth(record, self.max_depth)  # what the types refuse may be deeper than they go
+        return None
 
     def read(self, record: bytes, *, tagged: bool = False) -> AvroDraft:
         """Parse JSON; with `tagged` unions must be in the tagged form. `MalformedJson`, `RecordRejected` (depth)."""
-        check_depth(record, self.max_depth)
         if self._fast and not tagged:
+            self._check_depth(record, self.max_depth)
             try:
                 return AvroDraft(self, record, tagged, self._read(record), ABSENT)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 pass
+        check_depth(record, self.max_depth)  # what the types refuse may be deeper than they go
         return AvroDraft(self, record, tagged, ABSENT, parse_json(record))
 
     def encode(self, draft: AvroDraft, resource: str | None = None) -> bytes:

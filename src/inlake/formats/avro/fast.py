@@ -73,6 +73,18 @@ def is_plain(union: Type) -> bool:
     return len(set(kinds)) == len(kinds)
 
 
+def is_typed(root: Type, types: list[Type]) -> bool:
+    """Whether `json_text.check_typed_depth` may be asked: nothing is left untyped, no array is in an array."""
+    for type_ in types:
+        if type_.logical or (type_.kind == "union" and not is_plain(type_)):
+            return False
+        if type_.kind == "array":
+            [item] = type_.inner
+            if any(branch.kind == "array" for branch in (item.inner if item.kind == "union" else [item])):
+                return False
+    return root.kind == "record"
+
+
 def _member(number: int, field: Field, structs: dict[int, Any]) -> Any:
     typed = _typed(field.type, structs)
     if defaults_to_null(field):

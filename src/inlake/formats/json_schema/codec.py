@@ -18,7 +18,6 @@ from inlake.formats.misplaced import field_errors
 
 AROUND = 1_000
 """Python frames for all that is around the walk."""
-_BOM = b"\xef\xbb\xbf"
 _write = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -51,7 +50,7 @@ class JsonSchemaCodec:
     def encode_plain(self, record: bytes) -> bytes | None:
         """Both steps, for a record that fits and has no resource."""
         check_depth(record, self.max_depth)
-        value = parse_exactly(record.removeprefix(_BOM), self.max_errors)
+        value = parse_exactly(record, self.max_errors)
         if isinstance(value, dict) and value.get(self.resource_field) is not None:
             return None
         try:
@@ -62,7 +61,7 @@ class JsonSchemaCodec:
     def read(self, record: bytes, *, tagged: bool = False) -> JsonDraft:  # noqa: ARG002  Avro knows tags
         """Parse JSON; of equal names the last wins. `MalformedJson`, `RecordRejected` (depth, numbers out of range)."""
         check_depth(record, self.max_depth)
-        return JsonDraft(self.resource_field, parse_exactly(record.removeprefix(_BOM), self.max_errors))
+        return JsonDraft(self.resource_field, parse_exactly(record, self.max_errors))
 
     def encode(self, draft: JsonDraft, resource: str | None = None) -> bytes:
         """The draft as JSON, the resource field set to `resource` if given. `RecordRejected` with all errors."""

@@ -45,7 +45,8 @@ _parse = msgspec.json.Decoder(float_hook=exact_number).decode
 def parse_exactly(text: bytes, max_errors: int) -> Any:
     """JSON as plain Python values. `MalformedJson`; `RecordRejected` names the numbers that are out of range.
 
-    The caller has checked the depth. What the fast parser does not take is refused: the other one says why.
+    The caller has checked the depth. What the fast parser does not take is refused: the other one says why, or
+    skips the BOM that it begins with.
     """
     try:
         return _parse(text)

@@ -11,16 +11,17 @@ import msgspec
 from protobuf import DescFile, DescMessage, message_to_json_value
 
 from inlake.errors import BadParameter, InvalidSchema, NoResourceField, RecordRejected, Unprocessable
-from inlake.formats.json_text import check_depth, shorten
+from inlake.formats.json_text import check_depth, check_typed_depth, shorten
 from inlake.formats.misplaced import field_errors
 from inlake.formats.protobuf.compile import compile_proto
 from inlake.formats.protobuf.example import make_example
-from inlake.formats.protobuf.fast import compile_reader, has_alias, is_small, reachable
-from inlake.formats.protobuf.tree import MINUS_ZERO, Tree, may_have_doubled_keys, parse_tree
+from inlake.formats.protobuf.fast import compile_reader, has_alias, is_open, is_small, reachable
+from inlake.formats.protobuf.pieces import DOUBTS
+from inlake.formats.protobuf.tree import MINUS_ZERO, Tree, parse_tree
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message, Types
 from inlake.formats.protobuf.walker import ABSENT, walk
 from inlake.formats.protobuf.wire import MAX_NESTING, message_indexes, read_message_indexes
-from inlake.formats.protobuf.writer import DOUBTS, compile_writer
+from inlake.formats.protobuf.writer import compile_writer
 
 _NOTHING = (None, msgspec.UNSET)
 AROUND = 400
@@ -62,51 +63,55 @@ class ProtobufCodec:
         self._resource_attributes = self._attributes()
         messages = reachable(self.root)
         self._floats = any(_holds_float(field.element) for one in messages for field in one.fields)
+        untyped = any(is_open(field) for one in messages for field in one.fields)
+        self._check_depth = check_depth if untyped else check_typed_depth
         self._fast = False
         if is_small(messages):
             with suppress(ValueError):  # msgspec takes no JSON names with quotes in them
                 self._read = compile_reader(self.root, messages)
-                self._write = compile_writer(self.root, messages)
+                self._write = compile_writer(self.root, messages, self._prefix)
                 self._fast = True
 
     def encode_plain(self, record: bytes) -> bytes | None:
         """The fast path alone, for a record without a resource; None when it does not say yes."""
-        check_depth(record, self.max_depth)
         typed = self._typed(record)
-        if typed is ABSENT or any(getattr(typed, name) not in _NOTHING for name in self._resource_attributes):
+        if typed is ABSENT:
             return None
+        for name in self._resource_attributes:
+            if getattr(typed, name) not in _NOTHING:
+                return None
         try:
-            return self._prefix + self._write(typed)
+            return self._write(typed, record)
         except DOUBTS:
             return None
 
     def read(self, record: bytes, *, tagged: bool = False) -> ProtobufDraft:  # noqa: ARG002  an Avro matter
         """Parse JSON. `MalformedJson`, `RecordRejected` (depth)."""
-        check_depth(record, self.max_depth)
         typed = self._typed(record)
         return ProtobufDraft(self, record, typed, parse_tree(record) if typed is ABSENT else None)
 
     def _typed(self, record: bytes) -> Any:
-        """The record as the fast path reads it; `ABSENT` where it cannot vouch for that."""
-        if not self._fast:
-            return ABSENT
-        try:
-            typed = self._read(record)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return ABSENT
-        minus_zero = self._floats and b"-0" in record and MINUS_ZERO.search(record)
-        return ABSENT if minus_zero or may_have_doubled_keys(record, typed) else typed
+        """The record as the fast path reads it; `ABSENT` where it cannot vouch for that. `RecordRejected` (depth)."""
+        if self._fast:
+            self._check_depth(record, self.max_depth)
+            try:
+                typed = self._read(record)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass
+            else:
+                return ABSENT if self._floats and b"-0" in record and MINUS_ZERO.search(record) else typed
+        check_depth(record, self.max_depth)  # what the types refuse may be deeper than they go
+        return ABSENT
 
     def encode(self, draft: ProtobufDraft, resource: str | None = None) -> bytes:
         """Message indexes and message, the resource field set to `resource` if given. `RecordRejected`."""
         if resource is not None and self._resource is None:
             raise NoResourceField(f"The schema has no field {self._resource_name} of type string.")
-        if draft.typed is not ABSENT:
-            typed = draft.typed if resource is None else self._fill(draft.typed, resource)
+        if resource is None and draft.typed is not ABSENT:
             try:
-                return self._prefix + self._write(typed)
+                return self._write(draft.typed, draft.text)
             except DOUBTS:
-                return self._walk(parse_tree(draft.text), resource)
+                pass
         return self._walk(draft.tree or parse_tree(draft.text), resource)
 
     def _walk(self, tree: Tree, resource: str | None) -> bytes:
@@ -154,10 +159,6 @@ class ProtobufCodec:
             return []
         index = self.root.fields.index(self._resource)
         return [f"f{index}", f"g{index}"] if has_alias(self.root, self._resource) else [f"f{index}"]
-
-    def _fill(self, typed: Any, resource: str) -> Any:
-        first, *others = self._resource_attributes
-        return msgspec.structs.replace(typed, **{first: resource, **dict.fromkeys(others, msgspec.UNSET)})
 
     def _graft(self, tree: Tree, resource: str) -> Tree:
         if not isinstance(tree.value, dict):

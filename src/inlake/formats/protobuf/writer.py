@@ -1,95 +1,50 @@
 """The fast path, writing: typed values to the wire format by an encoder generated from the schema.
 
-The source consists of names made here (f0, K1, write_2); all that comes from the schema is in constants.
+The source consists of names made here (f0, K1, write_2); all that comes from the schema is in constants. A message is
+a list of pieces of wire text (see `pieces`): one for each key that it had as JSON, and one more for each string. So the
+number of pieces tells whether all keys of the text are there.
 """
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from msgspec import UNSET
 
+from inlake.formats.protobuf import wire
 from inlake.formats.protobuf.fast import has_alias, is_open
 from inlake.formats.protobuf.moments import MOMENTS
+from inlake.formats.protobuf.pieces import Doubt, Remembered, base64, either, heads, latin, numbers, symbols, utf8
+from inlake.formats.protobuf.tree import strings_in
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message
-from inlake.formats.protobuf.wire import (
-    MAX_NESTING,
-    PACKERS,
-    RANGES,
-    pack_double,
-    pack_float,
-    varint,
-)
 
-_EXACT = {"float": float(1 << 24), "double": float(1 << 53)}
-"""Below this every integer is exact; msgspec rounds those above without a word."""
-
-REMEMBERED = 512
-"""Integers, and lengths, of a field that are encoded once only: years, small identifiers, sizes."""
-TAG_OF_KEY = b"\x0a"
+SHORT = 128
+"""Up to this length texts and messages find their tag and length in a list..."""
+MAX_LISTS = 200
+"""... of which a schema gets so many: each takes some 9 kB."""
 
 
-class Doubt(Exception):
-    """The fast path cannot vouch for this value."""
-
-
-DOUBTS = (Doubt, LookupError, ValueError, ArithmeticError)
-"""What the generated encoder raises when the walker has to decide: ValueError is no base64, or `Misfit`."""
-
-
-def compile_writer(root: Message, messages: list[Message]) -> Callable[[Any], bytes]:
-    """A function from the typed values of `fast.compile_reader` to the message in bytes; raises one of `DOUBTS`."""
+def compile_writer(root: Message, messages: list[Message], prefix: bytes) -> Callable[[Any, bytes], bytes]:
+    """A function from the typed values of `fast.compile_reader`, and the text they come from, to `prefix` and the
+    message in bytes; raises one of `pieces.DOUBTS`."""
     generator = _Generator()
     for message in messages:
         generator.define(message)
     exec("\n".join(generator.lines), generator.names)  # noqa: S102  made of our own words only
-    write: Callable[[Any, int], bytes] = generator.names[f"write_{root.number}"]
-    return lambda value: write(value, 0)
+    write_root: Callable[[Any, int, list[int]], str] = generator.names[f"write_{root.number}"]
+    first = prefix.decode("latin-1")
 
+    def write(value: Any, text: bytes) -> bytes:
+        quoted: list[int] = []
+        written = first + write_root(value, 0, quoted)
+        count = sum(quoted)
+        if text.count(b'"') != 2 * count and strings_in(text) != count:
+            raise Doubt  # msgspec has dropped a key, or a field came under both of its names
+        return written.encode("latin-1")
 
-def _digits(kind: str) -> Callable[[str], int]:
-    """A function for 64-bit integers in text, as ProtoJSON writes them: plain decimal digits."""
-    low, high = RANGES[kind]
-
-    def read(text: str) -> int:
-        number = int(text) if len(text) <= 20 else high + 1
-        if not low <= number <= high or str(number) != text:
-            raise Doubt
-        return number
-
-    return read
-
-
-def _base64(text: str) -> bytes:
-    """Standard base64 with padding, the usual form; all others are for the walker."""
-    data = binascii.a2b_base64(text, strict_mode=True)
-    if len(text) % 4:
-        raise Doubt
-    return data
-
-
-class _Numbers(dict[int, bytes]):
-    """Tag and value of integers: those that come first are remembered."""
-
-    def __init__(self, tag: bytes, pack: Callable[[int], bytes]) -> None:
-        super().__init__()
-        self.tag = tag
-        self.pack = pack
-
-    def __missing__(self, number: int) -> bytes:
-        piece = self.tag + self.pack(number)
-        if len(self) < REMEMBERED:
-            self[number] = piece
-        return piece
-
-
-class _Sizes(_Numbers):
-    """Tag and length of what has one."""
-
-    def __init__(self, tag: bytes) -> None:
-        super().__init__(tag, varint)
+    return write
 
 
 class _Generator:
@@ -98,10 +53,8 @@ class _Generator:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.variables = 0
-        self.names: dict[str, Any] = {
-            "UNSET": UNSET, "Doubt": Doubt, "base64": _base64,
-            "pack_float": pack_float, "pack_double": pack_double,
-        }  # fmt: skip
+        self.heads: dict[tuple[bytes, bytes], tuple[str, str]] = {}
+        self.names: dict[str, Any] = {"UNSET": UNSET, "Doubt": Doubt, "utf8": utf8}
 
     def line(self, indent: int, code: str) -> None:
         self.lines.append(" " * indent + code)
@@ -111,14 +64,23 @@ class _Generator:
         self.names[name] = value
         return name
 
+    def head(self, tag: bytes, value: str, wrapped: bytes = b"") -> str:
+        """An expression for tag and length: most are short, and a list is quicker than anything else."""
+        if (tag, wrapped) not in self.heads:
+            table = heads(tag, wrapped)
+            short = self.constant([table[size] for size in range(SHORT)]) if len(self.heads) < MAX_LISTS else ""
+            self.heads[tag, wrapped] = short, self.constant(table)
+        short, long = self.heads[tag, wrapped]
+        return f"({short}[n] if (n := len({value})) < {SHORT} else {long}[n])" if short else f"({long}[len({value})])"
+
     def variable(self) -> str:
         self.variables += 1
         return f"x{self.variables}"
 
     def define(self, message: Message) -> None:
-        """`deep` is the number of messages and map entries around this one."""
-        self.line(0, f"def write_{message.number}(v, deep):")
-        self.line(1, f"if deep > {MAX_NESTING}: raise Doubt")
+        """`deep` is the number of messages and map entries around this one; `quoted` counts keys and strings."""
+        self.line(0, f"def write_{message.number}(v, deep, quoted, UNSET=UNSET):")
+        self.line(1, f"if deep > {wire.MAX_NESTING - _levels(message)}: raise Doubt")
         self.line(1, "out = []")
         oneofs = {name: self.variable() for name in sorted({field.oneof for field in message.fields if field.oneof})}
         for count in oneofs.values():
@@ -127,25 +89,32 @@ class _Generator:
             value = self.variable()
             self.line(1, f"{value} = v.f{index}")
             if has_alias(message, field):
-                self.line(1, f"if v.g{index} is not UNSET:")
-                self.line(2, f"if {value} is not UNSET: raise Doubt")
-                self.line(2, f"{value} = v.g{index}")
+                self.line(1, f"if {value} is UNSET: {value} = v.g{index}")
             self.field(field, value, oneofs.get(field.oneof or ""))
         for count in oneofs.values():
             self.line(1, f"if {count} > 1: raise Doubt")
-        self.line(1, "return b''.join(out)")
+        self.line(1, "quoted.append(len(out))")
+        self.line(1, "return ''.join(out)")
 
     def field(self, field: Field, value: str, count: str | None) -> None:
         if is_open(field):
             self.line(1, f"if {value} is not UNSET: raise Doubt")
             return
-        single = not field.repeated and field.key is None
-        if single and field.element.kind.endswith("64"):
-            self.number(field.element.kind, value, 1)
-        # UNSET, None, and the defaults that are not written are all false; structs are always true
-        truthy = not single or (field.element.message and not field.element.message.special)
-        plain = not field.explicit and field.element.kind not in _EXACT
-        self.line(1, f"if {value}:" if truthy or plain else f"if {value} is not None and {value} is not UNSET:")
+        if field.required:
+            self.line(1, f"if {value} is UNSET or {value} is None: raise Doubt")
+        if _is_false_unwritten(field):
+            self.line(1, f"if {value}:")
+            self.given(field, value, count)
+            self.line(1, f"elif {value} is not UNSET:")
+            text = field.key is None and not field.repeated and field.element.kind in ("string", "bytes")
+            self.line(2, f"out += ('', '') if {value} == '' else ('',)" if text else "out.append('')")
+        else:
+            self.line(1, f"if {value} is None: out.append('')")
+            self.line(1, f"elif {value} is not UNSET:")
+            self.given(field, value, count)
+
+    def given(self, field: Field, value: str, count: str | None) -> None:
+        """A value that may have to be written."""
         if count:
             self.line(2, f"{count} += 1")
         if field.key is not None:
@@ -155,84 +124,81 @@ class _Generator:
         elif field.repeated:
             item = self.variable()
             self.line(2, f"for {item} in {value}:")
-            self.put(self.tagged(field.element, field.tag, item, 3, "deep + 1", field.end), 3)
+            self.put("out", replace(field, explicit=True), item, 3)
+            self.line(2, f"quoted.append(1 - len({value}))")  # all these pieces had one key
         else:
-            self.put(self.tagged(field.element, field.tag, value, 2, "deep + 1", field.end, field.explicit), 2)
-        if field.required:
-            self.line(1, "else: raise Doubt")
-
-    def put(self, pieces: list[str], indent: int) -> None:
-        self.line(indent, f"out.append({pieces[0]})" if len(pieces) == 1 else f"out += ({', '.join(pieces)})")
+            self.put("out", field, value, 2)
 
     def packed(self, field: Field, value: str) -> None:
-        item, encoded = self.variable(), self.variable()
-        self.line(2, f"{encoded} = []")
+        item, packed = self.variable(), self.variable()
+        self.line(2, f"{packed} = []")
         self.line(2, f"for {item} in {value}:")
-        [piece] = self.tagged(field.element, b"", item, 3, "deep", b"")
-        self.line(3, f"{encoded}.append({piece})")
-        self.line(2, f"{encoded} = b''.join({encoded})")
-        self.put([f"{self.constant(_Sizes(field.tag))}[len({encoded})]", encoded], 2)
+        self.put(packed, replace(field, tag=b"", explicit=True), item, 3)
+        self.line(2, f"quoted.append(len({packed}) - len({value}))")
+        self.line(2, f"{packed} = ''.join({packed})")
+        self.line(2, f"out.append({self.head(field.tag, packed)} + {packed})")
 
     def entries(self, field: Field, value: str) -> None:
         """Entries of a map, messages of their own: 1 is the key, always text here, 2 the value."""
         key, item, entry = self.variable(), self.variable(), self.variable()
+        self.line(2, "quoted.append(1)")
         self.line(2, f"for {key}, {item} in {value}.items():")
-        self.line(3, f"{key} = {key}.encode()")
-        tag = varint(2 << 3 | field.element.wire_type)
-        pieces = self.tagged(field.element, tag, item, 3, "deep + 2", b"")
-        parts = ", ".join([f"{self.constant(_Sizes(TAG_OF_KEY))}[len({key})]", key, *pieces])
-        self.line(3, f"{entry} = b''.join(({parts}))")
-        self.put([f"{self.constant(_Sizes(field.tag))}[len({entry})]", entry], 3)
+        self.line(3, f"{entry} = []")
+        self.put(entry, replace(field, tag=b"\x0a", element=Element("string")), key, 3)
+        tag = wire.varint(2 << 3 | field.element.wire_type)
+        self.put(entry, replace(field, tag=tag, explicit=True), item, 3, "deep + 2")
+        self.line(3, f"quoted.append(len({entry}) - 3)")  # the key has two pieces there, and the entry is one here
+        self.line(3, f"{entry} = ''.join({entry})")
+        self.line(3, f"out.append({self.head(field.tag, entry)} + {entry})")
 
-    def tagged(
-        self, element: Element, tag: bytes, value: str, indent: int, deep: str, end: bytes, explicit: bool = True
-    ) -> list[str]:
-        """Expressions for tag and value, after lines that prepare them; not `explicit`: empty for the default."""
-        kind = element.kind
-        if element.message is not None or kind in ("string", "bytes"):
+    def put(self, out: str, field: Field, value: str, indent: int, deep: str = "deep + 1") -> None:
+        """Lines that add a value to the list `out`: one piece, and one more if it was a string."""
+        element, message = field.element, field.element.message
+        kind = WRAPPERS.get(element.label, element.kind)
+        implicit = not field.explicit
+        if element.enum is not None:
+            table = symbols(element.enum, field.tag, implicit=implicit)
+            self.line(indent, f"{out} += {self.constant(table)}[{value}]")
+        elif kind.endswith("64"):
+            table = Remembered(either(numbers(element, field.tag, implicit=implicit)))
+            self.line(indent, f"{out} += {self.constant(table)}[{value}]")
+        elif kind in ("float", "double"):
+            write = numbers(element, field.tag, implicit=implicit)
+            self.line(indent, f"{out}.append({self.constant(write)}({value}))")
+        elif kind in ("string", "bytes") or element.label in MOMENTS:
+            if kind == "string":
+                self.line(indent, f"if not {value}.isascii(): {value} = utf8({value})")
+            else:
+                read = base64 if kind == "bytes" else latin(MOMENTS[element.label])
+                self.line(indent, f"{value} = {self.constant(read)}({value})")
+            wrapped = message.fields[0].tag if message is not None and message.name in WRAPPERS else b""
+            self.line(indent, f"{out}.append{self.head(field.tag, value, wrapped)}")
+            self.line(indent, f"{out}.append({value})")
+        elif message is not None and kind == "message":
             data = self.variable()
-            self.line(indent, f"{data} = {self.body(element, value, indent, deep)}")
-            if end:
-                return [self.constant(tag), data, self.constant(end)]
-            return [f"{self.constant(_Sizes(tag))}[len({data})]", data]
-        if element.enum:
-            table = {key: tag + varint(n) for name, n in element.enum.numbers.items() for key in (name, n)}
-            if not explicit:
-                table |= {key: b"" for key in table if element.enum.numbers.get(str(key), key) == 0}
-            return [f"{self.constant(table)}[{value}]"]
-        if kind == "bool":
-            true, false = self.constant(tag + bytes([1])), self.constant(tag + bytes([0]))
-            return [f"{true} if {value} else {false}"]
-        if kind in _EXACT:
-            self.line(indent, f"if not -{_EXACT[kind]} < {value} < {_EXACT[kind]}: raise Doubt")
-            packed = self.variable()
-            self.line(indent, f"{packed} = pack_{kind}({value})")
-            piece = f"{self.constant(tag)} + {packed}"
-            return [piece if explicit else f"{piece} if {packed} != {self.constant(element.zero)} else b''"]
-        if kind.endswith("64"):
-            self.number(kind, value, indent)
-        if kind in ("uint64", "fixed64"):  # a bound that msgspec cannot keep
-            self.line(indent, f"if {value} > {RANGES[kind][1]}: raise Doubt")
-        return [f"{self.constant(_Numbers(tag, PACKERS[kind]))}[{value}]"]
+            self.line(indent, f"{data} = write_{message.number}({value}, {deep}, quoted)")
+            if field.end:
+                first, last = (self.constant(tag.decode("latin-1")) for tag in (field.tag, field.end))
+                self.line(indent, f"{out}.append({first} + {data} + {last})")
+            else:
+                self.line(indent, f"{out}.append({self.head(field.tag, data)} + {data})")
+        else:
+            write = numbers(element, field.tag, implicit=implicit)
+            pieces = {flag: write(flag) for flag in (False, True)} if kind == "bool" else Remembered(write)
+            self.line(indent, f"{out}.append({self.constant(pieces)}[{value}])")
 
-    def number(self, kind: str, value: str, indent: int) -> None:
-        """64-bit integers come as text, or as numbers."""
-        self.line(indent, f"if {value}.__class__ is str: {value} = {self.constant(_digits(kind))}({value})")
 
-    def body(self, element: Element, value: str, indent: int, deep: str) -> str:
-        """An expression for what has a length: text, bytes or a message."""
-        message = element.message
-        if message is None:
-            return f"{value}.encode()" if element.kind == "string" else f"base64({value})"
-        if message.name in MOMENTS:
-            return f"{self.constant(MOMENTS[message.name])}({value})"
-        if message.name not in WRAPPERS:
-            return f"write_{message.number}({value}, {deep})"
-        # a wrapper: the scalar inside is a field of its own, left out when it is the default
-        self.line(indent, f"if {deep} > {MAX_NESTING}: raise Doubt")
-        inner = message.fields[0]
-        if inner.element.kind.endswith("64"):
-            self.number(inner.element.kind, value, indent)
-        pieces = self.tagged(inner.element, inner.tag, value, indent, deep, b"", explicit=False)
-        joined = pieces[0] if len(pieces) == 1 else f"b''.join(({', '.join(pieces)}))"
-        return joined if inner.element.kind in _EXACT else f"({joined}) if {value} else b''"
+def _is_false_unwritten(field: Field) -> bool:
+    """Whether all values that are false are not written; else they are, or it takes more to tell (-0.0, "0")."""
+    if field.repeated or field.key is not None:
+        return True
+    element = field.element
+    if element.message is not None:
+        return not element.message.special
+    return not field.explicit and element.enum is None and not element.kind.endswith(("64", "float", "double"))
+
+
+def _levels(message: Message) -> int:
+    """How many more levels a message has in itself: those of which no function is told the depth."""
+    special = [field for field in message.fields if field.element.message and field.element.message.special]
+    return max((2 if field.key else 1 for field in special), default=0)

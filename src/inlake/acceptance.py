@@ -1,0 +1,98 @@
+"""What a record gets on acceptance, final from then on: the id, the time and the headers of its event."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from functools import lru_cache
+from urllib.parse import quote
+
+from inlake.codecs import Compiled
+from inlake.model import Context, Event, Label, Submission
+from inlake.partition import partition_bytes
+
+_LAST_DIGITS = [f"{n:03x}" for n in range(0x1000)]
+
+
+class Stamp:
+    """What events get on acceptance: the moment, and ids that count up from a random number.
+
+    The ids are UUIDs, version 7 (RFC 9562, 5.7): 48 bits of time, 26 random ones, and a counter of 48 that begins at
+    random (6.2, method 1), so that one question to the system's source of randomness is enough. Ids that grow keep the
+    unique index of the embedded bus small on disk: random ones wrote 6 to 9 times the bytes.
+    """
+
+    def __init__(self) -> None:
+        h = os.urandom(10).hex()
+        self._random = f"7{h[:3]}-{'89ab'[int(h[3], 16) & 3]}{h[4:7]}-"
+        self._count = int(h[8:], 16) >> 1  # half of the range is left to count up
+        self._ms = 0
+        self._label: Label | None = None
+        self._compiled: Compiled | None = None
+        self._key = b""
+        self._context: Context = ()
+        self.now()
+
+    def now(self) -> Stamp:
+        """Set to this moment."""
+        ms = time.time_ns() // 1_000_000
+        if ms != self._ms:
+            self._ms, at = ms, f"{ms:012x}"
+            self._start = f"{at[:8]}-{at[8:]}-{self._random}"
+            self.ce_time = _time(ms)
+            self._label = None
+            self._begin()
+        return self
+
+    def next_id(self) -> str:
+        """Of an event accepted at that moment."""
+        self._count = count = self._count + 1
+        if count & 0xFFF == 0:
+            self._begin()
+        return self._beginning + _LAST_DIGITS[count & 0xFFF]
+
+    def _begin(self) -> None:
+        """All but the last three digits, which are the same for up to 4,096 ids."""
+        self._beginning = f"{self._start}{self._count >> 12:09x}"
+
+    def shared(self, label: Label, compiled: Compiled) -> tuple[bytes, Context]:
+        """Key and headers of events accepted at that moment: the same objects for all that have the same."""
+        if label is not self._label or compiled is not self._compiled:
+            self._label, self._compiled = label, compiled
+            self._key, self._context = label.key, _context(label, compiled, self.ce_time)
+        return self._key, self._context
+
+
+def make_event(s: Submission, compiled: Compiled, payload: bytes, stamp: Stamp | None = None) -> Event:
+    """The event of a record, accepted now: Confluent wire format, CloudEvents 1.0 headers in binary mode."""
+    stamp = stamp or Stamp()
+    event_id = s.event_id or stamp.next_id()
+    if s.accepted_ms is None:
+        key, context = stamp.shared(s.label, compiled)
+    else:
+        key, context = s.label.key, _context(s.label, compiled, _time(s.accepted_ms))
+    rule = compiled.partition_by
+    chosen_by = None if rule == "key" else partition_bytes(rule, s.record, event_id)
+    return Event(event_id, compiled.topic, key, compiled.prefix + payload, context, chosen_by)
+
+
+def _context(label: Label, compiled: Compiled, ce_time: bytes) -> Context:
+    traceparent = (("traceparent", label.traceparent.encode()),) if label.traceparent else ()
+    return (*compiled.headers, ("ce_time", ce_time), _principal_header(label.principal), *traceparent)
+
+
+def _time(ms: int) -> bytes:
+    """Milliseconds since 1970 as RFC 3339."""
+    seconds, ms = divmod(ms, 1000)
+    return b"%b.%03dZ" % (_second(seconds), ms)
+
+
+@lru_cache(2)
+def _second(seconds: int) -> bytes:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
+
+
+@lru_cache(1000)
+def _principal_header(principal: str) -> tuple[str, bytes]:
+    return "inlake_principal", quote(principal, safe="").encode()

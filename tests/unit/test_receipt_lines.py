@@ -1,0 +1,41 @@
+"""Receipts as lines of JSON are what a JSON encoder makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inlake.model import Receipt, SchemaVersion, StoredObject
+from inlake.web.receipts import ReceiptLines
+
+TEXT = st.text(max_size=20) | st.sampled_from(['a","offset":7,"schema":', "\\", '"', "museum/é"])
+SCHEMAS = [None, SchemaVersion("a", 1, 1), SchemaVersion('b","schema":', 2, 70)]
+RESOURCES = [None, StoredObject("p", 's3://b/"offset":0', 3, "00", "text/plain", '"')]
+
+
+@st.composite
+def receipts(draw: st.DrawFn) -> Receipt:
+    """Few different topics, keys and schemas, as in a request."""
+    few = st.sampled_from(["a", 'b"', "é"])
+    numbers = st.integers(-1, 1 << 40)
+    return Receipt(
+        str(draw(st.uuids())),
+        draw(few | TEXT),
+        draw(few | TEXT),
+        draw(st.integers(0, 2)),
+        draw(numbers),
+        draw(st.sampled_from(SCHEMAS)),
+        draw(st.sampled_from(RESOURCES)),
+    )
+
+
+@given(st.lists(st.tuples(st.integers(1, 1 << 40), receipts()), max_size=20))
+def test_a_line_is_the_receipt_with_its_number_and_status(lines: list[tuple[int, Receipt]]) -> None:
+    writer = ReceiptLines()
+    for n, receipt in lines:
+        line = writer.line(n, receipt)
+        expected: dict[str, Any] = {"line": n, "status": 201, **msgspec.to_builtins(receipt)}
+        assert line == msgspec.json.encode(expected) + b"\n"
