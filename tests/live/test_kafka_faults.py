@@ -10,12 +10,11 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
 import uvloop
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic, murmur2
@@ -27,6 +26,7 @@ from inlake.bus.kafka_producer import CONNECTION
 from inlake.bus.kafka_sender import Sender
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, RecordTooLarge, Unavailable
 from inlake.model import Event, Position
+from tests.kafka_said import Said
 from tests.kafka_wire import INIT_PRODUCER_ID, METADATA, PRODUCE, SASL_AUTHENTICATE, Fault, Wire
 from tests.live_servers import KAFKA_BOOTSTRAP, KAFKA_SASL_BOOTSTRAP, require
 
@@ -93,57 +93,11 @@ def event(topic: str, key: bytes = KEYS[0], value: bytes = b"value") -> Event:
     return Event(str(uuid4()), topic, key, value, (("ce_type", b"note"),))
 
 
-@dataclass
-class Said:
-    """What publishers were told, in the order in which they asked."""
-
-    told: list[tuple[Event, Position | InlakeError]] = field(default_factory=list)
-
-    async def publish(self, bus: KafkaBus, *events: Event) -> list[Position | InlakeError]:
-        results = await bus.publish(events)
-        self.told += zip(events, results, strict=True)
-        return results
-
-    async def send(self, alone: Sender, *events: Event) -> list[Result]:
-        results: list[Result] = [None] * len(events)
-        await alone.publish(events, results, dict.fromkeys({event.topic for event in events}, PARTITIONS))
-        self.told += ((event, result) for event, result in zip(events, results, strict=True) if result is not None)
-        return results
-
-    async def check(self) -> Counter[str]:
-        """Everything said is true. Gives how often those events are in the log that are there."""
-        log = await read({event.topic for event, _ in self.told})
-        times = Counter(log.values())
-        confirmed, unknown = Counter[str](), Counter[str]()
-        last: dict[tuple[str, bytes], int] = {}
-        for event, result in self.told:
-            if isinstance(result, Position):
-                confirmed[event.id] += 1
-                assert result.offset >= 0
-                assert log[result.topic, result.partition, result.offset] == event.id
-                assert result.offset > last.get((event.topic, event.key), -1), "order per key"
-                last[event.topic, event.key] = result.offset
-            unknown[event.id] += isinstance(result, OutcomeUnknown)
-        for event, _ in self.told:
-            assert confirmed[event.id] <= times[event.id] <= confirmed[event.id] + unknown[event.id]
-        return Counter({event.id: times[event.id] for event, _ in self.told if times[event.id]})
-
-
-async def read(topics: set[str]) -> dict[tuple[str, int, int], str]:
-    """`ce_id` by topic, partition and offset."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=KAFKA_BOOTSTRAP, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        places = [TopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        found: dict[tuple[str, int, int], str] = {}
-        while any([await consumer.position(place) < end for place, end in ends.items()]):
-            for messages in (await consumer.getmany(timeout_ms=500)).values():
-                found |= {(m.topic, m.partition, m.offset): dict(m.headers)["ce_id"].decode() for m in messages}
-        return found
-    finally:
-        await consumer.stop()
+async def send(said: Said, alone: Sender, *events: Event) -> list[Result]:
+    results: list[Result] = [None] * len(events)
+    await alone.publish(events, results, dict.fromkeys({event.topic for event in events}, PARTITIONS))
+    said.told += ((event, result) for event, result in zip(events, results, strict=True) if result is not None)
+    return results
 
 
 # ------------------------------------------------------------------------------------- one fault, and what follows
@@ -239,7 +193,7 @@ class Switch:
 
 @pytest.mark.parametrize(
     ("fault", "code", "written"),
-    [("request lost", 0, 0), ("answer lost", 0, 1), ("cut after", 0, 1), ("answered after", 6, 1), ("garbled", 0, 1)],
+    [("request lost", 0, 0), ("cut after", 0, 1), ("answered after", 6, 1)],
 )
 async def test_an_event_whose_outcome_stays_unknown_gives_its_place_to_no_other(
     fault: Fault, code: int, written: int, topic: str
@@ -262,11 +216,11 @@ async def test_an_event_whose_outcome_stays_unknown_gives_its_place_to_no_other(
 async def test_a_window_over_several_partitions_without_an_answer_does_not_delay_the_next(topic: str) -> None:
     said, switch = Said(), Switch("request lost")
     async with Wire(switch, at=PRODUCE).laid() as wire, sender(wire.address) as alone:
-        results = await said.send(alone, *[event(topic, key) for key in KEYS for _ in range(5)])
+        results = await send(said, alone, *[event(topic, key) for key in KEYS for _ in range(5)])
         assert all(isinstance(result, OutcomeUnknown) for result in results)
         switch.on = False
         began = time.monotonic()
-        results = await said.send(alone, *[event(topic, key) for key in KEYS])
+        results = await send(said, alone, *[event(topic, key) for key in KEYS])
         assert all(isinstance(result, Position) for result in results)
         assert time.monotonic() - began < SILENCE_AND_RECONNECT
     await said.check()
@@ -280,12 +234,12 @@ async def test_what_was_said_not_to_be_in_the_log_does_not_get_there_with_events
     said, switch = Said(), Switch("answered", first=(None, "late"))
     wire = Wire(switch, at=PRODUCE, code=19, seconds=0.7)
     async with wire.laid(), sender(wire.address) as alone:
-        await said.send(alone, event(topic))
-        late = asyncio.create_task(said.send(alone, event(topic)))
+        await send(said, alone, event(topic))
+        late = asyncio.create_task(send(said, alone, event(topic)))
         await asyncio.sleep(0.05)
-        short = asyncio.create_task(said.send(alone, event(topic)))
+        short = asyncio.create_task(send(said, alone, event(topic)))
         await asyncio.sleep(0.6)
-        long = asyncio.create_task(said.send(alone, event(topic)))  # in one batch with the one before
+        long = asyncio.create_task(send(said, alone, event(topic)))  # in one batch with the one before
         [refused] = await short
         assert isinstance(refused, BusUnavailable)
         switch.on = False
@@ -310,7 +264,7 @@ async def test_a_broker_that_always_says_it_has_lost_count_is_not_asked_without_
     said, asked = Said(), itertools.count()
     faults: Iterator[Fault] = ("answered" for _ in asked)
     async with Wire(faults, at=PRODUCE, code=45).laid() as wire, sender(wire.address) as alone:
-        [result] = await said.send(alone, event(topic))
+        [result] = await send(said, alone, event(topic))
     assert isinstance(result, BusUnavailable)
     assert "out of order" in result.detail
     assert next(asked) < 10 * TIMEOUT + 5
@@ -324,7 +278,7 @@ async def test_a_question_that_is_cut_is_asked_again_at_once(question: int, faul
     said = Said()
     async with Wire([fault, fault], at=question).laid() as wire, sender(wire.address) as alone:
         began = time.monotonic()
-        [result] = await said.send(alone, event(topic))
+        [result] = await send(said, alone, event(topic))
         assert isinstance(result, Position), result
         assert time.monotonic() - began < 1.5
     await said.check()
@@ -336,7 +290,7 @@ async def test_a_question_without_an_answer_is_asked_on_another_connection_withi
 ) -> None:
     said = Said()
     async with Wire("answer lost", at=question).laid() as wire, sender(wire.address) as alone:
-        [result] = await said.send(alone, event(topic))
+        [result] = await send(said, alone, event(topic))
         assert isinstance(result, Position), result
 
 
@@ -344,12 +298,12 @@ async def test_a_question_without_an_answer_is_asked_on_another_connection_withi
 async def test_sequence_numbers_begin_again_at_0_after_2147483647(topic: str) -> None:
     said = Said()
     async with sender() as alone:
-        await said.send(alone, event(topic))
+        await send(said, alone, event(topic))
         assert alone._identity.current is not None
         lane = alone._lane(topic, 1)
         lane.producer, lane.sequence = alone._identity.current, (1 << 31) - 5
         for _ in range(4):
-            await said.send(alone, *[event(topic, KEYS[1]) for _ in range(3)])
+            await send(said, alone, *[event(topic, KEYS[1]) for _ in range(3)])
         assert lane.sequence == 7
     assert all(isinstance(result, Position) for _, result in said.told)
     assert set((await said.check()).values()) == {1}
@@ -363,7 +317,7 @@ async def test_a_connection_is_replaced_before_its_authentication_is_over_and_no
         while time.monotonic() < end:
             began = time.monotonic()
             windows = [[event(topic, key) for key in KEYS] for _ in range(3)]
-            await asyncio.gather(*[said.send(alone, *window) for window in windows])
+            await asyncio.gather(*[send(said, alone, *window) for window in windows])
             assert time.monotonic() - began < 0.5
         assert wire.opened >= 3
         assert wire.open <= 2
@@ -376,11 +330,11 @@ async def test_an_event_that_cannot_be_encoded_costs_other_partitions_nothing(
 ) -> None:
     said, wrong = Said(), Event("\ud800", topic, KEYS[0], b"value", ())
     async with sender(timeout=1) as alone:
-        bad = asyncio.create_task(Said().send(alone, wrong))
-        results = await said.send(alone, *[event(topic, key) for key in KEYS[1:]])
+        bad = asyncio.create_task(send(Said(), alone, wrong))
+        results = await send(said, alone, *[event(topic, key) for key in KEYS[1:]])
         assert all(isinstance(result, Position) for result in results)
         assert isinstance((await bad)[0], InlakeError)
-        [result] = await said.send(alone, event(topic))
+        [result] = await send(said, alone, event(topic))
         assert isinstance(result, Position)
     assert "A fault while a batch for Kafka was made" in caplog.text
     await said.check()
@@ -388,11 +342,11 @@ async def test_an_event_that_cannot_be_encoded_costs_other_partitions_nothing(
 
 async def test_an_outage_keeps_nothing_of_calls_that_have_ended_or_are_gone() -> None:
     async with sender("127.0.0.1:1", timeout=0.5) as alone:
-        gone = [asyncio.create_task(Said().send(alone, event("any", key))) for key in KEYS for _ in range(100)]
+        gone = [asyncio.create_task(send(Said(), alone, event("any", key))) for key in KEYS for _ in range(100)]
         await asyncio.sleep(0)
         for task in gone:
             task.cancel()
-        results = await Said().send(alone, *[event("any", key) for key in KEYS for _ in range(100)])
+        results = await send(Said(), alone, *[event("any", key) for key in KEYS for _ in range(100)])
         assert all(isinstance(result, BusUnavailable) for result in results)
         assert "refused" in str(results[0])
         assert [len(lane.waiting) for lane in alone._lanes.values()] == [0, 0, 0]
@@ -402,10 +356,10 @@ async def test_an_outage_keeps_nothing_of_calls_that_have_ended_or_are_gone() ->
 async def test_an_event_of_a_publisher_who_went_away_in_time_is_not_sent(topic: str) -> None:
     said, gone = Said(), event(topic)
     async with sender() as alone:
-        task = asyncio.create_task(said.send(alone, gone))
+        task = asyncio.create_task(send(said, alone, gone))
         await asyncio.sleep(0)
         task.cancel()
-        await said.send(alone, event(topic))
+        await send(said, alone, event(topic))
     assert gone.id not in await said.check()
 
 
@@ -460,7 +414,8 @@ class Publisher:
         while time.monotonic() < end:
             events = again + [self.event() for _ in range(self.chance.choice([1, 1, 1, 10, 100, 2000]))]
             results = await self.said.publish(bus, *events)
-            again = [event for event, result in zip(events, results, strict=True) if isinstance(result, Unavailable)]
+            failed = [event for event, result in zip(events, results, strict=True) if isinstance(result, Unavailable)]
+            again = failed[:500]  # all of them would be more and more
 
     def event(self) -> Event:
         key = b"%b-%d" % (self.name, self.chance.randrange(5))

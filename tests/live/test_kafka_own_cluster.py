@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,6 +33,7 @@ from inlake.settings import load
 from inlake.wiring import connect_bus
 from tests.certificates import make_authority
 from tests.kafka_cluster import Cluster, two_brokers
+from tests.kafka_said import Said
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -220,6 +222,46 @@ async def test_a_token_that_the_brokers_refuse_is_told_without_the_token(cluster
 
 
 # -------------------------------------------------------------------------------- a broker lost: the last tests here
+async def test_when_a_leader_falls_silent_the_other_broker_confirms_and_nothing_is_lost_when_it_is_back(
+    cluster: Cluster, admin: AdminClient
+) -> None:
+    topic, address = f"test-{uuid4().hex}", cluster.first.addresses["PLAINTEXT"]
+    admin.create_topics([NewTopic(topic, 4, 2, config={"min.insync.replicas": "1"})])[topic].result()
+    said = [Said() for _ in range(3)]
+    async with opened(address, {}, bus_timeout="10") as bus:
+        async with asyncio.timeout(20):
+            while not all(isinstance(result, Position) for result in await bus.publish(spread(topic, b"first", 20))):
+                await asyncio.sleep(0.2)
+        publishers = [asyncio.create_task(publish_on(bus, topic, b"%d" % i, each)) for i, each in enumerate(said)]
+        await asyncio.sleep(0.5)
+        cluster.second.process.send_signal(signal.SIGSTOP)
+        try:
+            stopped = sum(len(each.told) for each in said)
+            async with asyncio.timeout(20):  # all that is under way has to be confirmed, and more
+                while sum(len(each.told) for each in said) < stopped + 1000:
+                    await asyncio.sleep(0.1)
+        finally:
+            cluster.second.process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(1)  # it does now what it was asked to do before
+        for publisher in publishers:
+            publisher.cancel()
+        await asyncio.wait(publishers)
+    everything = Said([pair for each in said for pair in each.told])
+    assert all(isinstance(result, Position) for _, result in everything.told)
+    await everything.check(address)
+
+
+async def publish_on(bus: KafkaBus, topic: str, name: bytes, said: Said) -> None:
+    while True:
+        await said.publish(bus, *spread(topic, name, 20))
+        await asyncio.sleep(0.01)
+
+
+def spread(topic: str, name: bytes, count: int) -> list[Event]:
+    """Over all partitions."""
+    return [Event(str(uuid4()), topic, b"%b-%d" % (name, i), b"value", ()) for i in range(count)]
+
+
 async def test_too_few_replicas_are_told_in_bounded_time_and_then_at_once(cluster: Cluster, topic: str) -> None:
     address = cluster.first.addresses["PLAINTEXT"]
     async with AsyncExitStack() as gateways:  # several: each asks a broker of its own choice about topics

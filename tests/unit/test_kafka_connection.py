@@ -22,7 +22,7 @@ from inlake.bus.kafka_sender import Sender
 from inlake.errors import BusUnavailable, OutcomeUnknown
 from inlake.model import Event
 
-Answer = Callable[[bytes], bytes]
+Answer = Callable[[bytes], bytes | None]
 """Gives bytes for a request, both with their length in front."""
 MOST = 100 << 20
 """Bytes of a request: a broker hangs up on more (socket.request.max.bytes)."""
@@ -34,14 +34,16 @@ def framed(data: bytes) -> bytes:
 
 @asynccontextmanager
 async def broker(answer: Answer) -> AsyncIterator[int]:
-    """Its port."""
+    """Its port. It hangs up where there is no answer."""
     serving = set[asyncio.Task[None] | None]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         serving.add(asyncio.current_task())
         with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
             while (size := int.from_bytes(head := await reader.readexactly(4), "big")) < MOST:
-                writer.write(answer(head + await reader.readexactly(size)))
+                if (data := answer(head + await reader.readexactly(size))) is None:
+                    return
+                writer.write(data)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
@@ -78,6 +80,37 @@ async def test_what_does_not_answer_as_a_broker_is_told_in_a_sentence(answer: by
         assert str(error.value).startswith(f"127.0.0.1:{port}: ")
 
 
+async def test_a_broker_that_hangs_up_within_the_greeting_is_told_at_once() -> None:
+    began = time.monotonic()
+    async with broker(greeting_only) as port:
+        properties = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN"}
+        with pytest.raises(ConnectError, match="hung up"):
+            await connect("127.0.0.1", port, access(port, **properties), 10, lambda *_: None)
+    assert time.monotonic() - began < 1
+
+
+async def test_a_broker_that_hangs_up_after_the_greeting_is_told_and_has_its_peace() -> None:
+    asked = list[bytes]()
+
+    def answer(request: bytes) -> bytes | None:
+        asked.append(request)
+        return greeting_only(request)
+
+    async with broker(answer) as port:
+        sender = Sender(access(port), timeout=1.0, on_trouble=lambda: None)
+        results: list[Result] = [None]
+        await sender.publish([Event("1", "topic", b"key", b"", ())], results, {"topic": 1})
+        await sender.close()
+    assert isinstance(results[0], BusUnavailable)
+    assert "hung up" in results[0].detail
+    assert len(asked) < 20
+
+
+def greeting_only(request: bytes) -> bytes | None:
+    """As a broker does that lets nobody in who does not prove who it is."""
+    return Broken(produced()).answer(request) if request[4:6] == b"\0\x12" else None
+
+
 async def test_a_name_that_nobody_knows_and_a_port_where_nobody_listens_are_told() -> None:
     with pytest.raises(ConnectError, match="its name cannot be found"):
         await connect("no-such-host.invalid", 9092, access(9092), 5, lambda *_: None)
@@ -99,11 +132,11 @@ class Broken:
         self.requests = itertools.count()
         self._produced = produced
 
-    def answer(self, request: bytes) -> bytes:
+    def answer(self, request: bytes) -> bytes | None:
         number = request[8:12]
         match int.from_bytes(request[4:6], "big"):
             case 18:
-                answer = ApiVersionResponse_v0(0, [(key, 0, 7) for key in (0, 3, 18, 22)])
+                answer = ApiVersionResponse_v0(0, [(key, 0, 7) for key in (0, 3, 17, 18, 22, 36)])
             case 3:
                 led = [(0, "topic", False, [(0, partition, 1, [1], [1]) for partition in range(3)])]
                 answer = MetadataResponse_v4(0, [(1, "127.0.0.1", self.port, None)], None, 1, led)
@@ -130,7 +163,7 @@ OURS = ("topic", [(0, 7, -1, -1, 0)])
         lambda request: framed(request[8:12]),
         lambda request: framed(request[8:12] + b"\x7f\xff\xff\xff\0\0"),
         lambda _: framed(bytes(4) + ProduceResponse_v7([OURS], 0).encode()),
-        lambda request: 2 * produced(OURS)(request),
+        lambda request: 2 * (produced(OURS)(request) or b""),
         produced(),
         produced(("another", [(0, 0, 1, -1, 0)])),
         produced(("topic", [(99, 0, 1, -1, 0), (-1, 0, 1, -1, 0)])),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from inlake.bus.kafka_batch import OVERHEAD
 from inlake.bus.kafka_lane import BATCH_EVENTS, Call, Lane, Parcel
 from inlake.errors import BusUnavailable
-from inlake.model import Event
+from inlake.model import Event, Position
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,6 +64,28 @@ def test_events_leave_in_order_in_batches_that_fit_and_those_of_ended_calls_are_
         assert size <= limit or len(batch) == 1
         taken += batch
     assert taken == [(call, event.id) for call in calls if call not in ended for event in call.events]
+
+
+def test_a_call_ends_when_all_its_events_have_a_result_and_not_before() -> None:
+    call = make_call([1] * 10)
+    first, last = Parcel(call, 0, 4), Parcel(call, 4, 10)
+    first.succeed([Position("t", 0, n) for n in range(4)])
+    first.fail(lambda: BusUnavailable("said already"))
+    assert not call.done.done()
+    last.fail(lambda: BusUnavailable("over"))
+    assert call.done.done()
+    assert call.failed
+    assert [type(result) for result in call.results] == [Position] * 4 + [BusUnavailable] * 6
+
+
+def test_what_nobody_waits_for_any_more_is_not_sent_and_keeps_what_was_said() -> None:
+    lane, call = Lane("t", 0), make_call([1] * 4)
+    said, waiting = Parcel(call, 0, 2), Parcel(call, 2, 4)
+    lane.waiting.append(waiting)
+    said.succeed([Position("t", 0, 7), Position("t", 0, 8)])
+    call.abandon()
+    assert lane.take() == []
+    assert call.results[:2] == [Position("t", 0, 7), Position("t", 0, 8)]
 
 
 def test_a_batch_has_at_most_so_many_events() -> None:

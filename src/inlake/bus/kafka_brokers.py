@@ -59,7 +59,9 @@ class Brokers:
 
     def leading(self, topic: str, partition: int) -> Connection | None:
         """The connection to the partition's leader, if it is known and ready; otherwise it is seen to."""
-        asked = self._topics.setdefault(topic, 0.0)
+        if topic not in self._topics:
+            self._topics[topic] = self._asked = 0.0  # what was told before says nothing of it: ask at once
+        asked = self._topics[topic]
         address = self._nodes.get(self._leaders.get((topic, partition), _NOBODY))
         connection = self._open(address) if address else None
         if connection is None or asyncio.get_running_loop().time() > asked + REFRESH:
@@ -121,6 +123,8 @@ class Brokers:
             if known is connection:
                 del self._connections[address]
                 self.last_error = reason or self.last_error
+                if reason and not connection.is_proven():  # the next one would fare no better
+                    self._failed(address, reason)
 
     def _open(self, address: tuple[str, int]) -> Connection | None:
         now = asyncio.get_running_loop().time()

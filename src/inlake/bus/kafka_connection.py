@@ -71,6 +71,8 @@ class Connection(asyncio.Protocol):
 
     async def ask(self, key: int, body: Sequence[bytes], read: Callable[[Answer], T]) -> T:
         """Send a request and wait for its answer. Raises `ConnectError`, and `Refused` if `read` does."""
+        if not self.is_open:
+            raise ConnectError(f"{self.name}: the broker hung up")
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
 
         def answered(data: bytes | None) -> None:
@@ -91,6 +93,10 @@ class Connection(asyncio.Protocol):
         except ValueError:
             self.abort()
             raise ConnectError(f"{self.name}: what answers does not speak Kafka's protocol") from None
+
+    def is_proven(self) -> bool:
+        """It has answered more than the greeting, which a broker that does not let us in answers too."""
+        return self._answers > 1
 
     def is_idle(self) -> bool:
         return not self._waiting
@@ -123,7 +129,7 @@ class Connection(asyncio.Protocol):
         reason = ""
         if waiting and not self._ended:
             early = "the broker hung up at the first request: see security.protocol"
-            reason = f"{self.name}: {'the connection was lost' if self._answers > 1 else early}"
+            reason = f"{self.name}: {'the connection was lost' if self.is_proven() else early}"
         self._ended = True
         self._on_lost(self, reason)
         for _, answered, _ in waiting:

@@ -38,7 +38,7 @@ class Call:
     def settle(self, count: int) -> None:
         """So many have a result now; with the last one the publisher wakes, if it is not gone."""
         self.missing -= count
-        if not self.missing and not self.done.done():
+        if self.missing <= 0 and not self.done.done():
             self.done.set_result(None)
 
     def abandon(self) -> None:

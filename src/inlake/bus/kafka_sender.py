@@ -259,7 +259,7 @@ class Sender:
 
     def _fail(self, lane: Lane, flight: Flight, code: int) -> None:
         """It will not be in the log, or an attempt before has put it there: then nobody knows."""
-        lane.flight = None
+        lane.flight, lane.error, lane.refused_since = None, 0, 0.0
         if flight.unknown:
             self._identity.forget(flight.producer)
             flight.fail(lambda: outcome_unknown(lane.topic, self._timeout, code))
@@ -275,7 +275,6 @@ class Sender:
         if lane.error != code or not lane.refused_since:
             lane.error, lane.refused_since = code, now
         if code == wire.UNKNOWN_TOPIC and now > lane.refused_since + GONE and not flight.unknown:
-            lane.refused_since = 0.0
             self._fail(lane, flight, code)
             lane.drop(lambda: refused(code, lane.topic))
         else:
