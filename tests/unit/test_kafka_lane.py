@@ -80,7 +80,7 @@ def test_a_call_ends_when_all_its_events_have_a_result_and_not_before() -> None:
 
 def test_what_nobody_waits_for_any_more_is_not_sent_and_keeps_what_was_said() -> None:
     lane, call = Lane("t", 0), make_call([1] * 4)
-    said, waiting = Parcel(call, 0, 2), Parcel(call, 2, 4)
+    said, waiting = parcel(call, 0, 2), parcel(call, 2, 4)
     lane.waiting.append(waiting)
     said.succeed([Position("t", 0, 7), Position("t", 0, 8)])
     call.abandon()

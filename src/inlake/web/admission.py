@@ -66,8 +66,8 @@ class Admission:
         if kind in NDJSON and address(x.scope["query_string"]).atomic:  # the body as text, as events and as receipts
             length = None if x.header(b"content-encoding") else x.content_length
             return 3 * min(length or settings.atomic_bytes, settings.atomic_bytes) + REJECTS_RESERVE
-        if kind in NDJSON:  # a window as text, as events and as receipts; the spool's memory
-            return 4 * settings.window_bytes + 2 * settings.max_record_bytes + IN_MEMORY + REJECTS_RESERVE // 8
+        if kind in NDJSON:  # a window as events and as receipts, the next one as text and as events; the spool's memory
+            return 6 * settings.window_bytes + 2 * settings.max_record_bytes + IN_MEMORY + REJECTS_RESERVE // 8
         length = None if x.header(b"content-encoding") else x.content_length
         record = 3 * settings.max_record_bytes  # as text, as values, as an event
         if kind == PIECE:  # with it comes what was kept of the part before
