@@ -68,7 +68,7 @@ def test_events_leave_in_order_in_batches_that_fit_and_those_of_ended_calls_are_
 
 def test_a_call_ends_when_all_its_events_have_a_result_and_not_before() -> None:
     call = make_call([1] * 10)
-    first, last = Parcel(call, 0, 4), Parcel(call, 4, 10)
+    first, last = parcel(call, 0, 4), parcel(call, 4, 10)
     first.succeed([Position("t", 0, n) for n in range(4)])
     first.fail(lambda: BusUnavailable("said already"))
     assert not call.done.done()
