@@ -78,10 +78,10 @@ def _gateway(words: list[str], effort: Effort, options: argparse.Namespace, mach
 
 
 def _measure_limits(run: Run, case: Case, effort: Effort) -> None:
-    """Those beside a case, once, right before the first case that they belong to."""
+    """Those beside a case: hello-world before each, what is measured inside before the first that it belongs to."""
     place = case.shape, case.language, case.bus
-    if case.kind == "single" and case.shape not in run.hello:
-        run.hello[case.shape] = f = cases.hello(case.shape, effort)
+    if case.kind == "single":
+        run.hello[case] = f = cases.hello(case.shape, effort)
         _say(f"hello {case.shape}: {f.rate:,.0f} requests/s, {f.cpu_us:.1f} us")
     if place not in run.inside:
         run.inside[place] = found = cases.inside(*place, effort)

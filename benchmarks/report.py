@@ -74,12 +74,13 @@ def _singles(run: Run) -> list[str]:
 
 
 def _streams(run: Run) -> list[str]:
-    head = ["NDJSON", "records/s", "CPU us", "of produce loop", "of codec", "p50 ms", "p99 ms", "lag p99 ms", "MiB, at start and most", "server's core", "load's"]  # fmt: skip
+    head = ["NDJSON", "records/s", "CPU us", "by hello", "of produce loop", "of codec", "p50 ms", "p99 ms", "lag p99 ms", "MiB, at start and most", "server's core", "load's"]  # fmt: skip
     rows = [
         [
             _shown(case.kind, case.shape, case.language, case.bus),
             number(f.rate, 0),
             number(f.cpu_us),
+            number(run.of_hello(case), 2),
             number(run.of_produce(case), 2),
             number(run.of_codec(case), 2),
             number(f.p50),
@@ -113,8 +114,14 @@ def _stages(run: Run) -> list[str]:
 
 def _limits(run: Run) -> list[str]:
     rows = [
-        (_shown("hello-world POST", shape), number(f.rate, 0), number(f.cpu_us), f"{f.server:.0%}", f"{f.client:.0%}")
-        for shape, f in run.hello.items()
+        (
+            _shown("hello-world POST", f"beside {' '.join(case[1:])}"),
+            number(f.rate, 0),
+            number(f.cpu_us),
+            f"{f.server:.0%}",
+            f"{f.client:.0%}",
+        )
+        for case, f in run.hello.items()
     ]
     codecs = {(shape, language): found["stages"]["codec"] for (shape, language, _), found in run.inside.items()}
     rows += [(_shown("codec", *key), number(1e6 / us, 0), number(us, 2), "", "") for key, us in codecs.items()]
