@@ -189,7 +189,7 @@ class Bus(Protocol):
 
         The result at an index belongs to the event at that index; one that fails does not sink the others. Failures
         are `TopicMissing`, `RecordTooLarge`, `BusUnavailable` (certainly not published) and `OutcomeUnknown`.
-        Events with one key keep their order.
+        Events with one key keep their order, also those of calls that are made one after the other without waiting.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,21 @@ async def test_events_with_one_key_keep_their_order(subject: Subject) -> None:
         values = [int(message.value or b"") for message in got if message.key == key]
         assert values == sorted(values)
         assert len(values) == 60
+
+
+async def test_calls_made_without_waiting_keep_their_order(subject: Subject) -> None:
+    published = [asyncio.ensure_future(subject.bus.publish([event(subject.topic, b"0")]))]
+    until = float("inf")
+    while time.monotonic() < until and len(published) < 50_000:
+        # the first ones ask for a topic that is not known yet; those that come just when it is must not overtake them
+        published.append(asyncio.ensure_future(subject.bus.publish([event(subject.topic, b"%d" % len(published))])))
+        await asyncio.sleep(0)
+        if published[0].done():
+            until = min(until, time.monotonic() + 0.05)
+    for call in published:
+        positions(await call)
+    got = [int(message.value or b"") for message in await read(subject.bus, subject.topic)]
+    assert got == list(range(len(published)))
 
 
 async def test_one_event_that_is_too_large_does_not_sink_the_others(subject: Subject) -> None:

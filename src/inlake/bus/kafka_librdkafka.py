@@ -28,6 +28,7 @@ class Librdkafka:
         self._on_trouble = on_trouble
         self._flying = Flying(timeout + GRACE)
         self._closed = False
+        self._sending = asyncio.Lock()
         self._singles: Link | None = None
         try:
             self._link = self._open(self._properties)
@@ -89,7 +90,8 @@ class Librdkafka:
         self, link: Link, events: Sequence[Event], results: list[Result], partitions: Mapping[str, int]
     ) -> bool:
         """Send and wait, with an end in any case; every result is set afterwards. True when all was confirmed."""
-        batch = await link.send(events, results, partitions)
+        async with self._sending:  # it lets others have their turn in between, but no other call
+            batch = await link.send(events, results, partitions)
         await self._flying.wait(batch)
         for index, result in enumerate(results if batch.reported < batch.expected else ()):
             if result is None:

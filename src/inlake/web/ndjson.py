@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -18,8 +18,11 @@ from inlake.web.receipts import ReceiptLines
 from inlake.web.spool import Spool
 
 CONTENT_TYPE = b"application/x-ndjson"
-IN_ONE_GO = 200
-"""Receipts written before others have their turn in the event loop."""
+SLICE = 250
+"""Lines that go to the bus in one call: all that is made of so many, over several streams, stays in a processor's
+cache, where a window of 1,000 takes a sixth more time for the same work."""
+FLYING = 4
+"""Slices on their way while the next one is encoded."""
 ENVELOPE_BYTES = 2_000
 """What an envelope may add to a record."""
 ANSWER_BYTES = 32 << 20
@@ -86,7 +89,7 @@ class Lines:
 class Stream:
     """One NDJSON request. Reading never waits for writing: receipts that a client does not take go to the spool.
 
-    While a window is on its way to the bus, the next one is read and encoded, no more.
+    A window goes to the bus in slices, in their order; while some are on their way, the next one is read and encoded.
     """
 
     def __init__(self, x: Exchange, accept: Accept, to: parse.Address, *, counted: bool = True) -> None:
@@ -95,8 +98,8 @@ class Stream:
         self._x = x
         self._accept = accept
         self._windows = 0
-        self._publishing: asyncio.Task[None] | None = None
-        """The window that is on its way."""
+        self._flying: deque[asyncio.Task[None]] = deque()
+        """The slices that are on their way, and their receipts."""
         self._to = to
         self._traceparent = parse.traceparent(x.header(b"traceparent"))
         self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
@@ -126,12 +129,12 @@ class Stream:
             self._spool.end()
             await self._written()
         except asyncio.CancelledError:
-            if self._publishing is not None:
-                self._publishing.cancel()
+            for task in self._flying:
+                task.cancel()
             raise
         finally:
-            if self._publishing is not None:  # of a client that went away, too: it is counted
-                await asyncio.wait([self._publishing])
+            if self._flying:  # of a client that went away, too: they are counted
+                await asyncio.wait(self._flying)
             for name, count in self._counts.items() if self._counted else ():
                 self._x.site.records[name].value += count
             if self._writer is not None:
@@ -142,29 +145,28 @@ class Stream:
         """Window by window to the end of the body; what cut it short is returned."""
         try:
             while window := await self._window():
-                await self._begin(window)
-            await self._published()
+                self._windows += 1
+                for start in range(0, len(window), SLICE):
+                    await self._begin(window[start : start + SLICE], last=start + SLICE >= len(window))
+            await self._landed()
         except (RequestTimeout, MalformedEncoding, BodyTooLarge) as error:
-            await self._published()
+            await self._landed()
             return error
         return None
 
-    async def _begin(self, window: list[Line]) -> None:
-        """Accept the window, wait for the one before, and send it on its way."""
-        self._windows += 1
-        publish = await self._accept(self._submissions(window))
-        try:
-            await self._published()
-        except BaseException:
-            publish.close()
-            raise
-        self._publishing = asyncio.create_task(self._publish(window, asyncio.ensure_future(publish)))
+    async def _begin(self, lines: list[Line], *, last: bool) -> None:
+        """Accept a slice and hand it to the bus, behind those before; `last` of its window."""
+        published = asyncio.ensure_future(await self._accept(self._submissions(lines)))
+        before = self._flying[-1] if self._flying else None
+        numbers = [n for n, _ in lines]
+        self._flying.append(asyncio.create_task(self._land(numbers, published, before, last=last)))
+        if len(self._flying) > FLYING:
+            await self._flying.popleft()
 
-    async def _published(self) -> None:
-        """The window that was on its way is published, and its receipts are written."""
-        publishing, self._publishing = self._publishing, None
-        if publishing is not None:
-            await publishing
+    async def _landed(self) -> None:
+        """All slices are published, and their receipts are written."""
+        while self._flying:
+            await self._flying.popleft()
 
     async def _window(self) -> list[Line]:
         """Lines until the window is full, the body ends, or no byte comes for a while; none at the end of the body."""
@@ -187,15 +189,22 @@ class Stream:
         window, self._waiting = self._waiting[: settings.window_records], self._waiting[settings.window_records :]
         return window
 
-    async def _publish(self, window: list[Line], published: Awaitable[Sequence[Result]]) -> None:
+    async def _land(
+        self,
+        numbers: list[int],
+        published: Awaitable[Sequence[Result]],
+        before: asyncio.Task[None] | None,
+        *,
+        last: bool,
+    ) -> None:
+        """Write the receipts of a slice, behind those of the slice before."""
         results = await published
+        if before is not None and not before.done():
+            await asyncio.wait([before])
         receipts: list[bytes] = []
         rejects: list[bytes] = []
-        for start in range(0, len(window), IN_ONE_GO):
-            some = zip(window[start : start + IN_ONE_GO], results[start : start + IN_ONE_GO], strict=True)
-            self._write_receipts([(n, result) for (n, _), result in some], receipts, rejects)
-            await asyncio.sleep(0)
-        wanted, count = {"all": (receipts, len(window)), "rejects": (rejects, len(rejects))}.get(
+        self._write_receipts(list(zip(numbers, results, strict=True)), receipts, rejects)
+        wanted, count = {"all": (receipts, len(numbers)), "rejects": (rejects, len(rejects))}.get(
             self._to.receipts, ([], 0)
         )
         if self._x.attempt is not None and not self._is_kept(wanted):
@@ -203,7 +212,7 @@ class Stream:
         elif not self._spool.put(b"".join(wanted)):
             kept = len(rejects) if self._spool.put(b"".join(rejects), reserve=REJECTS_RESERVE) else 0
             self._left_out += count - kept
-        if self._windows > 1 or self._waiting or not self._ended:
+        if last and (self._windows > 1 or self._waiting or not self._ended):
             self._answer(207)
 
     def _write_receipts(self, results: list[tuple[int, Result]], receipts: list[bytes], rejects: list[bytes]) -> None:
