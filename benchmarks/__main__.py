@@ -69,6 +69,8 @@ def _gateway(words: list[str], effort: Effort, options: argparse.Namespace, mach
     if not chosen:
         sys.exit(f"bench: no case has {' and '.join(words)} in its name; one is called {choose(buses)[0].name}")
     run, began = Run(), time.monotonic()
+    if any(case.bus == "kafka" for case in chosen):
+        cases.warm_kafka(effort)
     for case in chosen:
         _measure_limits(run, case, effort)
         run.cases[case] = f = cases.run(case, effort)
