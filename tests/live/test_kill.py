@@ -135,7 +135,8 @@ def test_a_gateway_that_slept_through_its_upload_leaves_the_place_to_who_has_it_
             answer = late.result()
             end(sleeper)
             end(awake)
-        assert answer.status_code == 410, answer.text
+        # 503 if it fell asleep within a question to the store, whose time is over when it wakes
+        assert answer.status_code in {410, 503}, answer.text
         assert d.witness.data("place") == b"of the other"
         check([], d.witness, settled=False)
 
