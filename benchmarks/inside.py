@@ -78,6 +78,9 @@ class Harness:
             for record in self._records:
                 encode_plain(record)
 
+        async def ingest() -> None:
+            await (await self._gateway.accept_window(self._submissions))
+
         chunks = [self._body[at : at + CHUNK] for at in range(0, len(self._body), CHUNK)]
 
         async def split() -> None:
@@ -86,7 +89,7 @@ class Harness:
                 lines.feed(chunk)
 
         lines, codec = await self._cost(split), await self._cost(encode)
-        taken = await self._cost(lambda: self._gateway.ingest_window(self._submissions))
+        taken = await self._cost(ingest)
         self.events = list(self._free.events)
         route = await self._cost(lambda: ask(self._app, self._name, b"application/x-ndjson", chunks))
         published = await self._cost(lambda: self._bus.publish(self.events))

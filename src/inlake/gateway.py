@@ -34,8 +34,6 @@ class Turn:
         self._end = time.perf_counter() + self.SECONDS
 
 
-IN_ONE_GO = 250
-"""Receipts made before others have their turn in the event loop."""
 AT_ONCE = 16
 """Promises of one window that are worked on at the same time."""
 Waiting = tuple[int, Event, Compiled, Promise | None]
@@ -106,18 +104,12 @@ class Gateway:
                 await turn.give_way()
         return asyncio.sleep(0, results)  # nothing is left to do
 
-    async def ingest_window(self, window: Sequence[Submission | InlakeError]) -> list[Result]:
-        """The same steps for many records, which go to the bus in one call; each result stands at its record's index.
-
-        An error in `window` (a line that is no record) is its own result. The order of the window is kept.
-        """
-        return await (await self.accept_window(window))
-
     async def accept_window(self, window: Sequence[Submission | InlakeError]) -> Coroutine[Any, Any, list[Result]]:
-        """The steps of `ingest_window` up to the bus; what is left to be awaited publishes and gives the results.
+        """The steps of `ingest` for many records, up to the bus; what is left to be awaited publishes them in one call.
 
-        So the next window can be encoded while this one is on its way. Who does that and wants the order kept awaits
-        the rest of the windows one after the other.
+        Each result stands at its record's index; an error in `window` (a line that is no record) is its own. So the
+        next window can be encoded while this one is on its way: windows whose rest begins in their order are published
+        in it.
         """
         results: list[Result | None] = [None] * len(window)
         waiting: list[Waiting] = []
@@ -180,8 +172,6 @@ class Gateway:
                 results[i] = at
             else:
                 results[i] = make_receipt(event, compiled, at)
-            if i % IN_ONE_GO == 0:
-                await asyncio.sleep(0)
 
         async def conclude(i: int) -> None:
             try:

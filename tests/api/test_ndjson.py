@@ -121,3 +121,21 @@ async def test_ten_thousand_errors_in_one_record_are_capped(gateway: Gateway) ->
     body = json.dumps({"title": "a", "tags": [1] * 10_000}).encode()
     answer = await gateway.post("/ingress/record-json?schema=note", body)
     assert len(answer.json()["errors"]) == 100
+
+
+async def test_lines_that_name_promises_keep_their_place_and_each_promise_is_claimed_once(gateway: Gateway) -> None:
+    puuids = [(await gateway.post("/ingress/binary", b"x", "text/plain")).json()["puuid"] for _ in range(3)]
+
+    def named(number: int) -> bytes:
+        return b'{"title": "a", "__resource_path__": "%b"}\n' % puuids[number].encode()
+
+    body = GOOD * 100 + named(0) + GOOD * 300 + named(1) + named(0) + GOOD * 300 + named(1) + named(2) + GOOD * 10
+    answer = await gateway.post(PATH, body, NDJSON)
+    *lines, _ = answer.lines()
+    assert [line["line"] for line in lines] == list(range(1, 716))
+    refused = {line["line"]: (line["status"], line["code"]) for line in lines if line["status"] != 201}
+    assert refused == {403: (409, "promise_used"), 704: (409, "promise_used")}
+    assert [line["line"] for line in lines if line.get("resource")] == [101, 402, 705]
+    offsets = [line["offset"] for line in lines if line["status"] == 201]
+    assert offsets == sorted(offsets)
+    assert summary(answer) == {"accepted": 713, "pending": 0, "rejected": 2, "failed": 0}

@@ -51,7 +51,8 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     yield Subject(bus, lambda: KafkaBus(KAFKA_BOOTSTRAP), topic, 3_000_000)
     await bus.close()
     admin = AdminClient({"bootstrap.servers": KAFKA_BOOTSTRAP, "log_level": 0})  # its answers come while it lives
-    admin.delete_topics([topic])[topic].exception()
+    for deleted in admin.delete_topics([topic, f"{topic}-known"]).values():
+        deleted.exception()
 
 
 CONTEXT = (
@@ -133,6 +134,36 @@ async def test_calls_made_without_waiting_keep_their_order(subject: Subject) -> 
         positions(await call)
     got = [int(message.value or b"") for message in await read(subject.bus, subject.topic)]
     assert got == list(range(len(published)))
+
+
+async def test_a_call_that_waits_for_one_topic_is_not_overtaken_in_another(subject: Subject) -> None:
+    known, new = f"{subject.topic}-known", subject.topic
+    positions(await subject.bus.publish([event(known, b"0")]))
+    calls = [
+        [event(new, b"a")],  # has to ask for its topic
+        [event(new, b"b"), event(known, b"1")],  # waits for that answer
+        [event(known, b"2")],
+    ]
+    published = [asyncio.ensure_future(subject.bus.publish(call)) for call in calls]
+    for one in published:
+        positions(await one)
+    assert [message.value for message in await read(subject.bus, known)] == [b"0", b"1", b"2"]
+
+
+async def test_calls_that_wait_for_their_turn_and_go_away_hold_up_nobody(subject: Subject) -> None:
+    known = f"{subject.topic}-known"
+    positions(await subject.bus.publish([event(known, b"0")]))
+    calls = [
+        asyncio.ensure_future(subject.bus.publish([event(subject.topic), event(known, b"%d" % n)])) for n in range(1, 6)
+    ]
+    await asyncio.sleep(0)
+    calls[1].cancel()
+    calls[3].cancel()
+    await asyncio.wait(calls)
+    for call in calls[::2]:
+        positions(call.result())
+    got = [int(message.value or b"") for message in await read(subject.bus, known)]
+    assert [n for n in got if n not in (2, 4)] == [0, 1, 3, 5], "of a call that went away nobody knows"
 
 
 async def test_one_event_that_is_too_large_does_not_sink_the_others(subject: Subject) -> None:

@@ -88,3 +88,38 @@ async def test_requests_sent_together_are_answered_in_order() -> None:
         for number in range(5):
             await reader.readuntil(b"body%d" % number)
         assert state.total_requests == 5
+
+
+OFFERS = [
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n",
+]
+SIZED = b"Content-Length: 8\r\n\r\nbody-%03d"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n5\r\nbody-\r\n3\r\n%03d\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("framed", [SIZED, CHUNKED])
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+async def test_an_offer_of_another_protocol_costs_no_body(offer: bytes, framed: bytes, piece: int) -> None:
+    async with connected(30, 30) as ((reader, writer), state):
+        head = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
+        sent = b"".join(head + (offer if number % 3 else b"") + framed % number for number in range(9))
+        for start in range(0, len(sent), piece):
+            writer.write(sent[start : start + piece])
+            await asyncio.sleep(0)
+        for number in range(9):
+            answer = await asyncio.wait_for(reader.readuntil(b"body-%03d" % number), 5)
+            assert answer.count(b"HTTP/1.1 200 OK\r\n") == 1
+        assert state.total_requests == 9
+
+
+async def test_an_offer_without_a_body_and_one_with_a_broken_body() -> None:
+    async with connected(30, 30) as ((reader, writer), _):
+        for method in (b"GET", b"POST"):
+            writer.write(method + b" / HTTP/1.1\r\nHost: localhost\r\n" + OFFERS[0] + b"\r\n")
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"content-length: 0" in answer
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\n" + OFFERS[0] + b"Transfer-Encoding: chunked\r\n\r\nno size")
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 Bad Request\r\n")

@@ -7,9 +7,7 @@ producer does (`Librdkafka`). What is asked of Kafka beside that, reading and tr
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from copy import copy
 from typing import Literal, cast
 
@@ -22,6 +20,7 @@ from inlake.bus.kafka_producer import CONNECTION, PRODUCER, Result
 from inlake.bus.kafka_sender import Sender
 from inlake.bus.kafka_topics import NewTopicPlan, Topics
 from inlake.bus.kafka_transactions import Transactions
+from inlake.bus.kafka_turns import Turns
 from inlake.errors import (
     BusUnavailable,
     InlakeError,
@@ -59,9 +58,7 @@ class KafkaBus:
         plan = NewTopicPlan(partitions, replication) if create_topics else None
         self._topics = Topics(self._connection, create=plan, trouble=lambda: self._producer.last_error)
         self._closed = False
-        self._asking: Counter[str] = Counter()
-        """Calls that ask for a topic, by topic."""
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns = Turns()
         producer = {**PRODUCER, "delivery.timeout.ms": round(timeout * 1000), **given}
         self._transactions = Transactions(producer, timeout=timeout)
         self._producer = self._make_producer()
@@ -81,8 +78,8 @@ class KafkaBus:
         """See `Bus.publish`. A full queue is `Busy` for the events it has no room for."""
         results: list[Result] = [None] * len(events)
         topics = {event.topic for event in events}
-        if not (topics <= self._topics.known and topics.isdisjoint(self._asking)):
-            refused = await self._ask_in_turn(topics)
+        if not (topics <= self._topics.known and self._turns.is_free(topics)):
+            refused = await self._turns.after_others(topics, self._refused(topics))
             results = [refused.get(event.topic) for event in events]
         if self._closed:
             return [ShuttingDown(STOPPING) for _ in events]
@@ -141,17 +138,6 @@ class KafkaBus:
         if not refused:
             self._producer.forget_error()
         return refused
-
-    async def _ask_in_turn(self, topics: set[str]) -> dict[str, InlakeError]:
-        """`_refused` for calls to `publish` in the order in which they were made: none overtakes one that asks."""
-        self._asking.update(topics)
-        try:
-            async with AsyncExitStack() as turns:
-                for topic in sorted(topics):
-                    await turns.enter_async_context(self._turns.setdefault(topic, asyncio.Lock()))
-                return await self._refused(topics)
-        finally:
-            self._asking -= Counter(topics)
 
     async def _explain(self, events: Sequence[Event], results: list[Result], deadline: float) -> None:
         """Say why Kafka did not confirm although the connection works, and ask for the topics before the next event.

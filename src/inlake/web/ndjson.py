@@ -1,8 +1,9 @@
-"""A stream of records, one a line: read in windows, each published in one call, receipts streamed back in order."""
+"""A stream of records, one a line: read in windows, published in slices of them, receipts streamed back in order."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
@@ -17,12 +18,14 @@ from inlake.web.problems import line_problem
 from inlake.web.receipts import ReceiptLines
 from inlake.web.spool import Spool
 
+log = logging.getLogger("inlake.web")
 CONTENT_TYPE = b"application/x-ndjson"
 SLICE = 250
 """Lines that go to the bus in one call: all that is made of so many, over several streams, stays in a processor's
 cache, where a window of 1,000 takes a sixth more time for the same work."""
 FLYING = 4
-"""Slices on their way while the next one is encoded."""
+"""Slices on their way while the next one is encoded; fewer of long lines: a stream has about a window on its way, so
+that the bus has room for what all streams that are admitted have, also while it stands still."""
 ENVELOPE_BYTES = 2_000
 """What an envelope may add to a record."""
 ANSWER_BYTES = 32 << 20
@@ -100,6 +103,8 @@ class Stream:
         self._windows = 0
         self._flying: deque[asyncio.Task[None]] = deque()
         """The slices that are on their way, and their receipts."""
+        self._flying_bytes: deque[int] = deque()
+        """Of their lines."""
         self._to = to
         self._traceparent = parse.traceparent(x.header(b"traceparent"))
         self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
@@ -133,13 +138,14 @@ class Stream:
                 task.cancel()
             raise
         finally:
-            if self._flying:  # of a client that went away, too: they are counted
-                await asyncio.wait(self._flying)
-            for name, count in self._counts.items() if self._counted else ():
-                self._x.site.records[name].value += count
-            if self._writer is not None:
-                self._writer.cancel()
-            self._spool.close()
+            try:
+                await self._all_ended()
+            finally:
+                for name, count in self._counts.items() if self._counted else ():
+                    self._x.site.records[name].value += count
+                if self._writer is not None:
+                    self._writer.cancel()
+                self._spool.close()
 
     async def _read_all(self) -> InlakeError | None:
         """Window by window to the end of the body; what cut it short is returned."""
@@ -155,18 +161,35 @@ class Stream:
         return None
 
     async def _begin(self, lines: list[Line], *, last: bool) -> None:
-        """Accept a slice and hand it to the bus, behind those before; `last` of its window."""
-        published = asyncio.ensure_future(await self._accept(self._submissions(lines)))
+        """Accept a slice, and hand it to the bus behind those before once there is room; `last` of its window."""
+        rest = await self._accept(self._submissions(lines))
+        try:
+            while len(self._flying) >= FLYING or sum(self._flying_bytes) >= self._x.settings.window_bytes:
+                await self._first_landed()
+        except BaseException:
+            rest.close()
+            raise
+        published = asyncio.ensure_future(rest)
         before = self._flying[-1] if self._flying else None
         numbers = [n for n, _ in lines]
         self._flying.append(asyncio.create_task(self._land(numbers, published, before, last=last)))
-        if len(self._flying) > FLYING:
-            await self._flying.popleft()
+        self._flying_bytes.append(sum([len(line) for _, line in lines if isinstance(line, bytes)]))
+
+    async def _first_landed(self) -> None:
+        """The slice that is on its way for longest is published, and its receipts are written."""
+        self._flying_bytes.popleft()
+        await self._flying.popleft()
 
     async def _landed(self) -> None:
-        """All slices are published, and their receipts are written."""
+        """All slices are."""
         while self._flying:
-            await self._flying.popleft()
+            await self._first_landed()
+
+    async def _all_ended(self) -> None:
+        """No slice is on its way any more: those of a client that went away, too, are counted."""
+        for fault in await asyncio.gather(*self._flying, return_exceptions=True):
+            if isinstance(fault, Exception):  # the first one ended the request, and is told at the edge
+                log.error("request %s failed", self._x.instance, exc_info=fault)
 
     async def _window(self) -> list[Line]:
         """Lines until the window is full, the body ends, or no byte comes for a while; none at the end of the body."""

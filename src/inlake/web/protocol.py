@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from inlake.errors import BadHttp, HeadersTooLarge, InlakeError
@@ -45,13 +47,36 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Count what comes while the headers of a request are not complete."""
         self._read += len(data)
-        super().data_received(data)
+        try:
+            while data:
+                data = self._parse(data)
+        except HttpParserError:
+            message = "Invalid HTTP request received."
+            self.logger.warning(message)
+            self.send_400_response(message)
         if self._idle:
             self._idle = False
             self._expect(self.head_seconds)
         if self._read > self.head_bytes and not self.transport.is_closing():
             limit = f"{self.head_bytes:,} bytes (INLAKE_MAX_REQUEST_LINE)"
             self._refuse(HeadersTooLarge(f"Request line and headers are larger than {limit}."))
+
+    def _parse(self, data: bytes) -> bytes:
+        """What is left of it, behind the head of a request that offers another protocol (`Upgrade`).
+
+        HTTP/2 without TLS is offered by Java's clients, by Ktor and `curl --http2` to whom they do not know. A server
+        may ignore that (RFC 9110, 7.8), and the body is HTTP/1.1's. httptools would drop it, so that a file was stored
+        as empty (uvicorn's issue 2722): another parser is told how long it is.
+        """
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as offer:
+            self.parser = Rest(self).parser
+            framing = (b"content-length", b"transfer-encoding")
+            lines = [b"%b: %b\r\n" % field for field in self.scope["headers"] if field[0] in framing]
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines))
+            return data[offer.args[0] :]
+        return b""
 
     def on_headers_complete(self) -> None:
         """They are complete: what follows is the body's."""
@@ -82,6 +107,11 @@ class Protocol(HttpToolsProtocol):
             cycle.body = bytearray(cycle.body)
         super().on_body(body)
 
+    def on_message_complete(self) -> None:
+        """The body is whole, unless it is only for the parser."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
     def send_400_response(self, msg: str) -> None:
         """Answer a request that cannot be parsed, and hang up."""
         self._refuse(BadHttp(f"{msg.rstrip('.')}: it is not HTTP/1.1."))
@@ -108,3 +138,23 @@ class Protocol(HttpToolsProtocol):
         phrase = HTTPStatus(status).phrase.encode()
         self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, phrase, head, body))
         self.transport.close()
+
+
+class Rest:
+    """A parser that tells a protocol of all that follows the first head."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._told = False
+        for name in ("on_message_begin", "on_url", "on_header", "on_headers_complete"):
+            setattr(self, name, self._after_the_head(getattr(protocol, name)))
+        self.on_body = protocol.on_body
+        self._complete = protocol.on_message_complete
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does it
+
+    def on_message_complete(self) -> None:
+        self._told = True
+        self._complete()
+
+    def _after_the_head(self, tell: Callable[..., None]) -> Callable[..., None]:
+        return lambda *what: tell(*what) if self._told else None
