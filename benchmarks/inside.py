@@ -29,7 +29,7 @@ from inlake.ports import Bus
 from inlake.settings import load
 from inlake.web.app import create_app
 from inlake.web.exchange import ASGIMessage, Receive, Scope, Send
-from inlake.web.ndjson import Lines
+from inlake.web.ndjson import SLICE, Lines
 from inlake.wiring import Deployment, connect
 
 WINDOW = 1_000
@@ -67,7 +67,7 @@ class Harness:
         self._codecs, self._bus, self._free = deployment.gateway.codecs, deployment.bus, Confirming()
         self._gateway = Gateway(self._codecs, deployment.gateway.promises, cast("Bus", self._free))
         self._app = create_app(dataclasses.replace(deployment, gateway=self._gateway))
-        self.events: Sequence[Event] = []
+        self.events: list[Event] = []
         """Those of the window, once its stages are measured."""
 
     async def window(self) -> dict[str, float]:
@@ -78,8 +78,11 @@ class Harness:
             for record in self._records:
                 encode_plain(record)
 
+        slices = [self._submissions[at : at + SLICE] for at in range(0, WINDOW, SLICE)]
+
         async def ingest() -> None:
-            await (await self._gateway.accept_window(self._submissions))
+            for part in slices:
+                await (await self._gateway.accept_window(part))
 
         chunks = [self._body[at : at + CHUNK] for at in range(0, len(self._body), CHUNK)]
 
@@ -90,9 +93,12 @@ class Harness:
 
         lines, codec = await self._cost(split), await self._cost(encode)
         taken = await self._cost(ingest)
-        self.events = list(self._free.events)
+        for part in slices:
+            await (await self._gateway.accept_window(part))
+            self.events += self._free.events
+        parts = [self.events[at : at + SLICE] for at in range(0, WINDOW, SLICE)]
         route = await self._cost(lambda: ask(self._app, self._name, b"application/x-ndjson", chunks))
-        published = await self._cost(lambda: self._bus.publish(self.events))
+        published = await self._cost(lambda: asyncio.gather(*map(self._bus.publish, parts)))
         receipts = route - taken - lines
         return {"lines": lines, "codec": codec, "event": taken - codec, "bus": published, "receipts": receipts}
 

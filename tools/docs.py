@@ -27,7 +27,8 @@ that names the variable; a name that is no setting is warned of.
 
 Three URLs describe a deployment: `INLAKE_BUS`, `INLAKE_STORE` and `INLAKE_REGISTRY`.
 
-- **Kafka**: any librdkafka property is set by `INLAKE_KAFKA_` and its name with `_` for `.`:
+- **Kafka**: any librdkafka property is set by `INLAKE_KAFKA_` and its name with `_` for `.`
+  ([what each changes](../how-to/kafka.md#tls-and-authentication)):
   `INLAKE_KAFKA_SECURITY_PROTOCOL=SASL_SSL`, `INLAKE_KAFKA_SASL_MECHANISM`, `INLAKE_KAFKA_SASL_USERNAME`,
   `INLAKE_KAFKA_SASL_PASSWORD`, `INLAKE_KAFKA_SSL_CA_LOCATION`.
 - **S3**: endpoint and credentials come from the standard variables `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 PREFIX = "INLAKE_"
 KAFKA_PREFIX = PREFIX + "KAFKA_"
-OTHERS = ("INLAKE_URL", "INLAKE_TOKEN", "INLAKE_DEBUG", "INLAKE_REQUIRE_LIVE", "INLAKE_TEST_", "INLAKE_SERVICES_")
+OTHERS = ("INLAKE_URL", "INLAKE_TOKEN", "INLAKE_DEBUG", "INLAKE_REQUIRE_LIVE", "INLAKE_TEST_")
 """Variables of the client, the commands and the tests."""
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -66,7 +66,7 @@ class Settings(BaseModel):
     subject: str = Field("{schema}", description="Subject in the registry; TopicNameStrategy: `inlake.{schema}-value`.")
     resource_field: str = Field("__resource_path__", min_length=1, description="Top-level field of a record that says where its object is.")  # fmt: skip
 
-    bus_timeout: float = Field(10, gt=0, le=300, description="How long the bus may take to confirm an event (`delivery.timeout.ms`).")  # fmt: skip
+    bus_timeout: float = Field(10, gt=0, le=300, description="How long the bus may take to confirm an event.")  # fmt: skip
     kafka_create_topics: bool = Field(False, description="Create topics that are not there; otherwise an absent topic is 503 `topic_missing`.")  # fmt: skip
     topic_partitions: int = Field(3, ge=1, description="Partitions of a topic that the gateway creates.")
     topic_replication: int = Field(-1, ge=-1, description="Replication factor of a topic that the gateway creates; -1 is the broker's default.")  # fmt: skip
@@ -96,12 +96,14 @@ class Settings(BaseModel):
     max_request_line: int = Field(64 * KIB, ge=KIB, description="Largest request line and headers together.")
 
     max_requests: int = Field(
-        1_000, ge=1, description="Requests to the ingress routes at once; one more is 503 `busy`."
+        1_000,
+        ge=1,
+        description="Requests to the ingress routes at once, in each process; one more is 503 `busy`. Streams and uploads reach `INLAKE_MAX_MEMORY` before.",
     )
     max_memory: int = Field(
         GIB,
         ge=64 * MIB,
-        description="Bytes that bodies in flight may take together, counted before they are read; more is 503 `busy`.",
+        description="Bytes that bodies in flight may take together, counted before they are read, in each process; more is 503 `busy`. The default is room for 95 NDJSON streams, or 20 uploads larger than 16 MB, at once.",
     )
 
     atomic_records: int = Field(
@@ -112,8 +114,17 @@ class Settings(BaseModel):
         ge=KIB,
         description="Most bytes, inflated, of a body that is published all or nothing (`mode=atomic`).",
     )
-    window_records: int = Field(1_000, ge=1, le=100_000, description="Records that close a window of an NDJSON stream.")
-    window_bytes: int = Field(MIB, ge=1, description="Bytes that close a window of an NDJSON stream.")
+    window_records: int = Field(
+        1_000,
+        ge=1,
+        le=100_000,
+        description="Records that close a window of an NDJSON stream; they go to the bus 250 at a time.",
+    )
+    window_bytes: int = Field(
+        MIB,
+        ge=1,
+        description="Bytes that close a window of an NDJSON stream, and about what a stream has on its way to the bus.",
+    )
     window_ms: float = Field(500, gt=0, description="Milliseconds without a new byte that close a window of an NDJSON stream.")  # fmt: skip
     receipts_spool: int = Field(GIB, ge=0, description="Receipts that a client does not take at once go to an unlinked temporary file up to this size.")  # fmt: skip
     resource_redirect: bool = Field(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inlake.bus.kafka_access import Access, find_access
+from inlake.bus.kafka_access import FIXED, Access, find_access, without_fixed
 from inlake.bus.kafka_producer import CONNECTION
 from tests.certificates import make_authority
 
@@ -131,3 +131,23 @@ def test_a_file_that_is_not_there_or_is_no_certificate_is_left_to_librdkafka(tmp
 def test_a_certificate_of_ones_own_is_taken_with_its_key(tmp_path: Path) -> None:
     server = str(make_authority(tmp_path).server)
     assert tls(ssl_certificate_location=server, ssl_key_location=server).verify_mode == ssl.CERT_REQUIRED
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("acks", "0"),
+        ("acks", "1"),
+        ("request.required.acks", "1"),
+        ("enable.idempotence", "false"),
+        ("partitioner", "fnv1a"),
+    ],
+)
+def test_what_the_guarantees_rest_on_cannot_be_set_to_something_else(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be "):
+        without_fixed({name: value, "linger.ms": "5"})
+
+
+def test_what_the_guarantees_rest_on_may_be_set_to_what_it_is() -> None:
+    named = {name: value.upper() for name, values in FIXED.items() for value in values}
+    assert without_fixed({**named, "client.id": "museum"}) == {"client.id": "museum"}

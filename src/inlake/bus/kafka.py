@@ -14,7 +14,7 @@ from typing import Literal, cast
 from confluent_kafka import KafkaException
 
 from inlake.bus import kafka_reader, kafka_topics
-from inlake.bus.kafka_access import find_access
+from inlake.bus.kafka_access import find_access, without_fixed
 from inlake.bus.kafka_librdkafka import GRACE, STOPPING, Librdkafka
 from inlake.bus.kafka_producer import CONNECTION, PRODUCER, Result
 from inlake.bus.kafka_sender import Sender
@@ -45,13 +45,13 @@ class KafkaBus:
         timeout: float = 10.0,
         holds_events: Callable[[str], bool] = bool,
     ) -> None:
-        """`servers`: host:port,...; `properties`: any of librdkafka's, they win over ours; `timeout`: seconds until
-        an event without confirmation counts as failed; `holds_events`: which topics are read when none is named.
-        Raises ValueError for a property librdkafka does not take.
+        """`servers`: host:port,...; `properties`: any of librdkafka's but other values of `FIXED`, they win over ours;
+        `timeout`: seconds until an event without confirmation counts as failed; `holds_events`: which topics are read
+        when none is named. Raises ValueError for a property that librdkafka does not take, or we do not.
         """
         self._holds_events = holds_events
         self._timeout = timeout
-        given = {"bootstrap.servers": servers, **(properties or {})}
+        given = {"bootstrap.servers": servers, **without_fixed(properties or {})}
         if "transactional.id" in given:
             raise ValueError("transactional.id is not to be set: each process makes its own from client.id")
         self._connection = {**CONNECTION, **given}

@@ -31,6 +31,22 @@ KNOWN = IGNORED | {
     "ssl.endpoint.identification.algorithm",
 }
 
+FIXED: Mapping[str, tuple[str, ...]] = {
+    "acks": ("all", "-1"),
+    "request.required.acks": ("all", "-1"),
+    "enable.idempotence": ("true", "1"),
+    "partitioner": ("murmur2_random", "murmur2"),
+}
+"""Those that the guarantees rest on, with all that they may be; both producers have them so."""
+
+
+def without_fixed(properties: Mapping[str, str]) -> dict[str, str]:
+    """The others. Raises ValueError for one of `FIXED` that is to be something else."""
+    for name in FIXED.keys() & properties.keys():
+        if properties[name].lower() not in FIXED[name]:
+            raise ValueError(f"{name} must be {FIXED[name][0]}: what the gateway guarantees rests on it; leave it out")
+    return {name: value for name, value in properties.items() if name not in FIXED}
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
