@@ -71,6 +71,21 @@ def test_a_consumer_of_the_docs_prints_every_event(
     assert f"'__resource_path__': '{mesh['uri']}'" in found
 
 
+def test_a_consumer_of_the_docs_prints_events_in_protobuf(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "note.proto").write_text(PROGRAMS["note.proto"])
+    protoc = [sys.executable, "-m", "grpc_tools.protoc", "-I.", "--python_out=.", "note.proto"]
+    subprocess.run(protoc, cwd=tmp_path, check=True)
+    done = served.inlake("schemas", "add", "museum.note", tmp_path / "note.proto")
+    assert done.returncode == 0, done.stderr
+    done = served.inlake("send", "museum.note", stdin=b'{"title": "Spot", "views": "7"}\n{"title": "\xc3\xa9"}\n')
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = first_lines(2, tmp_path, "consume_protobuf.py", f"{served.variables['OWN']}.museum.note")
+    assert [line.split(" ", 2)[1:] for line in lines] == [
+        ["museum.note", '{"title": "Spot", "views": "7"}\n'],
+        ["museum.note", '{"title": "\\u00e9"}\n'],
+    ]
+
+
 def test_the_binary_of_an_event_is_fetched_and_compared(served: Served, mesh: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "fetch.py").write_text(PROGRAMS["fetch.py"])
     fetch = [sys.executable, "fetch.py", mesh["uri"]]
