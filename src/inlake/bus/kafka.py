@@ -14,7 +14,7 @@ from typing import Literal, cast
 from confluent_kafka import KafkaException
 
 from inlake.bus import kafka_reader, kafka_topics
-from inlake.bus.kafka_access import find_access, without_fixed
+from inlake.bus.kafka_access import check_fixed, find_access
 from inlake.bus.kafka_librdkafka import GRACE, STOPPING, Librdkafka
 from inlake.bus.kafka_producer import CONNECTION, PRODUCER, Result
 from inlake.bus.kafka_sender import Sender
@@ -51,7 +51,8 @@ class KafkaBus:
         """
         self._holds_events = holds_events
         self._timeout = timeout
-        given = {"bootstrap.servers": servers, **without_fixed(properties or {})}
+        given = {"bootstrap.servers": servers, **(properties or {})}
+        check_fixed(given)
         if "transactional.id" in given:
             raise ValueError("transactional.id is not to be set: each process makes its own from client.id")
         self._connection = {**CONNECTION, **given}

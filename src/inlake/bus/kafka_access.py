@@ -10,27 +10,6 @@ from typing import Any
 
 PORT = 9092
 MECHANISMS = frozenset({"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"})
-IGNORED = frozenset({"transaction.timeout.ms", "socket.keepalive.enable"})
-"""Those that are about something else, or are done in any case."""
-KNOWN = IGNORED | {
-    "bootstrap.servers",
-    "client.id",
-    "reconnect.backoff.ms",
-    "reconnect.backoff.max.ms",
-    "security.protocol",
-    "sasl.mechanism",
-    "sasl.mechanisms",
-    "sasl.username",
-    "sasl.password",
-    "ssl.ca.location",
-    "ssl.ca.pem",
-    "ssl.certificate.location",
-    "ssl.key.location",
-    "ssl.key.password",
-    "enable.ssl.certificate.verification",
-    "ssl.endpoint.identification.algorithm",
-}
-
 FIXED: Mapping[str, tuple[str, ...]] = {
     "acks": ("all", "-1"),
     "request.required.acks": ("all", "-1"),
@@ -38,14 +17,37 @@ FIXED: Mapping[str, tuple[str, ...]] = {
     "partitioner": ("murmur2_random", "murmur2"),
 }
 """Those that the guarantees rest on, with all that they may be; both producers have them so."""
+IGNORED = frozenset({"transaction.timeout.ms", "socket.keepalive.enable"})
+"""Those that are about something else, or are done in any case."""
+KNOWN = (
+    FIXED.keys()
+    | IGNORED
+    | {
+        "bootstrap.servers",
+        "client.id",
+        "reconnect.backoff.ms",
+        "reconnect.backoff.max.ms",
+        "security.protocol",
+        "sasl.mechanism",
+        "sasl.mechanisms",
+        "sasl.username",
+        "sasl.password",
+        "ssl.ca.location",
+        "ssl.ca.pem",
+        "ssl.certificate.location",
+        "ssl.key.location",
+        "ssl.key.password",
+        "enable.ssl.certificate.verification",
+        "ssl.endpoint.identification.algorithm",
+    }
+)
 
 
-def without_fixed(properties: Mapping[str, str]) -> dict[str, str]:
-    """The others. Raises ValueError for one of `FIXED` that is to be something else."""
+def check_fixed(properties: Mapping[str, str]) -> None:
+    """Raises ValueError for one of `FIXED` that is to be something else."""
     for name in FIXED.keys() & properties.keys():
         if properties[name].lower() not in FIXED[name]:
             raise ValueError(f"{name} must be {FIXED[name][0]}: what the gateway guarantees rests on it; leave it out")
-    return {name: value for name, value in properties.items() if name not in FIXED}
 
 
 @dataclass(frozen=True, slots=True)
