@@ -108,7 +108,7 @@ class Gateway:
         """The steps of `ingest` for many records, up to the bus; what is left to be awaited publishes them in one call.
 
         Each result stands at its record's index; an error in `window` (a line that is no record) is its own. So the
-        next one can be encoded while this one is on its way; published are they in the order in which the rest begins.
+        next window can be encoded while this one is on its way; whose rest begins first is published first.
         """
         results: list[Result | None] = [None] * len(window)
         waiting: list[Waiting] = []

@@ -19,28 +19,26 @@ FIXED: Mapping[str, tuple[str, ...]] = {
 """Those that the guarantees rest on, with all that they may be; both producers have them so."""
 IGNORED = frozenset({"transaction.timeout.ms", "socket.keepalive.enable"})
 """Those that are about something else, or are done in any case."""
-KNOWN = (
-    FIXED.keys()
-    | IGNORED
-    | {
-        "bootstrap.servers",
-        "client.id",
-        "reconnect.backoff.ms",
-        "reconnect.backoff.max.ms",
-        "security.protocol",
-        "sasl.mechanism",
-        "sasl.mechanisms",
-        "sasl.username",
-        "sasl.password",
-        "ssl.ca.location",
-        "ssl.ca.pem",
-        "ssl.certificate.location",
-        "ssl.key.location",
-        "ssl.key.password",
-        "enable.ssl.certificate.verification",
-        "ssl.endpoint.identification.algorithm",
-    }
-)
+KNOWN = {
+    *FIXED,
+    *IGNORED,
+    "bootstrap.servers",
+    "client.id",
+    "reconnect.backoff.ms",
+    "reconnect.backoff.max.ms",
+    "security.protocol",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.username",
+    "sasl.password",
+    "ssl.ca.location",
+    "ssl.ca.pem",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.key.password",
+    "enable.ssl.certificate.verification",
+    "ssl.endpoint.identification.algorithm",
+}
 
 
 def check_fixed(properties: Mapping[str, str]) -> None:
