@@ -6,7 +6,7 @@ import os
 
 import uvicorn
 
-from inlake.web.exchange import Receive, Scope, Send
+from inlake.web.request.exchange import Receive, Scope, Send
 
 ANSWER = b'{"hello": "world"}'
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(ANSWER))]

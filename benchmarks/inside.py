@@ -28,8 +28,8 @@ from inlake.model import Event, Label, Position, Submission
 from inlake.ports import Bus
 from inlake.settings import load
 from inlake.web.app import create_app
-from inlake.web.exchange import ASGIMessage, Receive, Scope, Send
-from inlake.web.ndjson import SLICE, Lines
+from inlake.web.request.exchange import ASGIMessage, Receive, Scope, Send
+from inlake.web.routes.stream import SLICE, Lines
 from inlake.wiring import Deployment, connect
 
 WINDOW = 1_000

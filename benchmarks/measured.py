@@ -12,9 +12,9 @@ from time import perf_counter
 
 from benchmarks import LAG
 from inlake.settings import load
-from inlake.web import server
 from inlake.web.app import create_app
-from inlake.web.exchange import Receive, Scope, Send
+from inlake.web.request.exchange import Receive, Scope, Send
+from inlake.web.serving import server
 from inlake.wiring import Deployment
 
 TICK = 0.005

@@ -15,7 +15,7 @@ from confluent_kafka.schema_registry import Schema, SchemaReference
 from inlake.model import Message
 from inlake.settings import load
 from inlake.web.app import create_app
-from inlake.web.edge import Edge
+from inlake.web.request.edge import Edge
 from inlake.wiring import Deployment, connect
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer
 
-from inlake.bus.kafka import KafkaBus
+from inlake.bus.kafka.bus import KafkaBus
 from inlake.errors import InlakeError, OutcomeUnknown
 from inlake.model import Event, Position
 from tests.live_servers import KAFKA_BOOTSTRAP

@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from inlake import owner
-from inlake.direct import Direct
 from inlake.errors import InlakeError
 from inlake.gateway import Gateway as DataPath
-from inlake.idempotency import Receipts
-from inlake.lease import Leases
+from inlake.logbook import process as owner
+from inlake.logbook.answers import Receipts
+from inlake.logbook.lease import Leases
 from inlake.model import Event, Position
-from inlake.promises import Promises
-from inlake.sweep import Sweep
-from inlake.uploads import Uploads
+from inlake.promises.direct import Direct
+from inlake.promises.steps import Promises
+from inlake.promises.sweep import Sweep
+from inlake.promises.uploads import Uploads
 from inlake.web.app import create_app
 from tests.gateways import Gateway
 

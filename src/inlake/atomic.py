@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inlake.acceptance import Stamp, make_event
 from inlake.codecs import Compiled
 from inlake.errors import BodyRejected, InlakeError, PromiseNotAtomic
+from inlake.event import Stamp, make_event
 from inlake.gateway import Gateway, Turn, make_receipt
 from inlake.model import Event, Receipt, Submission
-from inlake.places import promise_named
+from inlake.promises.places import promise_named
 
 Name = tuple[str, int | None, str | None]
 """Schema, version, message."""

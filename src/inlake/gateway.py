@@ -7,14 +7,14 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, cast
 
-from inlake.acceptance import Stamp, make_event
 from inlake.codecs import Compiled, Finder
 from inlake.errors import InlakeError
+from inlake.event import Stamp, make_event
 from inlake.model import Binary, Event, Label, Pending, Position, Receipt, SchemaVersion, Submission
-from inlake.places import promise_named
 from inlake.ports import Bus
-from inlake.promise_log import Promise
-from inlake.promises import Promises, event_of
+from inlake.promises.entries import Promise
+from inlake.promises.places import promise_named
+from inlake.promises.steps import Promises, event_of
 
 
 class Turn:

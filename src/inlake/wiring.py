@@ -10,15 +10,15 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import SecretStr
 
 from inlake.codecs import Codecs, Unchecked
-from inlake.direct import Direct
 from inlake.gateway import Gateway
-from inlake.idempotency import Receipts
-from inlake.lease import Leases
+from inlake.logbook.answers import Receipts
+from inlake.logbook.lease import Leases
 from inlake.ports import Bus, Registry, Store
-from inlake.promises import Promises
+from inlake.promises.direct import Direct
+from inlake.promises.steps import Promises
+from inlake.promises.sweep import Sweep
+from inlake.promises.uploads import Uploads
 from inlake.settings import KAFKA_PREFIX, Settings, SettingsError, kafka_properties
-from inlake.sweep import Sweep
-from inlake.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:
     url = _split("INLAKE_BUS", settings.bus)
     match url.scheme:
         case "kafka" if url.netloc:
-            from inlake.bus.kafka import KafkaBus
+            from inlake.bus.kafka.bus import KafkaBus
 
             try:
                 return KafkaBus(
@@ -88,7 +88,7 @@ def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:
             except ValueError as error:
                 raise SettingsError(f"{_kafka_variables(environment, str(error))}: {error}") from None
         case "sqlite" if url.path:
-            from inlake.bus.sqlite import SqliteBus
+            from inlake.bus.sqlite.bus import SqliteBus
 
             return SqliteBus(Path(url.path), timeout=settings.bus_timeout)
     raise SettingsError(f"INLAKE_BUS: {settings.bus!r} is neither sqlite:PATH nor kafka://HOST:PORT,...")
@@ -106,7 +106,7 @@ def connect_store(settings: Settings, environment: Mapping[str, str]) -> Store:
     url = _split("INLAKE_STORE", settings.store)
     match url.scheme:
         case "s3" if url.netloc:
-            from inlake.store.s3 import S3Store
+            from inlake.store.s3.store import S3Store
 
             try:
                 return S3Store(
@@ -119,7 +119,7 @@ def connect_store(settings: Settings, environment: Mapping[str, str]) -> Store:
             except ValueError as error:
                 raise SettingsError(f"INLAKE_STORE: {error}") from None
         case "file" if url.path:
-            from inlake.store.folder import FolderStore
+            from inlake.store.folder.store import FolderStore
 
             return FolderStore(Path(url.path))
     raise SettingsError(f"INLAKE_STORE: {settings.store!r} is neither file:FOLDER nor s3://BUCKET/PREFIX")
@@ -130,7 +130,7 @@ def connect_registry(settings: Settings) -> Registry:
     url = _split("INLAKE_REGISTRY", settings.registry)
     match url.scheme:
         case "http" | "https" if url.netloc:
-            from inlake.registry.confluent import ConfluentRegistry
+            from inlake.registry.confluent.registry import ConfluentRegistry
 
             try:
                 return ConfluentRegistry(
@@ -144,7 +144,7 @@ def connect_registry(settings: Settings) -> Registry:
             except ValueError as error:
                 raise SettingsError(f"INLAKE_REGISTRY: {error}") from None
         case "dir" if url.path:
-            from inlake.registry.directory import DirectoryRegistry
+            from inlake.registry.directory.registry import DirectoryRegistry
 
             if Path(url.path).is_file():
                 raise SettingsError(f"INLAKE_REGISTRY: {url.path} is a file: name the folder that holds the schemas")

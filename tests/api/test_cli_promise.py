@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from inlake.bus.sqlite import SqliteBus
-from inlake.promises import Promises
-from inlake.store.folder import FolderStore
+from inlake.bus.sqlite.bus import SqliteBus
+from inlake.promises.steps import Promises
+from inlake.store.folder.store import FolderStore
 from tests.command import Served, inlake, serving
 from tests.gateways import NOTE
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inlake.direct import LARGEST_PUT, MAX_PARTS, ONE_PUT, PART_SIZE, SMALLEST_PART, Plan, default_part_size
+from inlake.promises.direct import LARGEST_PUT, MAX_PARTS, ONE_PUT, PART_SIZE, SMALLEST_PART, Plan, default_part_size
 from tests.gateways import Answer, Gateway
 
 MIB = 1 << 20

@@ -18,8 +18,8 @@ from uuid import uuid4
 import pytest
 import requests
 
-from inlake.direct import Plan
 from inlake.errors import every_error
+from inlake.promises.direct import Plan
 from tests.command import serving
 from tests.gateways import NOTE, Answer, Gateway, embedded, form
 from tests.live_servers import (

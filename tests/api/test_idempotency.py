@@ -13,10 +13,10 @@ from uuid import uuid5
 
 import pytest
 
-from inlake.idempotency import NAMESPACE, Receipts
+from inlake.logbook.answers import NAMESPACE, Receipts
 from inlake.model import Message
-from inlake.web import ndjson
 from inlake.web.app import create_app
+from inlake.web.routes import stream as ndjson
 from tests.gateways import NOTE, Answer, Gateway, embedded, form
 
 RECORDS = "/ingress/record-json?schema=note"

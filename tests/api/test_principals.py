@@ -12,7 +12,7 @@ import pytest
 from inlake.errors import Unauthorized
 from inlake.logs import SECONDS
 from inlake.settings import SettingsError
-from inlake.web.auth import ApiKeys
+from inlake.web.request.auth import ApiKeys
 from tests.gateways import Gateway, embedded, form
 
 RECORD = b'{"title": "a"}'

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from inlake import owner
-from inlake.bus.sqlite import SqliteBus
+from inlake.bus.sqlite.bus import SqliteBus
 from inlake.errors import (
     BusUnavailable,
     InlakeError,
@@ -22,13 +21,14 @@ from inlake.errors import (
     RecordTooLarge,
     StoreUnavailable,
 )
-from inlake.lease import Leases
+from inlake.logbook import process as owner
+from inlake.logbook.lease import Leases
 from inlake.model import Binary, Event, Label, Position, SchemaVersion, Submission
-from inlake.promise_log import Promise, append, first_entry, marker_key, name_key, read
-from inlake.promises import Promises, event_of
-from inlake.store.folder import FolderStore
-from inlake.sweep import Sweep
-from inlake.uploads import Uploads
+from inlake.promises.entries import Promise, append, first_entry, marker_key, name_key, read
+from inlake.promises.steps import Promises, event_of
+from inlake.promises.sweep import Sweep
+from inlake.promises.uploads import Uploads
+from inlake.store.folder.store import FolderStore
 
 SCHEMA = SchemaVersion("note", 1, 7)
 DEAD = owner.me().rpartition(":")[0] + ":0"

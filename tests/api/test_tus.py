@@ -17,8 +17,8 @@ from uuid import uuid4
 import pytest
 
 from inlake.model import PART
-from inlake.promise_log import read
-from inlake.sweep import Sweep
+from inlake.promises.entries import read
+from inlake.promises.sweep import Sweep
 from tests.gateways import Answer, Gateway, embedded
 from tests.processes import Crash, Steps, World
 

@@ -14,8 +14,8 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.schema_registry import Schema
 
-from inlake.promise_log import Promise
-from inlake.promises import Promises
+from inlake.promises.entries import Promise
+from inlake.promises.steps import Promises
 from tests.gateways import NOTE, Answer, Gateway, embedded, form
 
 MESH = b"v 0 0 0\n" * 100_000

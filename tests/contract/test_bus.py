@@ -15,8 +15,8 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from msgspec import structs
 
-from inlake.bus.kafka import KafkaBus
-from inlake.bus.sqlite import SqliteBus
+from inlake.bus.kafka.bus import KafkaBus
+from inlake.bus.sqlite.bus import SqliteBus
 from inlake.errors import InlakeError, RecordTooLarge, ShuttingDown
 from inlake.model import Event, Message, Position
 from inlake.ports import Bus

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.google_protobuf import Google
-from tests.unit.test_protobuf_properties import CODECS, GOOGLES, SCHEMA, encode, messages, mutated, same
-from tests.unit.test_protobuf_rules import AGREED, REFUSED, STRICTER
+from tests.unit.formats.protobuf.test_properties import CODECS, GOOGLES, SCHEMA, encode, messages, mutated, same
+from tests.unit.formats.protobuf.test_rules import AGREED, REFUSED, STRICTER
 
 SOURCE = Path(__file__).parents[1] / "go/protojson"
 Ask = Callable[[bytes], bytes | None]

@@ -14,8 +14,8 @@ from confluent_kafka.schema_registry import Schema, SchemaReference
 
 from inlake.errors import InvalidSchema, SchemaNotFound
 from inlake.ports import Registry
-from inlake.registry.confluent import ConfluentRegistry
-from inlake.registry.directory import DirectoryRegistry
+from inlake.registry.confluent.registry import ConfluentRegistry
+from inlake.registry.directory.registry import DirectoryRegistry
 from tests.live_servers import SCHEMA_REGISTRY_URL, require
 
 PROTO = 'syntax = "proto3";\npackage inlake.test;\nmessage Artwork {\n  string title = 1;\n}\n'

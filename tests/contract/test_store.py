@@ -19,8 +19,8 @@ import pytest
 from inlake.errors import BadParameter, BadPlace, MalformedMultipart, NotFound, PlaceTaken, StoreUnavailable
 from inlake.model import PART
 from inlake.ports import Store
-from inlake.store.folder import FolderStore
-from inlake.store.s3 import S3Store
+from inlake.store.folder.store import FolderStore
+from inlake.store.s3.store import S3Store
 from tests.live_servers import S3_BUCKET, S3_ENDPOINT, S3_VARIABLES, require
 
 Connect = Callable[[], Store]
@@ -286,7 +286,7 @@ async def test_a_store_that_works_passes_its_check(store: Store) -> None:
 CREATOR = """
 import asyncio, sys
 from pathlib import Path
-from inlake.store.folder import FolderStore
+from inlake.store.folder.store import FolderStore
 
 async def main() -> None:
     store = FolderStore(Path(sys.argv[1]))
@@ -297,7 +297,7 @@ asyncio.run(main())
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from inlake.store.folder import FolderStore
+from inlake.store.folder.store import FolderStore
 
 async def chunks(letter):
     for _ in range(40):

@@ -13,8 +13,8 @@ import pytest
 from inlake.errors import BadPlace, DirectUploadNotAvailable, NotFound, OffsetConflict
 from inlake.model import PART, Blob
 from inlake.ports import Store
-from inlake.store.folder import FolderStore
-from inlake.store.s3 import S3Store
+from inlake.store.folder.store import FolderStore
+from inlake.store.s3.store import S3Store
 from tests.live_servers import S3_BUCKET, S3_ENDPOINT, S3_VARIABLES, require
 
 Connect = Callable[[], Store]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from inlake.errors import InlakeError, RecordRejected
 from inlake.formats.avro.codec import AvroCodec
-from tests.unit.test_avro_properties import Known, fitting, mutated, read_back, schemas, with_tags
+from tests.unit.formats.avro.test_properties import Known, fitting, mutated, read_back, schemas, with_tags
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka.schema_registry import Schema
 
 from inlake.errors import Conflict, RegistryUnavailable, SchemaNotFound
-from inlake.registry.confluent import ConfluentRegistry
+from inlake.registry.confluent.registry import ConfluentRegistry
 from tests.live_servers import SCHEMA_REGISTRY_URL, TOXIPROXY_URL, require
 
 pytestmark = pytest.mark.live

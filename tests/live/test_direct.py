@@ -21,7 +21,7 @@ import pytest
 import requests
 from jsonschema_rs import validator_for
 
-from inlake.direct import PAGE, SMALLEST_PART
+from inlake.promises.direct import PAGE, SMALLEST_PART
 from tests.gateways import Answer, Gateway, embedded
 from tests.live_servers import (
     AWS_ACCESS_KEY_ID,

@@ -12,7 +12,7 @@ from confluent_kafka.schema_registry.json_schema import JSONDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from inlake.formats import compile_codec
-from inlake.registry.confluent import ConfluentRegistry
+from inlake.registry.confluent.registry import ConfluentRegistry
 from tests import live_servers as live
 
 pytestmark = pytest.mark.live

@@ -19,9 +19,9 @@ from aiokafka.partitioner import murmur2
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from inlake.bus.kafka import KafkaBus
-from inlake.bus.kafka_librdkafka import Librdkafka
-from inlake.bus.kafka_sender import WAITING_EVENTS, Sender
+from inlake.bus.kafka.bus import KafkaBus
+from inlake.bus.kafka.librdkafka.producer import Librdkafka
+from inlake.bus.kafka.producer.producer import WAITING_EVENTS, Sender
 from inlake.errors import BusUnavailable, Busy, InlakeError, OutcomeUnknown, RecordTooLarge, TopicMissing
 from inlake.model import Event, Position
 from tests.live_servers import KAFKA_BOOTSTRAP, KAFKA_FAULT_BOOTSTRAP, KAFKA_SASL_BOOTSTRAP, TOXIPROXY_URL, require

@@ -19,11 +19,11 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic, murmur2
 
-from inlake.bus.kafka import KafkaBus
-from inlake.bus.kafka_access import find_access
-from inlake.bus.kafka_lane import Result
-from inlake.bus.kafka_producer import CONNECTION
-from inlake.bus.kafka_sender import Sender
+from inlake.bus.kafka.bus import KafkaBus
+from inlake.bus.kafka.librdkafka.link import CONNECTION
+from inlake.bus.kafka.producer.partition import Result
+from inlake.bus.kafka.producer.producer import Sender
+from inlake.bus.kafka.properties import find_access
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, RecordTooLarge, Unavailable
 from inlake.model import Event, Position
 from tests.kafka_said import Said

@@ -25,8 +25,8 @@ from confluent_kafka.cimpl import NewTopic
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from inlake.bus.kafka import KafkaBus
-from inlake.bus.kafka_librdkafka import GRACE
+from inlake.bus.kafka.bus import KafkaBus
+from inlake.bus.kafka.librdkafka.producer import GRACE
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown
 from inlake.model import Event, Position
 from inlake.settings import load

@@ -26,7 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from inlake.bus.kafka_topics import Topics
+from inlake.bus.kafka.topics import Topics
 from tests.gateways import Answer, Gateway, embedded, form
 from tests.live_servers import KAFKA_BOOTSTRAP, KAFKA_SASL_BOOTSTRAP, require
 

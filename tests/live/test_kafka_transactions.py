@@ -33,8 +33,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from confluent_kafka.cimpl import NewTopic
 
-from inlake.bus.kafka import KafkaBus
-from inlake.bus.kafka_transactions import WAITING
+from inlake.bus.kafka.bus import KafkaBus
+from inlake.bus.kafka.librdkafka.transactions import WAITING
 from inlake.errors import BusUnavailable, Busy, InlakeError, OutcomeUnknown, RecordTooLarge, TopicMissing
 from inlake.model import Event, Position
 from tests.command import Served, free_port, start, wait_until_alive

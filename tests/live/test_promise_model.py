@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 )
 
 from inlake.model import Event
-from inlake.promise_log import read
+from inlake.promises.entries import read
 from tests import live_servers as servers
 from tests.gateways import Answer, Gateway, embedded, form
 from tests.processes import Crash, Steps, World

@@ -21,7 +21,7 @@ from aiobotocore.session import get_session
 
 from inlake.errors import BinaryTooLarge, OutOfSpace, PlaceTaken, StoreUnavailable
 from inlake.model import PART
-from inlake.store.s3 import S3Store
+from inlake.store.s3.store import S3Store
 from tests.live_servers import (
     AWS_ACCESS_KEY_ID,
     AWS_SECRET_ACCESS_KEY,
@@ -149,7 +149,7 @@ async def test_a_file_store_that_cannot_have_both_says_the_place_is_taken(client
 MEASURE = """
 import asyncio, json, os, resource, sys
 from inlake.model import PART
-from inlake.store.s3 import S3Store
+from inlake.store.s3.store import S3Store
 
 async def chunks(count):
     for _ in range(count):

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from inlake import __version__
-from inlake.cli import keys, promise, schemas
-from inlake.cli.check import check
-from inlake.cli.config import config
+from inlake.cli.commands import keys, promise, schemas
+from inlake.cli.commands.check import check
+from inlake.cli.commands.config import config
+from inlake.cli.commands.send import send
+from inlake.cli.commands.serve import serve
+from inlake.cli.commands.sweep import sweep
+from inlake.cli.commands.tail import tail
 from inlake.cli.failures import DEBUG, guarded
-from inlake.cli.send import send
-from inlake.cli.serve import serve
-from inlake.cli.sweep import sweep
-from inlake.cli.tail import tail
 
 
 def main() -> None:

@@ -18,32 +18,23 @@ import inlake
 from inlake.errors import BadHttp, BadParameter, InlakeError, MethodNotAllowed, RouteNotFound
 from inlake.gateway import Gateway
 from inlake.metrics import Counter, Metrics
+from inlake.promises.sweep import WHATS
 from inlake.settings import Settings, SettingsError
-from inlake.sweep import WHATS
-from inlake.web.about import health_routes, schema_routes
-from inlake.web.admission import BINARY_PATH, Admission
-from inlake.web.auth import ApiKeys
-from inlake.web.binaries import binary, record_json_and_binary
-from inlake.web.direct import direct_endpoints, direct_routes
-from inlake.web.documented import (
-    BINARY,
-    RECORD_JSON,
-    RECORD_JSON_AND_BINARY,
-    TAGS,
-    VALIDATE,
-    Documented,
-    Endpoint,
-    RawRoute,
-    fault,
-)
-from inlake.web.edge import OPEN, Edge
-from inlake.web.exchange import Exchange, Receive, Scope, Send, Site, make_site
-from inlake.web.idempotent import repeatable
-from inlake.web.pages import page_routes
-from inlake.web.promises import promise_routes
-from inlake.web.records import record_json, validate
-from inlake.web.resources import resource_routes
-from inlake.web.tus import FOLDER, OPERATIONS, Tus
+from inlake.web.openapi import BINARY, RECORD_JSON, RECORD_JSON_AND_BINARY, TAGS, VALIDATE, Documented
+from inlake.web.request.admission import BINARY_PATH, Admission
+from inlake.web.request.auth import ApiKeys
+from inlake.web.request.edge import OPEN, Edge
+from inlake.web.request.exchange import Exchange, Receive, Scope, Send, Site, make_site
+from inlake.web.request.route import Endpoint, RawRoute, fault
+from inlake.web.routes.binaries import binary, record_json_and_binary
+from inlake.web.routes.direct import direct_endpoints, direct_routes
+from inlake.web.routes.pages import page_routes
+from inlake.web.routes.promises import promise_routes
+from inlake.web.routes.records import record_json, validate
+from inlake.web.routes.repeats import repeatable
+from inlake.web.routes.resources import resource_routes
+from inlake.web.routes.schemas import health_routes, schema_routes
+from inlake.web.routes.tus import FOLDER, OPERATIONS, Tus
 from inlake.wiring import Deployment
 
 log = logging.getLogger("inlake.web")

@@ -10,16 +10,16 @@ import msgspec
 
 from inlake.errors import NoResourceField, RecordRejected
 from inlake.formats.avro.binary import sized, zigzag
+from inlake.formats.avro.decode import read_payload
+from inlake.formats.avro.exact import FRAMES, Mode, walk
 from inlake.formats.avro.example import make_example
-from inlake.formats.avro.fast import MAX_RECORDS, compile_reader, is_typed
-from inlake.formats.avro.reader import read_payload
+from inlake.formats.avro.generated import DOUBTS, compile_writer
 from inlake.formats.avro.resolve import resolve
 from inlake.formats.avro.schema import parse_schema
+from inlake.formats.avro.typed import MAX_RECORDS, compile_reader, is_typed
 from inlake.formats.avro.types import ABSENT, Type
-from inlake.formats.avro.walker import FRAMES, Mode, walk
-from inlake.formats.avro.writer import DOUBTS, compile_writer
 from inlake.formats.json_text import check_depth, check_typed_depth, parse_json
-from inlake.formats.misplaced import field_errors
+from inlake.formats.reasons import field_errors
 
 _NOTHING = (None, msgspec.UNSET)
 AROUND = 400

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from inlake.errors import Unprocessable
+from inlake.formats.avro.exact import walk
 from inlake.formats.avro.types import ABSENT, Field, Type
-from inlake.formats.avro.walker import walk
 from inlake.formats.json_text import Fractional
 
 MAX_VALUES = 10_000

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from inlake.errors import InvalidSchema
+from inlake.formats.avro.exact import DefaultNotReady, Mode, walk
 from inlake.formats.avro.schema import MAX_DEPTH
 from inlake.formats.avro.types import ABSENT, JSON_TYPES, Field, Parsed, Type
-from inlake.formats.avro.walker import DefaultNotReady, Mode, walk
 from inlake.formats.json_text import shorten
 from inlake.formats.pointer import pointer
 

@@ -11,10 +11,10 @@ import msgspec
 from inlake.errors import MalformedJson, NoResourceField, RecordRejected
 from inlake.formats.json_schema.documents import Documents
 from inlake.formats.json_schema.example import make_example, property_schemas
+from inlake.formats.json_schema.explain import FRAMES, accepts_text, explain
 from inlake.formats.json_schema.numbers import parse_exactly
-from inlake.formats.json_schema.walker import FRAMES, accepts_text, explain
 from inlake.formats.json_text import check_depth
-from inlake.formats.misplaced import field_errors
+from inlake.formats.reasons import field_errors
 
 AROUND = 1_000
 """Python frames for all that is around the walk."""

@@ -12,16 +12,16 @@ from protobuf import DescFile, DescMessage, message_to_json_value
 
 from inlake.errors import BadParameter, InvalidSchema, NoResourceField, RecordRejected, Unprocessable
 from inlake.formats.json_text import check_depth, check_typed_depth, shorten
-from inlake.formats.misplaced import field_errors
 from inlake.formats.protobuf.compile import compile_proto
+from inlake.formats.protobuf.exact import ABSENT, walk
 from inlake.formats.protobuf.example import make_example
-from inlake.formats.protobuf.fast import compile_reader, has_alias, is_open, is_small, reachable
-from inlake.formats.protobuf.pieces import DOUBTS
-from inlake.formats.protobuf.tree import MINUS_ZERO, Tree, parse_tree
+from inlake.formats.protobuf.generated import compile_writer
+from inlake.formats.protobuf.json_tree import MINUS_ZERO, Tree, parse_tree
+from inlake.formats.protobuf.typed import compile_reader, has_alias, is_open, is_small, reachable
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message, Types
-from inlake.formats.protobuf.walker import ABSENT, walk
 from inlake.formats.protobuf.wire import MAX_NESTING, message_indexes, read_message_indexes
-from inlake.formats.protobuf.writer import compile_writer
+from inlake.formats.protobuf.wire_text import DOUBTS
+from inlake.formats.reasons import field_errors
 
 _NOTHING = (None, msgspec.UNSET)
 AROUND = 400

@@ -1,0 +1,1 @@
+"""Kafka: the bus, its topics, its errors."""

@@ -1,0 +1,1 @@
+"""What librdkafka does: transactions, and publishing where a property asks for it."""

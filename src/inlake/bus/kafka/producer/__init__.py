@@ -1,0 +1,1 @@
+"""An idempotent producer: record batches of our own (ADR 12)."""

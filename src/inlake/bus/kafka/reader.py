@@ -1,0 +1,158 @@
+"""Reads events back from Kafka, without a consumer group: it commits nothing and disturbs nobody."""
+
+# ruff: noqa: SLF001 - librdkafka names its local errors with an underscore
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from inlake.bus.kafka.errors import MISSING
+from inlake.bus.kafka.librdkafka.link import Log
+from inlake.errors import BusUnavailable, InlakeError, TopicMissing
+from inlake.model import Message, Position
+
+CONSUME = 0.2
+"""Seconds one blocking call may wait for messages."""
+LOOK = 5.0
+"""Seconds between looks for new topics and partitions while following."""
+CHUNK = 500
+"""Messages taken in one call."""
+
+Place = tuple[str, int]
+"""Topic and partition."""
+Topics = Sequence[str] | Callable[[str], bool]
+"""Names of topics, or what tells by its name whether one is meant; never one of Kafka's own."""
+
+
+class Reading:
+    """One pass over topics. Its methods block.
+
+    A cancelled reader leaves its thread inside `take`: the lock makes `close` wait for it.
+    """
+
+    def __init__(self, config: Mapping[str, Any], topics: Topics, *, follow: bool, patience: float) -> None:
+        self._topics = topics
+        self._follow = follow
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._open: dict[Place, int] = {}
+        self._seen: set[Place] = set()
+        self._next_look = self._silent_since = time.monotonic()
+        self._consumer = Consumer(
+            {
+                **config,
+                "group.id": "inlake-read",  # librdkafka wants a name; with assign and without commits it is not used
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "logger": Log(),
+            }
+        )
+
+    def begin(self, *, latest: bool) -> None:
+        """Assign every partition from its start or end; what is there now is the end when not following."""
+        with self._lock:
+            self._assign(latest=latest)
+
+    def take(self) -> list[Message] | None:
+        """The next messages, possibly none yet; None at the end."""
+        if not self._open and not self._follow:
+            return None
+        with self._lock:
+            return [message for one in self._consume() if (message := self._accept(one)) is not None]
+
+    def close(self) -> None:
+        with self._lock:
+            self._consumer.close()
+
+    def _assign(self, *, latest: bool) -> None:
+        places = self._places()
+        offsets = []
+        for place in places:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=self._patience)
+            offsets.append(TopicPartition(*place, high if latest else low))
+            if self._follow or (high > low and not latest):
+                self._open[place] = high
+        self._seen = set(places)
+        self._consumer.assign(offsets)
+
+    def _consume(self) -> list[KafkaMessage]:
+        if self._follow:
+            self._look()
+        got = self._consumer.consume(CHUNK, CONSUME)
+        if got:
+            self._silent_since = time.monotonic()
+        elif not self._follow and time.monotonic() - self._silent_since > self._patience:
+            raise BusUnavailable("Kafka stopped answering while events were read: try again.")
+        return got
+
+    def _accept(self, got: KafkaMessage) -> Message | None:
+        error, place = got.error(), (got.topic() or "", got.partition() or 0)
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF and not self._follow:
+                self._open.pop(place, None)
+            elif error.code() in MISSING and not self._follow:
+                raise TopicMissing(f"Kafka has no topic {place[0]!r}")
+            elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise BusUnavailable(f"Kafka does not let the gateway read topic {place[0]!r}")
+            return None  # anything else is a passing trouble that librdkafka goes on about
+        message = to_message(got)
+        if not self._follow:
+            end = self._open.get(place, 0)
+            if message.position.offset + 1 >= end:
+                self._open.pop(place, None)
+            if message.position.offset >= end:
+                return None
+        return message
+
+    def _look(self) -> None:
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK
+        try:
+            places = self._places()
+        except (KafkaException, InlakeError):
+            return  # Kafka is away, or a topic was deleted: the next look may find it
+        new = [place for place in places if place not in self._seen]
+        if new:
+            self._seen.update(new)
+            self._consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in new])
+
+    def _places(self) -> list[Place]:
+        found = self._consumer.list_topics(timeout=self._patience).topics
+        wanted = self._topics
+        topics = [name for name in found if wanted(name) and not name.startswith("__")] if callable(wanted) else wanted
+        for topic in topics:
+            if topic not in found:
+                raise TopicMissing(f"Kafka has no topic {topic!r}")
+        return [(topic, partition) for topic in topics for partition in found[topic].partitions]
+
+
+def to_message(got: KafkaMessage) -> Message:
+    """Our message for Kafka's; a header without value reads as empty."""
+    headers = [(name, value or b"") for name, value in cast("list[tuple[str, bytes | None]]", got.headers() or [])]
+    position = Position(got.topic() or "", got.partition() or 0, got.offset() or 0)
+    return Message(position, got.key(), got.value(), headers, got.timestamp()[1])
+
+
+async def read(
+    config: Mapping[str, Any], topics: Topics, *, latest: bool, follow: bool, patience: float
+) -> AsyncIterator[Message]:
+    """Messages of the topics. `BusUnavailable`, `TopicMissing`."""
+    reading = None
+    try:
+        reading = Reading(config, topics, follow=follow, patience=patience)
+        await asyncio.to_thread(reading.begin, latest=latest)
+        while (messages := await asyncio.to_thread(reading.take)) is not None:
+            for message in messages:
+                yield message
+    except KafkaException as e:
+        raise BusUnavailable(f"Kafka cannot be read: {e.args[0].str()}") from None
+    finally:
+        if reading is not None:
+            await asyncio.to_thread(reading.close)

@@ -1,0 +1,306 @@
+"""The exact rules: any JSON value against any Avro type, encoded or refused with all reasons.
+
+Cost is bounded for hostile values too: what a union made of an array or object is remembered, so each pair of union
+and value is decided once, however often the branches of outer unions come by.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from inlake.formats.avro.binary import INTEGERS, SMALL, pack_double, pack_float, sized, unpack_float, zigzag
+from inlake.formats.avro.logical import code_points, encode_logical
+from inlake.formats.avro.temporal import Misfit
+from inlake.formats.avro.types import ABSENT, Type
+from inlake.formats.json_text import Fractional, describe, shorten
+from inlake.formats.pointer import Place
+from inlake.formats.reasons import Misplaced
+
+FRAMES = 3
+"""Most Python frames for one level of arrays and objects: record, union, fits or closest."""
+_BITS = {"int": 31, "long": 63}
+
+
+class Mode(enum.Enum):
+    """How unions and bytes are written."""
+
+    PLAIN = "plain JSON, the tagged form where no branch fits"
+    TAGGED = "the JSON encoding of the Avro specification, nothing else"
+    DEFAULT = "a default in a schema: plain, logical types as the type below"
+
+
+class DefaultNotReady(Exception):
+    """A default needs another default that is not encoded yet."""
+
+
+class _Enough(Exception):
+    """A walk has found `max_errors`, or, when it only tries, one."""
+
+
+def walk(
+    root: Type, value: Any, mode: Mode = Mode.PLAIN, *, max_errors: int = 100
+) -> tuple[list[bytes], list[Misplaced]]:
+    """The encoded value in pieces (complete when there are no errors), and up to `max_errors` errors."""
+    walker = _Walker(mode, max_errors)
+    with suppress(_Enough):
+        _STEPS[root.step](walker, root, value, None)
+    return walker.out, walker.errors
+
+
+class _Walker:
+    """The state of one walk. A level of nesting takes `FRAMES` Python frames at most, so the depth limit is enough."""
+
+    __slots__ = ("errors", "max_errors", "mode", "only_bytes", "out", "seen", "trying")
+
+    def __init__(self, mode: Mode, max_errors: int) -> None:
+        self.mode = mode
+        self.only_bytes = mode is Mode.TAGGED
+        self.max_errors = max_errors
+        self.out: list[bytes] = []
+        self.errors: list[Misplaced] = []
+        self.seen: dict[tuple[int, int], _Choice | list[Misplaced] | None] = {}
+        """What a union made of a value: a branch, or None when none fits, or the errors once they were asked for."""
+        self.trying = False
+        """Inside of `fits`: errors are not wanted."""
+
+    def fail(self, type_: Type, value: Any, place: Place, code: str, detail: str) -> None:
+        if self.trying:
+            raise _Enough
+        self.report([Misplaced(place, code, detail, type_.label, describe(value))])
+
+    def wrong(self, type_: Type, value: Any, place: Place) -> None:
+        if self.trying:
+            raise _Enough
+        advice = " Send one record a line, as application/x-ndjson." if place is None and type(value) is list else ""
+        self.fail(type_, value, place, "wrong_type", f"A value of type {type_.label} is expected here.{advice}")
+
+    def report(self, errors: list[Misplaced]) -> None:
+        if self.trying:
+            raise _Enough
+        self.errors += errors[: self.max_errors - len(self.errors)]
+        if len(self.errors) >= self.max_errors:
+            raise _Enough
+
+    def logical(self, type_: Type, value: Any, place: Place) -> None:
+        if self.mode is Mode.DEFAULT:
+            return _STEPS[type_.kind](self, type_, value, place)
+        try:
+            self.out.append(encode_logical(type_, value, only_bytes=self.only_bytes))
+        except Misfit as misfit:
+            self.fail(type_, value, place, misfit.code, misfit.detail)
+        return None
+
+    def null(self, type_: Type, value: Any, place: Place) -> None:
+        if value is not None:
+            self.wrong(type_, value, place)
+
+    def boolean(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not bool:
+            return self.wrong(type_, value, place)
+        self.out.append(b"\1" if value else b"\0")
+        return None
+
+    def integer(self, type_: Type, value: Any, place: Place) -> None:
+        # 1.0 and 1e3 are numbers with a fraction or an exponent, and no integers here
+        if type(value) is not int:
+            return self.wrong(type_, value, place)
+        limit = 1 << _BITS[type_.kind]
+        if not -limit <= value < limit:
+            detail = f"The number does not fit {type_.kind} ({_BITS[type_.kind] + 1} bits)."
+            return self.fail(type_, value, place, "out_of_range", detail)
+        self.out.append(INTEGERS[value] if 0 <= value < SMALL else zigzag(value))
+        return None
+
+    def floating(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) not in (int, Fractional):
+            return self.wrong(type_, value, place)
+        try:
+            number = float(value if type(value) is int else value.text)
+            packed = pack_double(number) if type_.kind == "double" else pack_float(number)
+        except OverflowError:
+            number = math.inf
+        if math.isinf(number):
+            return self.fail(type_, value, place, "out_of_range", f"The number does not fit {type_.kind}.")
+        if type(value) is int and (unpack_float(packed)[0] if type_.kind == "float" else number) != value:
+            detail = f"The integer cannot be kept exactly in {type_.kind}."
+            return self.fail(type_, value, place, "not_exact", detail)
+        self.out.append(packed)
+        return None
+
+    def string(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not str:
+            return self.wrong(type_, value, place)
+        self.out.append(sized(value.encode()))
+        return None
+
+    def bytes_(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not str:
+            return self.wrong(type_, value, place)
+        try:
+            self.out.append(code_points(value, type_.size) if type_.kind == "fixed" else sized(code_points(value)))
+        except Misfit as misfit:
+            self.fail(type_, value, place, misfit.code, misfit.detail)
+        return None
+
+    def enum(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not str:
+            return self.wrong(type_, value, place)
+        number = type_.symbols.get(value)
+        if number is None:
+            known = ", ".join(list(type_.symbols)[:20]) + (", …" if len(type_.symbols) > 20 else "")
+            return self.fail(type_, value, place, "unknown_symbol", f"The enum {type_.name} knows {known} only.")
+        self.out.append(zigzag(number))
+        return None
+
+    def array(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not list:
+            return self.wrong(type_, value, place)
+        if value:
+            self.out.append(zigzag(len(value)))
+            items = type_.inner[0]
+            for index, item in enumerate(value):
+                _STEPS[items.step](self, items, item, (place, index))
+        self.out.append(b"\0")
+        return None
+
+    def map(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not dict:
+            return self.wrong(type_, value, place)
+        if value:
+            self.out.append(zigzag(len(value)))
+            values = type_.inner[0]
+            for key, item in value.items():
+                self.out.append(sized(key.encode()))
+                _STEPS[values.step](self, values, item, (place, key))
+        self.out.append(b"\0")
+        return None
+
+    def record(self, type_: Type, value: Any, place: Place) -> None:
+        if type(value) is not dict:
+            return self.wrong(type_, value, place)
+        if self.trying and not value.keys() <= type_.fields.keys():
+            raise _Enough
+        for name, field in type_.fields.items():
+            given = value.get(name, ABSENT)
+            if given is ABSENT:
+                self.absent(type_, name, place)
+            elif type(given) is bytes:  # never from JSON: the resource field, encoded by the codec
+                self.out.append(given)
+            else:
+                _STEPS[field.type.step](self, field.type, given, (place, name))
+        if not value.keys() <= type_.fields.keys():
+            for name in [name for name in value if name not in type_.fields][: self.max_errors]:
+                detail = f"The record {type_.name} has no such field."
+                self.report([Misplaced((place, name), "unknown_field", detail, "nothing", describe(value[name]))])
+        return None
+
+    def absent(self, record: Type, name: str, place: Place) -> None:
+        field = record.fields[name]
+        if field.filled is not None:
+            self.out.append(field.filled)
+        elif field.default is not ABSENT:
+            raise DefaultNotReady
+        else:
+            detail = f"The field {name} of {record.name} is missing and has no default."
+            self.report([Misplaced((place, name), "missing_field", detail, field.type.label, "nothing")])
+
+    def union(self, type_: Type, value: Any, place: Place) -> None:
+        """The first branch that fits; else the errors of the closest one."""
+        # the draft keeps all its values alive, so an id is a value, and a value has one place
+        key = (id(type_), id(value)) if type(value) in (dict, list) else None
+        known = self.seen.get(key, ABSENT) if key else ABSENT
+        if known is ABSENT:
+            known = None
+            for choice in self.choices(type_, value, place):
+                if self.fits(choice):
+                    known = choice
+                    break
+        elif isinstance(known, _Choice):
+            self.fits(known)
+        if known is None and not self.trying:
+            known = self.closest(type_, value, place)
+        if key:
+            self.seen[key] = known
+        if not isinstance(known, _Choice):
+            self.report(known or [])
+
+    def fits(self, choice: _Choice) -> bool:
+        """Write a value as one branch, or leave no trace; the first misfit ends it."""
+        mark, trying, self.trying = len(self.out), self.trying, True
+        self.out.append(zigzag(choice.number))
+        try:
+            _STEPS[choice.branch.step](self, choice.branch, choice.value, choice.place)
+        except _Enough:
+            del self.out[mark:]
+            return False
+        finally:
+            self.trying = trying
+        return True
+
+    def closest(self, union: Type, value: Any, place: Place) -> list[Misplaced]:
+        """The errors of the branch that a value comes closest to; no branch is known to fit."""
+        closest: list[Misplaced] = []
+        mark, outer = len(self.out), self.errors
+        for choice in self.choices(union, value, place):
+            errors: list[Misplaced] = []
+            self.errors = errors
+            with suppress(_Enough):
+                _STEPS[choice.branch.step](self, choice.branch, choice.value, choice.place)
+            # a tag is a clear word about what is meant: it comes last and its errors count
+            if not closest or choice.value is not value or _distance(errors) < _distance(closest):
+                closest = errors
+        del self.out[mark:]
+        self.errors = outer
+        detail = f"A value of {shorten(union.label.replace('one of', 'one of the types', 1))} is expected here."
+        return closest or [Misplaced(place, "wrong_type", detail, union.label, describe(value))]
+
+    def choices(self, union: Type, value: Any, place: Place) -> Iterator[_Choice]:
+        """The branches that a value may belong to: in schema order, then the one its tag names."""
+        kind = type(value)
+        for number, branch in union.takers[kind]:
+            if self.mode is not Mode.TAGGED or value is None:
+                yield _Choice(number, branch, value, place)
+        if self.mode is Mode.DEFAULT or kind is not dict or len(value) != 1:
+            return
+        [(tag, inside)] = value.items()
+        for number, branch in enumerate(union.inner):
+            if branch.name == tag and (self.mode is Mode.PLAIN or tag != "null"):
+                yield _Choice(number, branch, inside, (place, tag))
+
+
+class _Choice(NamedTuple):
+    """A branch of a union that a value may belong to."""
+
+    number: int
+    branch: Type
+    value: Any
+    """The value, or what is inside its tag."""
+    place: Place
+
+
+def _distance(errors: list[Misplaced]) -> int:
+    """How far a value is from a branch: names that do not match weigh more than values that do not."""
+    return sum(2 if error.code in ("missing_field", "unknown_field") else 1 for error in errors)
+
+
+_STEPS: dict[str, Callable[[_Walker, Type, Any, Place], None]] = {
+    "null": _Walker.null,
+    "boolean": _Walker.boolean,
+    "int": _Walker.integer,
+    "long": _Walker.integer,
+    "float": _Walker.floating,
+    "double": _Walker.floating,
+    "string": _Walker.string,
+    "bytes": _Walker.bytes_,
+    "fixed": _Walker.bytes_,
+    "enum": _Walker.enum,
+    "array": _Walker.array,
+    "map": _Walker.map,
+    "record": _Walker.record,
+    "union": _Walker.union,
+    "logical": _Walker.logical,
+}

@@ -1,0 +1,1 @@
+"""What processes agree on without a lock: logs of create-once entries in the store."""

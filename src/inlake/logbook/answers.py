@@ -1,0 +1,310 @@
+"""Requests with an `Idempotency-Key`: what they were answered is kept in the store, and a repeat is answered the same.
+
+The header is that of draft-ietf-httpapi-idempotency-key-header-07. A request with a key is a log of create-once
+entries, `.inlake/receipts/<sha256 of principal, route and key>/<n>`; what an entry does not say is as it was before:
+
+begun ── held longer, taken over, more of the request known * ── answered
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from copy import copy
+from typing import Any, Protocol
+from uuid import UUID, uuid4, uuid5
+
+import msgspec
+from msgspec import Struct, structs
+
+from inlake.errors import IdempotencyInFlight, IdempotencyKeyReused, InlakeError
+from inlake.logbook import process as owner
+from inlake.logbook.log import STATE
+from inlake.model import Submission
+from inlake.ports import Store
+
+log = logging.getLogger("inlake.idempotency")
+RECEIPTS = f"{STATE}/receipts/"
+NAMESPACE = UUID("3f0c4d0e-6a38-5d0b-9d2a-7f6f0d8c1b52")
+"""Of the event ids: `uuid5(NAMESPACE, ...)` of principal, route, key and line, joined by newlines."""
+LEASE_SECONDS = 30.0
+"""How long a process holds a request without a sign of life; it gives one three times as often."""
+LOOKS = 96
+"""How often sweep looks for what is over in the time that answers are kept; a sixteenth of the logs each time."""
+
+
+class Finder(Protocol):
+    """Where the latest version of a schema is known."""
+
+    async def find(self, name: str) -> Any: ...
+
+
+class Answer(Struct, frozen=True):
+    """An answer as a client gets it."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Entry(Struct, frozen=True, omit_defaults=True):
+    """What one entry says, or all entries of a log together. None: as before."""
+
+    at: int | None = None
+    """When the request was first accepted; milliseconds since 1970."""
+    parts: dict[str, str] | None = None
+    """The request's fingerprint: sha256 of each of its parts that is known, hexadecimal."""
+    versions: dict[str, int] | None = None
+    """Version of each schema that was the latest then: a repeat takes the same."""
+    traceparent: str | None = None
+    puuid: str | None = None
+    """Of the promise that the request's file gets."""
+    owner: str | None = None
+    until: float | None = None
+    """How long the owner holds the request; seconds since 1970."""
+    answer: Answer | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Entry).decode
+
+
+class Attempt:
+    """One request with a key, which may be the first or a repeat."""
+
+    def __init__(self, store: Store, me: str, lease: float, principal: str, route: str, key: str) -> None:
+        """`me`: this process (`owner.me`); `lease`: see `Receipts`."""
+        self._store = store
+        self._me = me
+        self._lease = lease
+        self._id = (principal, route, key)
+        self._folder = RECEIPTS + hashlib.sha256("\n".join(self._id).encode()).hexdigest()
+        self._entries = 0
+        self._known = Entry()
+        self._unknown: dict[str, InlakeError] = {}
+        """Why a schema has no version here."""
+        self._one_at_a_time = asyncio.Lock()
+        self.begun = False
+        """This process holds the request."""
+        self._file: str | None = None
+
+    @property
+    def answer(self) -> Answer | None:
+        """What the request was answered before."""
+        return self._known.answer
+
+    @property
+    def puuid(self) -> str:
+        """Of the promise that the request's file gets."""
+        assert self._known.puuid is not None
+        return self._known.puuid
+
+    @property
+    def file(self) -> str | None:
+        """sha256 of the file that the answer depends on, hexadecimal."""
+        return (self._known.parts or {}).get("file", self._file)
+
+    @file.setter
+    def file(self, sha256: str) -> None:
+        self._file = sha256
+
+    @property
+    def repeated(self) -> bool:
+        """Another attempt began before this one."""
+        return self._entries > 1
+
+    async def begin(
+        self, codecs: Finder, schemas: Iterable[str], parts: Mapping[str, str], traceparent: str | None
+    ) -> None:
+        """Take the request on, unless it has its `answer`.
+
+        `schemas`: those whose latest version it takes; `parts`: its fingerprint, as far as it is known. Raises
+        `IdempotencyKeyReused`, `IdempotencyInFlight`.
+        """
+        await self._read()
+        found: dict[str, int] | None = None
+        while self.answer is None:
+            self.compare(parts)
+            if time.time() < (self._known.until or 0) and not owner.is_certainly_dead(self._known.owner or ""):
+                raise IdempotencyInFlight(
+                    "A request with this Idempotency-Key is being worked on: send it again for its answer."
+                )
+            if found is None:
+                found = await self._versions(codecs, schemas)
+            entry = Entry(
+                at=self._known.at or time.time_ns() // 1_000_000,
+                parts={**parts, **(self._known.parts or {})},
+                versions={**found, **(self._known.versions or {})},
+                traceparent=traceparent if self._known.at is None else self._known.traceparent,
+                puuid=self._known.puuid or str(uuid4()),
+                owner=self._me,
+                until=time.time() + self._lease,
+            )
+            if await self._append(entry):
+                self.begun = True
+                return
+            await self._read()
+        self.compare(parts)
+
+    def compare(self, parts: Mapping[str, str]) -> None:
+        """Raises `IdempotencyKeyReused` when a part of the request is not what it was."""
+        known = self._known.parts or {}
+        for name, digest in parts.items():
+            if known.get(name, digest) != digest:
+                raise IdempotencyKeyReused(
+                    f"This Idempotency-Key was used for a request with another {name}: a new request takes a new key."
+                )
+
+    async def learn(self, codecs: Finder, schemas: Iterable[str], parts: Mapping[str, str]) -> None:
+        """More of the request is known now. Raises `IdempotencyKeyReused`, `IdempotencyInFlight`."""
+        self.compare(parts)
+        if self.answer is None and not parts.keys() <= (self._known.parts or {}).keys():
+            found = await self._versions(codecs, schemas)
+            versions = {**found, **(self._known.versions or {})}
+            await self._add(Entry(parts={**(self._known.parts or {}), **parts}, versions=versions))
+
+    async def go_on_as(self, puuid: str) -> None:
+        """The request's file gets this promise from now on. Raises `IdempotencyInFlight`."""
+        if puuid != self._known.puuid:
+            await self._add(Entry(puuid=puuid))
+
+    def bind(self, s: Submission, line: int = 1) -> Submission:
+        """The record as every attempt publishes it. Raises why its schema was not found when the request began."""
+        label, version = s.label, s.label.version
+        if version is None:
+            if error := self._unknown.get(label.schema):
+                raise copy(error)
+            version = (self._known.versions or {}).get(label.schema)
+        event_id = str(uuid5(NAMESPACE, "\n".join((*self._id, str(line)))))
+        known = self._known
+        label = structs.replace(label, version=version, traceparent=known.traceparent)
+        return structs.replace(s, label=label, event_id=event_id, accepted_ms=known.at)
+
+    async def keep(self, answer: Answer) -> Answer:
+        """The answer of the request from now on: this one, unless another attempt was quicker."""
+        parts = self._known.parts or {}
+        entry = Entry(parts={**parts, "file": self.file} if self.file else None, answer=answer)
+        try:
+            while not await self._append(entry):
+                await self._read()
+                if self.answer is not None:
+                    return self.answer
+        except InlakeError as error:  # all is done but this: a repeat does it once more, with the same bytes
+            log.warning("the answer to a request with an Idempotency-Key is not kept: %s", error.detail)
+        return answer
+
+    async def release(self) -> None:
+        """The request has no answer to be kept: the next attempt need not wait."""
+        if not self.begun:
+            return
+        try:
+            await self._append(Entry(until=0.0))
+        except InlakeError as error:
+            log.warning("a request with an Idempotency-Key waits for its lease to end: %s", error.detail)
+
+    async def renew(self) -> None:
+        """Once it has begun, hold the request for as long as this runs."""
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            try:
+                if self.begun and not await self._append(Entry(until=time.time() + self._lease)):
+                    return  # taken over
+            except InlakeError:  # the store is away for a moment
+                pass
+
+    async def _versions(self, codecs: Finder, schemas: Iterable[str]) -> dict[str, int]:
+        """The latest versions now, but for those known; why one has none is kept in `_unknown`."""
+        found = {}
+        for name in sorted(set(schemas) - (self._known.versions or {}).keys()):
+            try:
+                schema = (await codecs.find(name)).schema
+                if schema is not None:
+                    found[name] = schema.version
+            except InlakeError as error:
+                self._unknown[name] = error
+        return found
+
+    async def _add(self, entry: Entry) -> None:
+        if not await self._append(entry):
+            raise IdempotencyInFlight("Another attempt with this Idempotency-Key has gone on: send it again.")
+
+    async def _append(self, entry: Entry) -> bool:
+        """Add the next entry of the log as this attempt knows it; False when another's stands there."""
+        async with self._one_at_a_time:
+            key, data = f"{self._folder}/{self._entries}", _encode(entry)
+            # a store may have taken it before it was asked once more: then what stands there is ours
+            if not await self._store.create(key, data) and await self._store.get(key) != data:
+                return False
+            self._entries += 1
+            self._known = _after(self._known, entry)
+            return True
+
+    async def _read(self) -> None:
+        """What the log adds up to now."""
+        async with self._one_at_a_time:
+            while data := await self._store.get(f"{self._folder}/{self._entries}"):
+                self._known = _after(self._known, _decode(data))
+                self._entries += 1
+
+
+class Receipts:
+    """All requests with a key."""
+
+    def __init__(self, store: Store, *, ttl: float, lease: float = LEASE_SECONDS, process: str | None = None) -> None:
+        """`ttl`: seconds that an answer is kept at least; `lease`: seconds that a process holds a request without a
+        sign of life; `process`: the name of this one, in tests."""
+        self._store = store
+        self._me = process or owner.me()
+        self._ttl = ttl
+        self._lease = lease
+        self._last_look = 0
+
+    def attempt(self, principal: str, route: str, key: str) -> Attempt:
+        """One request; nothing is read or written yet."""
+        return Attempt(self._store, self._me, self._lease, principal, route, key)
+
+    async def look(self) -> int:
+        """Remove a part of what is over, if it is time for it: how many logs were removed.
+
+        Keys do not tell how old they are: each look reads the first entries of a sixteenth of the logs.
+        """
+        look = int(time.time() * LOOKS / self._ttl)
+        if look == self._last_look:
+            return 0
+        self._last_look = look
+        return await self.remove(f"{look % 16:x}")
+
+    async def remove(self, digits: str = "0123456789abcdef", *, dry_run: bool = False) -> int:
+        """Remove the logs that are over, or with `dry_run` only count them; `digits`: only those whose name begins with
+        one of them."""
+        logs: dict[str, list[int]] = {}
+        async for key in self._store.list(RECEIPTS):
+            name, _, n = key.removeprefix(RECEIPTS).partition("/")
+            if name[0] in digits:
+                logs.setdefault(name, []).append(int(n))
+        removed, over = 0, (time.time() - self._ttl) * 1000
+        for name, numbers in logs.items():
+            first = await self._store.get(f"{RECEIPTS}{name}/0")
+            if first and (_decode(first).at or 0) < over:
+                left = [] if dry_run else sorted(numbers, reverse=True)  # what is left of a log begins where it began
+                for number in left:
+                    await self._store.delete(f"{RECEIPTS}{name}/{number}")
+                removed += 1
+        return removed
+
+
+def digest(*parts: str | bytes) -> str:
+    """sha256 of several texts, hexadecimal; where one ends and the next begins matters."""
+    sha256 = hashlib.sha256()
+    for part in parts:
+        data = part.encode(errors="surrogatepass") if isinstance(part, str) else part
+        sha256.update(b"%d:" % len(data) + data)
+    return sha256.hexdigest()
+
+
+def _after(known: Entry, entry: Entry) -> Entry:
+    said = {name: value for name in Entry.__struct_fields__ if (value := getattr(entry, name)) is not None}
+    return structs.replace(known, **said)

@@ -1,0 +1,1 @@
+"""Binaries on their way: what a promise is, its steps, and what is left of it."""

@@ -1,0 +1,62 @@
+"""What an ended promise leaves in the store is removed: object, unfinished uploads, name, mark. Its log stays.
+
+At a key of ours nobody else ever writes, so any number of processes may delete there, at any time. A place that a
+client named is another's the moment its name is free, and no store here can look and delete in one step. So:
+
+- who added the entry that ended the promise, or the next one, `removing`, deletes there and frees the name; nobody else
+  frees it;
+- all that is deleted there is deleted within `in_time` after that entry, and another process adds the next `removing`
+  only after twice that time: a process that slept in between finds its time over.
+"""
+
+from __future__ import annotations
+
+import time
+
+from inlake.logbook.lease import forget
+from inlake.ports import Store
+from inlake.promises.entries import Promise, attempt, marker_key, name_key
+
+
+class Remains:
+    """Removes them."""
+
+    def __init__(self, store: Store, *, in_time: float, process: str) -> None:
+        """`in_time`: seconds; `process`: this one's name, as `owner.me` has it."""
+        self._store = store
+        self._in_time = in_time
+        self._me = process
+
+    async def delete_object(self, promise: Promise) -> None:
+        """Delete the object and its unfinished uploads, unless they may be another's."""
+        if promise.writing and (not promise.named or (await self._holds_place(promise) and self._is_in_time(promise))):
+            if promise.stored is None:
+                await self._store.abort(promise.key)
+            await self._store.delete(promise.key)
+
+    async def remove(self, promise: Promise) -> None:
+        """All of it. For a named place only by who added the last entry of the log."""
+        await self.delete_object(promise)
+        if promise.named and await self._holds_place(promise):
+            if not self._is_in_time(promise):
+                return  # the next sweep goes on
+            await self._store.delete(name_key(promise.key))
+        if promise.way == "tus":
+            await forget(self._store, promise.puuid)
+        await self._store.delete(marker_key(promise.principal, promise.puuid))
+
+    async def remove_again(self, promise: Promise) -> bool:
+        """All of it, when no slow writer can come any more; False when another process does it just now."""
+        if promise.named:
+            after = await attempt(self._store, promise, "removing", {"owner": self._me})
+            if after is None:
+                return False
+            promise = after
+        await self.remove(promise)
+        return True
+
+    async def _holds_place(self, promise: Promise) -> bool:
+        return await self._store.get(name_key(promise.key)) == promise.puuid.encode()
+
+    def _is_in_time(self, promise: Promise) -> bool:
+        return time.time() < promise.at + self._in_time

@@ -1,0 +1,260 @@
+"""Binaries that clients send to the store themselves: signed requests go out, and what came of them is checked."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from base64 import b64decode
+from dataclasses import dataclass
+
+from inlake.errors import (
+    DigestMismatch,
+    InlakeError,
+    NotFound,
+    PromiseExpired,
+    SizeMismatch,
+    UploadIncomplete,
+    WrongState,
+)
+from inlake.model import Blob, ObjectFacts, Part, SignedRequest
+from inlake.ports import Store
+from inlake.promises.entries import Promise
+from inlake.promises.steps import Promises
+
+MIB = 1 << 20
+ONE_PUT = 64 * MIB
+"""Up to this size a binary goes in one PUT, unless its client wants parts."""
+PART_SIZE = 16 * MIB
+SMALLEST_PART, LARGEST_PUT, MAX_PARTS = 5 * MIB, 5 << 30, 10_000
+"""Amazon S3 User Guide, "Multipart upload limits"."""
+PAGE = 500
+"""Parts that are signed at once: about half a megabyte of URLs."""
+TURN = 20
+"""Parts that are signed before other requests have their turn: under a millisecond."""
+PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between looks for an object whose parts another request puts together: stores forget the upload first."""
+NAMED_PARTS = 1_000
+"""Missing parts that an answer names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a binary is cut."""
+
+    size: int
+    part_size: int | None = None
+    """Bytes of every part but the last; None: one PUT."""
+    sha256: tuple[str, ...] = ()
+    """Of each part, hexadecimal; empty when they are not known beforehand."""
+
+    @property
+    def count(self) -> int:
+        """Parts; 0 for one PUT."""
+        return 0 if self.part_size is None else -(-self.size // self.part_size)
+
+    def part(self, number: int) -> Blob:
+        """Size and checksum of a part, counted from 1."""
+        assert self.part_size is not None
+        size = min(self.part_size, self.size - (number - 1) * self.part_size)
+        return Blob(size, self.sha256[number - 1] if self.sha256 else None)
+
+    def written(self) -> str:
+        """As the promise keeps it."""
+        return "" if self.part_size is None else json.dumps({"part_size": self.part_size, "sha256": self.sha256})
+
+
+def plan_of(promise: Promise) -> Plan:
+    """The plan that was made with the promise. `WrongState` when its binary comes in another way."""
+    if promise.way != "direct" or promise.size is None:
+        raise WrongState(f"The binary of the promise {promise} comes through the gateway ({promise.way}).")
+    if not promise.metadata:
+        return Plan(promise.size)
+    kept = json.loads(promise.metadata)
+    return Plan(promise.size, kept["part_size"], tuple(kept["sha256"]))
+
+
+def default_part_size(size: int) -> int:
+    """For a binary of `size` bytes: whole MiB, and room for as much again before 10,000 parts are too few."""
+    return max(PART_SIZE, -(-size // (MAX_PARTS // 2 * MIB)) * MIB)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a client may send, signed until the promise expires: one PUT, or a page of parts."""
+
+    promise: Promise
+    plan: Plan
+    put: SignedRequest | None
+    parts: list[tuple[int, Blob, SignedRequest]]
+    next: int | None
+    """Number of the first part on the next page."""
+
+
+class Direct:
+    """Uploads past the gateway. All state is in the store: any process answers the next request."""
+
+    def __init__(self, store: Store, promises: Promises) -> None:
+        self._store, self._promises = store, promises
+
+    async def announce(
+        self, filename: str, content_type: str, principal: str, plan: Plan, sha256: str | None
+    ) -> Promise:
+        """A promise whose binary the client will send to the store. Raises `DirectUploadNotAvailable`."""
+        await self._store.check_direct()
+        promise = self._promises.new(
+            filename, content_type, principal, way="direct", size=plan.size, sha256=sha256, metadata=plan.written()
+        )
+        try:
+            promise = await self._promises.reserve(promise)
+            if plan.part_size is not None:
+                upload = await self._store.begin_parts(
+                    promise.key,
+                    content_type=content_type,
+                    metadata={"puuid": promise.puuid},
+                    sha256=bool(plan.sha256),
+                )
+                promise = await self._promises.progress(promise, received=0, upload=upload)
+        except BaseException:
+            await asyncio.shield(self._promises.abandon(promise, late=True))
+            raise
+        return promise
+
+    async def offer(self, promise: Promise, first: int = 1) -> Offer:
+        """Signed requests for the one PUT, or for the parts from `first` on. `WrongState`, `PromiseExpired`."""
+        plan = plan_of(promise)
+        _check_open(promise)
+        if promise.stored is not None:
+            raise WrongState(f"The binary of the promise {promise} is complete already.")
+        until = promise.expires
+        if promise.upload is None:
+            put = await self._store.sign_put(
+                promise.key,
+                Blob(plan.size, promise.sha256),
+                content_type=promise.content_type,
+                metadata={"puuid": promise.puuid},
+                expires=until,
+            )
+            return Offer(promise, plan, put, [], None)
+        end = min(first + PAGE, plan.count + 1)
+        parts = []
+        for number in range(first, end):
+            blob = plan.part(number)
+            signed = await self._store.sign_part(promise.key, promise.upload, number, blob, expires=until)
+            parts.append((number, blob, signed))
+            if number % TURN == 0:
+                await asyncio.sleep(0)
+        return Offer(promise, plan, None, parts, end if end <= plan.count else None)
+
+    async def renew(self, promise: Promise) -> Promise:
+        """If more parts have come since it was asked last, move the expiry of the promise on."""
+        received = sum(part.size for part in await self.parts_done(promise))
+        if received > promise.received:
+            promise = await self._promises.progress(promise, received=received)
+        return promise
+
+    async def parts_done(self, promise: Promise) -> list[Part]:
+        """The parts that the store holds of an open promise; none for any other."""
+        if promise.way != "direct" or promise.upload is None or promise.stored or promise.ended:
+            return []
+        try:
+            return [*await self._store.parts(promise.key, promise.upload)]
+        except NotFound:  # put together just now
+            return []
+
+    async def complete(self, promise: Promise) -> Promise:
+        """Check what is in the store, and only then count the promise as stored; publish if a record waits for it.
+
+        Raises `UploadIncomplete` (the promise stays open), `SizeMismatch`, `DigestMismatch` (it is given up),
+        `PromiseExpired`, `WrongState`. Complete already: nothing happens.
+        """
+        plan = plan_of(promise)
+        if promise.stored is not None and promise.ended is None:
+            return promise
+        _check_open(promise)
+        if time.time() > promise.expires:
+            await self._promises.expire(promise)
+            raise PromiseExpired(f"The promise {promise} has expired: make another, and send the binary again.")
+        if promise.upload is not None:
+            await self._assemble(promise, promise.upload, plan)
+        facts = await self._facts(promise)
+        await self._compare(promise, SizeMismatch, plan.size, facts.size)
+        sha256 = _whole_sha256(promise, facts) or await self._read_back(promise, facts)
+        await self._compare(promise, DigestMismatch, promise.sha256, sha256)
+        return await self._promises.fulfil(promise, size=facts.size, sha256=sha256)
+
+    async def _assemble(self, promise: Promise, upload: str, plan: Plan) -> None:
+        """Make the object of its parts, unless that is done already."""
+        try:
+            found = {part.number: part for part in await self._store.parts(promise.key, upload)}
+            missing = [n for n in range(1, plan.count + 1) if not _is(found.get(n), plan.part(n))]
+            if missing:
+                shown = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
+                raise UploadIncomplete(
+                    f"Of {plan.count:,} parts {len(missing):,} are missing: {shown}. Send them, then complete again.",
+                    missing=missing[:NAMED_PARTS],
+                    missing_count=len(missing),
+                )
+            await self._store.complete_parts(promise.key, upload, [found[n] for n in range(1, plan.count + 1)])
+        except NotFound:
+            return  # another request does it, or has done it
+
+    async def _facts(self, promise: Promise) -> ObjectFacts:
+        """What the store says of the object. Raises `UploadIncomplete`."""
+        facts = await self._store.facts(promise.key)
+        if facts is None and promise.upload is not None:
+            for pause in PATIENCE:
+                await asyncio.sleep(pause)
+                if facts := await self._store.facts(promise.key):
+                    break
+        if facts is None:
+            raise UploadIncomplete(f"The store has no object of the promise {promise} yet: send the binary first.")
+        return facts
+
+    async def _read_back(self, promise: Promise, before: ObjectFacts) -> str:
+        """SHA-256 of the bytes in the store: of an object made of parts S3 has a checksum of checksums only."""
+        promise = await self._promises.progress(promise, received=before.size)  # it may take its time
+        digest = hashlib.sha256()
+        async for chunk in self._store.read(promise.key):
+            await asyncio.to_thread(digest.update, chunk)
+        if await self._store.facts(promise.key) != before:
+            raise UploadIncomplete("The object was replaced while it was read: complete it again.")
+        return digest.hexdigest()
+
+    async def _compare(
+        self, promise: Promise, error: type[InlakeError], announced: int | str | None, found: int | str
+    ) -> None:
+        """What the store has may not differ from what was announced: then the promise is given up."""
+        if announced not in {None, found}:
+            await self._promises.cancel(promise, reason=error.code)
+            what = "bytes" if error is SizeMismatch else "as its SHA-256"
+            raise error(
+                f"The object has {found} {what}, and {announced} was announced: make a new promise.",
+                announced=announced,
+                found=found,
+            )
+
+
+def _check_open(promise: Promise) -> None:
+    if promise.ended is not None:
+        raise PromiseExpired(f"The promise {promise} has ended ({promise.reason}): make another.")
+
+
+def _is(part: Part | None, announced: Blob) -> bool:
+    """Whether the store holds the part that was announced; both were signed, so a store that checks has no other."""
+    if part is None or part.size != announced.size:
+        return False
+    return None in {part.checksum_sha256, announced.sha256} or _hex(part.checksum_sha256) == announced.sha256
+
+
+def _whole_sha256(promise: Promise, facts: ObjectFacts) -> str | None:
+    """The store's own checksum, where it is of the whole object: it has compared it with the bytes that came."""
+    return None if promise.upload is not None else _hex(facts.checksum_sha256)
+
+
+def _hex(base64: str | None) -> str | None:
+    """None also for what is no SHA-256, such as a checksum of checksums (`...-3`)."""
+    if base64 is None or len(base64) != 44:
+        return None
+    return b64decode(base64).hex()

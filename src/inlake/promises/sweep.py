@@ -1,0 +1,195 @@
+"""What a crash or a lost connection left is finished or removed, judged by the entries of the promises alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from inlake.errors import InlakeError, NotFound, PromiseExpired
+from inlake.logbook import process as owner
+from inlake.logbook.answers import Receipts
+from inlake.ports import Store
+from inlake.promises.entries import OPEN, Promise, read
+from inlake.promises.steps import Promises
+from inlake.promises.uploads import Uploads
+
+log = logging.getLogger("inlake.sweep")
+LONGEST_REST = 600.0
+"""Seconds in which a promise that waits for its client is not looked at."""
+What = Literal["finished", "expired", "removed", "waiting", "unreadable"]
+WHATS: tuple[What, ...] = get_args(What)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A promise with work left that nobody does: what is to be done, and why."""
+
+    what: What
+    """`finished`: its event is published; `expired`: given up, its object deleted; `removed`: the last traces of one
+    that has ended; `waiting`: it could not be done now; `unreadable`: it cannot be read."""
+    marker: str
+    """Key of its mark in the store."""
+    promise: Promise | None
+    why: str
+
+    @property
+    def puuid(self) -> str:
+        """By its first digits."""
+        return _short(self.marker)
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        return f"{self.what} {self.puuid} {self.why}"
+
+
+class Sweep:
+    """Goes through the promises that have work left. Any number of processes may sweep at once."""
+
+    def __init__(
+        self,
+        store: Store,
+        promises: Promises,
+        uploads: Uploads | None = None,
+        receipts: Receipts | None = None,
+        *,
+        bus_timeout: float,
+        upload_timeout: float,
+    ) -> None:
+        """Times in seconds. A clock decides only who tries; the next entry of a log decides who won."""
+        self._store = store
+        self._promises = promises
+        self._uploads = uploads
+        self._receipts = receipts
+        self._patience = 2 * bus_timeout
+        self._late = 2 * upload_timeout
+        self._rests: dict[str, float] = {}
+        """When a promise needs to be looked at again, by its mark."""
+
+    async def run_for_ever(self, pause: float, count: Callable[[str], None] = lambda _: None) -> None:
+        """Sweep now and after every pause (seconds), until cancelled. A store that is away is tried again.
+
+        `count` is told of every finding, by its `what`.
+        """
+        while True:
+            done: Counter[str] = Counter()
+            try:
+                async for finding in self.findings(rested=True):
+                    count(finding.what)
+                    done[finding.what] += 1
+                if self._receipts:
+                    await self._receipts.look()
+            except InlakeError:
+                pass  # the store is away
+            except Exception:
+                log.exception("sweep: it did not get through")
+            if done:
+                log.info("sweep: %s", ", ".join(f"{n} {what}" for what, n in sorted(done.items())))
+            await asyncio.sleep(pause)
+
+    async def run(self) -> Counter[str]:
+        """One sweep: how many of what was done."""
+        return Counter([finding.what async for finding in self.findings()])
+
+    async def findings(self, *, dry_run: bool = False, rested: bool = False) -> AsyncIterator[Finding]:
+        """One sweep: each finding once it is dealt with, or with `dry_run` what would be done. `StoreUnavailable`.
+
+        `rested`: leave out those that `_rest` says can wait; for who sweeps again and again.
+        """
+        before, self._rests = self._rests, {}
+        async for marker in self._store.list(OPEN):
+            if rested and before.get(marker, 0) > time.time():
+                self._rests[marker] = before[marker]
+                continue
+            try:
+                finding = await self._look(marker)
+                if finding is not None and (done := finding.what if dry_run else await self._settle(finding)):
+                    yield replace(finding, what=done)
+            except InlakeError as error:
+                log.warning("sweep: promise %s waits: %s", _short(marker), error.detail)
+                yield Finding("waiting", marker, None, error.detail)
+            except Exception as error:  # what one promise has wrong must not keep the others waiting
+                log.exception("sweep: promise %s cannot be read", _short(marker))
+                yield Finding("unreadable", marker, None, repr(error))
+
+    async def _look(self, marker: str) -> Finding | None:
+        """What there is to do, if anything."""
+        promise = await read(self._store, marker.rpartition("/")[2])
+        now = time.time()
+        if promise is None:
+            return await self._look_at_unwritten(marker, now)
+        dead = owner.is_certainly_dead(promise.owner)
+        if promise.published:
+            if dead or now > promise.at + self._patience:
+                return Finding("removed", marker, promise, "published, and its mark was left")
+        elif promise.ended is not None:
+            if now > self._last_trace(promise) or (dead and promise.removing):
+                return Finding("removed", marker, promise, f"{promise.state}: {promise.reason}")
+        elif promise.stored and promise.claim:
+            if dead or now > promise.at + self._patience:
+                return Finding("finished", marker, promise, "stored and claimed, not published")
+        elif self._uploads and promise.upload and not promise.stored and _has_come(promise):
+            if now > promise.at + self._patience:
+                return Finding("finished", marker, promise, "all bytes have come, not stored")
+        elif now > promise.expires or (dead and promise.claim is None):
+            return Finding(
+                "expired", marker, promise, f"{promise.state}, {'its process died' if dead else 'and no more'}"
+            )
+        self._rests[marker] = self._rest(promise, now)
+        return None
+
+    def _rest(self, promise: Promise, now: float) -> float:
+        """When to look again: a promise may wait for its client a day, and many may.
+
+        One that has ended can only be removed; one that waits can be claimed and left by a crash at any time, so the
+        longer it has waited the longer it rests, up to `LONGEST_REST`.
+        """
+        if promise.ended is not None:
+            return self._last_trace(promise)
+        if promise.owner:
+            return 0
+        return min(now + min((now - promise.at) / 2, LONGEST_REST), promise.expires)
+
+    async def _look_at_unwritten(self, marker: str, now: float) -> Finding | None:
+        """A crash between marker and entry 0: nothing else was written, nothing can be promised."""
+        made = await self._store.get(marker)
+        if made is None or now < json.loads(made)["at"] + self._late:
+            return None
+        return Finding("removed", marker, None, "a mark without a log")
+
+    def _last_trace(self, promise: Promise) -> float:
+        """When nothing can come any more: no slow writer, no repeat of an event, no upload by a signed URL."""
+        late = promise.at + (self._patience if promise.failed else self._late)
+        return max(late, promise.expires + self._late) if promise.way == "direct" else late
+
+    async def _settle(self, finding: Finding) -> What | None:
+        """Do it: what was done; None when another process has done so."""
+        promise, done = finding.promise, True
+        if promise is None or promise.published:
+            await self._store.delete(finding.marker)
+        elif finding.what == "finished" and promise.stored is None and self._uploads:
+            try:
+                done = await self._uploads.finish(promise)
+            except (NotFound, PromiseExpired):  # what had come of it is gone
+                return "expired" if await self._promises.expire(promise) else None
+        elif finding.what == "finished":
+            await self._promises.finish(promise, again=True)
+        elif finding.what == "expired":
+            done = await self._promises.expire(promise)
+        else:
+            done = await self._promises.remains.remove_again(promise)
+        return finding.what if done else None
+
+
+def _has_come(promise: Promise) -> bool:
+    """All bytes of an upload in several requests; one of no bytes may have been reserved, and never begun."""
+    return promise.way == "tus" and promise.received == promise.size
+
+
+def _short(marker: str) -> str:
+    return f"{marker.rpartition('/')[2][:8]}…"

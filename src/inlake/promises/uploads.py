@@ -1,0 +1,245 @@
+"""Binaries that come in several requests (tus): each adds bytes behind the last, in whichever process it arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from inlake.errors import (
+    BadParameter,
+    InlakeError,
+    NotFound,
+    OffsetConflict,
+    PromiseExpired,
+    PromiseNotFound,
+    UploadLocked,
+)
+from inlake.logbook.lease import TAKEN, Lease, Leases, forget
+from inlake.ports import Store
+from inlake.promises.entries import Promise, read
+from inlake.promises.steps import Promises
+
+log = logging.getLogger("inlake.uploads")
+HASHES = 1_000
+"""Uploads whose SHA-256 so far is remembered; of the others the object is read once when it is complete."""
+
+
+class Uploads:
+    """Resumable uploads on promises. All state is in the store, but for hashes that spare a reading."""
+
+    def __init__(self, store: Store, promises: Promises, leases: Leases) -> None:
+        self._store, self._promises, self._leases = store, promises, leases
+        self._hashes: dict[str, _Hash] = {}
+        self._finishing: set[asyncio.Task[None]] = set()
+
+    async def create(self, promise: Promise, *, at_most: int) -> Promise:
+        """Reserve a new promise (`Promises.new`) and begin its object; one of no bytes is complete at once.
+
+        `at_most`: bytes of an upload whose size is told later.
+        """
+        promise = await self._promises.reserve(promise)
+        size = at_most if promise.size is None else promise.size
+        about = {"puuid": promise.puuid}
+        upload = await self._store.begin(promise.key, content_type=promise.content_type, metadata=about, size=size)
+        promise = await self._promises.progress(promise, received=0, upload=upload)
+        return await self._finish(promise) if promise.size == 0 else promise
+
+    async def find(self, puuid: str, principal: str) -> Promise:
+        """One's own upload, unfinished or complete. Raises `PromiseNotFound`, `PromiseExpired`."""
+        promise = await self._promises.find(puuid, principal)
+        if promise.way != "tus" or promise.upload is None:
+            raise PromiseNotFound(f"There is no upload {puuid[:8]}… of yours.")
+        return _alive(promise)
+
+    async def announce(self, promise: Promise, size: int) -> Promise:
+        """The size of an upload that was begun without; once told it stays. Raises `BadParameter`."""
+        if promise.size is None:
+            received = await self._received(promise)
+            if received <= size:
+                promise = await self._promises.progress(promise, received=received, size=size)
+        if promise.size != size:
+            raise BadParameter(f"Upload-Length is {size:,}, and cannot be: the upload says {promise.size or 'more'}.")
+        return promise
+
+    async def offset(self, promise: Promise) -> int:
+        """Bytes held. A request that still writes is stopped first: what it had is then counted."""
+        if promise.stored:
+            return promise.stored.size
+        freed = await self._leases.freed(promise.puuid)
+        received = await self._received(promise)
+        if received == promise.size:
+            if freed:  # who received the last byte did not come to its end
+                self._finish_later(await self._promises.progress(promise, received=received))
+        elif not freed:
+            raise UploadLocked(TAKEN)
+        return received
+
+    async def append(self, promise: Promise, offset: int, chunks: AsyncIterator[bytes]) -> tuple[Promise, int]:
+        """Add bytes; the upload as it is then, and its length. With the last byte the promise is fulfilled.
+
+        What comes before `chunks` raises is kept. Raises `OffsetConflict`, `UploadLocked`, `PromiseExpired`.
+        """
+        async with self._leases.held(promise.puuid) as lease:
+            # who held it before may have finished it
+            promise = _alive(await read(self._store, promise.puuid, promise) or promise)
+            if promise.stored:
+                if offset != promise.stored.size:
+                    raise OffsetConflict(f"The upload is complete, with {promise.stored.size:,} bytes.")
+                return promise, offset
+            if offset == promise.size and offset == await self._received(promise):
+                length = offset  # only its end is missing
+            else:
+                try:
+                    async with lease.giving_way():
+                        length = await self._take(promise, offset, chunks, lease)
+                except UploadLocked:
+                    length = await self._received(promise)
+                    if length != promise.size:  # all bytes were there already
+                        raise
+            if length == promise.size:
+                promise = await self._finish(promise)
+        if promise.stored and promise.claim:
+            await self._forget(promise)
+        return promise, length
+
+    async def finish(self, promise: Promise) -> bool:
+        """Complete an upload whose bytes are all there; False when another does, or some are missing. For what a crash
+        left: its log may say more than what the store had taken."""
+        try:
+            async with self._leases.held(promise.puuid, wait=0):
+                promise = await self._promises.find(promise.puuid, promise.principal)
+                received = promise.size if promise.stored else await self._received(promise)
+                done = promise.stored is None and received == promise.size
+                if done:
+                    promise = await self._finish(promise)
+                elif promise.stored is None and received is not None:
+                    await self._promises.progress(promise, received=received)
+        except UploadLocked:
+            return False
+        if promise.claim:
+            await self._forget(promise)
+        return done
+
+    async def cancel(self, promise: Promise) -> None:
+        """Give an upload up, and stop who writes to it. Raises `PromiseUsed`."""
+        await self._promises.cancel(promise)
+        await self._leases.freed(promise.puuid, wait=0)
+        await self._forget(promise)
+
+    async def close(self) -> None:
+        """Stop what was begun in the background; `Sweep` of another process ends it."""
+        for task in self._finishing:
+            task.cancel()
+        if self._finishing:
+            await asyncio.wait(self._finishing)
+
+    async def _forget(self, promise: Promise) -> None:
+        """The lease of an upload whose event is out, or that was given up: nobody needs it."""
+        self._hashes.pop(promise.puuid, None)
+        with suppress(InlakeError):
+            await forget(self._store, promise.puuid)
+
+    async def _take(self, promise: Promise, offset: int, chunks: AsyncIterator[bytes], lease: Lease) -> int:
+        assert promise.upload is not None
+        known = self._hashes.pop(promise.puuid, None)
+        hashed = _Hash() if offset == 0 else known if known and known.length == offset else None
+        arriving = self._watched(promise, offset, chunks, hashed, lease)
+        try:
+            length = await self._store.append(promise.key, promise.upload, offset, arriving, size=promise.size)
+        except NotFound:
+            raise _given_up(promise) from None
+        except (Exception, asyncio.CancelledError):
+            if hashed is not None:  # a hash of bytes that were not kept must not be gone on with
+                with suppress(Exception):
+                    self._remember(promise, hashed, await self._received(promise))
+            raise
+        self._remember(promise, hashed, length)
+        return length
+
+    def _remember(self, promise: Promise, hashed: _Hash | None, length: int) -> None:
+        """Keep the hash of the bytes held, for the next request to this process."""
+        if hashed is not None and hashed.length == length:
+            self._hashes[promise.puuid] = hashed
+        while len(self._hashes) > HASHES:
+            del self._hashes[next(iter(self._hashes))]
+
+    async def _received(self, promise: Promise) -> int:
+        assert promise.upload is not None
+        received = await self._store.received(promise.key, promise.upload)
+        if received is None:  # put together, and not noted; or given up a moment ago
+            received = await self._store.head(promise.key)
+        if received is None:
+            raise _given_up(promise)
+        return received
+
+    async def _finish(self, promise: Promise) -> Promise:
+        """All bytes are there: make the object, learn its SHA-256, fulfil the promise."""
+        if promise.ended is not None:
+            raise _given_up(promise)
+        assert promise.upload is not None
+        assert promise.size is not None
+        hashed = self._hashes.pop(promise.puuid, None)
+        promise, _ = await asyncio.gather(  # noted, so that Sweep ends it if this process dies from here on
+            self._promises.progress(promise, received=promise.size),
+            self._store.complete(promise.key, promise.upload),
+        )
+        if hashed is None or hashed.length != promise.size:
+            hashed = _Hash()
+            async for chunk in self._store.read(promise.key):
+                hashed.add(chunk)
+        return await self._promises.fulfil(promise, size=hashed.length, sha256=hashed.hexdigest())
+
+    def _finish_later(self, promise: Promise) -> None:
+        async def finish() -> None:
+            try:
+                await self.finish(promise)
+            except InlakeError as error:
+                log.warning("upload %s is not finished yet: %s", promise, error.detail)
+
+        task = asyncio.create_task(finish())
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+
+    async def _watched(
+        self, promise: Promise, offset: int, chunks: AsyncIterator[bytes], hashed: _Hash | None, lease: Lease
+    ) -> AsyncIterator[bytes]:
+        """The chunks, hashed; while they come the expiry moves on, and another request may take over."""
+        held = offset
+        async for chunk in chunks:
+            if hashed is not None:
+                hashed.add(chunk)
+            offset += len(chunk)
+            if offset == promise.size:
+                lease.go_through()
+            yield chunk
+            if time.time() > promise.at + (promise.expires - promise.at) / 3:
+                promise = await self._promises.progress(promise, received=held)  # of the rest nobody knows yet
+                if promise.ended is not None:
+                    raise _given_up(promise)
+
+
+class _Hash:
+    """SHA-256 of the first `length` bytes."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._sha256 = hashlib.sha256()
+        self.hexdigest = self._sha256.hexdigest
+
+    def add(self, chunk: bytes) -> None:
+        self._sha256.update(chunk)
+        self.length += len(chunk)
+
+
+def _alive(promise: Promise) -> Promise:
+    if promise.ended is not None or (promise.stored is None and time.time() > promise.expires):
+        raise _given_up(promise)
+    return promise
+
+
+def _given_up(promise: Promise) -> PromiseExpired:
+    return PromiseExpired(f"The upload {promise} was given up: begin another one.")

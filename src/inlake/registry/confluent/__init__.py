@@ -1,0 +1,1 @@
+"""A registry that speaks Confluent's HTTP API."""

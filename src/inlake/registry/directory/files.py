@@ -1,0 +1,181 @@
+"""The folder of schemas on disk: `<name>/<version>.avsc`, or a loose `<name>.avsc` that is version 1.
+
+`.avsc` is Avro, `.proto` Protobuf, `.json` JSON Schema; `<name>/<version>.references.json` beside it lists what it
+refers to: `[{"name": "...", "subject": "...", "version": 1}]`. A loose file has no references.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaReference
+
+from inlake.errors import Conflict, InvalidSchema, SchemaNotFound
+from inlake.memory import Recent
+from inlake.registry.directory.ids import Ids, Signature, locked, signature, sync_folder, write_durably
+
+log = logging.getLogger(__name__)
+
+TYPES = {".avsc": "AVRO", ".proto": "PROTOBUF", ".json": "JSON"}
+NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}", re.ASCII)
+VERSION_FILE = re.compile(r"([1-9][0-9]{0,8})\.(avsc|proto|json)", re.ASCII)
+IDS_FILE = "ids.json"
+Seen = tuple[Signature | None, Signature | None, RegisteredSchema]
+
+
+class SchemaFiles:
+    """Blocking, for one thread. `OSError` comes through; names are checked by the caller."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._ids = Ids(root)
+        self._seen: Recent[Path, Seen] = Recent()
+
+    def find(self, subject: str, version: int | None) -> RegisteredSchema:
+        """The version, or the highest; read again only when its files have changed. Gives an id at first sight."""
+        files = self._files(subject)
+        wanted = max(files) if version is None else version
+        if wanted not in files:
+            raise SchemaNotFound(
+                f"The schema {subject!r} has no version {version}: leave the version out to take the latest."
+            )
+        path = files[wanted]
+        text, references = signature(path), signature(_references_file(path))
+        seen = self._seen.recall(path)
+        if seen is not None and seen[:2] == (text, references):
+            return seen[2]
+        schema = self._read(path)
+        found = RegisteredSchema(subject, wanted, self._ids.give(schema), None, schema)
+        if seen is not None and seen[2].schema_id != found.schema_id:
+            log.warning("%s was changed: it has id %d now, and was %d", path, found.schema_id, seen[2].schema_id)
+        self._seen.keep(path, (text, references, found))
+        return found
+
+    def find_by_id(self, schema_id: int) -> Schema:
+        schema = self._ids.find(schema_id)
+        if schema is None:
+            raise SchemaNotFound(f"There is no schema with id {schema_id} in {self._root / IDS_FILE}.")
+        return schema
+
+    def add(self, subject: str, schema: Schema) -> RegisteredSchema:
+        """Write the next version, or find the one that is the same."""
+        with locked(self._root):
+            version = self._same(subject, schema) or self._write(subject, schema)
+        return self.find(subject, version)
+
+    def subjects(self) -> list[str]:
+        entries = self._entries()
+        loose = {e.stem for e in entries if e.suffix in TYPES and e.name != IDS_FILE and e.is_file()}
+        folders = {e.name for e in entries if e.is_dir() and any(VERSION_FILE.fullmatch(f.name) for f in e.iterdir())}
+        return sorted(name for name in loose | folders if NAME.fullmatch(name))
+
+    def versions(self, subject: str) -> list[int]:
+        return sorted(self._files(subject))
+
+    def check(self) -> None:
+        """Make the folder when it is not there yet, and see that it can be read."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        next(self._root.iterdir(), None)
+        self._ids.find(0)
+
+    def _entries(self) -> list[Path]:
+        """What is in the folder, nothing before it is made. `NotADirectoryError` when a file stands in its place."""
+        return list(self._root.iterdir()) if self._root.exists() else []
+
+    def _files(self, subject: str) -> dict[int, Path]:
+        """File of each version, at least one. `InvalidSchema` where two files claim one version."""
+        folder, found = self._root / subject, dict[int, Path]()
+        loose = [self._root / f"{subject}{suffix}" for suffix in TYPES if f"{subject}{suffix}" != IDS_FILE]
+        versions = [(1, path) for path in loose if path.is_file()]
+        if folder.is_dir():
+            if versions:
+                raise InvalidSchema(
+                    f"{self._say(versions[0][1])} stands beside the folder {subject}/: move it into the folder."
+                )
+            named = [(VERSION_FILE.fullmatch(path.name), path) for path in folder.iterdir()]
+            versions = sorted((int(match[1]), path) for match, path in named if match)
+        for version, path in versions:
+            if version in found:
+                raise InvalidSchema(
+                    f"{self._say(found[version])} and {self._say(path)} are both version {version}: keep one."
+                )
+            found[version] = path
+        if not found:
+            self._entries()
+            raise SchemaNotFound(f"There is no schema {subject!r}: add it with `inlake schemas add {subject} FILE`.")
+        return found
+
+    def _same(self, subject: str, schema: Schema) -> int | None:
+        try:
+            files = self._files(subject)
+        except SchemaNotFound:
+            return None
+        same = [version for version, path in files.items() if self._read(path) == schema]
+        if not same and files[max(files)].parent == self._root:
+            loose = files[1]
+            raise Conflict(
+                f"A loose file has room for one version only: move {loose.name} to {subject}/1{loose.suffix} first."
+            )
+        return max(same, default=None)
+
+    def _write(self, subject: str, schema: Schema) -> int:
+        folder = self._root / subject
+        folder.mkdir(exist_ok=True)
+        sync_folder(self._root)
+        version = 1 + max((int(m[1]) for f in folder.iterdir() if (m := VERSION_FILE.fullmatch(f.name))), default=0)
+        suffix = next(suffix for suffix, kind in TYPES.items() if kind == schema.schema_type)
+        path = folder / f"{version}{suffix}"
+        if schema.references:  # first: a version that can be seen has its references
+            listed = json.dumps([reference.to_dict() for reference in schema.references], indent=1)
+            write_durably(_references_file(path), listed.encode())
+        else:
+            _references_file(path).unlink(missing_ok=True)
+        write_durably(path, str(schema.schema_str).encode())
+        return version
+
+    def _read(self, path: Path) -> Schema:
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InvalidSchema(f"{self._say(path)} is not UTF-8: {error.reason} at byte {error.start}.") from None
+        kind = TYPES[path.suffix]
+        check_text(self._say(path), kind, text)
+        return Schema(text, kind, self._read_references(_references_file(path)))
+
+    def _read_references(self, path: Path) -> list[SchemaReference]:
+        try:
+            entries = json.loads(path.read_bytes()) if path.parent != self._root and path.is_file() else []
+            return [_reference(entry) for entry in entries]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            form = '[{"name": "...", "subject": "...", "version": 1}]'
+            raise InvalidSchema(f"{self._say(path)} is not a list of references, such as {form}.") from None
+
+    def _say(self, path: Path) -> str:
+        return str(path.relative_to(self._root))
+
+
+def check_text(what: str, kind: str | None, text: str) -> None:
+    """`InvalidSchema` when the text is empty, or not JSON where it should be; more is for the codec to say."""
+    if not text.strip():
+        raise InvalidSchema(f"{what} is empty.")
+    if kind == "PROTOBUF":
+        return
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidSchema(f"{what} is not JSON: {str(error) or type(error).__name__}.") from None
+
+
+def _reference(entry: Any) -> SchemaReference:
+    name, subject, version = entry["name"], entry["subject"], entry["version"]
+    if not (isinstance(name, str) and isinstance(subject, str) and isinstance(version, int)):
+        raise TypeError
+    return SchemaReference(name, subject, version)
+
+
+def _references_file(path: Path) -> Path:
+    return path.with_suffix(".references.json")

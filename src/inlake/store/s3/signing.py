@@ -1,0 +1,164 @@
+"""URLs with which a client itself sends to S3 or reads from it: AWS Signature Version 4, in the query.
+
+The rules are those of the Amazon S3 API Reference, "Authenticating Requests: Using Query Parameters". Whatever header
+is signed the client must send as it was signed: so a URL lets through one length, one checksum, one type.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
+from urllib.parse import quote, urlsplit
+
+from aiobotocore.session import get_session
+from botocore.exceptions import BotoCoreError
+
+from inlake.errors import DirectUploadNotAvailable, PromiseExpired
+from inlake.model import SignedRequest
+from inlake.store.s3.environment import endpoint, s3_config
+from inlake.store.s3.errors import explain_failure
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+LONGEST = 7 * 86_400
+"""Seconds that a URL may be good for (the same reference, X-Amz-Expires)."""
+_ENCRYPTION = {
+    "aws_server_side_encryption": "x-amz-server-side-encryption",
+    "aws_sse_kms_key_id": "x-amz-server-side-encryption-aws-kms-key-id",
+}
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+class Keys(NamedTuple):
+    """Credentials of the store."""
+
+    access: str
+    secret: str
+    token: str | None = None
+
+
+class Presigner:
+    """Signs requests to one bucket. Paths are whole, with the prefix of the store, and not percent-encoded."""
+
+    def __init__(self, bucket: str, *, environment: Mapping[str, str], public_endpoint: str | None = None) -> None:
+        """`public_endpoint`: URL of the store as clients see it, where that is another than the gateway's.
+        `ValueError` names the variable that is wrong."""
+        config = cast("dict[str, Any]", s3_config(environment))
+        self._region: str = config["region"]
+        url = public_endpoint or endpoint(environment) or f"https://s3.{self._region}.amazonaws.com"
+        self._base = _base(url, bucket, virtual=str(config.get("aws_virtual_hosted_style_request")).lower() == "true")
+        self._encryption = {header: config[name] for name, header in _ENCRYPTION.items() if name in config}
+        self._keys: Keys | None = None
+        if "aws_access_key_id" in config:
+            names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+            self._keys = Keys(*(config.get(name) for name in names))  # type: ignore[arg-type]
+        self._session = get_session()
+
+    async def keys(self) -> Keys:
+        """The static keys of the environment, else those that botocore finds (a role, the machine's) and renews.
+
+        Raises `DirectUploadNotAvailable` when there are none, `StoreUnavailable` when they cannot be had just now.
+        """
+        if self._keys:
+            return self._keys
+        try:
+            found = await self._session.get_credentials()
+            if found is not None:
+                return Keys(*(await found.get_frozen_credentials())[:3])
+        except (BotoCoreError, OSError, TimeoutError) as error:
+            raise explain_failure("The service that gives the gateway its credentials", error) from None
+        raise DirectUploadNotAvailable(
+            "The gateway has no credentials to sign with: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or send "
+            "the binary to /uploads or /ingress/binary."
+        )
+
+    async def put(self, path: str, headers: Mapping[str, str], expires: float) -> SignedRequest:
+        """One PUT that works once: `If-None-Match: *` keeps a second one from replacing what was checked."""
+        return await self._sign("PUT", path, {**headers, **self._encryption, "if-none-match": "*"}, {}, expires)
+
+    async def part(
+        self, path: str, upload: str, number: int, headers: Mapping[str, str], expires: float
+    ) -> SignedRequest:
+        """A PUT of one part; a second one replaces the first, until the parts are put together."""
+        return await self._sign("PUT", path, headers, {"partNumber": str(number), "uploadId": upload}, expires)
+
+    async def get(self, path: str, answer: Mapping[str, str], expires: float) -> SignedRequest:
+        """A GET; `answer`: headers that the answer shall have."""
+        query = {f"response-{name}": value for name, value in answer.items()}
+        return await self._sign("GET", path, {}, query, expires)
+
+    async def _sign(
+        self, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str], expires: float
+    ) -> SignedRequest:
+        """`expires`: seconds since 1970; the URL is good until then and no longer. `PromiseExpired` when it is past."""
+        keys, now = await self.keys(), datetime.now(UTC)
+        seconds = min(int(expires - now.timestamp()), LONGEST)
+        if seconds < 1:
+            raise PromiseExpired("The promise has expired: make another.")
+        url = f"{self._base}/{quote(path, safe='/-_.~')}"
+        url = presign(method, url, keys, self._region, headers=headers, query=query, seconds=seconds, now=now)
+        # every HTTP client counts the bytes itself, and a page in a browser may not say it
+        return SignedRequest(method, url, {name: value for name, value in headers.items() if name != "content-length"})
+
+
+def presign(
+    method: str,
+    url: str,
+    keys: Keys,
+    region: str,
+    *,
+    headers: Mapping[str, str],
+    query: Mapping[str, str],
+    seconds: int,
+    now: datetime,
+) -> str:
+    """`url`, its path percent-encoded, with a query that signs the request. `headers`: names in lower case."""
+    day, at = f"{now:%Y%m%d}", f"{now:%Y%m%dT%H%M%SZ}"
+    scope = f"{day}/{region}/s3/aws4_request"
+    place = urlsplit(url)
+    signed = {**headers, "host": place.netloc}
+    names = ";".join(sorted(signed))
+    asked = {
+        **query,
+        "X-Amz-Algorithm": ALGORITHM,
+        "X-Amz-Credential": f"{keys.access}/{scope}",
+        "X-Amz-Date": at,
+        "X-Amz-Expires": str(seconds),
+        "X-Amz-SignedHeaders": names,
+        **({"X-Amz-Security-Token": keys.token} if keys.token else {}),
+    }
+    pairs = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in asked.items())
+    text = "&".join(f"{name}={value}" for name, value in pairs)
+    lines = "".join(f"{name}:{' '.join(signed[name].split())}\n" for name in sorted(signed))
+    request = f"{method}\n{place.path}\n{text}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+    to_sign = "\n".join([ALGORITHM, at, scope, hashlib.sha256(request.encode()).hexdigest()])
+    signature = _hmac(_signing_key(keys.secret, day, region), to_sign).hex()
+    return f"{url}?{text}&X-Amz-Signature={signature}"
+
+
+@lru_cache(2)
+def _signing_key(secret: str, day: str, region: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for step in (day, region, "s3", "aws4_request"):
+        key = _hmac(key, step)
+    return key
+
+
+def _hmac(key: bytes, text: str) -> bytes:
+    return hmac.digest(key, text.encode(), "sha256")
+
+
+def _base(url: str, bucket: str, *, virtual: bool) -> str:
+    """The bucket's URL as a client's `Host` header has it: lower case, without a port that goes without saying."""
+    place = urlsplit(url.rstrip("/"))
+    if place.scheme not in _DEFAULT_PORTS or not place.hostname or place.query or place.fragment or place.username:
+        raise ValueError(
+            f"{url!r} is no URL of an S3 server, such as https://s3.example.org (INLAKE_STORE_PUBLIC_ENDPOINT)."
+        )
+    host = place.netloc.lower().removesuffix(_DEFAULT_PORTS[place.scheme])
+    if not virtual:
+        return f"{place.scheme}://{host}{place.path}/{bucket}"
+    return f"{place.scheme}://{host if host.startswith(f'{bucket}.') else f'{bucket}.{host}'}{place.path}"

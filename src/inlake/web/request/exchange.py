@@ -1,0 +1,258 @@
+"""One HTTP request and its answer on raw ASGI: the hot routes use it in place of a framework's request object."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from inlake.errors import BadParameter, InlakeError, RequestTimeout, TooLarge
+from inlake.logbook.answers import Attempt
+from inlake.metrics import Counter, Metrics
+from inlake.settings import Settings
+from inlake.web.request.inflate import Inflate, inflation
+from inlake.web.request.problems import problem_response
+from inlake.web.request.spool import Room
+from inlake.web.request.timeout import within
+
+Scope = MutableMapping[str, Any]
+ASGIMessage = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[ASGIMessage]]
+Send = Callable[[ASGIMessage], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all requests of a process share: its settings and its counters."""
+
+    settings: Settings
+    records: dict[str, Counter]
+    """By result: `accepted`, `pending`, `rejected`, `failed`."""
+    binary_bytes: Counter
+    spool: Room
+
+
+def make_site(settings: Settings, metrics: Metrics) -> Site:
+    """The settings and the counters that requests add to."""
+
+    def records(result: str) -> Counter:
+        return metrics.counter("inlake_records_total", "Records by result.", (("result", result),))
+
+    results = ("accepted", "pending", "rejected", "failed")
+    received = metrics.counter("inlake_binary_bytes_total", "Bytes of binaries received.")
+    return Site(settings, {result: records(result) for result in results}, received, Room(settings.receipts_spool))
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its request was whole; there is nobody to answer."""
+
+
+class Exchange:
+    """Reads the body of a request, writes its answer."""
+
+    __slots__ = (
+        "_all_came",
+        "_fields",
+        "_inflate",
+        "_pieces",
+        "_receive",
+        "_send",
+        "at_end",
+        "attempt",
+        "instance",
+        "principal",
+        "scope",
+        "settings",
+        "site",
+        "status",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, site: Site) -> None:
+        self.scope = scope
+        self._fields: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # of two with one name the first
+        self.site = site
+        self.settings = site.settings
+        self._receive = receive
+        self._send = send
+        self.at_end = False
+        """The body was read whole."""
+        self._all_came = False
+        self._inflate: Inflate | None = None
+        self._pieces: Iterator[bytes] | None = None
+        self.attempt: Attempt | None = None
+        """Of a request with an `Idempotency-Key`."""
+        self.status = 0
+        """Of the answer, once it has begun."""
+        self.instance: str = scope["instance"]
+        self.principal: str = scope["principal"]
+
+    def header(self, name: bytes) -> str:
+        """Value of a request header (name in lower case), empty when absent."""
+        value = self._fields.get(name)
+        return value.decode("latin-1") if value else ""
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is such a request header, be it empty."""
+        return name in self._fields
+
+    def headers(self) -> Iterator[tuple[str, str]]:
+        """All request headers, names in lower case."""
+        return ((str(key, "latin-1"), str(value, "latin-1")) for key, value in self.scope["headers"])
+
+    def inflate(self) -> None:
+        """Read the body as its `Content-Encoding` says. Raises `UnsupportedMediaType`."""
+        if encoding := self.header(b"content-encoding"):
+            self._inflate = inflation(encoding, self.settings.max_inflated)
+
+    @property
+    def content_length(self) -> int | None:
+        text = self._fields.get(b"content-length")
+        if not text:
+            return None
+        if not text.isdigit() or len(text) > 18:
+            raise BadParameter("Content-Length is not a number.")
+        return int(text)
+
+    # ----------------------------------------------------------------------------------------------------- request
+    async def body(self, limit: int, too_large: type[TooLarge]) -> bytes:
+        """The whole body of at most `limit` bytes, else `too_large`. Raises `RequestTimeout`, `ClientGoneError`."""
+        length = self.content_length
+        if length is not None and length > limit and self._inflate is None:
+            raise too_large(f"The body has {length:,} bytes, and may have {limit:,}.")
+        seconds, size = self.settings.body_idle_seconds, 0
+        until = time.monotonic() + seconds
+        pieces: list[bytes] = []
+        try:
+            while piece := await within(until - time.monotonic(), self._next()):
+                size += len(piece)
+                if size > limit:
+                    raise too_large(f"The body is larger than {limit:,} bytes.")
+                if self.at_end and not pieces:  # as most are
+                    return piece
+                pieces.append(piece)
+        except TimeoutError:
+            raise RequestTimeout(f"The body did not come whole within {seconds:g} seconds.") from None
+        return b"".join(pieces)
+
+    async def next_chunk(self) -> bytes:
+        """The next bytes of the body, empty at its end. Raises `RequestTimeout`, `ClientGoneError`."""
+        try:
+            return await self.receive(self.settings.body_idle_seconds)
+        except TimeoutError:
+            seconds = self.settings.body_idle_seconds
+            raise RequestTimeout(f"No byte of the body came for {seconds:g} seconds.") from None
+
+    def rewind(self, body: bytes) -> None:
+        """Let the body, which was read whole and inflated, be read once more."""
+        headers = [(name, value) for name, value in self.scope["headers"] if name != b"content-encoding"]
+        self.scope = {**self.scope, "headers": headers}
+        self._fields.pop(b"content-encoding", None)
+        self._inflate, self._pieces, self.at_end = None, iter([body]), False
+
+    async def receive(self, pause: float) -> bytes:
+        """The next bytes of the body, empty at its end. Raises `TimeoutError` after `pause` seconds without any."""
+        return await within(pause, self._next())
+
+    async def _next(self) -> bytes:
+        while True:
+            if self._pieces is not None:
+                if piece := next(self._pieces, b""):
+                    await asyncio.sleep(0)  # inflating takes time, and never waits for the network
+                    return piece
+                self._pieces = None
+            if self._all_came:
+                self.at_end = True
+                return b""
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            self._all_came = not message.get("more_body", False)
+            body = bytes(message.get("body") or b"")
+            if self._inflate is not None:
+                self._pieces = self._inflate(body, self._all_came)
+            elif body:
+                self.at_end = self._all_came
+                return body
+
+    # ------------------------------------------------------------------------------------------------------ answer
+    def always(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Headers of whatever the answer will be."""
+        send = self._send
+
+        async def with_headers(message: ASGIMessage) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *headers]
+            await send(message)
+
+        self._send = with_headers
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def relay(self, message: ASGIMessage) -> None:
+        """What another application answers."""
+        if not self.status:
+            self.status = message["status"]
+        await self._send(message)
+
+    async def write(self, body: bytes, *, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def answer_to(self, send: Send, work: Awaitable[None]) -> None:
+        """Do the work with its answer going elsewhere."""
+        client, self._send = self._send, send
+        try:
+            await work
+        finally:
+            self._send, self.status = client, 0
+
+    async def reply(
+        self,
+        status: int,
+        body: bytes,
+        content_type: bytes = b"application/json",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        """A whole answer to a request whose body was read."""
+        about = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
+        self.status = status  # as `start` and `write` do it: most answers go this way
+        await self._send({"type": "http.response.start", "status": status, "headers": about})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def refuse(self, error: InlakeError) -> None:
+        """Answer with a problem document, whatever is left of the body."""
+        await self.give(*problem_response(error, self.instance))
+
+    async def give(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """A whole answer. What is left of the request's body is read up to a limit: a client that watches stops
+        sending, one that does not gets to its answer, and one that never ends is cut off."""
+        if self.at_end or not self._has_body():
+            await self.start(status, headers)
+            await self.write(body, more=False)
+            return
+        await self.start(status, [*headers, (b"connection", b"close")])
+        await self.write(body, more=True)
+        await self._drain()
+        await self.write(b"", more=False)
+
+    async def turn_away(self, error: InlakeError) -> None:
+        """Answer at once whatever is left of the body; an answer that has begun is cut."""
+        if not self.status:
+            status, headers, body = problem_response(error, self.instance)
+            await self.start(status, [*headers, (b"connection", b"close")])
+            await self.write(body, more=False)
+
+    def _has_body(self) -> bool:
+        return bool(self.header(b"content-length").strip("0") or self.header(b"transfer-encoding"))
+
+    async def _drain(self) -> None:
+        left = self.settings.drain_bytes
+        self._inflate = self._pieces = None  # what is thrown away is not inflated
+        with suppress(TimeoutError, ClientGoneError):
+            async with asyncio.timeout(self.settings.drain_seconds):
+                while left > 0 and (chunk := await self.receive(self.settings.drain_seconds)):
+                    left -= len(chunk)

@@ -1,0 +1,91 @@
+"""`mode=atomic`: a body of records, one a line, read whole; all of them are published, or none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import msgspec
+
+from inlake.atomic import Line, ingest_all_or_none
+from inlake.errors import AtomicBodyTooLarge, EmptyBody, InlakeError
+from inlake.gateway import Gateway
+from inlake.model import Receipt
+from inlake.web.receipts import ReceiptLines
+from inlake.web.request import address as parse
+from inlake.web.request.exchange import ClientGoneError, Exchange
+from inlake.web.routes import stream as ndjson
+
+ADVICE = "cut it, or send it without mode=atomic, as a stream of any length."
+PIECE = 500
+"""Receipts that are written in one go."""
+_encode = msgspec.json.Encoder().encode
+
+
+async def record_json_atomic(x: Exchange, gateway: Gateway, to: parse.Address) -> None:
+    """Publish all records of the body, or none; the answer is that to a stream whose every line was accepted."""
+    if to.schema is not None:  # what is wrong with the query refuses the body unread
+        await gateway.codecs.find(to.schema, to.version, to.message)
+    lines = await _read(x)
+    result = "failed"
+    try:
+        receipts = await ingest_all_or_none(gateway, _submissions(x, to, lines), named=x.settings.max_errors)
+        result = "accepted"
+    except InlakeError as error:
+        result = "failed" if error.status >= 500 else "rejected"
+        raise
+    finally:
+        x.site.records[result].value += len(lines)
+    await _answer(x, receipts if to.receipts == "all" else [], len(receipts))
+
+
+async def _read(x: Exchange) -> list[ndjson.Line]:
+    """The lines of the whole body. Raises `AtomicBodyTooLarge`, `EmptyBody`."""
+    most, limit = x.settings.atomic_records, x.settings.atomic_bytes
+    lines: list[ndjson.Line] = []
+    cutter, size = ndjson.Lines(x.settings.max_record_bytes + ndjson.ENVELOPE_BYTES), 0
+    while chunk := await x.next_chunk():
+        size += len(chunk)
+        if size > limit:
+            raise AtomicBodyTooLarge(f"The body is larger than {limit:,} bytes (INLAKE_ATOMIC_BYTES): {ADVICE}")
+        lines += cutter.feed(chunk)
+        if len(lines) > most:
+            break
+    lines += cutter.end()
+    if len(lines) > most:
+        raise AtomicBodyTooLarge(f"The body has more than {most:,} records (INLAKE_ATOMIC_RECORDS): {ADVICE}")
+    if not lines:
+        raise EmptyBody("The body holds no record: send one a line.")
+    return lines
+
+
+def _submissions(x: Exchange, to: parse.Address, lines: list[ndjson.Line]) -> Iterator[Line]:
+    traceparent = parse.traceparent(x.header(b"traceparent"))
+    for number, line in lines:
+        try:
+            if isinstance(line, InlakeError):
+                raise line
+            s = parse.submission(to, line, principal=x.principal, tagged=False, traceparent=traceparent)
+            parse.check_size(s.record, x.settings.max_record_bytes)
+            s = s if x.attempt is None else x.attempt.bind(s, number)
+        except InlakeError as error:
+            yield number, error
+        else:
+            yield number, s
+
+
+async def _answer(x: Exchange, receipts: list[tuple[int, Receipt]], accepted: int) -> None:
+    """201, receipts and summary. A client that takes nothing for long is cut off: `ClientGoneError`."""
+    summary = {"accepted": accepted, "pending": 0, "rejected": 0, "failed": 0}
+    await x.start(201, [(b"content-type", ndjson.CONTENT_TYPE)])
+    lines = ReceiptLines()
+    try:
+        for start in range(0, len(receipts), PIECE):
+            piece = lines.lines(receipts[start : start + PIECE])
+            async with asyncio.timeout(x.settings.body_idle_seconds):
+                await x.write(piece, more=True)
+            await asyncio.sleep(0)  # others have their turn, too
+        async with asyncio.timeout(x.settings.body_idle_seconds):
+            await x.write(_encode({"summary": summary, "complete": True}) + b"\n", more=False)
+    except TimeoutError:
+        raise ClientGoneError from None

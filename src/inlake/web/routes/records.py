@@ -1,0 +1,96 @@
+"""`POST /ingress/record-json` and `/ingress/validate`: one record, or a stream of them a line each."""
+
+from __future__ import annotations
+
+import msgspec
+
+from inlake.errors import BadParameter, EmptyBody, InlakeError, RecordTooLarge, UnsupportedMediaType
+from inlake.gateway import Gateway
+from inlake.model import Pending, Receipt, Submission
+from inlake.web.request import address as parse
+from inlake.web.request.exchange import Exchange
+from inlake.web.routes.atomic import record_json_atomic
+from inlake.web.routes.stream import ENVELOPE_BYTES, Stream
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def record_json(x: Exchange, gateway: Gateway) -> None:
+    """Check one record, or a stream of them, and publish each as an event.
+
+    With `Content-Type: application/x-ndjson` the body is a stream of records, one a line, of any length: receipts come
+    back one a line, and a bad line never sinks the others. With `mode=atomic` such a body, of a bounded size, is
+    published all or nothing: one bad line refuses it whole.
+    """
+    to, kind = _address(x)
+    if to.atomic:
+        if kind not in parse.NDJSON:
+            raise BadParameter("The mode atomic goes with a body of one record a line: application/x-ndjson.")
+        await record_json_atomic(x, gateway, to)
+        return
+    if kind in parse.NDJSON:
+        await Stream(x, gateway.accept_window, to).run()
+        return
+    s = await _submission(x, to, kind)
+    try:
+        receipt = await gateway.ingest(s)
+    except InlakeError as error:
+        x.site.records["failed" if error.status >= 500 else "rejected"].value += 1
+        raise
+    await reply_receipt(x, receipt)
+
+
+async def reply_receipt(x: Exchange, receipt: Receipt | Pending) -> None:
+    """201 and the receipt; 202 and where to ask while the record's binary is not complete."""
+    if isinstance(receipt, Receipt):
+        x.site.records["accepted"].value += 1
+        await x.reply(201, _encode(receipt))
+    else:
+        x.site.records["pending"].value += 1
+        location = f"/promises/{receipt.promise}".encode()
+        await x.reply(202, _encode(receipt), headers=[(b"location", location)])
+
+
+async def validate(x: Exchange, gateway: Gateway) -> None:
+    """Check records as `/ingress/record-json` does, and publish nothing."""
+    to, kind = _address(x)
+    if to.atomic:
+        raise BadParameter("The mode atomic is for publishing: here every line is checked, and nothing is published.")
+    if kind in parse.NDJSON:
+        await Stream(x, gateway.judge_window, to, counted=False).run()
+        return
+    s = await _submission(x, to, kind)
+    schema = await gateway.validate(s)
+    await x.reply(200, _encode({"valid": True, "schema": schema}))
+
+
+def _address(x: Exchange) -> tuple[parse.Address, str]:
+    """Where the records go, and their media type. Raises `BadName`, `BadParameter`, `UnsupportedMediaType`."""
+    to = parse.address(x.scope["query_string"])
+    if to.content is not None:
+        raise BadParameter("The parameter content goes beside a file, to /ingress/record-json-and-binary.")
+    kind = parse.media_type(x.header(b"content-type"))
+    x.inflate()
+    if kind not in parse.NDJSON and not parse.is_json(kind):
+        raise UnsupportedMediaType(
+            f"The body is {kind[:100]}: send one record as Content-Type: application/json, or one a line as "
+            "application/x-ndjson."
+        )
+    return to, kind
+
+
+async def _submission(x: Exchange, to: parse.Address, kind: str) -> Submission:
+    """The one record of a body. Raises `EmptyBody`, `RecordTooLarge`, and what `parse.submission` raises."""
+    body = await x.body(x.settings.max_record_bytes + ENVELOPE_BYTES, RecordTooLarge)
+    record = body.removeprefix(parse.BOM)
+    if not record.strip():
+        raise EmptyBody("The body is empty: it must hold one record.")
+    s = parse.submission(
+        to,
+        record,
+        principal=x.principal,
+        tagged=kind == parse.TAGGED,
+        traceparent=parse.traceparent(x.header(b"traceparent")),
+    )
+    parse.check_size(s.record, x.settings.max_record_bytes)
+    return s if x.attempt is None else x.attempt.bind(s)

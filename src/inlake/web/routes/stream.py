@@ -1,0 +1,332 @@
+"""A stream of records, one a line: read in windows, published in slices of them, receipts streamed back in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from inlake.errors import BodyTooLarge, EmptyBody, InlakeError, LineTooLong, MalformedEncoding, RequestTimeout
+from inlake.model import Label, Pending, Receipt, SchemaVersion, Submission
+from inlake.web.receipts import ReceiptLines
+from inlake.web.request import address as parse
+from inlake.web.request.exchange import ClientGoneError, Exchange
+from inlake.web.request.problems import line_problem
+from inlake.web.request.spool import REJECTS_RESERVE, Spool
+
+log = logging.getLogger("inlake.web")
+CONTENT_TYPE = b"application/x-ndjson"
+SLICE = 250
+"""Lines that go to the bus in one call: all that is made of so many, over several streams, stays in a processor's
+cache, where a window of 1,000 takes a sixth more time for the same work."""
+FLYING = 4
+"""Slices on their way while the next one is encoded; fewer of long lines: a stream has about a window on its way, so
+that the bus has room for what all streams that are admitted have, also while it stands still."""
+ENVELOPE_BYTES = 2_000
+"""What an envelope may add to a record."""
+ANSWER_BYTES = 32 << 20
+"""Receipts of a request with an `Idempotency-Key`, which are held in memory and kept as one object: 300 bytes for each
+of 100,000 lines. One refused line may have a hundred reasons."""
+Line = tuple[int, bytes | InlakeError]
+Result = Receipt | Pending | SchemaVersion | InlakeError | None
+Accept = Callable[[Sequence[Submission | InlakeError]], Awaitable[Coroutine[Any, Any, Sequence[Result]]]]
+_encode = msgspec.json.Encoder().encode
+
+
+class Lines:
+    """Cuts a stream of bytes into numbered lines; a line that is too long is an error and never held in memory."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+        self._skipping = False
+        self._number = 0
+
+    def feed(self, chunk: bytes) -> list[Line]:
+        """The lines that end in this chunk, with their numbers from 1; blank ones are counted and left out."""
+        first, *others = chunk.split(b"\n")
+        if not others:
+            self._add(first)
+            return []
+        rest = others.pop()
+        lines = [self._line(first)]  # it ends what the chunks before began
+        if len(chunk) > self._limit:
+            lines += map(self._line, others)
+        lines = [(n, line) for n, line in lines if line]
+        if len(chunk) <= self._limit:  # none can be too long: a quarter of a million blank lines must hold up nobody
+            lines += [(n, line) for n, text in enumerate(others, self._number + 1) if (line := text.strip(b" \t\r"))]
+            self._number += len(others)
+        self._add(rest)
+        return lines
+
+    def end(self) -> list[Line]:
+        """The last line, if it has no newline behind it."""
+        n, line = self._line(b"")
+        return [(n, line)] if line else []
+
+    def _add(self, piece: bytes) -> None:
+        if self._skipping or len(self._rest) + len(piece) > self._limit:
+            self._skipping, self._rest = True, bytearray()
+        else:
+            self._rest += piece
+
+    def _line(self, piece: bytes) -> Line:
+        self._number += 1
+        if self._rest or self._skipping or len(piece) > self._limit:
+            self._add(piece)
+            piece, self._rest = bytes(self._rest), bytearray()
+        if self._skipping:
+            self._skipping = False
+            return self._number, LineTooLong(f"The line is longer than {self._limit:,} bytes.")
+        if self._number == 1:
+            piece = piece.removeprefix(parse.BOM)
+        return self._number, piece.strip(b" \t\r")
+
+
+class Stream:
+    """One NDJSON request. Reading never waits for writing: receipts that a client does not take go to the spool.
+
+    A window goes to the bus in slices, in their order; while some are on their way, the next one is read and encoded.
+    """
+
+    def __init__(self, x: Exchange, accept: Accept, to: parse.Address, *, counted: bool = True) -> None:
+        """`accept`: what happens to a window, `Gateway.accept_window` or the like; `counted`: in /metrics."""
+        self._counted = counted
+        self._x = x
+        self._accept = accept
+        self._windows = 0
+        self._flying: deque[asyncio.Task[None]] = deque()
+        """The slices that are on their way, and their receipts."""
+        self._flying_bytes: deque[int] = deque()
+        """Of their lines."""
+        self._to = to
+        self._traceparent = parse.traceparent(x.header(b"traceparent"))
+        self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
+        self._waiting: list[Line] = []
+        self._ended = False
+        self._receipts = ReceiptLines()
+        self._spool = Spool(x.site.spool)
+        self._writer: asyncio.Task[None] | None = None
+        self._counts: Counter[str] = Counter(dict.fromkeys(("accepted", "pending", "rejected", "failed"), 0))
+        self._statuses: set[int] = set()
+        self._retry_after = 0
+        """Seconds; the longest that a failed line asks for."""
+        self._left_out = 0
+        self._held = 0
+        """Bytes of receipts, of a request with an `Idempotency-Key`."""
+        self._sent = 0
+        """Bytes of the answer that the client has taken."""
+
+    async def run(self) -> None:
+        """Read, publish and answer until the body ends. Raises an error only while nothing is answered."""
+        try:
+            cut = await self._read_all()
+            if not self._statuses:
+                raise cut or EmptyBody("The body holds no record: send one a line.")
+            self._sum_up(cut)
+            self._answer(self._statuses.pop() if len(self._statuses) == 1 and not cut else 207)
+            self._spool.end()
+            await self._written()
+        except asyncio.CancelledError:
+            for task in self._flying:
+                task.cancel()
+            raise
+        finally:
+            try:
+                await self._all_ended()
+            finally:
+                for name, count in self._counts.items() if self._counted else ():
+                    self._x.site.records[name].value += count
+                if self._writer is not None:
+                    self._writer.cancel()
+                self._spool.close()
+
+    async def _read_all(self) -> InlakeError | None:
+        """Window by window to the end of the body; what cut it short is returned."""
+        try:
+            while window := await self._window():
+                self._windows += 1
+                for start in range(0, len(window), SLICE):
+                    await self._begin(window[start : start + SLICE], last=start + SLICE >= len(window))
+            await self._landed()
+        except (RequestTimeout, MalformedEncoding, BodyTooLarge) as error:
+            await self._landed()
+            return error
+        return None
+
+    async def _begin(self, lines: list[Line], *, last: bool) -> None:
+        """Accept a slice, and hand it to the bus behind those before once there is room; `last` of its window."""
+        rest = await self._accept(self._submissions(lines))
+        try:
+            while len(self._flying) >= FLYING or sum(self._flying_bytes) >= self._x.settings.window_bytes:
+                await self._first_landed()
+        except BaseException:
+            rest.close()
+            raise
+        published = asyncio.ensure_future(rest)
+        before = self._flying[-1] if self._flying else None
+        numbers = [n for n, _ in lines]
+        self._flying.append(asyncio.create_task(self._land(numbers, published, before, last=last)))
+        self._flying_bytes.append(sum([len(line) for _, line in lines if isinstance(line, bytes)]))
+
+    async def _first_landed(self) -> None:
+        """The slice that is on its way for longest is published, and its receipts are written."""
+        self._flying_bytes.popleft()
+        await self._flying.popleft()
+
+    async def _landed(self) -> None:
+        """All slices are."""
+        while self._flying:
+            await self._first_landed()
+
+    async def _all_ended(self) -> None:
+        """No slice is on its way any more: those of a client that went away, too, are counted."""
+        for fault in await asyncio.gather(*self._flying, return_exceptions=True):
+            if isinstance(fault, Exception):  # the first one ended the request, and is told at the edge
+                log.error("request %s failed", self._x.instance, exc_info=fault)
+
+    async def _window(self) -> list[Line]:
+        """Lines until the window is full, the body ends, or no byte comes for a while; none at the end of the body."""
+        settings, size = self._x.settings, 0
+        while not self._ended and (
+            not self._waiting or (len(self._waiting) < settings.window_records and size < settings.window_bytes)
+        ):
+            pause = settings.window_ms / 1000 if self._waiting else settings.body_idle_seconds
+            try:
+                chunk = await self._x.receive(pause)
+            except TimeoutError:
+                if self._waiting:
+                    break
+                raise RequestTimeout(f"No byte of the body came for {pause:g} seconds.") from None
+            size += len(chunk)
+            self._waiting += self._lines.feed(chunk)
+            self._ended = self._x.at_end
+            if self._ended:
+                self._waiting += self._lines.end()
+        window, self._waiting = self._waiting[: settings.window_records], self._waiting[settings.window_records :]
+        return window
+
+    async def _land(
+        self,
+        numbers: list[int],
+        published: Awaitable[Sequence[Result]],
+        before: asyncio.Task[None] | None,
+        *,
+        last: bool,
+    ) -> None:
+        """Write the receipts of a slice, behind those of the slice before."""
+        results = await published
+        if before is not None and not before.done():
+            await asyncio.wait([before])
+        receipts: list[bytes] = []
+        rejects: list[bytes] = []
+        self._write_receipts(list(zip(numbers, results, strict=True)), receipts, rejects)
+        wanted, count = {"all": (receipts, len(numbers)), "rejects": (rejects, len(rejects))}.get(
+            self._to.receipts, ([], 0)
+        )
+        if self._x.attempt is not None and not self._is_kept(wanted):
+            self._left_out += count
+        elif not self._spool.put(b"".join(wanted)):
+            kept = len(rejects) if self._spool.put(b"".join(rejects), reserve=REJECTS_RESERVE) else 0
+            self._left_out += count - kept
+        if last and (self._windows > 1 or self._waiting or not self._ended):
+            self._answer(207)
+
+    def _write_receipts(self, results: list[tuple[int, Result]], receipts: list[bytes], rejects: list[bytes]) -> None:
+        """Add the lines of all, and once more those of the refused, and count."""
+        published = [(n, result) for n, result in results if isinstance(result, Receipt)]
+        if published:
+            self._counts["accepted"] += len(published)
+            self._statuses.add(201)
+        if len(published) == len(results):
+            receipts.append(self._receipts.lines(published))
+            return
+        for n, result in results:
+            if isinstance(result, Receipt):
+                receipts.append(self._receipts.lines([(n, result)]))
+            else:
+                receipts.append(line := self._receipt(n, result))
+                if isinstance(result, InlakeError):
+                    rejects.append(line)
+
+    def _is_kept(self, receipts: list[bytes]) -> bool:
+        """Whether they have room in the answer."""
+        self._held += sum(map(len, receipts))
+        return self._held <= ANSWER_BYTES
+
+    def _submissions(self, window: list[Line]) -> list[Submission | InlakeError]:
+        """What each line asks for. Without envelopes only the record is its own."""
+        x, to, limit = self._x, self._to, self._x.settings.max_record_bytes
+        if to.schema is None or x.attempt is not None:
+            return [self._submission(n, line) for n, line in window]
+        label = Label(to.schema, to.destination, to.version, to.message, x.principal, False, self._traceparent)
+        return [
+            Submission(label, line) if line.__class__ is bytes and len(line) <= limit else self._submission(n, line)
+            for n, line in window
+        ]
+
+    def _submission(self, n: int, line: bytes | InlakeError) -> Submission | InlakeError:
+        if isinstance(line, InlakeError):
+            return line
+        try:
+            s = parse.submission(
+                self._to, line, principal=self._x.principal, tagged=False, traceparent=self._traceparent
+            )
+            parse.check_size(s.record, self._x.settings.max_record_bytes)
+            return s if self._x.attempt is None else self._x.attempt.bind(s, n)
+        except InlakeError as error:
+            return error.kept()
+
+    def _receipt(self, n: int, result: SchemaVersion | Pending | InlakeError | None) -> bytes:
+        """The line of what is not plainly published."""
+        if isinstance(result, InlakeError):
+            self._statuses.add(result.status)
+            self._retry_after = max(self._retry_after, result.retry_after or 0)
+            self._counts["failed" if result.status >= 500 else "rejected"] += 1
+            return line_problem(result, n)
+        if isinstance(result, Pending):
+            self._statuses.add(202)
+            self._counts["pending"] += 1
+            return b'{"line":%d,"status":202,%b\n' % (n, _encode(result)[1:])
+        self._counts["accepted"] += 1
+        self._statuses.add(200)
+        return b'{"line":%d,"status":200,"valid":true,"schema":%b}\n' % (n, _encode(result))
+
+    def _sum_up(self, cut: InlakeError | None) -> None:
+        """The last line; a stream without it, or with `complete` false, was cut."""
+        last: dict[str, object] = {"summary": self._counts, "complete": cut is None}
+        if self._left_out:
+            last["receipts_left_out"] = self._left_out
+        if cut:
+            last |= {"code": cut.code, "detail": cut.detail}
+        self._spool.put(_encode(last) + b"\n", reserve=2 * REJECTS_RESERVE)
+
+    def _answer(self, status: int) -> None:
+        """Begin the answer, if it has not begun: from now on receipts flow while the body is read."""
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write(status))
+
+    async def _write(self, status: int) -> None:
+        headers = [(b"content-type", CONTENT_TYPE)]
+        if status != 207 and self._retry_after:  # all lines failed for the time being
+            headers.append((b"retry-after", b"%d" % self._retry_after))
+        await self._x.start(status, headers)
+        while data := await self._spool.take():
+            await self._x.write(data, more=True)
+            self._sent += len(data)
+        await self._x.write(b"", more=False)
+
+    async def _written(self) -> None:
+        """The answer is out. A client that has sent all and reads nothing for long is cut off: `ClientGoneError`."""
+        assert self._writer is not None
+        sent = -1
+        while sent != self._sent:
+            sent = self._sent
+            done, _ = await asyncio.wait([self._writer], timeout=self._x.settings.body_idle_seconds)
+            if done:
+                return self._writer.result()
+        raise ClientGoneError

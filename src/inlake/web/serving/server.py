@@ -1,0 +1,119 @@
+"""Runs the gateway: uvicorn on one socket, problem documents even for requests that are not HTTP, a graceful stop."""
+
+from __future__ import annotations
+
+import gc
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+
+import uvicorn
+
+from inlake import logs
+from inlake.settings import Settings, SettingsError, unknown_variables
+from inlake.web.app import create_app
+from inlake.web.serving.protocol import Protocol
+from inlake.web.serving.workers import end_with_parent, reserve_port, run_workers
+from inlake.wiring import connect
+
+log = logging.getLogger("inlake.web")
+
+
+def serve(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Run until SIGINT or SIGTERM, then answer what is in flight and return. Raises `SettingsError`."""
+    logs.configure(settings.log_format, settings.log_level)
+    _check_bind(settings)
+    for sentence in unknown_variables(environment):
+        log.warning("%s", sentence)
+    if settings.workers == 1:
+        with _bound(settings, reuse=False) as listening:
+            _run(settings, environment, listening, say=True)
+        return
+    create_app(connect(settings, environment))  # a wrong setting is said here, once
+    with _bound(settings, reuse=True) as held:
+        _say_where(settings, held)
+        run_workers(_work, settings, environment, held.getsockname()[1])
+
+
+def _work(settings: Settings, environment: Mapping[str, str], port: int) -> None:
+    """One worker, with a socket of its own on the port of all."""
+    logs.configure(settings.log_format, settings.log_level)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent passes SIGTERM on
+    end_with_parent()
+    listening = socket.socket(_family(settings.host), socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listening.bind((settings.host, port))
+    with listening, suppress(SystemExit):
+        _run(settings, environment, listening)
+
+
+def _run(settings: Settings, environment: Mapping[str, str], listening: socket.socket, *, say: bool = False) -> None:
+    app = create_app(connect(settings, environment))
+    # The collector of reference cycles took a sixth of the time of a stream: what is there now stays for good, and of
+    # the thousand records of a window none is in a cycle.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    listening.listen(2048)
+    listening.setblocking(False)
+    if say:
+        _say_where(settings, listening)
+    limits = {"head_bytes": settings.max_request_line, "head_seconds": settings.body_idle_seconds}
+    config = uvicorn.Config(
+        app,
+        http=type("Protocol", (Protocol,), limits),
+        loop="uvloop",
+        ws="none",
+        proxy_headers=False,  # who a client is, its key says; what a proxy tells of it, nobody asks
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.shutdown_seconds) or 1,
+        timeout_keep_alive=75,  # longer than the usual 60 s of proxies, so that it is them who close
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _say_where(settings: Settings, listening: socket.socket) -> None:
+    host, port = listening.getsockname()[:2]
+    log.info("listening on http://%s:%d (docs at /docs)", f"[{host}]" if ":" in host else host, port)
+    log.info("bus %s, store %s, registry %s", *map(_without_secrets, (settings.bus, settings.store, settings.registry)))
+
+
+def _check_bind(settings: Settings) -> None:
+    try:
+        loopback = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback and not settings.allow_anonymous and not settings.api_keys:
+        raise SettingsError(
+            f"INLAKE_HOST: {settings.host} is reachable from other machines, and no client has to say who it is: "
+            "give INLAKE_API_KEYS, or set INLAKE_ALLOW_ANONYMOUS=true if that is meant."
+        )
+
+
+def _bound(settings: Settings, *, reuse: bool) -> socket.socket:
+    """A socket on host and port. With `reuse` it only holds the port, for the sockets of the workers."""
+    host, port = settings.host, settings.port
+    try:
+        if reuse:
+            return reserve_port(host, port, _family(host))
+        bound = socket.socket(_family(host), socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen(1)
+    except OSError as error:
+        raise SettingsError(f"INLAKE_HOST, INLAKE_PORT: cannot listen on {host}:{port}: {error.strerror}.") from None
+    return bound
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][0]
+
+
+def _without_secrets(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -1,0 +1,186 @@
+"""A connection to a broker that is none, or a broken one: an answer of its own making, from a server in the test."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, suppress
+
+import pytest
+from aiokafka.protocol.admin import ApiVersionResponse_v0
+from aiokafka.protocol.metadata import MetadataResponse_v4
+from aiokafka.protocol.produce import ProduceResponse_v7
+from aiokafka.protocol.transaction import InitProducerIdResponse_v0
+
+from inlake.bus.kafka.librdkafka.link import CONNECTION
+from inlake.bus.kafka.producer.connection import ConnectError, connect
+from inlake.bus.kafka.producer.partition import Result
+from inlake.bus.kafka.producer.producer import Sender
+from inlake.bus.kafka.properties import Access, find_access
+from inlake.errors import BusUnavailable, OutcomeUnknown
+from inlake.model import Event
+
+Answer = Callable[[bytes], bytes | None]
+"""Gives bytes for a request, both with their length in front."""
+MOST = 100 << 20
+"""Bytes of a request: a broker hangs up on more (socket.request.max.bytes)."""
+
+
+def framed(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data
+
+
+@asynccontextmanager
+async def broker(answer: Answer) -> AsyncIterator[int]:
+    """Its port. It hangs up where there is no answer."""
+    serving = set[asyncio.Task[None] | None]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())
+        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
+            while (size := int.from_bytes(head := await reader.readexactly(4), "big")) < MOST:
+                if (data := answer(head + await reader.readexactly(size))) is None:
+                    return
+                writer.write(data)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+    await asyncio.gather(*filter(None, serving))
+
+
+def access(port: int, **properties: str) -> Access:
+    named = {name.replace("_", "."): value for name, value in properties.items()}
+    found = find_access({**CONNECTION, "bootstrap.servers": f"127.0.0.1:{port}", **named})
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "hung up"),
+        (bytes(4), "hung up"),
+        (b"\0\0\0\x03abc", "hung up"),
+        (b"\xff\xff\xff\xff", "hung up"),
+        (framed(bytes(4)), "hung up"),  # the number of another request
+        (framed(b"\0\0\0\x01"), "does not speak Kafka's protocol"),
+        (framed(b"\0\0\0\x01" + ApiVersionResponse_v0(0, []).encode()), "too old or too new"),
+        (framed(b"\0\0\0\x01" + ApiVersionResponse_v0(35, []).encode()), "too old or too new"),
+        (b"", "no answer within 0.5 s"),
+        (b"\0\0\0\x04\0", "no answer within 0.5 s"),
+    ],
+)
+async def test_what_does_not_answer_as_a_broker_is_told_in_a_sentence(answer: bytes, reason: str) -> None:
+    async with broker(lambda _: answer) as port:
+        with pytest.raises(ConnectError, match=reason) as error:
+            await connect("127.0.0.1", port, access(port), 0.5, lambda *_: None)
+        assert str(error.value).startswith(f"127.0.0.1:{port}: ")
+
+
+async def test_a_broker_that_hangs_up_within_the_greeting_is_told_at_once() -> None:
+    began = time.monotonic()
+    async with broker(greeting_only) as port:
+        properties = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN"}
+        with pytest.raises(ConnectError, match="hung up"):
+            await connect("127.0.0.1", port, access(port, **properties), 10, lambda *_: None)
+    assert time.monotonic() - began < 1
+
+
+async def test_a_broker_that_hangs_up_after_the_greeting_is_told_and_has_its_peace() -> None:
+    asked = list[bytes]()
+
+    def answer(request: bytes) -> bytes | None:
+        asked.append(request)
+        return greeting_only(request)
+
+    async with broker(answer) as port:
+        sender = Sender(access(port), timeout=1.0, on_trouble=lambda: None)
+        results: list[Result] = [None]
+        await sender.publish([Event("1", "topic", b"key", b"", ())], results, {"topic": 1})
+        await sender.close()
+    assert isinstance(results[0], BusUnavailable)
+    assert "hung up" in results[0].detail
+    assert len(asked) < 20
+
+
+def greeting_only(request: bytes) -> bytes | None:
+    """As a broker does that lets nobody in who does not prove who it is."""
+    return Broken(produced()).answer(request) if request[4:6] == b"\0\x12" else None
+
+
+async def test_a_name_that_nobody_knows_and_a_port_where_nobody_listens_are_told() -> None:
+    with pytest.raises(ConnectError, match="its name cannot be found"):
+        await connect("no-such-host.invalid", 9092, access(9092), 5, lambda *_: None)
+    with pytest.raises(ConnectError, match=r"127\.0\.0\.1:1: connecting failed: Connection refused"):
+        await connect("127.0.0.1", 1, access(9092), 5, lambda *_: None)
+
+
+async def test_a_broker_without_tls_is_told_when_tls_is_asked_for() -> None:
+    async with broker(lambda _: b"\0\0\0\0") as port:
+        with pytest.raises(ConnectError, match=r"security\.protocol"):
+            await connect("127.0.0.1", port, access(port, security_protocol="SSL"), 5, lambda *_: None)
+
+
+class Broken:
+    """Answers as a broker does, but for PRODUCE."""
+
+    def __init__(self, produced: Answer) -> None:
+        self.port = 0
+        self.requests = itertools.count()
+        self._produced = produced
+
+    def answer(self, request: bytes) -> bytes | None:
+        number = request[8:12]
+        match int.from_bytes(request[4:6], "big"):
+            case 18:
+                answer = ApiVersionResponse_v0(0, [(key, 0, 7) for key in (0, 3, 17, 18, 22, 36)])
+            case 3:
+                led = [(0, "topic", False, [(0, partition, 1, [1], [1]) for partition in range(3)])]
+                answer = MetadataResponse_v4(0, [(1, "127.0.0.1", self.port, None)], None, 1, led)
+            case 22:
+                answer = InitProducerIdResponse_v0(0, 0, 7, 0)
+            case _:
+                next(self.requests)
+                return self._produced(request)
+        return framed(number + answer.encode())
+
+
+def produced(*topics: tuple[str, list[tuple[int, int, int, int, int]]]) -> Answer:
+    return lambda request: framed(request[8:12] + ProduceResponse_v7(list(topics), 0).encode())
+
+
+OURS = ("topic", [(0, 7, -1, -1, 0)])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda _: b"",
+        lambda _: b"\0\0\0\0",
+        lambda request: framed(request[8:12]),
+        lambda request: framed(request[8:12] + b"\x7f\xff\xff\xff\0\0"),
+        lambda _: framed(bytes(4) + ProduceResponse_v7([OURS], 0).encode()),
+        lambda request: 2 * (produced(OURS)(request) or b""),
+        produced(),
+        produced(("another", [(0, 0, 1, -1, 0)])),
+        produced(("topic", [(99, 0, 1, -1, 0), (-1, 0, 1, -1, 0)])),
+        produced(OURS, OURS),
+        produced(("topic", [(0, 12345, 1, -1, 0)])),
+    ],
+)
+async def test_whatever_a_broken_broker_answers_the_event_has_an_end_in_time_and_the_broker_has_its_peace(
+    answer: Answer,
+) -> None:
+    broken = Broken(answer)
+    async with broker(broken.answer) as broken.port:
+        sender = Sender(access(broken.port), timeout=0.5, on_trouble=lambda: None)
+        results: list[Result] = [None] * 3
+        began = time.monotonic()
+        await sender.publish([Event(str(i), "topic", b"key", b"", ()) for i in range(3)], results, {"topic": 1})
+        assert time.monotonic() - began < 1
+        assert all(isinstance(result, OutcomeUnknown | BusUnavailable) for result in results)
+        await sender.close()
+    assert next(broken.requests) < 20

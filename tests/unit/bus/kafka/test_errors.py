@@ -1,0 +1,55 @@
+"""Every code a broker may answer a batch with has a verdict, and every error is a sentence."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import KafkaError
+
+from inlake.bus.kafka.errors import Verdict, outcome_unknown, refused, verdict
+from inlake.errors import BusUnavailable, OutcomeUnknown, RecordTooLarge, TopicMissing
+
+
+@pytest.mark.parametrize(
+    ("code", "meant"),
+    [
+        (0, Verdict.IN_THE_LOG),
+        (46, Verdict.REPEATED),
+        (2, Verdict.LATER),  # CORRUPT_MESSAGE
+        (3, Verdict.LATER),  # UNKNOWN_TOPIC_OR_PARTITION
+        (19, Verdict.LATER),  # NOT_ENOUGH_REPLICAS
+        (6, Verdict.UNKNOWN),  # NOT_LEADER_OR_FOLLOWER: said after writing, too
+        (7, Verdict.UNKNOWN),  # REQUEST_TIMED_OUT
+        (20, Verdict.UNKNOWN),  # NOT_ENOUGH_REPLICAS_AFTER_APPEND
+        (56, Verdict.UNKNOWN),  # KAFKA_STORAGE_ERROR
+        (-1, Verdict.UNKNOWN),
+        (999, Verdict.UNKNOWN),
+        (10, Verdict.TOO_LARGE),
+        (18, Verdict.TOO_LARGE),
+        (29, Verdict.REFUSED),
+        (31, Verdict.REFUSED),
+        (32, Verdict.REFUSED),  # INVALID_TIMESTAMP
+        (87, Verdict.REFUSED),  # INVALID_RECORD
+        (45, Verdict.NEW_PRODUCER),
+        (47, Verdict.NEW_PRODUCER),
+        (49, Verdict.NEW_PRODUCER),
+        (59, Verdict.NEW_PRODUCER),
+    ],
+)
+def test_a_code_means_what_kafka_means_by_it(code: int, meant: Verdict) -> None:
+    assert verdict(code) is meant
+
+
+def test_any_code_gives_a_sentence_about_the_topic() -> None:
+    for code in range(-(1 << 15), 1 << 15, 7):
+        assert isinstance(verdict(code), Verdict)
+        assert "'topic'" in refused(code, "topic").detail
+        assert "'topic'" in outcome_unknown("topic", 10, code).detail
+
+
+def test_an_error_has_the_kind_of_its_cause() -> None:
+    assert isinstance(refused(3, "topic"), TopicMissing)
+    assert isinstance(refused(10, "topic"), RecordTooLarge)
+    assert isinstance(refused(19, "topic"), BusUnavailable)
+    assert isinstance(outcome_unknown("topic", 10, 0, "no answer"), OutcomeUnknown)
+    assert "no answer" in outcome_unknown("topic", 10, 0, "no answer").detail
+    assert KafkaError(7).str() in outcome_unknown("topic", 10, 7, "no answer").detail

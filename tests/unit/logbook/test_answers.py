@@ -1,0 +1,156 @@
+"""The log of a request with an `Idempotency-Key`: who holds it, who may take it over, and which answer counts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from inlake.codecs import Compiled, Unchecked
+from inlake.errors import IdempotencyInFlight, IdempotencyKeyReused, SchemaNotFound, StoreUnavailable
+from inlake.logbook import process as owner
+from inlake.logbook.answers import RECEIPTS, Answer, Attempt, Receipts
+from inlake.model import Label, SchemaVersion, Submission
+from inlake.settings import load
+from inlake.store.folder.store import FolderStore
+
+DEAD = owner.me().rpartition(":")[0] + ":0"
+ANSWER = Answer(201, [("content-type", "application/json")], b"{}")
+UNCHECKED = Unchecked(load({}))
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[FolderStore]:
+    store = FolderStore(tmp_path)
+    yield store
+    await store.close()
+
+
+def attempt(store: FolderStore, *, process: str | None = None, key: str = "k", lease: float = 30) -> Attempt:
+    return Receipts(store, ttl=60, lease=lease, process=process).attempt("anonymous", "/ingress/record-json", key)
+
+
+async def begun(
+    store: FolderStore, *, process: str | None = None, body: str = "b", trace: str | None = None, lease: float = 30
+) -> Attempt:
+    new = attempt(store, process=process, lease=lease)
+    await new.begin(UNCHECKED, [], {"body": body}, trace)
+    return new
+
+
+class Versions:
+    """Schemas by name with the version that is the latest now."""
+
+    def __init__(self, **versions: int) -> None:
+        self.versions = versions
+
+    async def find(self, name: str, version: int | None = None, message: str | None = None) -> Compiled:
+        compiled = await UNCHECKED.find(name, version, message)
+        if name not in self.versions:
+            raise SchemaNotFound(f"There is no schema {name}.")
+        return Compiled(compiled.codec, SchemaVersion(name, self.versions[name], 1), "t", b"", ())
+
+
+async def test_what_a_living_process_holds_nobody_takes(store: FolderStore) -> None:
+    await begun(store)
+    with pytest.raises(IdempotencyInFlight):
+        await begun(store)
+
+
+async def test_what_a_dead_process_held_goes_on_at_once_as_it_began(store: FolderStore) -> None:
+    before = await begun(store, process=DEAD, trace="first")
+    after = await begun(store, trace="second")
+    assert after.begun
+    assert after.repeated
+    assert after.puuid == before.puuid
+    s = Submission(Label("note"), b"{}")
+    assert after.bind(s) == before.bind(s)
+    assert after.bind(s).label.traceparent == "first"
+    assert after.bind(s, 1) == after.bind(s)
+    assert after.bind(s, 2).event_id != after.bind(s, 1).event_id
+
+
+async def test_a_lease_that_ended_is_taken_over_and_its_holder_finds_out(store: FolderStore) -> None:
+    slow = await begun(store, lease=-1)
+    quick = await begun(store)
+    with pytest.raises(IdempotencyInFlight):
+        await slow.go_on_as("another promise")
+    assert await quick.keep(ANSWER) == ANSWER
+    late = Answer(201, [], b"late")
+    assert await slow.keep(late) == ANSWER, "the first answer counts"
+
+
+async def test_what_is_released_is_free(store: FolderStore) -> None:
+    first = await begun(store)
+    await first.release()
+    assert (await begun(store)).begun
+
+
+async def test_an_answer_is_known_to_every_process(store: FolderStore) -> None:
+    await (await begun(store)).keep(ANSWER)
+    again = await begun(store)
+    assert (again.answer, again.begun) == (ANSWER, False)
+
+
+async def test_another_body_is_refused_held_or_answered(store: FolderStore) -> None:
+    first = await begun(store)
+    with pytest.raises(IdempotencyKeyReused, match="another body"):
+        await begun(store, body="other")
+    await first.keep(ANSWER)
+    with pytest.raises(IdempotencyKeyReused):
+        await begun(store, body="other")
+
+
+async def test_the_latest_version_is_that_of_the_first_attempt(store: FolderStore) -> None:
+    first = attempt(store, process=DEAD)
+    await first.begin(Versions(a=1), ["a", "b"], {}, None)
+    assert first.bind(Submission(Label("a"), b"{}")).label.version == 1
+    assert first.bind(Submission(Label("a", version=7), b"{}")).label.version == 7
+    with pytest.raises(SchemaNotFound):
+        first.bind(Submission(Label("b"), b"{}"))
+    second = attempt(store)
+    await second.begin(Versions(a=2, b=5), ["a", "b"], {}, None)
+    assert second.bind(Submission(Label("a"), b"{}")).label.version == 1
+    assert second.bind(Submission(Label("b"), b"{}")).label.version == 5, "nothing was published by it before"
+
+
+class TakesTwice(FolderStore):
+    """A store that took an entry before the connection broke, and is asked again by its library."""
+
+    async def create(self, key: str, data: bytes) -> bool:
+        await super().create(key, data)
+        return await super().create(key, data)
+
+
+async def test_an_entry_that_the_store_took_before_it_was_asked_again_is_ours(tmp_path: Path) -> None:
+    store: Any = TakesTwice(tmp_path)
+    first = attempt(store)
+    await first.begin(UNCHECKED, [], {"body": "b"}, None)
+    assert first.begun
+    assert await first.keep(ANSWER) == ANSWER
+
+
+class Away(FolderStore):
+    async def create(self, key: str, data: bytes) -> bool:
+        raise StoreUnavailable(f"{key} with {len(data)} bytes is not to be had now.")
+
+
+async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(tmp_path: Path, store: FolderStore) -> None:
+    first = await begun(store)
+    first._store = Away(tmp_path)
+    assert await first.keep(ANSWER) == ANSWER
+    await first.release()
+
+
+async def test_looks_go_through_all_logs_a_part_at_a_time(store: FolderStore) -> None:
+    for n in range(20):
+        await attempt(store, key=str(n)).begin(UNCHECKED, [], {}, None)
+    over = Receipts(store, ttl=1e-9)
+    assert sum([await over.remove(digit) for digit in "0123456789abcdef"]) == 20
+    assert [key async for key in store.list(RECEIPTS)] == []
+    kept = Receipts(store, ttl=86_400)
+    assert await kept.look() == 0
+    assert await kept.look() == 0

@@ -1,0 +1,19 @@
+"""Errors that are kept."""
+
+from __future__ import annotations
+
+from inlake.errors import BadName
+
+
+def test_an_error_that_is_kept_holds_no_frames() -> None:
+    def refuse() -> None:
+        try:
+            raise KeyError("a")
+        except KeyError:
+            raise BadName("no") from None
+
+    try:
+        refuse()
+    except BadName as error:
+        kept = error.kept()
+    assert (kept.detail, kept.__traceback__, kept.__context__) == ("no", None, None)

@@ -1,0 +1,247 @@
+"""A stream of records whose slices end in any order, fail, or are given up."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from inlake.bus.kafka.producer.producer import WAITING_BYTES, WAITING_EVENTS
+from inlake.bus.sqlite.bus import PENDING_BYTES
+from inlake.errors import BusUnavailable, Busy, InlakeError
+from inlake.metrics import Metrics
+from inlake.model import Receipt, Submission
+from inlake.settings import load
+from inlake.web.request import address as parse
+from inlake.web.request.admission import Admission
+from inlake.web.request.exchange import ASGIMessage, ClientGoneError, Exchange, Site, make_site
+from inlake.web.routes.stream import FLYING, SLICE, Stream
+
+Window = Sequence[Submission | InlakeError]
+Results = Sequence[Any]
+Take = Callable[[int, Window], Coroutine[Any, Any, Results]]
+"""What happens to a slice, by its number from 0, once it is accepted."""
+Body = AsyncIterator[bytes]
+
+
+def receipts(window: Window) -> list[Receipt | InlakeError]:
+    return [s if isinstance(s, InlakeError) else Receipt(s.record.decode(), "k", "t", 0, 0, None) for s in window]
+
+
+class Sending:
+    """A client that sends a body, and the stream that takes it."""
+
+    def __init__(self, body: Body, take: Take, *, stays: bool = False, **settings: object) -> None:
+        """`stays`: neither the body ends nor the client goes away."""
+        self._body = body
+        self._stays = stays
+        self._take = take
+        self.slices: list[int] = []
+        """How many lines each had, in the order in which they were accepted."""
+        self.sent: list[ASGIMessage] = []
+        variables = {f"INLAKE_{name.upper()}": str(value) for name, value in settings.items()}
+        self.site: Site = make_site(load(variables), Metrics())
+        scope = {"headers": [], "instance": "x-1", "principal": "anonymous", "query_string": b"schema=a"}
+        self.x = Exchange(scope, self._receive, self._send, self.site)
+        self.stream = Stream(self.x, self._accept, parse.address(b"schema=a"))
+
+    async def _receive(self) -> ASGIMessage:
+        chunk = await anext(self._body, None)
+        if chunk is None and self._stays:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
+
+    async def _send(self, message: ASGIMessage) -> None:
+        self.sent.append(message)
+
+    async def _accept(self, window: Window) -> Coroutine[Any, Any, Results]:
+        self.slices.append(len(window))
+        return self._take(len(self.slices) - 1, window)
+
+    @property
+    def status(self) -> int:
+        return int(self.sent[0]["status"])
+
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in b"".join(m["body"] for m in self.sent[1:]).splitlines()]
+
+    def counted(self) -> dict[str, int]:
+        return {name: counter.value for name, counter in self.site.records.items() if counter.value}
+
+
+async def lines(count: int, *, chunk: int = 100, length: int = 0, gone: bool = False) -> Body:
+    for start in range(0, count, chunk):
+        yield b"".join(b"%0*d\n" % (length, n) for n in range(start, min(start + chunk, count)))
+        await asyncio.sleep(0)
+    if gone:
+        raise ClientGoneError
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def nothing_is_left() -> AsyncIterator[None]:
+    """No task outlives a request, and no exception is left for the collector to find."""
+    complaints: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() <= before | {asyncio.current_task()}
+    gc.collect()
+    assert complaints == []
+
+
+async def test_receipts_are_in_order_whichever_slice_is_published_first() -> None:
+    async def take(n: int, window: Window) -> Results:
+        await asyncio.sleep(0.02 if n % 2 == 0 else 0)
+        return receipts(window)
+
+    sending = Sending(lines(2500), take)
+    await sending.stream.run()
+    *each, last = sending.lines()
+    assert [(one["line"], one["id"]) for one in each] == [(n + 1, str(n)) for n in range(2500)]
+    assert (sending.status, last["summary"]["accepted"], sending.counted()) == (207, 2500, {"accepted": 2500})
+
+
+@pytest.mark.parametrize(("length", "most"), [(10, FLYING * SLICE), (2_000, 550), (100_000, 11)])
+async def test_a_stream_has_about_a_window_on_its_way(length: int, most: int) -> None:
+    flying, seen = 0, 0
+
+    async def take(_: int, window: Window) -> Results:
+        nonlocal flying, seen
+        flying, seen = flying + len(window), max(seen, flying + len(window))
+        await asyncio.sleep(0.01)
+        flying -= len(window)
+        return receipts(window)
+
+    chunk = max(1, 65_536 // length)
+    await Sending(lines(3 * most, chunk=chunk, length=length), take).stream.run()
+    assert most - chunk <= seen <= most + chunk
+
+
+def test_the_buses_have_room_for_what_all_streams_that_are_admitted_have_on_their_way() -> None:
+    settings = load({})
+    admission, streams = Admission(settings), 0
+    scope = {
+        "headers": [(b"content-type", b"application/x-ndjson")],
+        "instance": "",
+        "principal": "",
+        "query_string": b"",
+    }
+    with suppress(Busy):
+        while True:
+            admission.admit(Exchange(scope, None, None, make_site(settings, Metrics())))  # type: ignore[arg-type]
+            streams += 1
+    assert streams * FLYING * SLICE <= WAITING_EVENTS
+    assert streams * (settings.window_bytes + (64 << 10)) <= min(WAITING_BYTES, PENDING_BYTES)
+
+
+@pytest.mark.parametrize("stays", [False, True])
+async def test_windows_smaller_than_a_slice_are_slices(stays: bool) -> None:
+    async def take(_: int, window: Window) -> Results:
+        return receipts(window)
+
+    sending = Sending(lines(100, chunk=1), take, stays=stays, window_records=7, body_idle_seconds=0.1)
+    await sending.stream.run()
+    assert (sending.status, sending.slices) == (207, [7] * 14 + [2])
+    assert sending.lines()[-1]["complete"] is not stays
+
+
+async def test_all_of_a_window_share_a_status_over_its_slices() -> None:
+    async def take(n: int, window: Window) -> Results:
+        await asyncio.sleep(0.01 * (3 - n))
+        return [BusUnavailable("away") for _ in window]
+
+    sending = Sending(lines(3 * SLICE), take)
+    await sending.stream.run()
+    assert (sending.status, sending.slices, sending.counted()) == (503, [SLICE] * 3, {"failed": 3 * SLICE})
+    assert b"retry-after" in dict(sending.sent[0]["headers"])
+
+
+async def test_a_body_that_stands_still_has_receipts_for_what_is_on_its_way() -> None:
+    async def take(_: int, window: Window) -> Results:
+        await asyncio.sleep(0.2)
+        return receipts(window)
+
+    sending = Sending(lines(2 * SLICE), take, stays=True, window_ms=10, body_idle_seconds=0.05)
+    await sending.stream.run()
+    assert (len(sending.lines()), sending.status) == (2 * SLICE + 1, 207)
+    assert (sending.lines()[-1]["code"], sending.counted()) == ("request_timeout", {"accepted": 2 * SLICE})
+
+
+async def test_what_is_on_its_way_when_the_client_goes_away_is_counted() -> None:
+    async def take(_: int, window: Window) -> Results:
+        await asyncio.sleep(0.05)
+        return receipts(window)
+
+    sending = Sending(lines(4 * SLICE, gone=True), take, window_records=SLICE)
+    with pytest.raises(ClientGoneError):
+        await sending.stream.run()
+    assert sending.counted()["accepted"] >= 3 * SLICE
+
+
+@pytest.mark.parametrize("faulty", [{0}, {1, 2}, {0, 1, 2, 3, 4, 5}])
+async def test_a_fault_in_a_slice_ends_the_request_and_leaves_no_other_unheard(
+    faulty: set[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = []
+
+    async def take(n: int, window: Window) -> Results:
+        await asyncio.sleep(0.01)
+        if n in faulty:
+            failed.append(n)
+            raise KeyError(n)
+        return receipts(window)
+
+    sending = Sending(lines(10 * SLICE), take)
+    with pytest.raises(KeyError):
+        await sending.stream.run()
+    assert not sending.sent or "summary" not in str(sending.sent[-1])
+    assert len(caplog.records) == len(failed) - 1, "one is told at the edge"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.05])
+async def test_a_request_that_is_cancelled_gives_its_slices_up(seconds: float) -> None:
+    begun, ended = [], []
+
+    async def take(n: int, _: Window) -> Results:
+        begun.append(n)
+        try:
+            return await asyncio.Event().wait()  # type: ignore[return-value]
+        finally:
+            ended.append(n)
+
+    sending = Sending(lines(20 * SLICE), take)
+    task = asyncio.create_task(sending.stream.run())
+    await asyncio.sleep(seconds)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == begun == list(range(min(FLYING, len(sending.slices))))
+
+
+async def test_a_request_whose_client_is_gone_can_still_be_cancelled() -> None:
+    ended = []
+
+    async def take(n: int, window: Window) -> Results:
+        try:
+            if n:
+                await asyncio.Event().wait()
+            return receipts(window)
+        finally:
+            ended.append(n)
+
+    sending = Sending(lines(3 * SLICE, chunk=SLICE, gone=True), take, window_records=SLICE)
+    task = asyncio.create_task(sending.stream.run())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sorted(ended) == [0, 1, 2]
+    assert sending.counted() == {"accepted": SLICE}

@@ -1,0 +1,39 @@
+"""Small writes that go out together."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from inlake.web.corked import LARGE, Corked
+
+
+async def test_corked_writes_keep_their_order_and_close_loses_none() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+        corked = Corked(transport, loop)
+        sent = [b"head", b"body", b"x" * (LARGE + 1), b"tail"]
+        for piece in sent:
+            corked.write(piece)
+        corked.close()
+        assert corked.is_closing()
+        theirs.setblocking(False)
+        came = b""
+        while piece := await loop.sock_recv(theirs, 1 << 20):
+            came += piece
+        assert came == b"".join(sent)
+
+
+async def test_what_is_written_in_one_turn_comes_in_one_piece() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with theirs:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+        corked = Corked(transport, loop)
+        theirs.setblocking(False)
+        corked.write(b"head")
+        corked.write(b"body")
+        assert await loop.sock_recv(theirs, 100) == b"headbody"
+        corked.close()
