@@ -1,0 +1,39 @@
+"""Tables that people have, to records that the gateway takes: CSV, TSV, XLSX, ODS and NDJSON.
+
+No HTTP and no library of the server here. The way of a table:
+
+    with open_table("objects.csv") as table:            # Layout(): encoding, delimiter and header are detected
+        print(table.layout.sentence())                   # what was found, to be said aloud
+        shape = read_shape(answer)                       # the gateway's answer to GET /schemas/{name}
+        plan = Plan(table.columns, shape, read_map("objects.toml"))
+        for row in table:
+            converted = plan.convert(row)                # text (one line of NDJSON) or faults, and the file it names
+            ...
+            plan.fault(row, error)                       # an error of the gateway (by pointer) as one of the table
+
+A table that cannot be read, and a plan that cannot be made, raise `TableError` with all faults; a row that is wrong has
+its faults in it, and the next row follows.
+"""
+
+from inlake.client.tables.faults import Fault, TableError
+from inlake.client.tables.mapping import Map, read_map
+from inlake.client.tables.plan import Converted, Plan
+from inlake.client.tables.shape import Field, Shape, read_shape
+from inlake.client.tables.table import Column, Layout, Row, Table, open_table
+
+__all__ = [
+    "Column",
+    "Converted",
+    "Fault",
+    "Field",
+    "Layout",
+    "Map",
+    "Plan",
+    "Row",
+    "Shape",
+    "Table",
+    "TableError",
+    "open_table",
+    "read_map",
+    "read_shape",
+]
