@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -12,10 +11,11 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from inlake.errors import BadHttp, HeadersTooLarge, InlakeError
-from inlake.web.corked import Corked
 from inlake.web.request.problems import problem_response
 
 log = logging.getLogger("inlake.web")
+LARGE = 8 << 10
+"""Bytes that are worth a system call of their own: they go at once, and feel the transport's back-pressure."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -27,7 +27,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a request."""
-        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]  # it has all of its methods
+        super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type]  # it has all of its methods
         self._read = 0
         self._idle = False
         """The last request is answered, and nothing of the next one came."""
@@ -71,7 +71,7 @@ class Protocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except HttpParserUpgrade as offer:
-            self.parser = Rest(self).parser
+            self.parser = BodyParser(self).parser
             framing = (b"content-length", b"transfer-encoding")
             lines = [b"%b: %b\r\n" % field for field in self.scope["headers"] if field[0] in framing]
             self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines))
@@ -140,21 +140,72 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
 
-class Rest:
-    """A parser that tells a protocol of all that follows the first head."""
+class BodyParser:
+    """A parser for what follows a head that another parser has read: its body, then requests as ever.
+
+    It is told of that head once more, for the length of the body, and says nothing of it to the protocol.
+    """
 
     def __init__(self, protocol: Protocol) -> None:
-        self._told = False
-        for name in ("on_message_begin", "on_url", "on_header", "on_headers_complete"):
-            setattr(self, name, self._after_the_head(getattr(protocol, name)))
+        self._protocol = protocol
+        self._is_behind_body = False
         self.on_body = protocol.on_body
-        self._complete = protocol.on_message_complete
         self.parser = HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does it
 
-    def on_message_complete(self) -> None:
-        self._told = True
-        self._complete()
+    def on_message_begin(self) -> None:
+        if self._is_behind_body:
+            self._protocol.on_message_begin()
 
-    def _after_the_head(self, tell: Callable[..., None]) -> Callable[..., None]:
-        return lambda *what: tell(*what) if self._told else None
+    def on_url(self, url: bytes) -> None:
+        if self._is_behind_body:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_behind_body:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._is_behind_body:
+            self._protocol.on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._is_behind_body = True
+        self._protocol.on_message_complete()
+
+
+class JoinedWrites:
+    """A transport that sends small writes of one turn of the event loop together.
+
+    uvicorn writes the head and the body of an answer apart: two system calls, and two packets to the client.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._waiting: list[bytes] = []
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Write as the transport does, small data at the end of the event loop's turn."""
+        if len(data) > LARGE:
+            self._flush()
+            self._transport.write(data)
+            return
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(data)
+
+    def close(self) -> None:
+        """Send what waits, then close."""
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the transport's own."""
+        return getattr(self._transport, name)
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting and not self.is_closing():
+            self._transport.write(b"".join(waiting))

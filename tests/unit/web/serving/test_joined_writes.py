@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from inlake.web.corked import LARGE, Corked
+from inlake.web.serving.protocol import LARGE, JoinedWrites
 
 
-async def test_corked_writes_keep_their_order_and_close_loses_none() -> None:
+async def test_joined_writes_keep_their_order_and_close_loses_none() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
-        corked = Corked(transport, loop)
+        joined = JoinedWrites(transport, loop)
         sent = [b"head", b"body", b"x" * (LARGE + 1), b"tail"]
         for piece in sent:
-            corked.write(piece)
-        corked.close()
-        assert corked.is_closing()
+            joined.write(piece)
+        joined.close()
+        assert joined.is_closing()
         theirs.setblocking(False)
         came = b""
         while piece := await loop.sock_recv(theirs, 1 << 20):
@@ -31,9 +31,9 @@ async def test_what_is_written_in_one_turn_comes_in_one_piece() -> None:
     with theirs:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
-        corked = Corked(transport, loop)
+        joined = JoinedWrites(transport, loop)
         theirs.setblocking(False)
-        corked.write(b"head")
-        corked.write(b"body")
+        joined.write(b"head")
+        joined.write(b"body")
         assert await loop.sock_recv(theirs, 100) == b"headbody"
-        corked.close()
+        joined.close()
