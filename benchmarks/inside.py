@@ -29,7 +29,8 @@ from inlake.ports import Bus
 from inlake.settings import load
 from inlake.web.app import create_app
 from inlake.web.request.exchange import ASGIMessage, Receive, Scope, Send
-from inlake.web.routes.stream import SLICE, Lines
+from inlake.web.routes.lines import Lines
+from inlake.web.routes.stream import SLICE
 from inlake.wiring import Deployment, connect
 
 WINDOW = 1_000

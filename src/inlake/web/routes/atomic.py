@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 import msgspec
 
-from inlake.atomic import Line, ingest_all_or_none
+from inlake.atomic import Line as AtomicLine
+from inlake.atomic import ingest_all_or_none
 from inlake.errors import AtomicBodyTooLarge, EmptyBody, InlakeError
 from inlake.gateway import Gateway
 from inlake.model import Receipt
-from inlake.web.receipts import ReceiptLines
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import ClientGoneError, Exchange
-from inlake.web.routes import stream as ndjson
+from inlake.web.routes.lines import ENVELOPE_BYTES, Line, Lines, receipt_lines
+from inlake.web.routes.stream import CONTENT_TYPE
 
 ADVICE = "cut it, or send it without mode=atomic, as a stream of any length."
 PIECE = 500
@@ -39,11 +40,11 @@ async def record_json_atomic(x: Exchange, gateway: Gateway, to: parse.Address) -
     await _answer(x, receipts if to.receipts == "all" else [], len(receipts))
 
 
-async def _read(x: Exchange) -> list[ndjson.Line]:
+async def _read(x: Exchange) -> list[Line]:
     """The lines of the whole body. Raises `AtomicBodyTooLarge`, `EmptyBody`."""
     most, limit = x.settings.atomic_records, x.settings.atomic_bytes
-    lines: list[ndjson.Line] = []
-    cutter, size = ndjson.Lines(x.settings.max_record_bytes + ndjson.ENVELOPE_BYTES), 0
+    lines: list[Line] = []
+    cutter, size = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES), 0
     while chunk := await x.next_chunk():
         size += len(chunk)
         if size > limit:
@@ -59,7 +60,7 @@ async def _read(x: Exchange) -> list[ndjson.Line]:
     return lines
 
 
-def _submissions(x: Exchange, to: parse.Address, lines: list[ndjson.Line]) -> Iterator[Line]:
+def _submissions(x: Exchange, to: parse.Address, lines: list[Line]) -> Iterator[AtomicLine]:
     traceparent = parse.traceparent(x.header(b"traceparent"))
     for number, line in lines:
         try:
@@ -77,11 +78,10 @@ def _submissions(x: Exchange, to: parse.Address, lines: list[ndjson.Line]) -> It
 async def _answer(x: Exchange, receipts: list[tuple[int, Receipt]], accepted: int) -> None:
     """201, receipts and summary. A client that takes nothing for long is cut off: `ClientGoneError`."""
     summary = {"accepted": accepted, "pending": 0, "rejected": 0, "failed": 0}
-    await x.start(201, [(b"content-type", ndjson.CONTENT_TYPE)])
-    lines = ReceiptLines()
+    await x.start(201, [(b"content-type", CONTENT_TYPE)])
     try:
         for start in range(0, len(receipts), PIECE):
-            piece = lines.lines(receipts[start : start + PIECE])
+            piece = receipt_lines(receipts[start : start + PIECE])
             async with asyncio.timeout(x.settings.body_idle_seconds):
                 await x.write(piece, more=True)
             await asyncio.sleep(0)  # others have their turn, too

@@ -16,10 +16,10 @@ from inlake.web.request import address as parse
 from inlake.web.request.digests import announced
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import Form, content_type, counted, refuse_encoding
+from inlake.web.routes.lines import ENVELOPE_BYTES
 from inlake.web.routes.promises import describe
 from inlake.web.routes.records import reply_receipt
 from inlake.web.routes.repeats import begin_with_file, learn_record
-from inlake.web.routes.stream import ENVELOPE_BYTES
 
 FORM_BYTES = 64 << 10
 """What the framing of a form adds to its record and file, with room."""

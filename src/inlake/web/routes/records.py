@@ -10,7 +10,8 @@ from inlake.model import Pending, Receipt, Submission
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import Exchange
 from inlake.web.routes.atomic import record_json_atomic
-from inlake.web.routes.stream import ENVELOPE_BYTES, Stream
+from inlake.web.routes.lines import ENVELOPE_BYTES
+from inlake.web.routes.stream import Stream
 
 _encode = msgspec.json.Encoder().encode
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from inlake.errors import BodyTooLarge, EmptyBody, InlakeError, LineTooLong, MalformedEncoding, RequestTimeout
+from inlake.errors import BodyTooLarge, EmptyBody, InlakeError, MalformedEncoding, RequestTimeout
 from inlake.model import Label, Pending, Receipt, SchemaVersion, Submission
-from inlake.web.receipts import ReceiptLines
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.problems import line_problem
 from inlake.web.request.spool import REJECTS_RESERVE, Spool
+from inlake.web.routes.lines import ENVELOPE_BYTES, Line, Lines, receipt_lines
 
 log = logging.getLogger("inlake.web")
 CONTENT_TYPE = b"application/x-ndjson"
@@ -26,65 +26,12 @@ cache, where a window of 1,000 takes a sixth more time for the same work."""
 FLYING = 4
 """Slices on their way while the next one is encoded; fewer of long lines: a stream has about a window on its way, so
 that the bus has room for what all streams that are admitted have, also while it stands still."""
-ENVELOPE_BYTES = 2_000
-"""What an envelope may add to a record."""
 ANSWER_BYTES = 32 << 20
 """Receipts of a request with an `Idempotency-Key`, which are held in memory and kept as one object: 300 bytes for each
 of 100,000 lines. One refused line may have a hundred reasons."""
-Line = tuple[int, bytes | InlakeError]
 Result = Receipt | Pending | SchemaVersion | InlakeError | None
 Accept = Callable[[Sequence[Submission | InlakeError]], Awaitable[Coroutine[Any, Any, Sequence[Result]]]]
 _encode = msgspec.json.Encoder().encode
-
-
-class Lines:
-    """Cuts a stream of bytes into numbered lines; a line that is too long is an error and never held in memory."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._rest = bytearray()
-        self._skipping = False
-        self._number = 0
-
-    def feed(self, chunk: bytes) -> list[Line]:
-        """The lines that end in this chunk, with their numbers from 1; blank ones are counted and left out."""
-        first, *others = chunk.split(b"\n")
-        if not others:
-            self._add(first)
-            return []
-        rest = others.pop()
-        lines = [self._line(first)]  # it ends what the chunks before began
-        if len(chunk) > self._limit:
-            lines += map(self._line, others)
-        lines = [(n, line) for n, line in lines if line]
-        if len(chunk) <= self._limit:  # none can be too long: a quarter of a million blank lines must hold up nobody
-            lines += [(n, line) for n, text in enumerate(others, self._number + 1) if (line := text.strip(b" \t\r"))]
-            self._number += len(others)
-        self._add(rest)
-        return lines
-
-    def end(self) -> list[Line]:
-        """The last line, if it has no newline behind it."""
-        n, line = self._line(b"")
-        return [(n, line)] if line else []
-
-    def _add(self, piece: bytes) -> None:
-        if self._skipping or len(self._rest) + len(piece) > self._limit:
-            self._skipping, self._rest = True, bytearray()
-        else:
-            self._rest += piece
-
-    def _line(self, piece: bytes) -> Line:
-        self._number += 1
-        if self._rest or self._skipping or len(piece) > self._limit:
-            self._add(piece)
-            piece, self._rest = bytes(self._rest), bytearray()
-        if self._skipping:
-            self._skipping = False
-            return self._number, LineTooLong(f"The line is longer than {self._limit:,} bytes.")
-        if self._number == 1:
-            piece = piece.removeprefix(parse.BOM)
-        return self._number, piece.strip(b" \t\r")
 
 
 class Stream:
@@ -108,7 +55,6 @@ class Stream:
         self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
         self._waiting: list[Line] = []
         self._ended = False
-        self._receipts = ReceiptLines()
         self._spool = Spool(x.site.spool)
         self._writer: asyncio.Task[None] | None = None
         self._counts: Counter[str] = Counter(dict.fromkeys(("accepted", "pending", "rejected", "failed"), 0))
@@ -243,11 +189,11 @@ class Stream:
             self._counts["accepted"] += len(published)
             self._statuses.add(201)
         if len(published) == len(results):
-            receipts.append(self._receipts.lines(published))
+            receipts.append(receipt_lines(published))
             return
         for n, result in results:
             if isinstance(result, Receipt):
-                receipts.append(self._receipts.lines([(n, result)]))
+                receipts.append(receipt_lines([(n, result)]))
             else:
                 receipts.append(line := self._receipt(n, result))
                 if isinstance(result, InlakeError):

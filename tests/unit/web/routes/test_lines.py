@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from inlake.errors import LineTooLong
 from inlake.web.request.spool import IN_MEMORY, Room, Spool
-from inlake.web.routes.stream import Line, Lines
+from inlake.web.routes.lines import Line, Lines
 
 
 def cut(body: bytes, sizes: list[int], limit: int = 1000) -> list[Line]:

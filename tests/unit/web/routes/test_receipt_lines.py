@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inlake.model import Receipt, SchemaVersion, StoredObject
-from inlake.web.receipts import ReceiptLines
+from inlake.web.routes.lines import receipt_lines
 
 TEXT = st.text(max_size=20) | st.sampled_from(['a","offset":7,"schema":', "\\", '"', "museum/é"])
 SCHEMAS = [None, SchemaVersion("a", 1, 1), SchemaVersion('b","schema":', 2, 70)]
@@ -30,9 +30,9 @@ def receipts(draw: st.DrawFn) -> Receipt:
     )
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(st.integers(1, 1 << 40), receipts()), max_size=5), max_size=5))
 def test_a_line_is_the_receipt_with_its_number_and_status(pieces: list[list[tuple[int, Receipt]]]) -> None:
-    writer = ReceiptLines()
     for piece in pieces:
         expected = [{"line": n, "status": 201, **msgspec.to_builtins(receipt)} for n, receipt in piece]
-        assert writer.lines(piece) == b"".join(msgspec.json.encode(line) + b"\n" for line in expected)
+        assert receipt_lines(piece) == b"".join(msgspec.json.encode(line) + b"\n" for line in expected)

@@ -1,0 +1,89 @@
+"""The lines of a stream: records cut from a body, receipts written for the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from inlake.errors import InlakeError, LineTooLong
+from inlake.model import Receipt, SchemaVersion, StoredObject
+from inlake.web.request import address as parse
+
+ENVELOPE_BYTES = 2_000
+"""What an envelope may add to a record."""
+Line = tuple[int, bytes | InlakeError]
+"""Its number from 1, and its text, or why it has none."""
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+class Lines:
+    """Cuts a stream of bytes into numbered lines; a line that is too long is an error and never held in memory."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+        self._skipping = False
+        self._number = 0
+
+    def feed(self, chunk: bytes) -> list[Line]:
+        """The lines that end in this chunk, with their numbers from 1; blank ones are counted and left out."""
+        first, *others = chunk.split(b"\n")
+        if not others:
+            self._add(first)
+            return []
+        rest = others.pop()
+        lines = [self._line(first)]  # it ends what the chunks before began
+        if len(chunk) > self._limit:
+            lines += map(self._line, others)
+        lines = [(n, line) for n, line in lines if line]
+        if len(chunk) <= self._limit:  # none can be too long: a quarter of a million blank lines must hold up nobody
+            lines += [(n, line) for n, text in enumerate(others, self._number + 1) if (line := text.strip(b" \t\r"))]
+            self._number += len(others)
+        self._add(rest)
+        return lines
+
+    def end(self) -> list[Line]:
+        """The last line, if it has no newline behind it."""
+        n, line = self._line(b"")
+        return [(n, line)] if line else []
+
+    def _add(self, piece: bytes) -> None:
+        if self._skipping or len(self._rest) + len(piece) > self._limit:
+            self._skipping, self._rest = True, bytearray()
+        else:
+            self._rest += piece
+
+    def _line(self, piece: bytes) -> Line:
+        self._number += 1
+        if self._rest or self._skipping or len(piece) > self._limit:
+            self._add(piece)
+            piece, self._rest = bytes(self._rest), bytearray()
+        if self._skipping:
+            self._skipping = False
+            return self._number, LineTooLong(f"The line is longer than {self._limit:,} bytes.")
+        if self._number == 1:
+            piece = piece.removeprefix(parse.BOM)
+        return self._number, piece.strip(b" \t\r")
+
+
+class LineReceipt(msgspec.Struct, gc=False):
+    """A line of the answer to a stream: the receipt of a line of the request."""
+
+    line: int
+    """From 1."""
+    status: int
+    id: str
+    key: str
+    topic: str
+    partition: int
+    offset: int
+    schema: SchemaVersion | None
+    resource: StoredObject | None
+
+
+def receipt_lines(receipts: Iterable[tuple[int, Receipt]]) -> bytes:
+    """Receipts with the numbers of their lines, each a line of JSON."""
+    return _encode_lines(
+        [LineReceipt(n, 201, r.id, r.key, r.topic, r.partition, r.offset, r.schema, r.resource) for n, r in receipts]
+    )
