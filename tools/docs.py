@@ -52,7 +52,7 @@ names of schemas, which the gateway of `INLAKE_URL` is asked for; `inlake --show
 | exit code | meaning |
 | --- | --- |
 | 0 | all went well |
-| 1 | some of what was sent was refused; `check`: some records do not fit; `schemas compare`: there are differences |
+| 1 | some of what was sent was refused; `check`: some records do not fit |
 | 2 | the command, a setting or an input file is wrong; nothing was sent |
 | 3 | a gateway or a service behind it cannot be reached or failed; another attempt may help |
 | 130 | ended by Ctrl-C |

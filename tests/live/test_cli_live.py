@@ -72,3 +72,4 @@ def test_an_incompatible_schema_is_refused_with_a_sentence(
     assert done.returncode == 1
     assert done.stderr.startswith("inlake: ")
     assert "Traceback" not in done.stderr
+    assert '+      "name": "year",' in done.stdout.splitlines()  # what differs from the latest version

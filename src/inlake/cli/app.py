@@ -44,7 +44,6 @@ def build() -> typer.Typer:
     group.command("add")(guarded(schemas.add))
     group.command("list")(guarded(schemas.list_))
     group.command("show")(guarded(schemas.show))
-    group.command("compare")(guarded(schemas.compare))
     app.add_typer(group, name="schemas")
     group = typer.Typer(help="Binaries that wait for their record, and records for theirs.", no_args_is_help=True)
     group.command("list")(guarded(promise.list_))

@@ -1,4 +1,4 @@
-"""What a shell offers behind the Tab key, beyond the names of commands and options."""
+"""The names that a shell offers behind the Tab key, beyond those of commands and options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `inlake check` prints: errors as a table, as JSON lines or as annotations of GitHub Actions, and the sum."""
+"""The findings of `inlake check`: a table, JSON lines or annotations of GitHub Actions, and the sum."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from inlake.cli.failures import OK, REFUSED
-from inlake.cli.receipts import sum_table
 from inlake.cli.records import STDIN, named
+from inlake.cli.report import sum_table
 from inlake.cli.terminal import as_json, output, printable
 from inlake.errors import InlakeError, RecordRejected
 

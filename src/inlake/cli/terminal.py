@@ -1,4 +1,4 @@
-"""What a person or a program reads: the two streams of a command, and JSON that cannot move the cursor."""
+"""The two streams that a command writes, and JSON that cannot move the cursor."""
 
 from __future__ import annotations
 

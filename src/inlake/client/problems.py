@@ -1,4 +1,4 @@
-"""What can go wrong between a client and the gateway, and the problem document (RFC 9457) the gateway sends then.
+"""The errors of a client: no answer, one cut short, and the problem document (RFC 9457) of an answer that says no.
 
 ClientError
 ├── Unreachable ... no answer: nothing listens there, or it was silent for too long

@@ -56,7 +56,7 @@ def check(
     from inlake.cli.deployment import load_settings
     from inlake.cli.findings import Findings
     from inlake.cli.records import chosen
-    from inlake.cli.schema_sources import compile_source, find_source
+    from inlake.cli.schema import compile_source, find_source
 
     if as_json and github:
         raise Failure("--json and --github are two forms of the same: give one.")
@@ -95,8 +95,8 @@ class Judge:
 def _check_files(judge: Judge, names: list[str], findings: Findings) -> None:
     from rich.progress import BarColumn
 
-    from inlake.cli.receipts import progress
     from inlake.cli.records import STDIN, named
+    from inlake.cli.report import progress
 
     total = sum(Path(name).stat().st_size for name in names if name != STDIN)
     with progress(BarColumn(), quiet=findings.form != "table") as bar:

@@ -70,7 +70,7 @@ def _settings(settings: Settings, environment: Mapping[str, str]) -> Iterator[Se
 
 
 def _others(environment: Mapping[str, str]) -> Iterator[Setting]:
-    """What librdkafka and the S3 client are given, and what `inlake send` reads."""
+    """The variables of librdkafka, of the S3 client and of `inlake send`."""
     from inlake.settings import KAFKA_PREFIX, kafka_properties
 
     properties = kafka_properties(environment)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inlake.cli.failures import OK, REFUSED, Failure
-from inlake.cli.schema_sources import compile_source, find_source, read_schema, require_name
+from inlake.cli.failures import Failure
+from inlake.cli.schema import difference, read_schema, require_name, same_text
 
 if TYPE_CHECKING:
-    from confluent_kafka.schema_registry import Schema, SchemaReference
+    from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaReference
 
     from inlake.ports import Registry
     from inlake.settings import Settings
@@ -27,7 +28,11 @@ def add(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added, and add nothing.")] = False,
 ) -> None:
-    """Check schemas and add them to the registry, in the order given, each as a version."""
+    """Check schemas and add them to the registry, in the order given, each as a version.
+
+    Where the registry refuses one as incompatible, and with --dry-run, the lines that differ from the latest version
+    are printed.
+    """
     from inlake.cli.deployment import load_settings
 
     require_name(name)
@@ -56,35 +61,6 @@ def show(
     asyncio.run(_show(settings, name, version))
 
 
-def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="The schema before: a file, NAME or NAME:VERSION.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The schema after.")],
-    reference: Annotated[
-        list[str] | None,
-        typer.Option(metavar="REFNAME=FILE", help="File of what schema files call REFNAME; may be repeated."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Avro: print one JSON object a line.")] = False,
-) -> None:
-    """Say what differs between two schemas, and for whom.
-
-    Avro: each difference; whether records made for A fit B; whether readers that have one schema read events written
-    with the other. Protobuf and JSON Schema: the lines that differ. A name without version is its latest.
-
-    Exit code: 0 they mean the same, 1 they differ, 2 the command or a schema is wrong, 3 the registry cannot be
-    reached.
-    """
-    from inlake.cli.comparison import compare_sources
-    from inlake.cli.deployment import load_settings
-
-    settings, _ = load_settings()
-    given = reference or []
-    sources = [find_source(text, settings, references=given if Path(text).is_file() else []) for text in (a, b)]
-    for source in sources:
-        compile_source(source, settings)
-    same = compare_sources(*sources, as_json=as_json)
-    raise typer.Exit(OK if same else REFUSED)
-
-
 def _parsed_reference(text: str) -> SchemaReference:
     from confluent_kafka.schema_registry import SchemaReference
 
@@ -98,18 +74,24 @@ def _parsed_reference(text: str) -> SchemaReference:
 async def _add(settings: Settings, name: str, schemas: list[Schema]) -> None:
     from inlake.cli.deployment import open_registry
     from inlake.cli.terminal import output
+    from inlake.errors import Conflict
 
     subject = settings.subject_of(name)
     async with open_registry(settings) as registry:
         for schema in schemas:
             note = await _check(registry, schema, settings)
-            added = await registry.register(subject, schema)
+            try:
+                added = await registry.register(subject, schema)
+            except Conflict:
+                _print_difference(await registry.find(subject), schema)
+                raise
             output().print(f"{added.subject} version {added.version}, id {added.schema_id}, {schema.schema_type}{note}")
 
 
 async def _plan(settings: Settings, name: str, schemas: list[Schema]) -> None:
-    """What `_add` would do; a registry may have rules of its own on top."""
-    from inlake.cli.comparison import same_text
+    """Print what `_add` would do; a registry may have rules of its own on top."""
+    from confluent_kafka.schema_registry import RegisteredSchema
+
     from inlake.cli.deployment import open_registry
     from inlake.cli.terminal import output
     from inlake.errors import SchemaNotFound
@@ -120,14 +102,27 @@ async def _plan(settings: Settings, name: str, schemas: list[Schema]) -> None:
             numbers = await registry.versions(subject)
         except SchemaNotFound:
             numbers = []
-        known = {number: (await registry.find(subject, number)).schema for number in numbers}
+        known = [await registry.find(subject, number) for number in numbers]
         for schema in schemas:
             note = await _check(registry, schema, settings)
-            there = next((number for number, one in known.items() if same_text(one, schema)), None)
-            number = there or max(known, default=0) + 1
-            known[number] = schema
+            there = next((found.version for found in known if same_text(found.schema, schema)), None)
+            number = there or (known[-1].version or 0 if known else 0) + 1
             word = "is there already" if there else "would be added"
             output().print(f"{subject} version {number} {word}, {schema.schema_type}{note}")
+            if not there:
+                if known:
+                    _print_difference(known[-1], schema)
+                known.append(
+                    RegisteredSchema(subject=subject, version=number, schema_id=None, schema=schema, guid=None)
+                )
+
+
+def _print_difference(latest: RegisteredSchema, schema: Schema) -> None:
+    from inlake.cli.terminal import printable
+
+    labels = f"{latest.subject} version {latest.version}", "the new one"
+    sys.stdout.write(printable(difference(latest.schema, schema, labels)))
+    sys.stdout.flush()
 
 
 async def _check(registry: Registry, schema: Schema, settings: Settings) -> str:

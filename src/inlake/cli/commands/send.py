@@ -11,7 +11,7 @@ from inlake.cli.completion import schema_names
 from inlake.cli.failures import UNAUTHORIZED, Failure
 
 if TYPE_CHECKING:
-    from inlake.cli.receipts import Report
+    from inlake.cli.report import Report
     from inlake.client import Client
 
 
@@ -44,8 +44,8 @@ def send(
     Exit code: 0 all accepted; 1 some refused; 2 the command or a file is wrong; 3 the gateway cannot be reached or
     failed.
     """
-    from inlake.cli.receipts import Report
     from inlake.cli.records import chosen, require_file
+    from inlake.cli.report import Report
     from inlake.client import Client
 
     names = chosen(files)
@@ -68,8 +68,8 @@ def send(
 
 def _send_files(client: Client, schema: str, names: list[str], query: dict[str, Any], report: Report) -> None:
     """One request a file, so that `line` in a receipt is the line of the file."""
-    from inlake.cli.receipts import counted
     from inlake.cli.records import read_lines
+    from inlake.cli.report import counted
 
     wanted = "all" if report.as_json else "rejects"
     for name in names:
@@ -82,8 +82,8 @@ def _send_binary(
 ) -> None:
     from rich.progress import DownloadColumn
 
-    from inlake.cli.receipts import progress
     from inlake.cli.records import read_record
+    from inlake.cli.report import progress
     from inlake.client import Refused, Upload
 
     if len(names) > 1:

@@ -27,3 +27,16 @@ def test_a_broken_proto_without_messages_is_refused(tmp_path: Path) -> None:
     assert added.returncode == 1
     assert "line 1" in added.stderr
     assert not list(tmp_path.glob(".inlake/schemas/museum.role/*"))
+
+
+def test_a_dry_run_shows_the_lines_that_differ_and_adds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.avsc").write_text('{"type": "record", "name": "A", "fields": [{"name": "year", "type": "int"}]}')
+    (tmp_path / "b.avsc").write_text('{"type":"record","name":"A","fields":[{"name":"year","type":"string"}]}\n')
+    assert inlake("schemas", "add", "a", "a.avsc", cwd=tmp_path).returncode == 0
+    planned = inlake("schemas", "add", "a", "b.avsc", "a.avsc", "--dry-run", cwd=tmp_path)
+    assert planned.returncode == 0, planned.stderr
+    first, *changed, last = planned.stdout.splitlines()
+    assert (first, last) == ("a version 2 would be added, AVRO", "a version 1 is there already, AVRO")
+    assert changed[:2] == ["--- a version 1", "+++ the new one"]
+    assert [line for line in changed[2:] if line[0] in "+-"] == ['-      "type": "int"', '+      "type": "string"']
+    assert [path.name for path in tmp_path.glob(".inlake/schemas/a/*.avsc")] == ["1.avsc"]

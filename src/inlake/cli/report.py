@@ -1,4 +1,4 @@
-"""What a person sees of sending: progress, refused records with their reasons, and the sum."""
+"""A report of sending for a person: progress, refused records with their reasons, and the sum."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def sum_table(sums: Mapping[str, int]) -> Table:
 
 
 def progress(*more: ProgressColumn, quiet: bool = False) -> Progress:
-    """What is being read and for how long, on a terminal; nothing elsewhere, or if `quiet`."""
+    """A bar that says on a terminal how far reading is and for how long; it shows nothing elsewhere, or if `quiet`."""
     console = messages()
     columns = SpinnerColumn(), TextColumn("{task.description}"), *more, TimeElapsedColumn()
     return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)

@@ -1,11 +1,13 @@
-"""Schemas that a command names: a file, or NAME or NAME:VERSION of the registry."""
+"""A schema that a command names: a file, or NAME or NAME:VERSION of the registry; and what differs between two."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +32,6 @@ class Source:
     schema: Schema
     references: list[tuple[str, Schema]]
     """(name, schema), the deepest first."""
-
-    @property
-    def language(self) -> str:
-        return self.schema.schema_type or "AVRO"
 
 
 def find_source(text: str, settings: Settings, *, references: Sequence[str] = (), in_registry: bool = False) -> Source:
@@ -85,10 +83,29 @@ def read_schema(file: Path, references: Sequence[SchemaReference] = ()) -> Schem
     return Schema(text, language, list(references))
 
 
+def same_text(a: Schema, b: Schema) -> bool:
+    """Whether a registry would take both for one schema."""
+    references = [[reference.to_dict() for reference in schema.references or []] for schema in (a, b)]
+    kinds = [schema.schema_type or "AVRO" for schema in (a, b)]
+    return kinds[0] == kinds[1] and references[0] == references[1] and _lines(a) == _lines(b)
+
+
+def difference(old: Schema, new: Schema, labels: tuple[str, str]) -> str:
+    """A unified diff of the texts, without what is only white space; empty when nothing differs."""
+    return "".join(unified_diff(_lines(old), _lines(new), *labels))
+
+
 def require_name(name: str) -> None:
     """`Failure` unless a schema may be called so."""
     if not NAME.fullmatch(name):
         raise Failure(f"{name!r} is no name of a schema: 1 to 200 of the characters A-Z a-z 0-9 . _ -")
+
+
+def _lines(schema: Schema) -> list[str]:
+    text = schema.schema_str or ""
+    if schema.schema_type != "PROTOBUF":
+        text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    return [line.rstrip() + "\n" for line in text.splitlines() if line.strip()]
 
 
 def _reference_file(text: str) -> tuple[str, Schema]:
