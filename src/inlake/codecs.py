@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from inlake.errors import BadParameter, InlakeError, InvalidSchema
 from inlake.formats import compile_codec
+from inlake.formats.shape import Shape
 from inlake.model import SchemaVersion
 from inlake.ports import Codec, Registry
 from inlake.settings import Settings
@@ -166,6 +167,10 @@ class Unchecked:
     def decode(self, payload: bytes) -> Any:
         """The text as it came."""
         return payload.decode(errors="replace")
+
+    def shape(self) -> Any:
+        """Anything goes."""
+        return Shape(type="any")
 
     def example(self) -> Any:
         """Anything goes."""

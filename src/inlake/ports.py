@@ -262,3 +262,7 @@ class Codec(Protocol):
     def example(self) -> Any:
         """A JSON value that fits the schema."""
         ...
+
+    def shape(self) -> Any:
+        """What a record holds: an `inlake.formats.shape.Shape`."""
+        ...

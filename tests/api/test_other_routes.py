@@ -196,6 +196,8 @@ async def test_a_schema_is_told_with_a_record_that_fits_it(gateway: Gateway) -> 
     assert (told["version"], told["versions"], told["type"]) == (1, [1], "AVRO")
     assert json.loads(told["schema"]) == NOTE
     assert (await gateway.post("/ingress/validate?schema=note", json.dumps(told["example"]).encode())).status == 200
+    assert told["fields"][0] == {"name": "title", "type": "text", "required": True}
+    assert told["resource_field"] == "__resource_path__"
     for path, status in (("/schemas/nothing", 404), ("/schemas/note?version=7", 404), ("/schemas/a%20b", 400)):
         assert (await gateway.post(path, method="GET")).status == status
 
@@ -205,6 +207,16 @@ async def test_a_schema_that_is_only_for_others_to_import_is_told_without_a_reco
     await gateway.deployment.registry.register("kinds", kinds)
     told = await gateway.post("/schemas/kinds", method="GET")
     assert (told.status, told.json()["schema"], told.json()["example"]) == (200, kinds.schema_str, None)
+    assert (told.json()["fields"], told.json()["resource_field"]) == ([], None)
+
+
+async def test_the_fields_of_a_protobuf_schema_are_those_of_the_message_asked_for(gateway: Gateway) -> None:
+    two = Schema('syntax = "proto3"; message A { string a = 1; } message B { int32 b = 1; }', "PROTOBUF")
+    await gateway.deployment.registry.register("two", two)
+    for query, name in (("", "a"), ("?message=B", "b")):
+        told = (await gateway.post(f"/schemas/two{query}", method="GET")).json()
+        assert [field["name"] for field in told["fields"]] == [name]
+    assert (await gateway.post("/schemas/two?message=C", method="GET")).status == 400
 
 
 async def test_readiness_names_what_is_away(tmp_path: Path) -> None:

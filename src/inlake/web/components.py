@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from inlake.errors import every_error
+from inlake.formats.shape import Word
 
 Document = dict[str, Any]
 
@@ -212,6 +213,23 @@ SCHEMAS: Document = {
         schema=_text("The text of the schema."),
         references=_list(_object("", name=_text(), subject=_text(), version=_number(minimum=1))),
         example={"description": "A record that fits; null where the schema is only for others to import."},
+        fields=_list(ref("SchemaField")),
+        resource_field={"type": ["string", "null"], "description": "The field that names the binary, if there is one."},
+    ),
+    "SchemaField": _object(
+        "A field of a record; without a name what an array or a map holds. Types have one word in all languages.",
+        ("name", "required", "nullable", "aliases", "symbols", "scale", "items", "values", "fields", "choices"),
+        name=_text("As JSON writes it."),
+        type=_text(enum=list(get_args(Word))),
+        required={"type": "boolean", "default": False, "description": "Absent is an error."},
+        nullable={"type": "boolean", "default": False, "description": "Null is a value."},
+        aliases={**_list(_text()), "description": "Other names that are taken for it."},
+        symbols={**_list(_text()), "description": "Of an enum."},
+        scale=_number("Of a decimal: digits behind the point."),
+        items=ref("SchemaField"),
+        values=ref("SchemaField"),
+        fields={**_list(ref("SchemaField")), "description": "Of a record; left out where it is inside of itself."},
+        choices={**_list(ref("SchemaField")), "description": "Of a choice: the types, in the order of the schema."},
     ),
     "Live": _object("The process answers.", status={"const": "live"}),
     "Readiness": _object(

@@ -16,10 +16,12 @@ from inlake.formats.avro.example import make_example
 from inlake.formats.avro.generated import DOUBTS, compile_writer
 from inlake.formats.avro.resolve import resolve
 from inlake.formats.avro.schema import parse_schema
+from inlake.formats.avro.shape import shape_of
 from inlake.formats.avro.typed import MAX_RECORDS, compile_reader, is_typed
 from inlake.formats.avro.types import ABSENT, Type
 from inlake.formats.json_text import check_depth, check_typed_depth, parse_json
 from inlake.formats.reasons import field_errors
+from inlake.formats.shape import Shape
 
 _NOTHING = (None, msgspec.UNSET)
 AROUND = 400
@@ -107,6 +109,10 @@ class AvroCodec:
     def example(self) -> Any:
         """A JSON value that fits the schema."""
         return make_example(self.root)
+
+    def shape(self) -> Shape:
+        """What a record holds, in words that the languages share."""
+        return shape_of(self.root)
 
     def resource(self, draft: AvroDraft) -> Any:
         """The resource field of a draft as sent; None when it is null or absent."""

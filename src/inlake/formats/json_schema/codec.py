@@ -13,8 +13,10 @@ from inlake.formats.json_schema.documents import Documents
 from inlake.formats.json_schema.example import make_example, property_schemas
 from inlake.formats.json_schema.explain import FRAMES, accepts_text, explain
 from inlake.formats.json_schema.numbers import parse_exactly
+from inlake.formats.json_schema.shape import shape_of
 from inlake.formats.json_text import check_depth
 from inlake.formats.reasons import field_errors
+from inlake.formats.shape import Shape
 
 AROUND = 1_000
 """Python frames for all that is around the walk."""
@@ -86,6 +88,10 @@ class JsonSchemaCodec:
     def example(self) -> Any:
         """A JSON value that fits the schema; None when none is found."""
         return make_example(self.documents)
+
+    def shape(self) -> Shape:
+        """What a record holds, in words that the languages share."""
+        return shape_of(self.documents)
 
     def _fill(self, value: Any, resource: str) -> Any:
         if not self.has_resource_field:

@@ -17,11 +17,13 @@ from inlake.formats.protobuf.exact import ABSENT, walk
 from inlake.formats.protobuf.example import make_example
 from inlake.formats.protobuf.generated import compile_writer
 from inlake.formats.protobuf.json_tree import MINUS_ZERO, Tree, parse_tree
+from inlake.formats.protobuf.shape import shape_of
 from inlake.formats.protobuf.typed import compile_reader, has_alias, is_open, is_small, reachable
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message, Types
 from inlake.formats.protobuf.wire import MAX_NESTING, message_indexes, read_message_indexes
 from inlake.formats.protobuf.wire_text import DOUBTS
 from inlake.formats.reasons import field_errors
+from inlake.formats.shape import Shape
 
 _NOTHING = (None, msgspec.UNSET)
 AROUND = 400
@@ -139,6 +141,10 @@ class ProtobufCodec:
     def example(self) -> Any:
         """A JSON value that fits the message."""
         return make_example(self.root)
+
+    def shape(self) -> Shape:
+        """What a record holds, in words that the languages share."""
+        return shape_of(self.root)
 
     def resource(self, draft: ProtobufDraft) -> Any:
         """The resource field of a draft as sent, under either name; None when it is null or absent."""

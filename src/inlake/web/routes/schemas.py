@@ -28,6 +28,8 @@ SCHEMA = {
     "schema": '{"type": "record", "name": "Artwork", "fields": [{"name": "acno", "type": "string"}]}',
     "references": [],
     "example": {"acno": "text"},
+    "fields": [{"name": "acno", "type": "text", "required": True}],
+    "resource_field": None,
 }
 READY = {"status": "ready", "checks": {name: {"ok": True, "warnings": []} for name in ("bus", "store", "registry")}}
 
@@ -54,8 +56,10 @@ def schema_routes(d: Deployment) -> APIRouter:
     @router.get(
         "/schemas/{name}", tags=["schemas"], responses=_documented("Schema", SCHEMA, 400, 401, 403, 404, 422, 501, 503)
     )
-    async def schema(name: str, version: Annotated[int | None, Query(ge=1, le=999_999_999)] = None) -> Response:
-        """One schema: its text, its versions, and a record that fits it."""
+    async def schema(
+        name: str, version: Annotated[int | None, Query(ge=1, le=999_999_999)] = None, message: str | None = None
+    ) -> Response:
+        """One schema: its text, its versions, its fields, and a record that fits it."""
         parse.names(name, None, None)
         found = await d.registry.find(d.settings.subject_of(name), version)
         answer: dict[str, Any] = {
@@ -69,12 +73,16 @@ def schema_routes(d: Deployment) -> APIRouter:
             "references": [r.to_dict() for r in found.schema.references or []],
         }
         try:
-            answer["example"] = (await d.gateway.codecs.find(name, version)).codec.example()
+            codec = (await d.gateway.codecs.find(name, version, message)).codec
+            answer["example"] = codec.example()
+            answer["fields"] = codec.shape().fields
+            answer["resource_field"] = d.settings.resource_field if codec.has_resource_field else None
         except InvalidSchema:
             references = await d.registry.references(found.schema)
             if await asyncio.to_thread(has_records, found.schema, references):
                 raise
-            answer["example"] = None  # a .proto without messages, for others to import
+            # a .proto without messages, for others to import
+            answer |= {"example": None, "fields": [], "resource_field": None}
         return _json(answer)
 
     return router
