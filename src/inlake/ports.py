@@ -63,6 +63,16 @@ class Store(Protocol):
     list-after-write consistent, and everything is durable when a call returns.
     """
 
+    @property
+    def pieces(self) -> Pieces:
+        """The same objects, for those that come in pieces."""
+        ...
+
+    @property
+    def direct(self) -> Direct | None:
+        """The same objects, for clients that send to the store themselves; None where a store takes nothing so."""
+        ...
+
     async def create(self, key: str, data: bytes) -> bool:
         """Put a small object only if there is none: True for exactly one of any number of callers at once."""
         ...
@@ -103,11 +113,20 @@ class Store(Protocol):
         """The address that goes into records and headers: `s3://bucket/prefix/key` or `file:///...`."""
         ...
 
-    # An object that comes in pieces: any process may take the next one.
+    async def check(self) -> None:
+        """Return when the store can be used, raise `StoreUnavailable` when not."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Pieces(Protocol):
+    """Objects of a store that come in pieces: any process may take the next one. `StoreUnavailable`, `OutOfSpace`."""
+
     async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], size: int | None = None) -> str:
         """Begin an object that comes in pieces; the upload's id, which means something to this store only.
 
-        `size`: of the whole if it is known, in bytes; the more it is, the larger the pieces that the store keeps.
+        `size`: of the whole if it is known, in bytes; the more it is, the larger the parts that the store keeps.
         """
         ...
 
@@ -136,21 +155,24 @@ class Store(Protocol):
         """Abort all unfinished uploads to the key, also those of a killed `put`; how many."""
         ...
 
-    # S3 only: parts that clients send to the store themselves; elsewhere `DirectUploadNotAvailable`.
-    async def check_direct(self) -> None:
-        """Return when requests to the store can be signed for clients."""
-        ...
 
-    async def begin_parts(self, key: str, *, content_type: str, metadata: Mapping[str, str], sha256: bool) -> str:
-        """Begin an object whose parts go straight to the store; S3's own upload id. `sha256`: each comes with its own,
-        and one without is refused."""
+class Direct(Protocol):
+    """Objects that clients send to a store themselves, by requests that are signed for them.
+
+    A signed request is good until `expires` (seconds since 1970) and no longer; `PromiseExpired` when that is past,
+    `DirectUploadNotAvailable` when there are no credentials to sign with.
+    """
+
+    async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], sha256: bool) -> str:
+        """Begin an object that comes in parts; S3's own upload id. `sha256`: each part comes with its own, and one
+        without is refused."""
         ...
 
     async def parts(self, key: str, upload: str) -> Sequence[Part]:
         """The parts that the store holds, by number. `NotFound` when there is no such upload."""
         ...
 
-    async def complete_parts(self, key: str, upload: str, parts: Sequence[Part]) -> None:
+    async def complete(self, key: str, upload: str, parts: Sequence[Part]) -> None:
         """Make the object out of these parts. `NotFound` when there is no such upload, `PartsRefused` with the
         store's reason."""
         ...
@@ -159,7 +181,6 @@ class Store(Protocol):
         """What the store says of the object, its checksum with it; None when there is none."""
         ...
 
-    # Requests signed for clients are good until `expires` (seconds since 1970) and no longer; else `PromiseExpired`.
     async def sign_put(
         self, key: str, blob: Blob, *, content_type: str, metadata: Mapping[str, str], expires: float
     ) -> SignedRequest:
@@ -173,12 +194,6 @@ class Store(Protocol):
     async def sign_get(self, key: str, *, content_type: str, disposition: str, expires: float) -> SignedRequest:
         """A GET, answered with this `Content-Type` and `Content-Disposition`."""
         ...
-
-    async def check(self) -> None:
-        """Return when the store can be used, raise `StoreUnavailable` when not."""
-        ...
-
-    async def close(self) -> None: ...
 
 
 class Bus(Protocol):

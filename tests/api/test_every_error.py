@@ -356,11 +356,11 @@ async def an_object_of_another_length_than_was_announced(folder: Path) -> Answer
 async def parts_that_are_smaller_than_the_store_takes(folder: Path) -> Answer:
     async with _on_s3(folder) as gateway:
         direct = gateway.deployment.direct
-        promise = await direct.announce("a", "text/plain", "anonymous", Plan(size=6, part_size=3), None)
-        for _, _, part in (await direct.offer(promise)).parts:
+        offer = await direct.announce("a", "text/plain", "anonymous", Plan(size=6, part_size=3), None)
+        for _, _, part in offer.parts:
             answer = await asyncio.to_thread(requests.put, part.url, b"abc", headers=part.headers, timeout=20)
             assert answer.status_code == 200
-        return await gateway.post(f"/promises/{promise.puuid}/complete", content_type=None)
+        return await gateway.post(f"/promises/{offer.promise.puuid}/complete", content_type=None)
 
 
 def _on_s3(folder: Path) -> AbstractAsyncContextManager[Gateway]:

@@ -372,7 +372,7 @@ async def test_an_upload_whose_pieces_are_gone_expires(world: World) -> None:
         world.promises.new("spot.obj", "model/obj", "anonymous", way="tus", size=7), at_most=7
     )
     await world.promises.progress(promise, received=7)
-    await world.store.abort(promise.key)
+    await world.store.pieces.abort(promise.key)
     assert dict(await sweep.run()) == {"expired": 1}
 
 

@@ -483,9 +483,9 @@ async def test_a_crash_before_the_end_is_noted_is_made_good_by_the_next_question
         async def body() -> AsyncIterator[bytes]:
             yield b"hello"
 
-        await store.append(key, upload, 0, body(), size=5)
+        await store.pieces.append(key, upload, 0, body(), size=5)
         if complete:
-            await store.complete(key, upload)
+            await store.pieces.complete(key, upload)
         assert await offset(gateway, path) == 5
         while (await gateway.deployment.uploads.find(path.rpartition("/")[2], "anonymous")).stored is None:
             await asyncio.sleep(0.01)
@@ -503,7 +503,7 @@ async def test_a_crash_after_the_last_byte_is_made_good_by_the_sweep(gateway: Ga
         yield b"hello"
 
     assert promise.upload
-    await d.store.append(promise.key, promise.upload, 0, body(), size=5)
+    await d.store.pieces.append(promise.key, promise.upload, 0, body(), size=5)
     await d.gateway.promises.progress(promise, received=5)
     sweep = Sweep(d.store, d.gateway.promises, d.uploads, bus_timeout=-1e6, upload_timeout=600)
     assert (await sweep.run())["finished"] == 1

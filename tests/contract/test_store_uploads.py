@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from inlake.errors import BadPlace, DirectUploadNotAvailable, NotFound, OffsetConflict
-from inlake.model import PART, Blob
+from inlake.errors import BadPlace, NotFound, OffsetConflict
+from inlake.model import PART
 from inlake.ports import Store
 from inlake.store.folder.store import FolderStore
 from inlake.store.s3.store import S3Store
@@ -36,7 +36,7 @@ async def connect(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
     yield another
     store = another()
-    await store.abort(KEY)
+    await store.pieces.abort(KEY)
     await asyncio.gather(*[store.delete(key) for key in await keys(store)])
     for store in made:
         await store.close()
@@ -52,7 +52,7 @@ async def keys(store: Store) -> list[str]:
 
 
 async def begin(store: Store, size: int | None = None) -> str:
-    return await store.begin(KEY, content_type="model/obj", metadata={"puuid": "1"}, size=size)
+    return await store.pieces.begin(KEY, content_type="model/obj", metadata={"puuid": "1"}, size=size)
 
 
 async def stream(data: bytes, cut: Sequence[int] = ()) -> AsyncIterator[bytes]:
@@ -90,13 +90,13 @@ async def test_what_comes_in_pieces_to_any_process_comes_back_whole(
     start = 0
     for n, end in enumerate(ends):
         one, other = stores[n % 2], stores[1 - n % 2]
-        assert await one.append(KEY, upload, start, stream(data[start:end], (1, 70_000)), size=size) == end
-        assert await other.received(KEY, upload) == end
+        assert await one.pieces.append(KEY, upload, start, stream(data[start:end], (1, 70_000)), size=size) == end
+        assert await other.pieces.received(KEY, upload) == end
         assert await other.head(KEY) is None
         start = end
-    await stores[1].complete(KEY, upload)
+    await stores[1].pieces.complete(KEY, upload)
     assert await read(stores[0]) == data
-    assert await stores[0].received(KEY, upload) is None
+    assert await stores[0].pieces.received(KEY, upload) is None
     assert await keys(stores[0]) == [KEY], "nothing is left beside the object"
 
 
@@ -113,12 +113,12 @@ async def test_a_sender_that_breaks_off_leaves_what_it_brought(connect: Connect)
             raise error
 
         with pytest.raises(ConnectionResetError) as caught:
-            await store.append(KEY, upload, start, gone(), size=len(data))
+            await store.pieces.append(KEY, upload, start, gone(), size=len(data))
         assert caught.value is broken
-        assert await connect().received(KEY, upload) == end
+        assert await connect().pieces.received(KEY, upload) == end
         start = end
-    assert await store.append(KEY, upload, start, stream(data[start:]), size=len(data)) == len(data)
-    await store.complete(KEY, upload)
+    assert await store.pieces.append(KEY, upload, start, stream(data[start:]), size=len(data)) == len(data)
+    await store.pieces.complete(KEY, upload)
     assert await read(store) == data
 
 
@@ -132,100 +132,84 @@ async def test_a_request_that_is_cancelled_leaves_what_it_brought(store: Store) 
         stalled.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(store.append(KEY, upload, 0, stalling()))
+    task = asyncio.create_task(store.pieces.append(KEY, upload, 0, stalling()))
     await asyncio.wait_for(stalled.wait(), 20)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await store.received(KEY, upload) == len(data)
+    assert await store.pieces.received(KEY, upload) == len(data)
 
 
 async def test_many_small_pieces_make_one_object(store: Store) -> None:
     data = os.urandom(40 * 1_000)
     upload = await begin(store)
     for start in range(0, len(data), 1_000):
-        assert await store.append(KEY, upload, start, stream(data[start : start + 1_000])) == start + 1_000
-    await store.complete(KEY, upload)
+        assert await store.pieces.append(KEY, upload, start, stream(data[start : start + 1_000])) == start + 1_000
+    await store.pieces.complete(KEY, upload)
     assert await read(store) == data
     assert await keys(store) == [KEY]
 
 
 async def test_another_offset_than_the_one_reached_is_a_conflict_and_changes_nothing(store: Store) -> None:
     upload = await begin(store)
-    await store.append(KEY, upload, 0, stream(b"12345"))
+    await store.pieces.append(KEY, upload, 0, stream(b"12345"))
     for offset in (0, 4, 6, PART):
         with pytest.raises(OffsetConflict, match="5 bytes"):
-            await store.append(KEY, upload, offset, stream(b"x"))
-    assert await store.received(KEY, upload) == 5
+            await store.pieces.append(KEY, upload, offset, stream(b"x"))
+    assert await store.pieces.received(KEY, upload) == 5
 
 
 async def test_completing_twice_is_no_error(connect: Connect) -> None:
     store = connect()
     upload = await begin(store)
-    await store.append(KEY, upload, 0, stream(b"12345"))
-    await store.complete(KEY, upload)
-    await connect().complete(KEY, upload)
+    await store.pieces.append(KEY, upload, 0, stream(b"12345"))
+    await store.pieces.complete(KEY, upload)
+    await connect().pieces.complete(KEY, upload)
     assert await read(store) == b"12345"
     with pytest.raises(NotFound):
-        await store.append(KEY, upload, 5, stream(b"6"))
+        await store.pieces.append(KEY, upload, 5, stream(b"6"))
 
 
 async def test_an_aborted_upload_is_gone_with_all_it_held(connect: Connect) -> None:
     store, other = connect(), connect()
     uploads = [await begin(store), await begin(store)]
-    await store.append(KEY, uploads[0], 0, stream(os.urandom(PART + 3)))
-    await store.append(KEY, uploads[1], 0, stream(b"12345"))
-    assert await other.abort(KEY) == 2
-    assert await other.abort(KEY) == 0
+    await store.pieces.append(KEY, uploads[0], 0, stream(os.urandom(PART + 3)))
+    await store.pieces.append(KEY, uploads[1], 0, stream(b"12345"))
+    assert await other.pieces.abort(KEY) == 2
+    assert await other.pieces.abort(KEY) == 0
     for upload in uploads:
-        assert await store.received(KEY, upload) is None
+        assert await store.pieces.received(KEY, upload) is None
         with pytest.raises(NotFound):
-            await store.append(KEY, upload, 0, stream(b"x"))
+            await store.pieces.append(KEY, upload, 0, stream(b"x"))
         with pytest.raises(NotFound):
-            await store.complete(KEY, upload)
+            await store.pieces.complete(KEY, upload)
     assert await keys(store) == []
 
 
 async def test_aborting_spares_uploads_to_other_keys(store: Store) -> None:
     upload = await begin(store)
-    longer = await store.begin(f"{KEY}.txt", content_type="text/plain", metadata={})
-    assert await store.abort(f"{KEY}.txt") == 1
-    assert await store.received(f"{KEY}.txt", longer) is None
-    assert await store.received(KEY, upload) == 0
+    longer = await store.pieces.begin(f"{KEY}.txt", content_type="text/plain", metadata={})
+    assert await store.pieces.abort(f"{KEY}.txt") == 1
+    assert await store.pieces.received(f"{KEY}.txt", longer) is None
+    assert await store.pieces.received(KEY, upload) == 0
 
 
 @pytest.mark.parametrize("upload", ["", "x", "8388608-none", "../../x", "0" * 32])
 async def test_an_upload_that_never_was_is_not_found(store: Store, upload: str) -> None:
     with pytest.raises(NotFound):
-        await store.append(KEY, upload, 0, stream(b"x"))
+        await store.pieces.append(KEY, upload, 0, stream(b"x"))
     with pytest.raises(NotFound):
-        await store.complete(KEY, upload)
+        await store.pieces.complete(KEY, upload)
 
 
 async def test_an_upload_to_a_key_that_leads_elsewhere_is_refused(store: Store) -> None:
     for key in ("a/../b", "/a", "a//b"):
         with pytest.raises(BadPlace):
-            await store.begin(key, content_type="text/plain", metadata={})
+            await store.pieces.begin(key, content_type="text/plain", metadata={})
 
 
-async def test_a_folder_takes_no_parts_past_the_gateway(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
-    with pytest.raises(DirectUploadNotAvailable):
-        await store.begin_parts(KEY, content_type="text/plain", metadata={}, sha256=True)
-    with pytest.raises(DirectUploadNotAvailable):
-        await store.parts(KEY, "x")
-    with pytest.raises(DirectUploadNotAvailable):
-        await store.complete_parts(KEY, "x", [])
-    with pytest.raises(DirectUploadNotAvailable):
-        await store.facts(KEY)
-    with pytest.raises(DirectUploadNotAvailable):
-        await store.check_direct()
-    with pytest.raises(DirectUploadNotAvailable):
-        await store.sign_put(KEY, Blob(1), content_type="text/plain", metadata={}, expires=1e10)
-    with pytest.raises(DirectUploadNotAvailable):
-        await store.sign_part(KEY, "x", 1, Blob(1), expires=1e10)
-    with pytest.raises(DirectUploadNotAvailable):
-        await store.sign_get(KEY, content_type="text/plain", disposition="attachment", expires=1e10)
+async def test_only_a_store_that_clients_can_reach_takes_what_they_send_themselves(store: Store) -> None:
+    assert (store.direct is None) == isinstance(store, FolderStore)
 
 
 # ------------------------------------------------------------------------------------------------- what only S3 can do
@@ -234,22 +218,22 @@ async def s3() -> AsyncIterator[S3Store]:
     require("S3", S3_ENDPOINT)
     store = S3Store(S3_BUCKET, f"test/{uuid4()}", environment=S3_VARIABLES)
     yield store
-    await store.abort(KEY)
+    await store.pieces.abort(KEY)
     await store.delete(KEY)
     await store.close()
 
 
 @pytest.mark.live
 async def test_more_parts_than_fit_into_one_answer_are_all_found(s3: S3Store) -> None:
-    upload = await s3.begin_parts(KEY, content_type="text/plain", metadata={}, sha256=False)
+    upload = await s3.direct.begin(KEY, content_type="text/plain", metadata={}, sha256=False)
     numbers = iter(range(1, 1_006))
 
     async def send() -> None:
         for number in numbers:
-            await s3._calls.put(f"{s3._prefix}{KEY}", upload, number, [b"%d" % number])
+            await s3._multipart.put(KEY, upload, number, [b"%d" % number])
 
     await asyncio.gather(*[send() for _ in range(16)])
-    assert [(part.number, part.size) for part in await s3.parts(KEY, upload)] == [
+    assert [(part.number, part.size) for part in await s3.direct.parts(KEY, upload)] == [
         (number, len(str(number))) for number in range(1, 1_006)
     ]
 
@@ -258,13 +242,13 @@ async def test_more_parts_than_fit_into_one_answer_are_all_found(s3: S3Store) ->
 async def test_a_part_that_failed_leaves_what_came_before_it_and_what_came_after_does_not_count(s3: S3Store) -> None:
     """Parts go out side by side: the third may be there when the second is not."""
     upload, data = await begin(s3, 3 * PART), os.urandom(3 * PART)
-    path, number = f"{s3._prefix}{KEY}", upload.partition("-")[2]
-    await s3._calls.put(path, number, 1, [data[:PART]])
-    await s3._calls.put(path, number, 3, [data[2 * PART :]])
-    assert await s3.received(KEY, upload) == PART
-    assert await s3.append(KEY, upload, PART, stream(data[PART : PART + 5]), size=len(data)) == PART + 5
-    assert await s3.append(KEY, upload, PART + 5, stream(data[PART + 5 :]), size=len(data)) == len(data)
-    await s3.complete(KEY, upload)
+    number = upload.partition("-")[2]
+    await s3._multipart.put(KEY, number, 1, [data[:PART]])
+    await s3._multipart.put(KEY, number, 3, [data[2 * PART :]])
+    assert await s3.pieces.received(KEY, upload) == PART
+    assert await s3.pieces.append(KEY, upload, PART, stream(data[PART : PART + 5]), size=len(data)) == PART + 5
+    assert await s3.pieces.append(KEY, upload, PART + 5, stream(data[PART + 5 :]), size=len(data)) == len(data)
+    await s3.pieces.complete(KEY, upload)
     assert await read(s3) == data
 
 
@@ -272,11 +256,11 @@ async def test_a_part_that_failed_leaves_what_came_before_it_and_what_came_after
 async def test_a_piece_that_a_crash_left_beside_its_part_does_not_count_twice(s3: S3Store) -> None:
     """The process died after the part was put and before its pieces were deleted."""
     upload, data = await begin(s3), os.urandom(PART + 10)
-    await s3.append(KEY, upload, 0, stream(data[:100]))
+    await s3.pieces.append(KEY, upload, 0, stream(data[:100]))
     (piece,) = [key async for key in s3.list(".inlake/tails/")]
-    await s3.append(KEY, upload, 100, stream(data[100:]))
+    await s3.pieces.append(KEY, upload, 100, stream(data[100:]))
     await s3.create(piece, data[:100])
-    assert await s3.received(KEY, upload) == len(data)
-    await s3.complete(KEY, upload)
+    assert await s3.pieces.received(KEY, upload) == len(data)
+    await s3.pieces.complete(KEY, upload)
     assert await read(s3) == data
     assert await keys(s3) == [KEY]

@@ -235,7 +235,8 @@ async def test_an_upload_that_was_put_together_before_a_crash_is_completed_later
         await gateway.deployment.gateway.promises.find(promise["puuid"], "anonymous"),
     )
     assert found.upload
-    await store.complete_parts(found.key, found.upload, await store.parts(found.key, found.upload))
+    assert store.direct
+    await store.direct.complete(found.key, found.upload, await store.direct.parts(found.key, found.upload))
     assert (await complete(gateway, promise)).json()["sha256"] == hex_of(SPOT)
 
 

@@ -258,7 +258,7 @@ class Promises(RuleBasedStateMachine):
         for sent in self._sent:
             promise = await read(store, sent.puuid)
             if promise is not None and promise.ended is not None:
-                assert await store.abort(promise.key) == 0
+                assert await store.pieces.abort(promise.key) == 0
 
     def _ask(
         self,

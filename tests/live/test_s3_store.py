@@ -105,17 +105,17 @@ async def test_a_put_that_fails_or_is_cancelled_leaves_no_parts_behind(client: A
     store = S3Store(S3_BUCKET, prefix, environment=ENVIRONMENT)
     sent = asyncio.Event()
 
-    async def broken() -> AsyncIterator[bytes | bytearray]:
+    async def broken(seconds: float) -> AsyncIterator[bytes | bytearray]:
         async for chunk in zeros(6):
             yield chunk
         sent.set()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(seconds)
         raise KeyError("broken")
 
     with pytest.raises(KeyError):
-        await store.put("a", broken(), content_type="text/plain", metadata={})
+        await store.put("a", broken(0.2), content_type="text/plain", metadata={})
     sent.clear()
-    task = asyncio.create_task(store.put("b", broken(), content_type="text/plain", metadata={}))
+    task = asyncio.create_task(store.put("b", broken(60), content_type="text/plain", metadata={}))
     await sent.wait()
     assert await unfinished(client, prefix) == [f"{prefix}/b"]
     task.cancel()
@@ -127,7 +127,8 @@ async def test_a_put_that_fails_or_is_cancelled_leaves_no_parts_behind(client: A
 
 @pytest.mark.live
 async def test_a_binary_of_more_parts_than_s3_takes_is_refused_with_the_number(client: Any, prefix: str) -> None:
-    store = S3Store(S3_BUCKET, prefix, environment=ENVIRONMENT, max_parts=3)
+    store = S3Store(S3_BUCKET, prefix, environment=ENVIRONMENT)
+    store.max_parts = 3
     await put(store, "fits", 3)
     with pytest.raises(BinaryTooLarge, match=str(3 * PART)):
         await put(store, "large", 4)

@@ -31,7 +31,7 @@ class Remains:
         """Delete the object and its unfinished uploads, unless they may be another's."""
         if promise.writing and (not promise.named or (await self._holds_place(promise) and self._is_in_time(promise))):
             if promise.stored is None:
-                await self._store.abort(promise.key)
+                await self._store.pieces.abort(promise.key)
             await self._store.delete(promise.key)
 
     async def remove(self, promise: Promise) -> None:

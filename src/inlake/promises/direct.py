@@ -9,8 +9,10 @@ import time
 from base64 import b64decode
 from dataclasses import dataclass
 
+from inlake import ports
 from inlake.errors import (
     DigestMismatch,
+    DirectUploadNotAvailable,
     InlakeError,
     NotFound,
     PromiseExpired,
@@ -98,28 +100,38 @@ class Direct:
     def __init__(self, store: Store, promises: Promises) -> None:
         self._store, self._promises = store, promises
 
-    async def announce(
-        self, filename: str, content_type: str, principal: str, plan: Plan, sha256: str | None
-    ) -> Promise:
-        """A promise whose binary the client will send to the store. Raises `DirectUploadNotAvailable`."""
-        await self._store.check_direct()
+    @property
+    def _direct(self) -> ports.Direct:
+        """The store as clients reach it. Raises `DirectUploadNotAvailable`."""
+        if self._store.direct is None:
+            raise DirectUploadNotAvailable(
+                "Clients cannot send to this store: a binary comes by POST /ingress/binary or by tus at /uploads."
+            )
+        return self._store.direct
+
+    async def announce(self, filename: str, content_type: str, principal: str, plan: Plan, sha256: str | None) -> Offer:
+        """A promise whose binary the client will send to the store, and what it may send there first.
+
+        Raises `DirectUploadNotAvailable`.
+        """
+        direct = self._direct
         promise = self._promises.new(
             filename, content_type, principal, way="direct", size=plan.size, sha256=sha256, metadata=plan.written()
         )
         try:
             promise = await self._promises.reserve(promise)
             if plan.part_size is not None:
-                upload = await self._store.begin_parts(
+                upload = await direct.begin(
                     promise.key,
                     content_type=content_type,
                     metadata={"puuid": promise.puuid},
                     sha256=bool(plan.sha256),
                 )
                 promise = await self._promises.progress(promise, received=0, upload=upload)
+            return await self.offer(promise)
         except BaseException:
             await asyncio.shield(self._promises.abandon(promise, late=True))
             raise
-        return promise
 
     async def offer(self, promise: Promise, first: int = 1) -> Offer:
         """Signed requests for the one PUT, or for the parts from `first` on. `WrongState`, `PromiseExpired`."""
@@ -129,7 +141,7 @@ class Direct:
             raise WrongState(f"The binary of the promise {promise} is complete already.")
         until = promise.expires
         if promise.upload is None:
-            put = await self._store.sign_put(
+            put = await self._direct.sign_put(
                 promise.key,
                 Blob(plan.size, promise.sha256),
                 content_type=promise.content_type,
@@ -141,7 +153,7 @@ class Direct:
         parts = []
         for number in range(first, end):
             blob = plan.part(number)
-            signed = await self._store.sign_part(promise.key, promise.upload, number, blob, expires=until)
+            signed = await self._direct.sign_part(promise.key, promise.upload, number, blob, expires=until)
             parts.append((number, blob, signed))
             if number % TURN == 0:
                 await asyncio.sleep(0)
@@ -159,7 +171,7 @@ class Direct:
         if promise.way != "direct" or promise.upload is None or promise.stored or promise.ended:
             return []
         try:
-            return [*await self._store.parts(promise.key, promise.upload)]
+            return [*await self._direct.parts(promise.key, promise.upload)]
         except NotFound:  # put together just now
             return []
 
@@ -187,7 +199,7 @@ class Direct:
     async def _assemble(self, promise: Promise, upload: str, plan: Plan) -> None:
         """Make the object of its parts, unless that is done already."""
         try:
-            found = {part.number: part for part in await self._store.parts(promise.key, upload)}
+            found = {part.number: part for part in await self._direct.parts(promise.key, upload)}
             missing = [n for n in range(1, plan.count + 1) if not _is(found.get(n), plan.part(n))]
             if missing:
                 shown = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
@@ -196,17 +208,17 @@ class Direct:
                     missing=missing[:NAMED_PARTS],
                     missing_count=len(missing),
                 )
-            await self._store.complete_parts(promise.key, upload, [found[n] for n in range(1, plan.count + 1)])
+            await self._direct.complete(promise.key, upload, [found[n] for n in range(1, plan.count + 1)])
         except NotFound:
             return  # another request does it, or has done it
 
     async def _facts(self, promise: Promise) -> ObjectFacts:
         """What the store says of the object. Raises `UploadIncomplete`."""
-        facts = await self._store.facts(promise.key)
+        facts = await self._direct.facts(promise.key)
         if facts is None and promise.upload is not None:
             for pause in PATIENCE:
                 await asyncio.sleep(pause)
-                if facts := await self._store.facts(promise.key):
+                if facts := await self._direct.facts(promise.key):
                     break
         if facts is None:
             raise UploadIncomplete(f"The store has no object of the promise {promise} yet: send the binary first.")
@@ -218,7 +230,7 @@ class Direct:
         digest = hashlib.sha256()
         async for chunk in self._store.read(promise.key):
             await asyncio.to_thread(digest.update, chunk)
-        if await self._store.facts(promise.key) != before:
+        if await self._direct.facts(promise.key) != before:
             raise UploadIncomplete("The object was replaced while it was read: complete it again.")
         return digest.hexdigest()
 

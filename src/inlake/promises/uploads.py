@@ -44,7 +44,9 @@ class Uploads:
         promise = await self._promises.reserve(promise)
         size = at_most if promise.size is None else promise.size
         about = {"puuid": promise.puuid}
-        upload = await self._store.begin(promise.key, content_type=promise.content_type, metadata=about, size=size)
+        upload = await self._store.pieces.begin(
+            promise.key, content_type=promise.content_type, metadata=about, size=size
+        )
         promise = await self._promises.progress(promise, received=0, upload=upload)
         return await self._finish(promise) if promise.size == 0 else promise
 
@@ -149,7 +151,7 @@ class Uploads:
         hashed = _Hash() if offset == 0 else known if known and known.length == offset else None
         arriving = self._watched(promise, offset, chunks, hashed, lease)
         try:
-            length = await self._store.append(promise.key, promise.upload, offset, arriving, size=promise.size)
+            length = await self._store.pieces.append(promise.key, promise.upload, offset, arriving, size=promise.size)
         except NotFound:
             raise _given_up(promise) from None
         except (Exception, asyncio.CancelledError):
@@ -169,7 +171,7 @@ class Uploads:
 
     async def _received(self, promise: Promise) -> int:
         assert promise.upload is not None
-        received = await self._store.received(promise.key, promise.upload)
+        received = await self._store.pieces.received(promise.key, promise.upload)
         if received is None:  # put together, and not noted; or given up a moment ago
             received = await self._store.head(promise.key)
         if received is None:
@@ -185,7 +187,7 @@ class Uploads:
         hashed = self._hashes.pop(promise.puuid, None)
         promise, _ = await asyncio.gather(  # noted, so that Sweep ends it if this process dies from here on
             self._promises.progress(promise, received=promise.size),
-            self._store.complete(promise.key, promise.upload),
+            self._store.pieces.complete(promise.key, promise.upload),
         )
         if hashed is None or hashed.length != promise.size:
             hashed = _Hash()

@@ -20,6 +20,11 @@ def segments(key: str) -> list[str]:
     return found
 
 
+def check_key(key: str) -> str:
+    """The key itself. `BadPlace` as `segments` has it."""
+    return "/".join(segments(key))
+
+
 def check_ascii(attributes: dict[str, str]) -> None:
     """`BadParameter` unless all is printable ASCII: S3 stores other text, and then no client can read the object."""
     for name, value in attributes.items():

@@ -5,9 +5,12 @@ from __future__ import annotations
 import configparser
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+from inlake.store.keys import check_key
 
 if TYPE_CHECKING:  # they exist in obstore's stubs only
     from obstore.store import ClientConfig, RetryConfig, S3Config
@@ -34,6 +37,26 @@ MAX_RETRIES = 4
 def endpoint(environment: Mapping[str, str]) -> str | None:
     """URL of the S3 server; None is AWS itself."""
     return environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or None
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Where the objects of a deployment are."""
+
+    name: str
+    prefix: str
+    """Before each key: empty, or with a slash at its end."""
+    environment: Mapping[str, str]
+    """The AWS_* variables."""
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return f"The bucket {self.name} at {endpoint(self.environment) or 'AWS'}"
+
+    def path(self, key: str) -> str:
+        """What S3 calls the key, whole and not percent-encoded. `BadPlace`."""
+        return self.prefix + check_key(key)
 
 
 def s3_config(environment: Mapping[str, str]) -> S3Config:

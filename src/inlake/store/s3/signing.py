@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError
 
 from inlake.errors import DirectUploadNotAvailable, PromiseExpired
 from inlake.model import SignedRequest
-from inlake.store.s3.environment import endpoint, s3_config
+from inlake.store.s3.environment import Bucket, endpoint, s3_config
 from inlake.store.s3.errors import explain_failure
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -41,15 +41,17 @@ class Keys(NamedTuple):
 
 
 class Presigner:
-    """Signs requests to one bucket. Paths are whole, with the prefix of the store, and not percent-encoded."""
+    """Signs requests for objects of one bucket."""
 
-    def __init__(self, bucket: str, *, environment: Mapping[str, str], public_endpoint: str | None = None) -> None:
+    def __init__(self, bucket: Bucket, *, public_endpoint: str | None = None) -> None:
         """`public_endpoint`: URL of the store as clients see it, where that is another than the gateway's.
         `ValueError` names the variable that is wrong."""
-        config = cast("dict[str, Any]", s3_config(environment))
+        self._bucket = bucket
+        config = cast("dict[str, Any]", s3_config(bucket.environment))
         self._region: str = config["region"]
-        url = public_endpoint or endpoint(environment) or f"https://s3.{self._region}.amazonaws.com"
-        self._base = _base(url, bucket, virtual=str(config.get("aws_virtual_hosted_style_request")).lower() == "true")
+        url = public_endpoint or endpoint(bucket.environment) or f"https://s3.{self._region}.amazonaws.com"
+        virtual = str(config.get("aws_virtual_hosted_style_request")).lower() == "true"
+        self._base = _base(url, bucket.name, virtual=virtual)
         self._encryption = {header: config[name] for name, header in _ENCRYPTION.items() if name in config}
         self._keys: Keys | None = None
         if "aws_access_key_id" in config:
@@ -75,30 +77,30 @@ class Presigner:
             "the binary to /uploads or /ingress/binary."
         )
 
-    async def put(self, path: str, headers: Mapping[str, str], expires: float) -> SignedRequest:
+    async def put(self, key: str, headers: Mapping[str, str], expires: float) -> SignedRequest:
         """One PUT that works once: `If-None-Match: *` keeps a second one from replacing what was checked."""
-        return await self._sign("PUT", path, {**headers, **self._encryption, "if-none-match": "*"}, {}, expires)
+        return await self._sign("PUT", key, {**headers, **self._encryption, "if-none-match": "*"}, {}, expires)
 
     async def part(
-        self, path: str, upload: str, number: int, headers: Mapping[str, str], expires: float
+        self, key: str, upload: str, number: int, headers: Mapping[str, str], expires: float
     ) -> SignedRequest:
         """A PUT of one part; a second one replaces the first, until the parts are put together."""
-        return await self._sign("PUT", path, headers, {"partNumber": str(number), "uploadId": upload}, expires)
+        return await self._sign("PUT", key, headers, {"partNumber": str(number), "uploadId": upload}, expires)
 
-    async def get(self, path: str, answer: Mapping[str, str], expires: float) -> SignedRequest:
+    async def get(self, key: str, answer: Mapping[str, str], expires: float) -> SignedRequest:
         """A GET; `answer`: headers that the answer shall have."""
         query = {f"response-{name}": value for name, value in answer.items()}
-        return await self._sign("GET", path, {}, query, expires)
+        return await self._sign("GET", key, {}, query, expires)
 
     async def _sign(
-        self, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str], expires: float
+        self, method: str, key: str, headers: Mapping[str, str], query: Mapping[str, str], expires: float
     ) -> SignedRequest:
         """`expires`: seconds since 1970; the URL is good until then and no longer. `PromiseExpired` when it is past."""
         keys, now = await self.keys(), datetime.now(UTC)
         seconds = min(int(expires - now.timestamp()), LONGEST)
         if seconds < 1:
             raise PromiseExpired("The promise has expired: make another.")
-        url = f"{self._base}/{quote(path, safe='/-_.~')}"
+        url = f"{self._base}/{quote(self._bucket.path(key), safe='/-_.~')}"
         url = presign(method, url, keys, self._region, headers=headers, query=query, seconds=seconds, now=now)
         # every HTTP client counts the bytes itself, and a page in a browser may not say it
         return SignedRequest(method, url, {name: value for name, value in headers.items() if name != "content-length"})

@@ -111,10 +111,9 @@ def direct_endpoints(d: Deployment) -> list[tuple[str, Endpoint, dict[str, Any]]
                 f"The binary is larger than {x.settings.max_binary_bytes:,} bytes (INLAKE_MAX_BINARY_BYTES)."
             )
         plan, sha256 = _plan(a), None if a.sha256 is None else _hex("sha256", a.sha256)
-        promise = await direct.announce(a.filename, _printable(a.content_type), x.principal, plan, sha256)
-        offer = await direct.offer(promise)
-        told = msgspec.json.encode({**describe(promise), **_offered(offer)})
-        await x.reply(201, told, headers=[(b"location", f"/promises/{promise.puuid}".encode())])
+        offer = await direct.announce(a.filename, _printable(a.content_type), x.principal, plan, sha256)
+        told = msgspec.json.encode({**describe(offer.promise), **_offered(offer)})
+        await x.reply(201, told, headers=[(b"location", f"/promises/{offer.promise.puuid}".encode())])
 
     async def complete(x: Exchange, _: Gateway) -> None:
         """Say that all is sent: the gateway checks what is in the store, and only then does the promise count.

@@ -90,7 +90,7 @@ async def _received(d: Deployment, promise: Promise) -> int | None:
     """Bytes that the store holds of an upload in pieces."""
     if promise.way != "tus" or promise.upload is None or promise.stored or promise.ended:
         return None
-    return await d.store.received(promise.key, promise.upload)
+    return await d.store.pieces.received(promise.key, promise.upload)
 
 
 async def _page(d: Deployment, principal: str, after: str, limit: int) -> tuple[list[dict[str, Any]], str | None]:

@@ -112,8 +112,10 @@ def _disposition(stored: StoredObject) -> str:
 
 async def _signed(d: Deployment, stored: StoredObject, key: str) -> str | None:
     """A URL with which the client reads the object from the store itself; None where there is no such thing."""
+    if d.store.direct is None:
+        return None
     try:
-        signed = await d.store.sign_get(
+        signed = await d.store.direct.sign_get(
             key,
             content_type=stored.content_type,
             disposition=_disposition(stored),

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inlake.errors import DirectUploadNotAvailable, PromiseExpired, StoreUnavailable
+from inlake.store.s3.environment import Bucket
 from inlake.store.s3.signing import LONGEST, Keys, Presigner, presign
 
 ENVIRONMENT = {
@@ -108,7 +109,7 @@ PUT = {
     ],
 )
 async def test_put_part_and_get_are_those_that_boto3_signs(environment: dict[str, str]) -> None:
-    presigner = Presigner("bucket", environment={**ENVIRONMENT, **environment})
+    presigner = Presigner(Bucket("bucket", "", {**ENVIRONMENT, **environment}))
     headers = {
         "content-length": "7",
         "content-type": "image/jpeg",
@@ -140,7 +141,7 @@ async def test_put_part_and_get_are_those_that_boto3_signs(environment: dict[str
 
 
 async def test_a_url_is_good_until_its_promise_ends_and_never_longer() -> None:
-    presigner = Presigner("bucket", environment=ENVIRONMENT)
+    presigner = Presigner(Bucket("bucket", "", ENVIRONMENT))
     for expires in (time.time() + 1.5, time.time() + 100.9, time.time() + 10 * LONGEST):
         query = parse_qs(urlsplit((await presigner.get("k", {}, expires)).url).query)
         began = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
@@ -151,13 +152,13 @@ async def test_a_url_is_good_until_its_promise_ends_and_never_longer() -> None:
 
 
 async def test_clients_may_see_the_store_by_another_name() -> None:
-    presigner = Presigner("bucket", environment=ENVIRONMENT, public_endpoint="https://media.museum.example/")
+    presigner = Presigner(Bucket("bucket", "", ENVIRONMENT), public_endpoint="https://media.museum.example/")
     assert (await presigner.get("k", {}, time.time() + 9)).url.startswith("https://media.museum.example/bucket/k?")
 
 
 async def test_the_encryption_that_the_gateway_asks_for_is_signed_too() -> None:
     environment = {**ENVIRONMENT, "AWS_SERVER_SIDE_ENCRYPTION": "aws:kms", "AWS_SSE_KMS_KEY_ID": "key-1"}
-    signed = await Presigner("bucket", environment=environment).put("k", {}, time.time() + 9)
+    signed = await Presigner(Bucket("bucket", "", environment)).put("k", {}, time.time() + 9)
     assert signed.headers == {
         "x-amz-server-side-encryption": "aws:kms",
         "x-amz-server-side-encryption-aws-kms-key-id": "key-1",
@@ -168,7 +169,7 @@ async def test_the_encryption_that_the_gateway_asks_for_is_signed_too() -> None:
 @pytest.mark.parametrize("url", ["s3.example.org", "ftp://s3.example.org", "https://", "https://user@s3.example.org"])
 def test_a_public_endpoint_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="no URL of an S3 server"):
-        Presigner("bucket", environment=ENVIRONMENT, public_endpoint=url)
+        Presigner(Bucket("bucket", "", ENVIRONMENT), public_endpoint=url)
 
 
 ROLE = {"AWS_REGION": "eu-central-1", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"}
@@ -199,7 +200,7 @@ async def test_without_keys_those_of_the_role_sign(no_keys: pytest.MonkeyPatch) 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         no_keys.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://127.0.0.1:{port}/role")
-        signed = await Presigner("bucket", environment=ROLE).get("k", {}, time.time() + 9)
+        signed = await Presigner(Bucket("bucket", "", ROLE)).get("k", {}, time.time() + 9)
     query = parse_qs(urlsplit(signed.url).query)
     assert query["X-Amz-Security-Token"] == ["to/ken"]
     assert query["X-Amz-Credential"][0].startswith("ROLE/")
@@ -207,10 +208,10 @@ async def test_without_keys_those_of_the_role_sign(no_keys: pytest.MonkeyPatch) 
 
 async def test_a_gateway_without_any_credentials_signs_nothing(no_keys: pytest.MonkeyPatch) -> None:
     with pytest.raises(DirectUploadNotAvailable, match="AWS_ACCESS_KEY_ID"):
-        await Presigner("bucket", environment=ROLE).keys()
+        await Presigner(Bucket("bucket", "", ROLE)).keys()
 
 
 async def test_credentials_that_cannot_be_had_just_now_are_a_503(no_keys: pytest.MonkeyPatch) -> None:
     no_keys.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/role")
     with pytest.raises(StoreUnavailable):
-        await Presigner("bucket", environment=ROLE).keys()
+        await Presigner(Bucket("bucket", "", ROLE)).keys()

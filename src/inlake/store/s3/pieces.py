@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from inlake.errors import NotFound, OffsetConflict, PartsRefused
 from inlake.model import PART, Part
 from inlake.ports import Store
-from inlake.store.s3.parts import PartCalls
+from inlake.store.s3.multipart import Multipart
 
 TAILS = ".inlake/tails"
 PARTS = 9_000
@@ -39,25 +39,27 @@ class Held(NamedTuple):
     """There are small objects in the upload's folder, those that count or others."""
 
 
-class S3Uploads:
+class S3Pieces:
     """Uploads that any process continues. The id of an upload says its P: `<P>-<id of S3>`."""
 
-    def __init__(self, store: Store, calls: PartCalls, prefix: str) -> None:
-        """`store`: for the tails; `prefix`: of the store, empty or with a slash at its end."""
-        self._store, self._calls, self._prefix = store, calls, prefix
+    def __init__(self, store: Store, multipart: Multipart) -> None:
+        """`store`: for the tails."""
+        self._store, self._multipart = store, multipart
         self._whole: dict[str, Held] = {}
         """What an append that reached the end put, by upload: the `complete` that follows asks nothing."""
 
-    async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], size: int | None) -> str:
+    async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], size: int | None = None) -> str:
         part_size = max(PART, -(-(size or 0) // PARTS))
-        upload = await self._calls.begin(self._prefix + key, content_type=content_type, metadata=metadata, sha256=False)
+        upload = await self._multipart.begin(key, content_type=content_type, metadata=metadata, sha256=False)
         return f"{part_size}-{upload}"
 
     async def received(self, key: str, upload: str) -> int | None:
         held = await self._held(key, upload)
         return held and held.length
 
-    async def append(self, key: str, upload: str, offset: int, chunks: AsyncIterator[bytes], size: int | None) -> int:
+    async def append(
+        self, key: str, upload: str, offset: int, chunks: AsyncIterator[bytes], *, size: int | None = None
+    ) -> int:
         held = await self._held(key, upload)
         if held is None:
             raise NotFound("There is no such upload.")
@@ -92,21 +94,21 @@ class S3Uploads:
                 last = await self.put_part(key, upload, len(parts) + 1, [await self.tail(key, upload, held)])
                 parts = [*parts, last]
             with suppress(NotFound):
-                await self._calls.complete(self._prefix + key, _id(upload), parts)
+                await self._multipart.complete(key, _id(upload), parts)
                 return held.pieces
         if await self._store.head(key) is None:
             raise NotFound("There is no such upload, and no object of it.")
         return True
 
     async def abort(self, key: str) -> int:
-        uploads = await self._calls.uploads(self._prefix + key)
+        uploads = await self._multipart.uploads(key)
         for upload in uploads:
-            await self._calls.abort(self._prefix + key, upload)
+            await self._multipart.abort(key, upload)
         await self._drop(_folder(key))
         return len(uploads)
 
     async def put_part(self, key: str, upload: str, number: int, chunks: list[bytes]) -> Part:
-        return await self._calls.put(self._prefix + key, _id(upload), number, chunks)
+        return await self._multipart.put(key, _id(upload), number, chunks)
 
     async def tail(self, key: str, upload: str, held: Held) -> bytes:
         """The bytes behind the parts."""
@@ -131,9 +133,7 @@ class S3Uploads:
             await self._store.delete(f"{_folder(key, upload)}{start}-{length}")
 
     async def _held(self, key: str, upload: str) -> Held | None:
-        found, names = await asyncio.gather(
-            self._calls.find(self._prefix + key, _id(upload)), self._names(_folder(key, upload))
-        )
+        found, names = await asyncio.gather(self._multipart.find(key, _id(upload)), self._names(_folder(key, upload)))
         if found is None:
             return None
         parts = _in_row(found, part_size(upload))
@@ -159,7 +159,7 @@ class S3Uploads:
 class _Writer:
     """Takes the bytes of one request, and has parts of them on their way while more come in."""
 
-    def __init__(self, uploads: S3Uploads, key: str, upload: str, held: Held) -> None:
+    def __init__(self, uploads: S3Pieces, key: str, upload: str, held: Held) -> None:
         self._uploads, self._key, self._upload, self._held = uploads, key, upload, held
         self._part_size = part_size(upload)
         self._number = len(held.parts) + 1

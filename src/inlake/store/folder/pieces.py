@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,32 +12,45 @@ from uuid import uuid4
 
 from inlake.errors import NotFound, OffsetConflict
 from inlake.model import PART
+from inlake.store.folder.files import Files, sync_folder
+from inlake.store.keys import check_ascii
 
-UPLOADS = ".inlake/uploads"
 Run = Callable[..., Awaitable[Any]]
 
 
-class FolderUploads:
+class FolderPieces:
     """The files of unfinished uploads, below a folder of their own that no key reaches.
 
     A process that dies leaves what it has written: the system has it, and `complete` syncs it before it is seen.
     """
 
-    def __init__(self, folder: Path, run: Run) -> None:
-        """`run`: calls a function that blocks in a thread, to its end, and turns its OSError into an error of ours."""
-        self._folder, self._run = folder, run
+    def __init__(self, files: Files, place: Callable[[str], Path], run: Run) -> None:
+        """`place`: of a key; `run`: calls a function that blocks in a thread, to its end, and turns its OSError into an
+        error of ours."""
+        self._files, self._place, self._run = files, place, run
 
-    async def begin(self, key: str) -> str:
+    async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], size: int | None = None) -> str:  # noqa: ARG002
+        """`size` makes no difference here."""
+        check_ascii({"Content-Type": content_type, **metadata})
+        self._place(key)
         upload = uuid4().hex
-        await self._run(_make, self.path(key, upload))
+        await self._run(_make, self._file(key, upload))
         return upload
 
     async def received(self, key: str, upload: str) -> int | None:
-        size: int | None = await self._run(_size, self.path(key, upload))
+        size: int | None = await self._run(_size, self._file(key, upload))
         return size
 
-    async def append(self, key: str, upload: str, offset: int, chunks: AsyncIterator[bytes]) -> int:
-        file = await self._run(_open_at, self.path(key, upload), offset)
+    async def append(
+        self,
+        key: str,
+        upload: str,
+        offset: int,
+        chunks: AsyncIterator[bytes],
+        *,
+        size: int | None = None,  # noqa: ARG002
+    ) -> int:
+        file = await self._run(_open_at, self._file(key, upload), offset)
         waiting: list[bytes] = []
         length = offset
 
@@ -49,13 +62,13 @@ class FolderUploads:
             length += len(data)
 
         try:
-            size = 0
+            collected = 0
             async for chunk in chunks:
                 waiting.append(chunk)
-                size += len(chunk)
-                if size >= PART:
+                collected += len(chunk)
+                if collected >= PART:
                     await write()
-                    size = 0
+                    collected = 0
         finally:
             try:
                 await write()
@@ -64,34 +77,18 @@ class FolderUploads:
                 os.close(file)
         return length
 
+    async def complete(self, key: str, upload: str) -> None:
+        await self._run(self._files.complete, self._file(key, upload), self._place(key))
+
     async def abort(self, key: str) -> int:
-        count: int = await self._run(_remove, self.path(key))
+        count: int = await self._run(_remove, self._file(key))
         return count
 
-    def path(self, key: str, upload: str = "") -> Path:
+    def _file(self, key: str, upload: str = "") -> Path:
         """The file of an upload, or the folder of all to the key. `NotFound` when it is no id of ours."""
         if upload and not (upload.isalnum() and upload.isascii()):
             raise NotFound("There is no such upload.")
-        return self._folder / hashlib.sha256(key.encode()).hexdigest()[:32] / upload
-
-
-def sync_whole(path: Path) -> bool:
-    """Make what an upload holds durable; False when there is no such upload."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-    return True
-
-
-def forget(path: Path) -> None:
-    """Remove the folder of an upload that is at its place now, when no other one to its key is under way."""
-    with suppress(OSError):
-        path.parent.rmdir()
+        return self._files.uploads / hashlib.sha256(key.encode()).hexdigest()[:32] / upload
 
 
 def _make(path: Path) -> None:
@@ -102,15 +99,6 @@ def _make(path: Path) -> None:
             break
     for folder in path.parents[:3]:  # up to the one that holds all state: an upload that is answered for is there
         sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in it durable."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _size(path: Path) -> int | None:
