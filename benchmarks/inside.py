@@ -31,6 +31,7 @@ from inlake.web.app import create_app
 from inlake.web.request.exchange import ASGIMessage, Receive, Scope, Send
 from inlake.web.routes.lines import Lines
 from inlake.web.routes.stream import SLICE
+from inlake.window import Window
 from inlake.wiring import Deployment, connect
 
 WINDOW = 1_000
@@ -83,7 +84,7 @@ class Harness:
 
         async def ingest() -> None:
             for part in slices:
-                await (await self._gateway.accept_window(part))
+                await self._taken(part)
 
         chunks = [self._body[at : at + CHUNK] for at in range(0, len(self._body), CHUNK)]
 
@@ -95,13 +96,18 @@ class Harness:
         lines, codec = await self._cost(split), await self._cost(encode)
         taken = await self._cost(ingest)
         for part in slices:
-            await (await self._gateway.accept_window(part))
+            await self._taken(part)
             self.events += self._free.events
         parts = [self.events[at : at + SLICE] for at in range(0, WINDOW, SLICE)]
         route = await self._cost(lambda: ask(self._app, self._name, b"application/x-ndjson", chunks))
         published = await self._cost(lambda: asyncio.gather(*map(self._bus.publish, parts)))
         receipts = route - taken - lines
         return {"lines": lines, "codec": codec, "event": taken - codec, "bus": published, "receipts": receipts}
+
+    async def _taken(self, part: Sequence[Submission]) -> None:
+        window = Window(self._gateway)
+        await window.encode(part)
+        await window.publish()
 
     async def single(self) -> dict[str, float]:
         """The stages of a request of one record, the log line left out; 32 of them are on the bus at a time."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import msgspec
 
-from inlake.atomic import Line as AtomicLine
-from inlake.atomic import ingest_all_or_none
 from inlake.errors import AtomicBodyTooLarge, EmptyBody, InlakeError
 from inlake.gateway import Gateway
-from inlake.model import Receipt
+from inlake.model import Receipt, Submission
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.routes.lines import ENVELOPE_BYTES, Line, Lines, receipt_lines
 from inlake.web.routes.stream import CONTENT_TYPE
+from inlake.window import AtomicWindow, TimeSlice
 
 ADVICE = "cut it, or send it without mode=atomic, as a stream of any length."
 PIECE = 500
@@ -28,15 +26,19 @@ async def record_json_atomic(x: Exchange, gateway: Gateway, to: parse.Address) -
     if to.schema is not None:  # what is wrong with the query refuses the body unread
         await gateway.codecs.find(to.schema, to.version, to.message)
     lines = await _read(x)
-    result = "failed"
+    numbers = [n for n, _ in lines]
+    window = AtomicWindow(gateway, numbers, named=x.settings.max_errors)
+    outcome = "failed"
     try:
-        receipts = await ingest_all_or_none(gateway, _submissions(x, to, lines), named=x.settings.max_errors)
-        result = "accepted"
+        await window.encode(await _submissions(x, to, lines))
+        results = await window.publish()
+        outcome = "accepted"
     except InlakeError as error:
-        result = "failed" if error.status >= 500 else "rejected"
+        outcome = "failed" if error.status >= 500 else "rejected"
         raise
     finally:
-        x.site.records[result].value += len(lines)
+        x.site.records[outcome].value += len(lines)
+    receipts = [(n, result) for n, result in zip(numbers, results, strict=True) if isinstance(result, Receipt)]
     await _answer(x, receipts if to.receipts == "all" else [], len(receipts))
 
 
@@ -60,19 +62,21 @@ async def _read(x: Exchange) -> list[Line]:
     return lines
 
 
-def _submissions(x: Exchange, to: parse.Address, lines: list[Line]) -> Iterator[AtomicLine]:
+async def _submissions(x: Exchange, to: parse.Address, lines: list[Line]) -> list[Submission | InlakeError]:
     traceparent = parse.traceparent(x.header(b"traceparent"))
+    submissions: list[Submission | InlakeError] = []
+    time_slice = TimeSlice()
     for number, line in lines:
         try:
             if isinstance(line, InlakeError):
                 raise line
             s = parse.submission(to, line, principal=x.principal, tagged=False, traceparent=traceparent)
             parse.check_size(s.record, x.settings.max_record_bytes)
-            s = s if x.attempt is None else x.attempt.bind(s, number)
+            submissions.append(s if x.attempt is None else x.attempt.bind(s, number))
         except InlakeError as error:
-            yield number, error
-        else:
-            yield number, s
+            submissions.append(error.kept())
+        await time_slice.yield_if_long()
+    return submissions
 
 
 async def _answer(x: Exchange, receipts: list[tuple[int, Receipt]], accepted: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from inlake.errors import BadParameter, EmptyBody, InlakeError, RecordTooLarge, UnsupportedMediaType
@@ -12,6 +14,7 @@ from inlake.web.request.exchange import Exchange
 from inlake.web.routes.atomic import record_json_atomic
 from inlake.web.routes.lines import ENVELOPE_BYTES
 from inlake.web.routes.stream import Stream
+from inlake.window import CheckedWindow, Window
 
 _encode = msgspec.json.Encoder().encode
 
@@ -30,7 +33,7 @@ async def record_json(x: Exchange, gateway: Gateway) -> None:
         await record_json_atomic(x, gateway, to)
         return
     if kind in parse.NDJSON:
-        await Stream(x, gateway.accept_window, to).run()
+        await Stream(x, partial(Window, gateway), to).run()
         return
     s = await _submission(x, to, kind)
     try:
@@ -58,7 +61,7 @@ async def validate(x: Exchange, gateway: Gateway) -> None:
     if to.atomic:
         raise BadParameter("The mode atomic is for publishing: here every line is checked, and nothing is published.")
     if kind in parse.NDJSON:
-        await Stream(x, gateway.judge_window, to, counted=False).run()
+        await Stream(x, partial(CheckedWindow, gateway), to, counted=False).run()
         return
     s = await _submission(x, to, kind)
     schema = await gateway.validate(s)

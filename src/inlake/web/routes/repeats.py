@@ -23,7 +23,7 @@ from inlake.errors import (
     PromiseExpired,
     RequestTimeout,
 )
-from inlake.gateway import Gateway, Turn
+from inlake.gateway import Gateway
 from inlake.logbook.answers import Answer, Attempt, Receipts, digest
 from inlake.model import Binary
 from inlake.promises.arrival import beside
@@ -32,6 +32,7 @@ from inlake.web.request.admission import Admission
 from inlake.web.request.exchange import ASGIMessage, Exchange
 from inlake.web.request.problems import problem_response
 from inlake.web.routes import stream as ndjson
+from inlake.window import TimeSlice
 
 Endpoint = Callable[[Exchange, Gateway], Awaitable[None]]
 LINES = 100_000
@@ -156,14 +157,13 @@ async def _schemas(to: parse.Address, records: list[bytes]) -> set[str]:
     """The schemas of which the latest version is wanted."""
     if to.schema is not None:
         return {to.schema} if to.version is None else set()
-    found, turn = set[str](), Turn()
+    found, time_slice = set[str](), TimeSlice()
     for record in records:
         with suppress(InlakeError):  # a line that is no envelope is refused when its turn comes
             s = parse.submission(to, record.removeprefix(parse.BOM), principal="", tagged=False, traceparent=None)
             if s.label.version is None:
                 found.add(s.label.schema)
-        if turn.is_over():
-            await turn.give_way()
+        await time_slice.yield_if_long()
     return found
 
 

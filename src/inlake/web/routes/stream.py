@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
@@ -17,6 +16,7 @@ from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.problems import line_problem
 from inlake.web.request.spool import REJECTS_RESERVE, Spool
 from inlake.web.routes.lines import ENVELOPE_BYTES, Line, Lines, receipt_lines
+from inlake.window import Result, Window
 
 log = logging.getLogger("inlake.web")
 CONTENT_TYPE = b"application/x-ndjson"
@@ -29,8 +29,6 @@ that the bus has room for what all streams that are admitted have, also while it
 ANSWER_BYTES = 32 << 20
 """Receipts of a request with an `Idempotency-Key`, which are held in memory and kept as one object: 300 bytes for each
 of 100,000 lines. One refused line may have a hundred reasons."""
-Result = Receipt | Pending | SchemaVersion | InlakeError | None
-Accept = Callable[[Sequence[Submission | InlakeError]], Awaitable[Coroutine[Any, Any, Sequence[Result]]]]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,11 +38,13 @@ class Stream:
     A window goes to the bus in slices, in their order; while some are on their way, the next one is read and encoded.
     """
 
-    def __init__(self, x: Exchange, accept: Accept, to: parse.Address, *, counted: bool = True) -> None:
-        """`accept`: what happens to a window, `Gateway.accept_window` or the like; `counted`: in /metrics."""
+    def __init__(
+        self, x: Exchange, new_window: Callable[[], Window], to: parse.Address, *, counted: bool = True
+    ) -> None:
+        """`new_window`: takes the lines of a slice the data path; `counted`: in /metrics."""
         self._counted = counted
         self._x = x
-        self._accept = accept
+        self._new_window = new_window
         self._windows = 0
         self._flying: deque[asyncio.Task[None]] = deque()
         """The slices that are on their way, and their receipts."""
@@ -105,18 +105,14 @@ class Stream:
         return None
 
     async def _begin(self, lines: list[Line], *, last: bool) -> None:
-        """Accept a slice, and hand it to the bus behind those before once there is room; `last` of its window."""
-        rest = await self._accept(self._submissions(lines))
-        try:
-            while len(self._flying) >= FLYING or sum(self._flying_bytes) >= self._x.settings.window_bytes:
-                await self._first_landed()
-        except BaseException:
-            rest.close()
-            raise
-        published = asyncio.ensure_future(rest)
+        """Encode a slice, and hand it to the bus behind those before once there is room; `last` of its window."""
+        window = self._new_window()
+        await window.encode(self._submissions(lines))
+        while len(self._flying) >= FLYING or sum(self._flying_bytes) >= self._x.settings.window_bytes:
+            await self._first_landed()
         before = self._flying[-1] if self._flying else None
         numbers = [n for n, _ in lines]
-        self._flying.append(asyncio.create_task(self._land(numbers, published, before, last=last)))
+        self._flying.append(asyncio.create_task(self._land(numbers, window, before, last=last)))
         self._flying_bytes.append(sum([len(line) for _, line in lines if isinstance(line, bytes)]))
 
     async def _first_landed(self) -> None:
@@ -159,13 +155,13 @@ class Stream:
     async def _land(
         self,
         numbers: list[int],
-        published: Awaitable[Sequence[Result]],
+        window: Window,
         before: asyncio.Task[None] | None,
         *,
         last: bool,
     ) -> None:
-        """Write the receipts of a slice, behind those of the slice before."""
-        results = await published
+        """Publish a slice, and write its receipts behind those of the slice before."""
+        results = await window.publish()
         if before is not None and not before.done():
             await asyncio.wait([before])
         receipts: list[bytes] = []

@@ -7,6 +7,7 @@ import gc
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,6 +35,16 @@ def receipts(window: Window) -> list[Receipt | InlakeError]:
     return [s if isinstance(s, InlakeError) else Receipt(s.record.decode(), "k", "t", 0, 0, None) for s in window]
 
 
+class Slice:
+    """A window as the stream sees it."""
+
+    def __init__(self, sending: Sending) -> None:
+        self._sending = sending
+
+    async def encode(self, submissions: Window) -> None:
+        self.publish = self._sending.take(submissions)
+
+
 class Sending:
     """A client that sends a body, and the stream that takes it."""
 
@@ -49,7 +60,7 @@ class Sending:
         self.site: Site = make_site(load(variables), Metrics())
         scope = {"headers": [], "instance": "x-1", "principal": "anonymous", "query_string": b"schema=a"}
         self.x = Exchange(scope, self._receive, self._send, self.site)
-        self.stream = Stream(self.x, self._accept, parse.address(b"schema=a"))
+        self.stream = Stream(self.x, self._window, parse.address(b"schema=a"))
 
     async def _receive(self) -> ASGIMessage:
         chunk = await anext(self._body, None)
@@ -60,9 +71,12 @@ class Sending:
     async def _send(self, message: ASGIMessage) -> None:
         self.sent.append(message)
 
-    async def _accept(self, window: Window) -> Coroutine[Any, Any, Results]:
+    def _window(self) -> Any:
+        return Slice(self)
+
+    def take(self, window: Window) -> Callable[[], Coroutine[Any, Any, Results]]:
         self.slices.append(len(window))
-        return self._take(len(self.slices) - 1, window)
+        return partial(self._take, len(self.slices) - 1, window)
 
     @property
     def status(self) -> int:

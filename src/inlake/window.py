@@ -1,0 +1,230 @@
+"""Records that go the data path together: all are encoded, then all go to the bus in one call.
+
+A stream cuts its lines into windows. Those of a stream that is only checked, and a body that is published all or
+nothing, take the same steps and differ in the last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable, Sequence
+from operator import itemgetter
+from typing import Any
+
+from inlake.codecs import Compiled
+from inlake.errors import BodyRejected, InlakeError, PromiseNotAtomic
+from inlake.event import make_event
+from inlake.gateway import Gateway, pending
+from inlake.model import Event, Label, Pending, Position, Receipt, SchemaVersion, Submission
+from inlake.promises.entries import Promise
+from inlake.promises.places import promise_named
+from inlake.promises.steps import event_of
+
+AT_ONCE = 16
+"""Promises of one window that are worked on at the same time."""
+NOT_ATOMIC = "A record that names a promise cannot be published all or nothing: send it without mode=atomic."
+Result = Receipt | Pending | SchemaVersion | InlakeError | None
+"""What became of a record; None where it was checked against nothing."""
+Encoded = tuple[int, Event, Compiled, Promise | None]
+"""Index in the window of an event that can go out, with its claimed promise if it has a binary of ours."""
+Naming = tuple[int, Submission, Compiled, Any]
+"""Index, record, codec and draft of a record whose resource field is filled."""
+
+
+class TimeSlice:
+    """Half a millisecond of work in one go, so that several streams together do not hold up other requests."""
+
+    SECONDS = 0.0005
+
+    def __init__(self) -> None:
+        self._end = time.perf_counter() + self.SECONDS
+
+    async def yield_if_long(self) -> bool:
+        """Let the event loop do other work if the time is over; then a new slice begins."""
+        if time.perf_counter() < self._end:
+            return False
+        await asyncio.sleep(0)
+        self._end = time.perf_counter() + self.SECONDS
+        return True
+
+
+class Window:
+    """The steps of `Gateway.ingest` for many records; each has its result at its own index.
+
+    While one window is published the next one can be encoded: whose `publish` is called first is published first.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.results: list[Result] = []
+        self.encoded: list[Encoded] = []
+
+    async def encode(self, submissions: Sequence[Submission | InlakeError]) -> None:
+        """Validate the records and make their events; an error among them (a line is no record) is a result."""
+        self.results = [None] * len(submissions)
+        naming: list[Naming] = []
+        found: dict[tuple[str, int | None, str | None], Compiled] = {}
+        label: Label | None = None
+        time_slice, stamp = TimeSlice(), self.gateway.stamp.now()
+        for i, s in enumerate(submissions):
+            try:
+                if isinstance(s, InlakeError):
+                    raise s
+                if s.label is not label:  # mostly all have one
+                    name = (s.label.schema, s.label.version, s.label.message)
+                    compiled = found.get(name) or found.setdefault(name, await self.gateway.codecs.find(*name))
+                    label = s.label
+                payload = None if label.tagged else compiled.codec.encode_plain(s.record)
+                if payload is None:  # its resource field is filled, or one step after the other tells what is wrong
+                    draft = compiled.codec.read(s.record, tagged=label.tagged)
+                    if draft.resource is not None:
+                        naming.append((i, s, compiled, draft))
+                        continue
+                    payload = compiled.codec.encode(draft)
+                self.encoded.append((i, make_event(s, compiled, payload, stamp), compiled, None))
+            except InlakeError as error:
+                self._refuse(i, error)
+            if await time_slice.yield_if_long():
+                stamp.now()
+        if naming:
+            await self._bind(naming)
+            self.encoded.sort()  # by their indexes
+
+    async def publish(self) -> list[Result]:
+        """Publish the events in the order of the window, in one call; the result of each record at its index."""
+        positions = await self.gateway.bus.publish([event for _, event, _, _ in self.encoded]) if self.encoded else []
+        claimed: list[tuple[int, Promise, Position | InlakeError]] = []
+        for (i, event, compiled, promise), at in zip(self.encoded, positions, strict=True):
+            if promise is not None:
+                claimed.append((i, promise, at))
+            elif isinstance(at, InlakeError):
+                self.results[i] = at
+            else:
+                self.results[i] = Receipt.of(event, at, compiled.schema)
+        if claimed:
+            await _at_once(self._conclude(*one) for one in claimed)
+        return self.results
+
+    async def _bind(self, naming: list[Naming]) -> None:
+        """Claim the promises that records name, those of different promises side by side."""
+        by_name: dict[str | None, list[Naming]] = {}
+        for one in naming:
+            by_name.setdefault(promise_named(one[3].resource), []).append(one)
+        await _at_once(map(self._bind_in_turn, by_name.values()))
+
+    async def _bind_in_turn(self, naming: list[Naming]) -> None:
+        """Claim the promise that all these records name: the first that can has it. Another URI is left as it is."""
+        promises, time_slice = self.gateway.promises, TimeSlice()
+        for i, s, compiled, draft in naming:
+            try:
+                promise = await promises.locate(s, draft.resource, compiled.codec)
+                payload = compiled.codec.encode(draft, promise.uri if promise else None)
+                event = make_event(s, compiled, payload, self.gateway.stamp.now())
+                if promise is not None:
+                    promise = await promises.claim(promise, event, compiled.schema)
+                if promise is None:
+                    self.encoded.append((i, event, compiled, None))
+                elif promise.stored is None:
+                    self.results[i] = pending(promise)
+                elif promise.receipt is not None:  # published by an attempt before, with the same Idempotency-Key
+                    self.results[i] = promise.receipt
+                else:
+                    self.encoded.append((i, event_of(promise), compiled, promise))
+            except InlakeError as error:
+                self._refuse(i, error)
+            await time_slice.yield_if_long()
+
+    def _refuse(self, i: int, error: InlakeError) -> None:
+        self.results[i] = error.kept()
+
+    async def _conclude(self, i: int, promise: Promise, at: Position | InlakeError) -> None:
+        try:
+            self.results[i] = await self.gateway.promises.conclude(promise, at)
+        except InlakeError as error:
+            self.results[i] = error.kept()
+
+
+class CheckedWindow(Window):
+    """Records that are validated and not published: the result is the schema that a record fits."""
+
+    async def publish(self) -> list[Result]:
+        """The results; nothing is left to do."""
+        for i, _, compiled, _ in self.encoded:
+            self.results[i] = compiled.schema
+        return self.results
+
+    async def _bind(self, naming: list[Naming]) -> None:
+        """Nothing is looked up in the store."""
+        time_slice = TimeSlice()
+        for i, _, compiled, draft in naming:
+            try:
+                compiled.codec.encode(draft)
+                self.results[i] = compiled.schema
+            except InlakeError as error:
+                self._refuse(i, error)
+            await time_slice.yield_if_long()
+
+
+class AtomicWindow(Window):
+    """Records of which either each is published or none is; errors name the `line` that is to blame.
+
+    Raises what the registry raises, `PromiseNotAtomic`, `BodyRejected`, and what `Bus.publish_all_or_none` raises.
+    """
+
+    def __init__(self, gateway: Gateway, numbers: Sequence[int], *, named: int) -> None:
+        """`numbers`: of the records' lines; `named`: of how many refused lines the error tells."""
+        super().__init__(gateway)
+        self._numbers = numbers
+        self._named = named
+        self._refused: list[tuple[int, InlakeError]] = []
+        self._rejected = 0
+
+    async def encode(self, submissions: Sequence[Submission | InlakeError]) -> None:
+        """As for others, and every record fits."""
+        await super().encode(submissions)
+        if self._rejected:
+            raise BodyRejected(sorted(self._refused, key=itemgetter(0)), self._rejected)
+
+    async def publish(self) -> list[Result]:
+        """Publish all in one call, or none."""
+        try:
+            positions = await self.gateway.bus.publish_all_or_none([event for _, event, _, _ in self.encoded])
+        except InlakeError as error:
+            index = error.members.pop("event", None)
+            if index is not None:
+                error.members["line"] = self._numbers[index]
+            raise
+        time_slice = TimeSlice()
+        for (i, event, compiled, _), at in zip(self.encoded, positions, strict=True):
+            self.results[i] = Receipt.of(event, at, compiled.schema)
+            await time_slice.yield_if_long()
+        return self.results
+
+    async def _bind(self, naming: list[Naming]) -> None:
+        for i, _, _, draft in naming:
+            if promise_named(draft.resource):
+                self._refuse(i, PromiseNotAtomic(NOT_ATOMIC))
+        await self._bind_in_turn(naming)
+
+    def _refuse(self, i: int, error: InlakeError) -> None:
+        """All reasons of all records might not fit into memory: those are kept that are told."""
+        if error.retryable or isinstance(error, PromiseNotAtomic):  # it is not the record that is wrong
+            error.members["line"] = self._numbers[i]
+            raise error
+        self._rejected += 1
+        if len(self._refused) < self._named:
+            self._refused.append((self._numbers[i], error.kept()))
+
+
+async def _at_once(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all of it, `AT_ONCE` at a time."""
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(piece: Coroutine[Any, Any, None]) -> None:
+        async with room:
+            await piece
+
+    async with asyncio.TaskGroup() as group:
+        for piece in work:
+            group.create_task(one(piece))
