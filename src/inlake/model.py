@@ -11,6 +11,8 @@ from typing import NamedTuple
 from msgspec import Struct
 
 ANONYMOUS = "anonymous"
+SCHEMA_NAME = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}"
+"""A regular expression: what a client may call a schema, and a folder of schemas a subject."""
 PART = 8 << 20
 """Bytes in each chunk of a binary on its way to the store, the last excepted; the smallest S3 part is 5 MiB."""
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from inlake.settings import Settings
 
 LANGUAGES = {".avsc": "AVRO", ".proto": "PROTOBUF", ".json": "JSON"}
-NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,9 @@ def difference(old: Schema, new: Schema, labels: tuple[str, str]) -> str:
 
 def require_name(name: str) -> None:
     """`Failure` unless a schema may be called so."""
-    if not NAME.fullmatch(name):
+    from inlake.model import SCHEMA_NAME
+
+    if not re.fullmatch(SCHEMA_NAME, name):
         raise Failure(f"{name!r} is no name of a schema: 1 to 200 of the characters A-Z a-z 0-9 . _ -")
 
 

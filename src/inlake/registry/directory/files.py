@@ -14,14 +14,16 @@ from typing import Any
 
 from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaReference
 
+from inlake.disk import sync_folder, write_durably
 from inlake.errors import Conflict, InvalidSchema, SchemaNotFound
 from inlake.memory import Recent
-from inlake.registry.directory.ids import Ids, Signature, locked, signature, sync_folder, write_durably
+from inlake.model import SCHEMA_NAME
+from inlake.registry.directory.ids import Ids, Signature, locked, signature
 
 log = logging.getLogger(__name__)
 
 TYPES = {".avsc": "AVRO", ".proto": "PROTOBUF", ".json": "JSON"}
-NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}", re.ASCII)
+NAME = re.compile(SCHEMA_NAME, re.ASCII)
 VERSION_FILE = re.compile(r"([1-9][0-9]{0,8})\.(avsc|proto|json)", re.ASCII)
 IDS_FILE = "ids.json"
 Seen = tuple[Signature | None, Signature | None, RegisteredSchema]

@@ -6,9 +6,7 @@ written before are still read with the old text. Losing the file is losing the m
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from pathlib import Path
 
 from confluent_kafka.schema_registry import Schema
 
+from inlake.disk import lock, write_durably
 from inlake.errors import RegistryUnavailable
 
 LOCK_SECONDS = 5.0
@@ -77,42 +76,14 @@ def signature(path: Path) -> Signature | None:
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """All of it or nothing of it, and still there after a power cut."""
-    draft = path.with_name(f"{path.name}~")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """One writer at a time, over all processes. `RegistryUnavailable` when another takes longer than 5 seconds."""
     root.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + LOCK_SECONDS
     with (root / LOCK_FILE).open("ab") as file:  # closing it releases the lock, a crash does too
-        while not _lock(file.fileno()):
+        while not lock(file.fileno()):
             if time.monotonic() > deadline:
                 raise RegistryUnavailable(f"Another process keeps {root / LOCK_FILE} locked: find out which and why.")
             time.sleep(0.01)
         yield
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from collections.abc import Callable, Generator
@@ -12,6 +11,7 @@ from time import time
 from typing import Self
 from uuid import uuid4
 
+from inlake.disk import lock, sync_file, sync_folder, write_all
 from inlake.errors import NotFound
 
 TEMPORARY = ".inlake/tmp"
@@ -74,14 +74,16 @@ class Files:
 
     def complete(self, upload: Path, path: Path) -> None:
         """Move the file of a whole upload to its place. `NotFound` when there is neither of them."""
-        if _sync_whole(upload):
-            self._in_folder(path, lambda: _move(upload, path))
-            with suppress(OSError):  # another upload to the key is under way
-                upload.parent.rmdir()
-        elif size(path) is None:
-            raise NotFound("There is no such upload, and no object of it.")
-        else:
+        try:
+            sync_file(upload)
+        except FileNotFoundError:
+            if size(path) is None:
+                raise NotFound("There is no such upload, and no object of it.") from None
             self._sync_folders(path)  # who moved it may not have come so far
+            return
+        self._in_folder(path, lambda: _move(upload, path))
+        with suppress(OSError):  # another upload to the key is under way
+            upload.parent.rmdir()
 
     def _in_folder(self, path: Path, name: Callable[[], object]) -> None:
         """Call `name`, which gives a file its place at `path`, with the folders there, and make all of it durable."""
@@ -152,16 +154,14 @@ class Temporary:
     def open(self) -> None:
         self._file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
         with suppress(OSError):  # no locks here: its age tells
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            lock(self._file, wait=True)
         if os.fstat(self._file).st_nlink == 0:  # a sweep came before the lock
             os.close(self._file)
             self.open()
 
     def write(self, data: bytes | bytearray) -> None:
         assert self._file is not None
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._file, rest) :]
+        write_all(self._file, data)
 
     def sync(self) -> None:
         assert self._file is not None
@@ -183,10 +183,8 @@ def _remove_leftover(path: Path) -> None:
     """Unlink a temporary file whose process is gone: the system then dropped its lock, flock(2)."""
     file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
-    except BlockingIOError:
-        return  # it is being written
+        if lock(file):  # else it is being written
+            path.unlink()
     except OSError:
         if os.fstat(file).st_mtime < time() - LEFTOVER_AGE:
             path.unlink()
@@ -239,25 +237,3 @@ def size(path: Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-def _sync_whole(path: Path) -> bool:
-    """Make what an upload holds durable; False when there is no such upload."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-    return True
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in it durable."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

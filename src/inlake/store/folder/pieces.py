@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from inlake.disk import sync_folder
 from inlake.errors import NotFound, OffsetConflict
 from inlake.model import PART
-from inlake.store.folder.files import Files, sync_folder
+from inlake.store.folder.files import Files
 from inlake.store.keys import check_ascii
 
 Run = Callable[..., Awaitable[Any]]

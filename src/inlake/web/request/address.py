@@ -19,14 +19,14 @@ from inlake.errors import (
     UnsupportedMediaType,
 )
 from inlake.formats.json_text import malformed_json
-from inlake.model import Binary, Label, Submission
+from inlake.model import SCHEMA_NAME, Binary, Label, Submission
 
 BOM = b"\xef\xbb\xbf"
 NDJSON = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
 TAGGED = "application/vnd.apache.avro+json"
 ABSENT = msgspec.Raw()
 Receipts = Literal["all", "rejects", "none"]
-_SCHEMA = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_SCHEMA = re.compile(SCHEMA_NAME)
 _MESSAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _LONGEST_MESSAGE = 500
 _DESTINATION = re.compile(r"[A-Za-z0-9._-]{1,100}(/[A-Za-z0-9._-]{1,100})*")
@@ -123,7 +123,7 @@ def names(schema: str | None, destination: str | None, key: str | None) -> tuple
             raise BadParameter("Give schema and destination, or key_inlk, not both.")
         schema, slash, rest = key.partition("/")
         destination = rest if slash else None
-    if schema is not None and (not _SCHEMA.fullmatch(schema) or schema in {".", ".."}):
+    if schema is not None and not _SCHEMA.fullmatch(schema):
         raise BadName(f"The schema name {schema[:220]!r} is not allowed: 1 to 200 of the characters A-Z a-z 0-9 . _ -")
     if destination is not None and (
         len(destination) > 200 or not _DESTINATION.fullmatch(destination) or {".", ".."} & {*destination.split("/")}
