@@ -35,6 +35,7 @@ The first line of a class's docstring is the `title` of the problem document (RF
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -73,6 +74,10 @@ class InlakeError(Exception):
         self.__traceback__ = self.__context__ = None
         return self
 
+    def __init_subclass__(cls) -> None:
+        """The code of a class is its name in snake_case."""
+        cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
     @property
     def retryable(self) -> bool:
         return self.retry_after is not None
@@ -86,249 +91,195 @@ class InlakeError(Exception):
 class BadRequest(InlakeError):
     """The request is malformed"""
 
-    status, code = 400, "bad_request"
+    status = 400
 
 
 class MalformedJson(BadRequest):
     """The body is not JSON"""
 
-    code = "malformed_json"
-
 
 class MalformedMultipart(BadRequest):
     """The multipart body is malformed or cut off"""
-
-    code = "malformed_multipart"
 
 
 class MissingParameter(BadRequest):
     """A parameter is missing"""
 
-    code = "missing_parameter"
-
 
 class BadParameter(BadRequest):
     """A parameter has a value that is not allowed"""
-
-    code = "bad_parameter"
 
 
 class BadName(BadRequest):
     """A schema or destination name is not allowed"""
 
-    code = "bad_name"
-
 
 class BadEnvelope(BadRequest):
     """The envelope around a record is malformed"""
-
-    code = "bad_envelope"
 
 
 class MalformedEncoding(BadRequest):
     """The compressed body is malformed or cut off"""
 
-    code = "malformed_encoding"
-
 
 class EmptyBody(BadRequest):
     """The body holds no record"""
-
-    code = "empty_body"
 
 
 class BadHttp(BadRequest):
     """The HTTP request cannot be read"""
 
-    code = "bad_http"
-
 
 class BadIdempotencyKey(BadRequest):
     """The Idempotency-Key is not one"""
 
-    code = "bad_idempotency_key"
-
 
 class BadDigest(BadRequest):
     """A digest field cannot be read"""
-
-    code = "bad_digest"
 
 
 # ------------------------------------------------------------------------------------------- 401 to 416: not like this
 class Unauthorized(InlakeError):
     """The request does not say who sends it"""
 
-    status, code = 401, "unauthorized"
+    status = 401
 
 
 class Forbidden(InlakeError):
     """The principal may not do this"""
 
-    status, code = 403, "forbidden"
+    status = 403
 
 
 class NotFound(InlakeError):
     """There is nothing here"""
 
-    status, code = 404, "not_found"
+    status = 404
 
 
 class RouteNotFound(NotFound):
     """There is no such route"""
 
-    code = "route_not_found"
-
 
 class SchemaNotFound(NotFound):
     """The schema or its version is unknown"""
-
-    code = "schema_not_found"
 
 
 class PromiseNotFound(NotFound):
     """The promise is unknown, or another principal's"""
 
-    code = "promise_not_found"
-
 
 class MethodNotAllowed(InlakeError):
     """The route does not take this method"""
 
-    status, code = 405, "method_not_allowed"
+    status = 405
 
 
 class RequestTimeout(InlakeError):
     """The request came too slowly"""
 
-    status, code = 408, "request_timeout"
+    status = 408
 
 
 class Conflict(InlakeError):
     """The request conflicts with what is there"""
 
-    status, code = 409, "conflict"
+    status = 409
 
 
 class PromiseUsed(Conflict):
     """The promise was claimed before"""
 
-    code = "promise_used"
-
 
 class PlaceTaken(Conflict):
     """There is an object at this place already"""
-
-    code = "place_taken"
 
 
 class IdempotencyInFlight(Conflict):
     """A request with this Idempotency-Key is being worked on"""
 
-    code, retry_after = "idempotency_in_flight", 1
+    retry_after = 1
 
 
 class OffsetConflict(Conflict):
     """The upload stands at another offset"""
 
-    code = "offset_conflict"
-
 
 class WrongState(Conflict):
     """The promise takes its binary in another way, or no more"""
-
-    code = "wrong_state"
 
 
 class UploadIncomplete(Conflict):
     """The store does not hold the whole binary yet"""
 
-    code = "upload_incomplete"
-
 
 class PromiseExpired(InlakeError):
     """The promise expired before it was claimed"""
 
-    status, code = 410, "promise_expired"
+    status = 410
 
 
 class TooLarge(InlakeError):
     """The body is too large"""
 
-    status, code = 413, "too_large"
+    status = 413
 
 
 class RecordTooLarge(TooLarge):
     """The record is too large"""
 
-    code = "record_too_large"
-
 
 class BodyTooLarge(TooLarge):
     """The body inflates to too much"""
-
-    code = "body_too_large"
 
 
 class AtomicBodyTooLarge(TooLarge):
     """The body is too large to be published all or nothing"""
 
-    code = "atomic_body_too_large"
-
 
 class BinaryTooLarge(TooLarge):
     """The binary is too large"""
-
-    code = "binary_too_large"
 
 
 class CheckedBodyTooLarge(TooLarge):
     """A body with a checksum is too large"""
 
-    code = "checked_body_too_large"
-
 
 class LineTooLong(TooLarge):
     """A line is too long"""
-
-    code = "line_too_long"
 
 
 class IdempotentTooLarge(TooLarge):
     """The body is too large for an Idempotency-Key"""
 
-    code = "idempotent_too_large"
-
 
 class TusVersionRefused(InlakeError):
     """The request is not of a version of tus that the gateway speaks"""
 
-    status, code = 412, "tus_version_refused"
+    status = 412
 
 
 class UnsupportedMediaType(InlakeError):
     """The media type of the body is not one this route takes"""
 
-    status, code = 415, "unsupported_media_type"
+    status = 415
 
 
 class RangeNotSatisfiable(InlakeError):
     """The object has no such range of bytes"""
 
-    status, code = 416, "range_not_satisfiable"
+    status = 416
 
 
 # ------------------------------------------------------------------------------------------ 422: understood and refused
 class Unprocessable(InlakeError):
     """The request is understood and cannot be done"""
 
-    status, code = 422, "unprocessable"
+    status = 422
 
 
 class RecordRejected(Unprocessable):
     """The record does not fit its schema"""
-
-    code = "record_rejected"
 
     def __init__(self, errors: Sequence[FieldError], **members: Any) -> None:
         """`errors`: at least one, in the order of the record, up to `INLAKE_MAX_ERRORS`."""
@@ -343,8 +294,6 @@ class RecordRejected(Unprocessable):
 class BodyRejected(Unprocessable):
     """A record of a body that is all or nothing was refused, and all with it"""
 
-    code = "body_rejected"
-
     def __init__(self, lines: Sequence[tuple[int, InlakeError]], rejected: int) -> None:
         """`lines`: numbers of refused lines from 1, and why, at least one; `rejected`: how many there are."""
         number, error = lines[0]
@@ -358,73 +307,55 @@ class BodyRejected(Unprocessable):
 class PromiseNotAtomic(Unprocessable):
     """A record of a body that is all or nothing names a promise"""
 
-    code = "promise_not_atomic"
-
 
 class InvalidSchema(Unprocessable):
     """The schema itself is invalid"""
-
-    code = "invalid_schema"
 
 
 class NoResourceField(Unprocessable):
     """The schema has no field for the path of a binary"""
 
-    code = "no_resource_field"
-
 
 class ResourceNotAPromise(Unprocessable):
     """The record's resource path is neither a promise nor a foreign URI"""
-
-    code = "resource_not_a_promise"
 
 
 class BadPlace(Unprocessable):
     """The place named for the binary is not allowed"""
 
-    code = "bad_place"
-
 
 class IdempotencyKeyReused(Unprocessable):
     """The Idempotency-Key was used for another request"""
-
-    code = "idempotency_key_reused"
 
 
 class SizeMismatch(Unprocessable):
     """The binary has another length than was announced"""
 
-    code = "size_mismatch"
-
 
 class DigestMismatch(Unprocessable):
     """The bytes are not those that the digest was made of"""
-
-    code = "digest_mismatch"
 
 
 class UploadLocked(InlakeError):
     """Another request is writing this upload"""
 
-    status, code, retry_after = 423, "upload_locked", 1
+    status, retry_after = 423, 1
 
 
 class PartsRefused(Unprocessable):
     """The store does not make an object of these parts"""
 
-    code = "parts_refused"
-
 
 class HeadersTooLarge(InlakeError):
     """The request line and headers are too large"""
 
-    status, code = 431, "headers_too_large"
+    status = 431
 
 
 class ChecksumMismatch(InlakeError):
     """The bytes are not those that the checksum was made of"""
 
-    status, code = 460, "checksum_mismatch"
+    status = 460
 
 
 # ------------------------------------------------------------------------------------------------------ 5xx: our side
@@ -435,79 +366,67 @@ class InternalError(InlakeError):
 class NotBuilt(InlakeError):
     """This gateway cannot do that"""
 
-    status, code = 501, "not_built"
+    status = 501
 
 
 class FormatNotBuilt(NotBuilt):
     """The schema is in a language that Inlake does not read"""
 
-    code = "format_not_built"
-
 
 class DirectUploadNotAvailable(NotBuilt):
     """The store takes no uploads past the gateway"""
-
-    code = "direct_upload_not_available"
 
 
 class Unavailable(InlakeError):
     """A service that Inlake needs cannot be reached"""
 
-    status, code, retry_after = 503, "unavailable", 5
+    status, retry_after = 503, 5
 
 
 class BusUnavailable(Unavailable):
     """The bus did not take the event; nothing was published"""
 
-    code = "bus_unavailable"
-
 
 class OutcomeUnknown(Unavailable):
     """The bus did not confirm in time; the event may or may not have been published"""
-
-    code = "outcome_unknown"
 
 
 class TopicMissing(Unavailable):
     """The topic does not exist and the gateway may not create it"""
 
-    code, retry_after = "topic_missing", 30
+    retry_after = 30
 
 
 class StoreUnavailable(Unavailable):
     """The object store cannot be reached"""
 
-    code = "store_unavailable"
-
 
 class RegistryUnavailable(Unavailable):
     """The schema registry cannot be reached"""
-
-    code = "registry_unavailable"
 
 
 class RegistryRefused(Unavailable):
     """The schema registry refused the gateway"""
 
-    code, retry_after = "registry_refused", 30
+    retry_after = 30
 
 
 class Busy(Unavailable):
     """The gateway has more in flight than it may hold"""
 
-    code, retry_after = "busy", 1
+    retry_after = 1
 
 
 class ShuttingDown(Unavailable):
     """The gateway is stopping"""
 
-    code, retry_after = "shutting_down", 5
+    retry_after = 5
 
 
 class OutOfSpace(InlakeError):
     """The disk of the gateway or of the store is full"""
 
-    status, code, retry_after = 507, "out_of_space", 60
+    status, retry_after = 507, 60
 
 
 def every_error(root: type[InlakeError] = InlakeError) -> list[type[InlakeError]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inlake.errors import BadName
+from inlake.errors import BadName, InlakeError, InternalError
 
 
 def test_an_error_that_is_kept_holds_no_frames() -> None:
@@ -17,3 +17,7 @@ def test_an_error_that_is_kept_holds_no_frames() -> None:
     except BadName as error:
         kept = error.kept()
     assert (kept.detail, kept.__traceback__, kept.__context__) == ("no", None, None)
+
+
+def test_the_code_of_an_error_is_the_name_of_its_class() -> None:
+    assert (BadName.code, InlakeError.code, InternalError.code) == ("bad_name", "internal_error", "internal_error")
