@@ -1,17 +1,23 @@
-"""What a record gets on acceptance, final from then on: the id, the time and the headers of its event."""
+"""What a record gets on acceptance, final from then on: id, time and headers of its event, and what places it."""
 
 from __future__ import annotations
 
 import os
+import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import quote
 
+import msgspec
+
 from inlake.codecs import Compiled
 from inlake.model import Context, Event, Label, Submission
-from inlake.partition import partition_bytes
 
+_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_text = msgspec.json.Decoder(str).decode
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _LAST_DIGITS = [f"{n:03x}" for n in range(0x1000)]
 
 
@@ -96,3 +102,55 @@ def _second(seconds: int) -> bytes:
 @lru_cache(1000)
 def _principal_header(principal: str) -> tuple[str, bytes]:
     return "inlake_principal", quote(principal, safe="").encode()
+
+
+def partition_bytes(rule: str, record: bytes, event_id: str) -> bytes | None:
+    """The bytes that choose an event's partition; None: its key does.
+
+    `rule`: `INLAKE_PARTITION_BY`, checked already; `record`: valid JSON. `event` gives the event's id: events are
+    spread evenly, and a repeat goes where the first went. A JSON Pointer (RFC 6901) gives the value there as sent:
+    text as UTF-8, a number or boolean as its JSON text, an object or array as JSON without white space. An absent
+    value and null leave the choice to the key.
+    """
+    if rule == "key":
+        return None
+    return event_id.encode() if rule == "event" else _value_at(record, _steps(rule))
+
+
+@lru_cache(8)
+def _steps(pointer: str) -> tuple[str, ...]:
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+
+
+def _value_at(record: bytes, steps: tuple[str, ...]) -> bytes | None:
+    """The value at the end of the steps. Nothing but the way to it is decoded."""
+    value = record.strip()
+    for step in steps:
+        if value.startswith(b"{"):
+            found = _member(step)(value)
+        elif value.startswith(b"[") and _INDEX.fullmatch(step) and len(items := _items(value)) > int(step):
+            found = items[int(step)]
+        else:
+            return None
+        value = bytes(found).strip()
+    if value.startswith(b'"'):
+        return _text(value).encode()
+    if value.startswith((b"{", b"[")):
+        return msgspec.json.format(value, indent=-1)
+    return value if value not in {b"", b"null"} else None
+
+
+@lru_cache(100)
+def _member(name: str) -> Callable[[bytes], msgspec.Raw]:
+    """A function that takes the member of that name out of a JSON object; without such a member it returns no bytes.
+
+    The struct has that member only: all others are skipped, which is much quicker than to make a dictionary of them.
+    """
+    nothing = msgspec.Raw()
+    try:
+        only = msgspec.defstruct("Only", [("member", msgspec.Raw, nothing)], rename={"member": name}, gc=False)
+    except ValueError:  # a struct takes no name with quotes, backslashes or control characters
+        members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        return lambda value: members.decode(value).get(name, nothing)
+    decoder = msgspec.json.Decoder(only)
+    return lambda value: decoder.decode(value).member  # type: ignore[attr-defined]

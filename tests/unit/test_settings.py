@@ -82,3 +82,14 @@ def test_topics_of_events_are_told_by_their_names() -> None:
     settings = load({"INLAKE_TOPIC": "a.{schema}-v1"})
     names = ["a.tate.artwork-v1", "inlake-unsecured", "a.-v1", "axtate-v1", "a.tate", "a.x-v1-copy", "orders"]
     assert [name for name in names if settings.is_topic_of_events(name)] == names[:2]
+
+
+@pytest.mark.parametrize("rule", ["key", "event", "/maker", "/maker/id", "/", "/a~1b/~0", "/0"])
+def test_a_rule_of_partitions_that_can_be_followed_is_taken(rule: str) -> None:
+    assert load({"INLAKE_PARTITION_BY": rule}).partition_by == rule
+
+
+@pytest.mark.parametrize("rule", ["keys", "maker", "#/maker", "/a~2", "/a~", "$.maker", "Key"])
+def test_any_other_rule_of_partitions_stops_the_start_with_a_sentence(rule: str) -> None:
+    with pytest.raises(SettingsError, match=r"^INLAKE_PARTITION_BY: .* neither key nor event nor a JSON Pointer"):
+        load({"INLAKE_PARTITION_BY": rule})
