@@ -31,6 +31,7 @@ FORBIDDEN = [
     ("bus/kafka/bus.py", "import sqlite3", "Library for SQLite"),
     ("formats/avro/codec.py", "import jsonschema_rs", "Library for JSON Schema"),
     ("codecs.py", "import protobuf", "Libraries for Protobuf"),
+    ("client/tables/table.py", "import python_calamine", "Library for workbooks"),
     ("client/connection.py", "import msgspec", "The client never imports a library of the server"),
 ]
 """A module, a line that it must not have, and the beginning of the name of the contract that it breaks."""

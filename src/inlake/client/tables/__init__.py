@@ -16,12 +16,15 @@ its faults in it, and the next row follows.
 """
 
 from inlake.client.tables.faults import Fault, TableError
+from inlake.client.tables.layout import Layout
 from inlake.client.tables.mapping import Map, read_map
 from inlake.client.tables.plan import Converted, Plan
+from inlake.client.tables.row import Cell, Column, Row
 from inlake.client.tables.shape import Field, Shape, read_shape
-from inlake.client.tables.table import Column, Layout, Row, Table, open_table
+from inlake.client.tables.table import Table, open_table
 
 __all__ = [
+    "Cell",
     "Column",
     "Converted",
     "Fault",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inlake.client.tables.table import Layout
+from inlake.client.tables.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from inlake.client.tables.faults import Fault
 from inlake.client.tables.mapping import Map
+from inlake.client.tables.row import Column, Row
 from inlake.client.tables.shape import Shape
-from inlake.client.tables.table import Column, Row
 
 
 class Converted(NamedTuple):
