@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from inlake.bus.kafka.librdkafka.link import PRODUCER
+from inlake.bus.kafka.librdkafka.producer import PRODUCER
 from inlake.model import Event
 
 

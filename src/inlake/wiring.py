@@ -74,16 +74,17 @@ def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:
     match url.scheme:
         case "kafka" if url.netloc:
             from inlake.bus.kafka.bus import KafkaBus
+            from inlake.bus.kafka.topics import NewTopics
 
+            new_topics = NewTopics(settings.topic_partitions, settings.topic_replication)
             try:
                 return KafkaBus(
                     url.netloc,
                     properties=kafka_properties(environment),
-                    create_topics=settings.kafka_create_topics,
-                    partitions=settings.topic_partitions,
-                    replication=settings.topic_replication,
+                    new_topics=new_topics if settings.kafka_create_topics else None,
                     timeout=settings.bus_timeout,
                     holds_events=settings.is_topic_of_events,
+                    producer=settings.kafka_producer,
                 )
             except ValueError as error:
                 raise SettingsError(f"{_kafka_variables(environment, str(error))}: {error}") from None

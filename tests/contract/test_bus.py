@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from msgspec import structs
 
 from inlake.bus.kafka.bus import KafkaBus
+from inlake.bus.kafka.topics import NewTopics
 from inlake.bus.sqlite.bus import SqliteBus
 from inlake.errors import InlakeError, RecordTooLarge, ShuttingDown
 from inlake.model import Event, Message, Position
@@ -34,8 +35,7 @@ class Subject:
     """Bytes of a value that this bus refuses."""
 
 
-KAFKA: dict[str, dict[str, str]] = {"kafka": {}, "kafka by librdkafka": {"linger.ms": "1"}}
-"""Properties that our own producer knows; and one that says nothing new, and that only librdkafka's knows."""
+KAFKA: dict[str, Literal["own", "librdkafka"]] = {"kafka": "own", "kafka by librdkafka": "librdkafka"}
 
 
 @pytest.fixture(params=[*(pytest.param(name, marks=pytest.mark.live) for name in KAFKA), "sqlite"])
@@ -47,7 +47,7 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         await opened.close()
         return
     require("Kafka", KAFKA_BOOTSTRAP)
-    bus = KafkaBus(KAFKA_BOOTSTRAP, create_topics=True, partitions=3, properties=KAFKA[request.param])
+    bus = KafkaBus(KAFKA_BOOTSTRAP, new_topics=NewTopics(3, 1), producer=KAFKA[request.param])
     yield Subject(bus, lambda: KafkaBus(KAFKA_BOOTSTRAP), topic, 3_000_000)
     await bus.close()
     admin = AdminClient({"bootstrap.servers": KAFKA_BOOTSTRAP, "log_level": 0})  # its answers come while it lives

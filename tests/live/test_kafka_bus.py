@@ -20,8 +20,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from inlake.bus.kafka.bus import KafkaBus
-from inlake.bus.kafka.librdkafka.producer import Librdkafka
-from inlake.bus.kafka.producer.producer import WAITING_EVENTS, Sender
+from inlake.bus.kafka.librdkafka.publish import Librdkafka
+from inlake.bus.kafka.producer import Producer
+from inlake.bus.kafka.producer.publish import WAITING_EVENTS
+from inlake.bus.kafka.topics import NewTopics
 from inlake.errors import BusUnavailable, Busy, InlakeError, OutcomeUnknown, RecordTooLarge, TopicMissing
 from inlake.model import Event, Position
 from tests.live_servers import KAFKA_BOOTSTRAP, KAFKA_FAULT_BOOTSTRAP, KAFKA_SASL_BOOTSTRAP, TOXIPROXY_URL, require
@@ -29,8 +31,7 @@ from tests.live_servers import KAFKA_BOOTSTRAP, KAFKA_FAULT_BOOTSTRAP, KAFKA_SAS
 pytestmark = pytest.mark.live
 
 
-BY_LIBRDKAFKA = {"linger.ms": "1"}
-"""A property that says nothing new, and that only librdkafka's producer knows."""
+PRODUCERS = ("own", "librdkafka")
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +85,7 @@ async def publish_until_confirmed(bus: KafkaBus, topic: str, seconds: float) -> 
 # -------------------------------------------------------------------------------------------------- what others read
 async def test_aiokafka_reads_what_was_published_where_java_would_have_put_it(topic: str) -> None:
     events = [event(topic, os.urandom(50), f"schéma.{i}/база".encode()) for i in range(100)]
-    async with opened(create_topics=True, partitions=7) as bus:
+    async with opened(new_topics=NewTopics(7, 1)) as bus:
         results = await bus.publish(events)
     consumer = AIOKafkaConsumer(bootstrap_servers=KAFKA_BOOTSTRAP, auto_offset_reset="earliest")
     await consumer.start()
@@ -120,7 +121,7 @@ async def test_a_missing_topic_does_not_sink_events_of_another(topic: str, admin
 async def test_a_created_topic_keeps_events_for_ever(topic: str, admin: AdminClient) -> None:
     from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
 
-    async with opened(create_topics=True, partitions=5) as bus:
+    async with opened(new_topics=NewTopics(5, 1)) as bus:
         await asyncio.gather(*(publish(bus, topic) for _ in range(20)))
     [future] = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
     config = future.result()
@@ -140,26 +141,26 @@ async def test_a_deleted_topic_is_missing_soon_and_works_when_it_is_back(topic: 
         await publish_until_confirmed(bus, topic, 15)
 
 
-@pytest.mark.parametrize("properties", [{}, BY_LIBRDKAFKA], ids=["ours", "librdkafka"])
+@pytest.mark.parametrize("producer", PRODUCERS)
 async def test_a_topic_of_small_batches_still_takes_every_record_that_fits(
-    properties: Mapping[str, str], topic: str, admin: AdminClient
+    producer: str, topic: str, admin: AdminClient
 ) -> None:
     create(admin, topic, {"max.message.bytes": "10000"})
     values = [os.urandom(5000) for _ in range(100)]
     values[50] = os.urandom(20_000)
-    async with opened(properties=properties) as bus:
+    async with opened(producer=producer) as bus:
         results = await bus.publish([event(topic, value) for value in values])
         got = [message.value async for message in bus.read([topic])]
     assert [index for index, result in enumerate(results) if isinstance(result, RecordTooLarge)] == [50]
     assert got == values[:50] + values[51:]
 
 
-@pytest.mark.parametrize("properties", [{}, {"linger.ms": "50"}], ids=["ours", "librdkafka"])
+@pytest.mark.parametrize("producer", PRODUCERS)
 async def test_records_sent_one_by_one_are_not_refused_for_the_size_of_their_batch(
-    properties: Mapping[str, str], topic: str, admin: AdminClient
+    producer: str, topic: str, admin: AdminClient
 ) -> None:
     create(admin, topic, {"max.message.bytes": "10000"})
-    async with opened(properties=properties) as bus:
+    async with opened(properties={"linger.ms": "50"}, producer=producer) as bus:
         results = await asyncio.gather(*(bus.publish([event(topic, os.urandom(5000))]) for _ in range(50)))
     assert all(isinstance(result, Position) for [result] in results)
 
@@ -200,18 +201,18 @@ def black_hole() -> Iterator[None]:
         toxiproxy("DELETE", f"/proxies/kafka/toxics/{name}")
 
 
-@pytest.mark.parametrize("properties", [{}, BY_LIBRDKAFKA], ids=["ours", "librdkafka"])
+@pytest.mark.parametrize("producer", PRODUCERS)
 @pytest.mark.parametrize("fault", [cut_off, black_hole])
 async def test_an_outage_is_told_in_time_and_ends_without_a_restart(
     fault: Any,
-    properties: Mapping[str, str],
+    producer: str,
     topic: str,
     admin: AdminClient,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     require("toxiproxy", TOXIPROXY_URL)
     create(admin, topic)
-    async with opened(KAFKA_FAULT_BOOTSTRAP, timeout=3, properties=properties) as bus:
+    async with opened(KAFKA_FAULT_BOOTSTRAP, timeout=3, producer=producer) as bus:
         await publish_until_confirmed(bus, topic, 15)
         with caplog.at_level(logging.INFO, "inlake.bus"), fault():
             began = time.monotonic()
@@ -234,13 +235,13 @@ async def test_a_producer_that_fails_for_good_is_replaced(topic: str, admin: Adm
     # with this property a refused message is a fatal error of librdkafka's producer
     async with opened(properties={"enable.gapless.guarantee": "true", "enable.idempotence": "true"}) as bus:
         assert isinstance(bus._producer, Librdkafka)
-        failing = bus._producer._link
+        failing = bus._producer._producer
         assert isinstance(await publish(bus, topic), Position)
         [refused] = await bus.publish([event(topic, os.urandom(20_000))])
         assert isinstance(refused, RecordTooLarge)
         await publish_until_confirmed(bus, topic, 5)
         assert failing.broken
-        assert bus._producer._link is not failing
+        assert bus._producer._producer is not failing
 
 
 async def test_an_absent_broker_is_unavailable_and_nothing_was_sent() -> None:
@@ -270,7 +271,9 @@ async def test_a_wrong_password_is_told_in_a_sentence() -> None:
 
 
 async def test_a_full_queue_is_busy_for_the_events_without_room(topic: str) -> None:
-    async with opened(create_topics=True, properties={"queue.buffering.max.messages": "20"}) as bus:
+    async with opened(
+        new_topics=NewTopics(3, 1), properties={"queue.buffering.max.messages": "20"}, producer="librdkafka"
+    ) as bus:
         await publish(bus, topic)
         results = await bus.publish([event(topic) for _ in range(5000)])
     kinds = {type(result) for result in results}
@@ -278,8 +281,8 @@ async def test_a_full_queue_is_busy_for_the_events_without_room(topic: str) -> N
 
 
 async def test_more_events_than_may_wait_are_busy_and_the_others_are_published(topic: str) -> None:
-    async with opened(create_topics=True) as bus:
-        assert isinstance(bus._producer, Sender)
+    async with opened(new_topics=NewTopics(3, 1)) as bus:
+        assert isinstance(bus._producer, Producer)
         await publish(bus, topic)
         results = await bus.publish([event(topic) for _ in range(WAITING_EVENTS + 5)])
         assert all(isinstance(result, Position) for result in results[:-5])

@@ -15,15 +15,13 @@ from uuid import uuid4
 
 import pytest
 import uvloop
-from confluent_kafka import Producer
+from confluent_kafka import Producer as KafkaProducer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic, murmur2
 
 from inlake.bus.kafka.bus import KafkaBus
-from inlake.bus.kafka.librdkafka.link import CONNECTION
-from inlake.bus.kafka.producer.partition import Result
-from inlake.bus.kafka.producer.producer import Sender
-from inlake.bus.kafka.properties import find_access
+from inlake.bus.kafka.producer import Producer
+from inlake.bus.kafka.properties import CONNECTION, find_access
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, RecordTooLarge, Unavailable
 from inlake.model import Event, Position
 from tests.kafka_said import Said
@@ -52,7 +50,7 @@ def topics() -> Iterator[list[str]]:
     names = [f"test-{uuid4().hex}" for _ in range(2)]
     for done in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
         done.result()
-    witness = Producer({"bootstrap.servers": KAFKA_BOOTSTRAP, "log_level": 0})
+    witness = KafkaProducer({"bootstrap.servers": KAFKA_BOOTSTRAP, "log_level": 0})
     for name, partition in itertools.product(names, range(PARTITIONS)):  # a new one takes a moment to get around
         witness.produce(name, b"first", partition=partition, headers={"ce_id": b"first"})
     assert witness.flush(20) == 0
@@ -76,13 +74,13 @@ async def opened(servers: str = KAFKA_BOOTSTRAP, timeout: float = TIMEOUT) -> As
 
 
 @asynccontextmanager
-async def sender(
+async def producer(
     servers: str = KAFKA_BOOTSTRAP, timeout: float = TIMEOUT, properties: Mapping[str, str] | None = None
-) -> AsyncIterator[Sender]:
+) -> AsyncIterator[Producer]:
     """Alone, without librdkafka's questions about topics."""
     found = find_access({**CONNECTION, "bootstrap.servers": servers, **(properties or {})})
     assert found is not None
-    alone = Sender(found, timeout=timeout, on_trouble=lambda: None)
+    alone = Producer(found, timeout=timeout, on_trouble=lambda: None)
     try:
         yield alone
     finally:
@@ -93,10 +91,9 @@ def event(topic: str, key: bytes = KEYS[0], value: bytes = b"value") -> Event:
     return Event(str(uuid4()), topic, key, value, (("ce_type", b"note"),))
 
 
-async def send(said: Said, alone: Sender, *events: Event) -> list[Result]:
-    results: list[Result] = [None] * len(events)
-    await alone.publish(events, results, dict.fromkeys({event.topic for event in events}, PARTITIONS))
-    said.told += ((event, result) for event, result in zip(events, results, strict=True) if result is not None)
+async def send(said: Said, alone: Producer, *events: Event) -> list[Position | InlakeError]:
+    results = await alone.publish(events, dict.fromkeys({event.topic for event in events}, PARTITIONS))
+    said.told += zip(events, results, strict=True)
     return results
 
 
@@ -215,7 +212,7 @@ async def test_an_event_whose_outcome_stays_unknown_gives_its_place_to_no_other(
 
 async def test_a_window_over_several_partitions_without_an_answer_does_not_delay_the_next(topic: str) -> None:
     said, switch = Said(), Switch("request lost")
-    async with Wire(switch, at=PRODUCE).laid() as wire, sender(wire.address) as alone:
+    async with Wire(switch, at=PRODUCE).laid() as wire, producer(wire.address) as alone:
         results = await send(said, alone, *[event(topic, key) for key in KEYS for _ in range(5)])
         assert all(isinstance(result, OutcomeUnknown) for result in results)
         switch.on = False
@@ -233,7 +230,7 @@ SILENCE_AND_RECONNECT = 1.4
 async def test_what_was_said_not_to_be_in_the_log_does_not_get_there_with_events_that_wait_longer(topic: str) -> None:
     said, switch = Said(), Switch("answered", first=(None, "late"))
     wire = Wire(switch, at=PRODUCE, code=19, seconds=0.7)
-    async with wire.laid(), sender(wire.address) as alone:
+    async with wire.laid(), producer(wire.address) as alone:
         await send(said, alone, event(topic))
         late = asyncio.create_task(send(said, alone, event(topic)))
         await asyncio.sleep(0.05)
@@ -263,7 +260,7 @@ async def test_a_batch_that_may_be_in_the_log_is_not_cut_when_it_is_found_too_la
 async def test_a_broker_that_always_says_it_has_lost_count_is_not_asked_without_a_pause(topic: str) -> None:
     said, asked = Said(), itertools.count()
     faults: Iterator[Fault] = ("answered" for _ in asked)
-    async with Wire(faults, at=PRODUCE, code=45).laid() as wire, sender(wire.address) as alone:
+    async with Wire(faults, at=PRODUCE, code=45).laid() as wire, producer(wire.address) as alone:
         [result] = await send(said, alone, event(topic))
     assert isinstance(result, BusUnavailable)
     assert "out of order" in result.detail
@@ -276,7 +273,7 @@ async def test_a_broker_that_always_says_it_has_lost_count_is_not_asked_without_
 @pytest.mark.parametrize("question", [METADATA, INIT_PRODUCER_ID])
 async def test_a_question_that_is_cut_is_asked_again_at_once(question: int, fault: Fault, topic: str) -> None:
     said = Said()
-    async with Wire([fault, fault], at=question).laid() as wire, sender(wire.address) as alone:
+    async with Wire([fault, fault], at=question).laid() as wire, producer(wire.address) as alone:
         began = time.monotonic()
         [result] = await send(said, alone, event(topic))
         assert isinstance(result, Position), result
@@ -289,7 +286,7 @@ async def test_a_question_without_an_answer_is_asked_on_another_connection_withi
     question: int, topic: str
 ) -> None:
     said = Said()
-    async with Wire("answer lost", at=question).laid() as wire, sender(wire.address) as alone:
+    async with Wire("answer lost", at=question).laid() as wire, producer(wire.address) as alone:
         [result] = await send(said, alone, event(topic))
         assert isinstance(result, Position), result
 
@@ -297,14 +294,14 @@ async def test_a_question_without_an_answer_is_asked_on_another_connection_withi
 # ----------------------------------------------------------------------------------------------------- the producer
 async def test_sequence_numbers_begin_again_at_0_after_2147483647(topic: str) -> None:
     said = Said()
-    async with sender() as alone:
+    async with producer() as alone:
         await send(said, alone, event(topic))
-        assert alone._identity.current is not None
-        lane = alone._lane(topic, 1)
-        lane.producer, lane.sequence = alone._identity.current, (1 << 31) - 5
+        assert alone._requests._producer_ids.current is not None
+        queue = alone._requests.queue(topic, 1)
+        queue.producer_id, queue.sequence = alone._requests._producer_ids.current, (1 << 31) - 5
         for _ in range(4):
             await send(said, alone, *[event(topic, KEYS[1]) for _ in range(3)])
-        assert lane.sequence == 7
+        assert queue.sequence == 7
     assert all(isinstance(result, Position) for _, result in said.told)
     assert set((await said.check()).values()) == {1}
 
@@ -313,7 +310,7 @@ async def test_a_connection_is_replaced_before_its_authentication_is_over_and_no
     require("Kafka with SASL", KAFKA_SASL_BOOTSTRAP)
     said, end = Said(), time.monotonic() + 3
     wire = Wire(itertools.repeat("expires"), at=SASL_AUTHENTICATE, seconds=1.0, to=KAFKA_SASL_BOOTSTRAP)
-    async with wire.laid(), sender(wire.address, properties=AS_GATEWAY) as alone:
+    async with wire.laid(), producer(wire.address, properties=AS_GATEWAY) as alone:
         while time.monotonic() < end:
             began = time.monotonic()
             windows = [[event(topic, key) for key in KEYS] for _ in range(3)]
@@ -329,7 +326,7 @@ async def test_an_event_that_cannot_be_encoded_costs_other_partitions_nothing(
     topic: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     said, wrong = Said(), Event("\ud800", topic, KEYS[0], b"value", ())
-    async with sender(timeout=1) as alone:
+    async with producer(timeout=1) as alone:
         bad = asyncio.create_task(send(Said(), alone, wrong))
         results = await send(said, alone, *[event(topic, key) for key in KEYS[1:]])
         assert all(isinstance(result, Position) for result in results)
@@ -341,7 +338,7 @@ async def test_an_event_that_cannot_be_encoded_costs_other_partitions_nothing(
 
 
 async def test_an_outage_keeps_nothing_of_calls_that_have_ended_or_are_gone() -> None:
-    async with sender("127.0.0.1:1", timeout=0.5) as alone:
+    async with producer("127.0.0.1:1", timeout=0.5) as alone:
         gone = [asyncio.create_task(send(Said(), alone, event("any", key))) for key in KEYS for _ in range(100)]
         await asyncio.sleep(0)
         for task in gone:
@@ -349,13 +346,13 @@ async def test_an_outage_keeps_nothing_of_calls_that_have_ended_or_are_gone() ->
         results = await send(Said(), alone, *[event("any", key) for key in KEYS for _ in range(100)])
         assert all(isinstance(result, BusUnavailable) for result in results)
         assert "refused" in str(results[0])
-        assert [len(lane.waiting) for lane in alone._lanes.values()] == [0, 0, 0]
+        assert [len(queue.waiting) for queue in alone._requests.queues.values()] == [0, 0, 0]
         assert (alone._events, alone._bytes, len(alone._calls)) == (0, 0, 0)
 
 
 async def test_an_event_of_a_publisher_who_went_away_in_time_is_not_sent(topic: str) -> None:
     said, gone = Said(), event(topic)
-    async with sender() as alone:
+    async with producer() as alone:
         task = asyncio.create_task(send(said, alone, gone))
         await asyncio.sleep(0)
         task.cancel()
@@ -364,12 +361,11 @@ async def test_an_event_of_a_publisher_who_went_away_in_time_is_not_sent(topic: 
 
 
 async def test_a_partition_that_is_not_there_any_more_is_told_before_the_time_out(topic: str) -> None:
-    async with sender(timeout=10) as alone:
-        results: list[Result] = [None]
+    async with producer(timeout=10) as alone:
         began = time.monotonic()
-        await alone.publish([Event("1", topic, b"key-3", b"", ())], results, {topic: 1000})
+        [result] = await alone.publish([Event("1", topic, b"key-3", b"", ())], {topic: 1000})
         assert time.monotonic() - began < 5
-        assert isinstance(results[0], InlakeError)
+        assert isinstance(result, InlakeError)
 
 
 # ------------------------------------------------------------------------------------------------------- a campaign

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from inlake.bus.kafka.bus import KafkaBus
-from inlake.bus.kafka.librdkafka.producer import GRACE
+from inlake.bus.kafka.librdkafka.publish import GRACE
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown
 from inlake.model import Event, Position
 from inlake.settings import load

@@ -27,6 +27,7 @@ FORBIDDEN = [
     ("gateway.py", "import obstore", "Libraries for S3"),
     ("store/folder/store.py", "import aiobotocore.session", "Libraries for S3"),
     ("bus/sqlite/bus.py", "import confluent_kafka", "Libraries for Kafka"),
+    ("bus/kafka/bus.py", "import inlake.bus.kafka.producer.batch", "The Kafka producer has one door"),
     ("gateway.py", "import fastapi", "Libraries for HTTP"),
     ("bus/kafka/bus.py", "import sqlite3", "Library for SQLite"),
     ("formats/avro/codec.py", "import jsonschema_rs", "Library for JSON Schema"),

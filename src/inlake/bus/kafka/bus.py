@@ -1,35 +1,31 @@
 """The bus on Kafka: answers when all in-sync replicas have the event.
 
-`Sender` publishes, in record batches of our own making. Where a property asks for what it does not do, librdkafka's
-producer does (`Librdkafka`). What is asked of Kafka beside that, reading and transactions are librdkafka's in any case.
+`Producer` publishes, in record batches of our own making; `Librdkafka` does where it is chosen by name, or where a
+property asks for what only it does. What is asked of Kafka beside that, reading and transactions are librdkafka's.
 """
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from copy import copy
-from typing import Literal, cast
+from typing import Literal
 
 from confluent_kafka import KafkaException
 
 from inlake.bus.kafka import reader as kafka_reader
 from inlake.bus.kafka import topics as kafka_topics
-from inlake.bus.kafka.librdkafka.link import CONNECTION, PRODUCER, Result
-from inlake.bus.kafka.librdkafka.producer import GRACE, STOPPING, Librdkafka
+from inlake.bus.kafka.librdkafka.producer import PRODUCER
+from inlake.bus.kafka.librdkafka.publish import STOPPING, Librdkafka
 from inlake.bus.kafka.librdkafka.transactions import Transactions
-from inlake.bus.kafka.producer.producer import Sender
-from inlake.bus.kafka.properties import check_fixed, find_access
-from inlake.bus.kafka.topics import NewTopicPlan, Topics
-from inlake.bus.kafka.turns import Turns
-from inlake.errors import (
-    BusUnavailable,
-    InlakeError,
-    OutcomeUnknown,
-    ShuttingDown,
-    TopicMissing,
-)
+from inlake.bus.kafka.order import CallOrder
+from inlake.bus.kafka.producer import Producer
+from inlake.bus.kafka.properties import CONNECTION, TUNING, check_fixed, find_access, of_librdkafka
+from inlake.bus.kafka.topics import NewTopics, Topics
+from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, ShuttingDown, TopicMissing
 from inlake.model import Event, Message, Position
+
+logger = logging.getLogger("inlake.bus")
 
 
 class KafkaBus:
@@ -40,15 +36,15 @@ class KafkaBus:
         servers: str,
         *,
         properties: Mapping[str, str] | None = None,
-        create_topics: bool = False,
-        partitions: int = 3,
-        replication: int = -1,
+        new_topics: NewTopics | None = None,
         timeout: float = 10.0,
         holds_events: Callable[[str], bool] = bool,
+        producer: Literal["own", "librdkafka"] = "own",
     ) -> None:
         """`servers`: host:port,...; `properties`: any of librdkafka's but other values of `FIXED`, they win over ours;
-        `timeout`: seconds until an event without confirmation counts as failed; `holds_events`: which topics are read
-        when none is named. Raises ValueError for a property that librdkafka does not take, or we do not.
+        `new_topics`: how topics are made that are not there, None to make none; `timeout`: seconds until an event
+        without confirmation counts as failed; `holds_events`: which topics are read when none is named; `producer`: who
+        publishes. Raises ValueError for a property that librdkafka does not take, or we do not.
         """
         self._holds_events = holds_events
         self._timeout = timeout
@@ -57,38 +53,42 @@ class KafkaBus:
         if "transactional.id" in given:
             raise ValueError("transactional.id is not to be set: each process makes its own from client.id")
         self._connection = {**CONNECTION, **given}
-        plan = NewTopicPlan(partitions, replication) if create_topics else None
-        self._topics = Topics(self._connection, create=plan, trouble=lambda: self._producer.last_error)
+        self._topics = Topics(self._connection, create=new_topics, trouble=lambda: self._producer.last_error)
         self._closed = False
-        self._turns = Turns()
-        producer = {**PRODUCER, "delivery.timeout.ms": round(timeout * 1000), **given}
-        self._transactions = Transactions(producer, timeout=timeout)
-        self._producer = self._make_producer()
+        self._order = CallOrder()
+        of_producer = {**PRODUCER, "delivery.timeout.ms": round(timeout * 1000), **given}
+        self._transactions = Transactions(of_producer, timeout=timeout)
+        self._producer = self._make_producer(producer)
 
-    def _make_producer(self) -> Sender | Librdkafka:
-        """Ours, unless a property asks for more than it does."""
+    def _make_producer(self, name: str) -> Producer | Librdkafka:
+        """The one of that name, or librdkafka's where a property asks for it; the log says which property."""
         access, forget = find_access(self._connection), self._topics.forget
-        if access is None:
+        if name == "librdkafka" or access is None:
+            if name != "librdkafka":
+                logger.warning("Kafka: librdkafka publishes, because of %s", ", ".join(of_librdkafka(self._connection)))
             return Librdkafka(self._connection, timeout=self._timeout, on_trouble=forget)
+        if unused := sorted(TUNING & self._connection.keys()):
+            logger.warning("Kafka: the gateway's own producer makes no use of %s", ", ".join(unused))
         try:
             self._topics.open()  # librdkafka says here what is wrong with a property
         except KafkaException as e:
             raise ValueError(f"Kafka settings: {e.args[0].str()}") from None
-        return Sender(access, timeout=self._timeout, on_trouble=forget)
+        return Producer(access, timeout=self._timeout, on_trouble=forget)
 
     async def publish(self, events: Sequence[Event]) -> list[Position | InlakeError]:
         """See `Bus.publish`. A full queue is `Busy` for the events it has no room for."""
-        results: list[Result] = [None] * len(events)
         topics = {event.topic for event in events}
-        if not (topics <= self._topics.known and self._turns.is_free(topics)):
-            refused = await self._turns.after_others(topics, self._refused(topics))
-            results = [refused.get(event.topic) for event in events]
+        refused: dict[str, InlakeError] = {}
+        if not (topics <= self._topics.known and self._order.is_free(topics)):
+            refused = await self._order.after_others(topics, self._refused(topics))
         if self._closed:
             return [ShuttingDown(STOPPING) for _ in events]
-        deadline = asyncio.get_running_loop().time() + self._timeout + GRACE
-        if not await self._producer.publish(events, results, self._topics.partitions):
-            await self._explain(events, results, deadline)
-        return cast("list[Position | InlakeError]", results.copy())  # a late report must not change the answer
+        taken = [event for event in events if event.topic not in refused] if refused else events
+        results = await self._producer.publish(taken, self._topics.partitions)
+        if set(map(type, results)) & {BusUnavailable, OutcomeUnknown, TopicMissing}:
+            self._topics.forget()  # the topic may be gone or Kafka be away: ask before the next event
+        of_taken = iter(results)
+        return [refused.get(event.topic) or next(of_taken) for event in events] if refused else results
 
     async def publish_all_or_none(self, events: Sequence[Event]) -> list[Position]:
         """See `Bus.publish_all_or_none`: one transaction, for readers with isolation.level=read_committed."""
@@ -117,7 +117,7 @@ class KafkaBus:
             self._holds_events if topics is None else topics,
             latest=start == "latest",
             follow=follow,
-            patience=self._timeout,
+            answer_timeout=self._timeout,
         )
 
     async def check(self) -> list[str]:
@@ -140,19 +140,3 @@ class KafkaBus:
         if not refused:
             self._producer.forget_error()
         return refused
-
-    async def _explain(self, events: Sequence[Event], results: list[Result], deadline: float) -> None:
-        """Say why Kafka did not confirm although the connection works, and ask for the topics before the next event.
-
-        `deadline`: when publishing is to end in any case, by the event loop's clock.
-        """
-        if not any(isinstance(result, BusUnavailable | OutcomeUnknown | TopicMissing) for result in results):
-            return
-        self._topics.forget()  # the topic may be gone or Kafka be away
-        silent = [i for i, result in enumerate(results) if isinstance(result, OutcomeUnknown)]
-        if self._producer.last_error or not silent:
-            return
-        reasons = await self._topics.reasons({events[i].topic for i in silent}, deadline)
-        for i in silent:
-            if reason := reasons.get(events[i].topic):
-                results[i] = OutcomeUnknown(f"Kafka did not confirm the event within {self._timeout:g} s. {reason}")

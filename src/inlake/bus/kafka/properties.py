@@ -9,6 +9,13 @@ from pathlib import Path
 from typing import Any
 
 PORT = 9092
+CONNECTION: Mapping[str, Any] = {
+    "client.id": "inlake",
+    # the default of 10 s between attempts would keep the gateway away long after the broker is back
+    "reconnect.backoff.ms": 250,
+    "reconnect.backoff.max.ms": 1000,
+    "socket.keepalive.enable": True,
+}
 MECHANISMS = frozenset({"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"})
 FIXED: Mapping[str, tuple[str, ...]] = {
     "acks": ("all", "-1"),
@@ -19,9 +26,21 @@ FIXED: Mapping[str, tuple[str, ...]] = {
 """Those that the guarantees rest on, with all that they may be; both producers have them so."""
 IGNORED = frozenset({"transaction.timeout.ms", "socket.keepalive.enable"})
 """Those that are about something else, or are done in any case."""
+TUNING = frozenset(
+    {
+        "linger.ms",
+        "queue.buffering.max.ms",
+        "queue.buffering.max.messages",
+        "queue.buffering.max.kbytes",
+        "batch.num.messages",
+        "batch.size",
+    }
+)
+"""Those that say how librdkafka makes its batches: they choose no producer, and ours makes no use of them."""
 KNOWN = {
     *FIXED,
     *IGNORED,
+    *TUNING,
     "bootstrap.servers",
     "client.id",
     "reconnect.backoff.ms",
@@ -66,11 +85,9 @@ class Access:
 
 def find_access(properties: Mapping[str, Any]) -> Access | None:
     """None when a property asks for something that only librdkafka does, or for what cannot be had: it says why."""
-    protocol = str(properties.get("security.protocol", "PLAINTEXT")).upper()
-    mechanism = str(properties.get("sasl.mechanism", properties.get("sasl.mechanisms", ""))).upper()
-    with_sasl = protocol.startswith("SASL_")
-    if not properties.keys() <= KNOWN or (with_sasl and mechanism not in MECHANISMS):
+    if of_librdkafka(properties):
         return None
+    protocol, mechanism = _protocol(properties), _mechanism(properties)
     first, most = (float(properties[f"reconnect.backoff{which}.ms"]) / 1000 for which in ("", ".max"))
     try:
         return Access(
@@ -78,12 +95,28 @@ def find_access(properties: Mapping[str, Any]) -> Access | None:
             client_id=str(properties["client.id"]),
             backoff=(first, most),
             tls=_tls(properties) if protocol.endswith("SSL") else None,
-            mechanism=mechanism if with_sasl else "",
+            mechanism=mechanism if protocol.startswith("SASL_") else "",
             user=str(properties.get("sasl.username", "")),
             password=str(properties.get("sasl.password", "")),
         )
     except (OSError, ValueError):  # a file that is not there, a port that is no number
         return None
+
+
+def of_librdkafka(properties: Mapping[str, Any]) -> list[str]:
+    """The properties that ask for what only librdkafka does."""
+    only = sorted(properties.keys() - KNOWN)
+    if _protocol(properties).startswith("SASL_") and _mechanism(properties) not in MECHANISMS:
+        only.append("sasl.mechanism")
+    return only
+
+
+def _protocol(properties: Mapping[str, Any]) -> str:
+    return str(properties.get("security.protocol", "PLAINTEXT")).upper()
+
+
+def _mechanism(properties: Mapping[str, Any]) -> str:
+    return str(properties.get("sasl.mechanism", properties.get("sasl.mechanisms", ""))).upper()
 
 
 def _address(server: str) -> tuple[str, int]:

@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import Message as KafkaMessage
 
 from inlake.bus.kafka.errors import MISSING
-from inlake.bus.kafka.librdkafka.link import Log
+from inlake.bus.kafka.librdkafka.log import Log
 from inlake.errors import BusUnavailable, InlakeError, TopicMissing
 from inlake.model import Message, Position
 
@@ -36,10 +36,10 @@ class Reading:
     A cancelled reader leaves its thread inside `take`: the lock makes `close` wait for it.
     """
 
-    def __init__(self, config: Mapping[str, Any], topics: Topics, *, follow: bool, patience: float) -> None:
+    def __init__(self, config: Mapping[str, Any], topics: Topics, *, follow: bool, timeout: float) -> None:
         self._topics = topics
         self._follow = follow
-        self._patience = patience
+        self._timeout = timeout
         self._lock = threading.Lock()
         self._open: dict[Place, int] = {}
         self._seen: set[Place] = set()
@@ -74,7 +74,7 @@ class Reading:
         places = self._places()
         offsets = []
         for place in places:
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=self._patience)
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=self._timeout)
             offsets.append(TopicPartition(*place, high if latest else low))
             if self._follow or (high > low and not latest):
                 self._open[place] = high
@@ -87,7 +87,7 @@ class Reading:
         got = self._consumer.consume(CHUNK, CONSUME)
         if got:
             self._silent_since = time.monotonic()
-        elif not self._follow and time.monotonic() - self._silent_since > self._patience:
+        elif not self._follow and time.monotonic() - self._silent_since > self._timeout:
             raise BusUnavailable("Kafka stopped answering while events were read: try again.")
         return got
 
@@ -124,7 +124,7 @@ class Reading:
             self._consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in new])
 
     def _places(self) -> list[Place]:
-        found = self._consumer.list_topics(timeout=self._patience).topics
+        found = self._consumer.list_topics(timeout=self._timeout).topics
         wanted = self._topics
         topics = [name for name in found if wanted(name) and not name.startswith("__")] if callable(wanted) else wanted
         for topic in topics:
@@ -141,12 +141,12 @@ def to_message(got: KafkaMessage) -> Message:
 
 
 async def read(
-    config: Mapping[str, Any], topics: Topics, *, latest: bool, follow: bool, patience: float
+    config: Mapping[str, Any], topics: Topics, *, latest: bool, follow: bool, answer_timeout: float
 ) -> AsyncIterator[Message]:
     """Messages of the topics. `BusUnavailable`, `TopicMissing`."""
     reading = None
     try:
-        reading = Reading(config, topics, follow=follow, patience=patience)
+        reading = Reading(config, topics, follow=follow, timeout=answer_timeout)
         await asyncio.to_thread(reading.begin, latest=latest)
         while (messages := await asyncio.to_thread(reading.take)) is not None:
             for message in messages:

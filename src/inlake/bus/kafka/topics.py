@@ -33,7 +33,7 @@ class Topics:
         self,
         config: Mapping[str, Any],
         *,
-        create: NewTopicPlan | None,
+        create: NewTopics | None,
         trouble: Callable[[], str] = str,
         fresh: float = FRESH,
     ) -> None:
@@ -149,7 +149,7 @@ class Topics:
             await asyncio.sleep(0.05)
 
 
-class NewTopicPlan:
+class NewTopics:
     """How the gateway creates a topic: kept for ever, never compacted."""
 
     def __init__(self, partitions: int, replication: int) -> None:

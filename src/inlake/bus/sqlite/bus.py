@@ -45,7 +45,7 @@ class SqliteBus:
     def __init__(self, path: Path, *, timeout: float = 10.0) -> None:
         """`path`: the file, made with its folder at first use; `timeout`: seconds to wait while others write."""
         self._path = path
-        self._writer = Writer(path, patience=timeout)
+        self._writer = Writer(path, timeout=timeout)
         self._closed = False
 
     async def publish(self, events: Sequence[Event]) -> list[Position | InlakeError]:

@@ -41,13 +41,13 @@ NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_
 """How SQLite calls a full disk, an exceeded quota or file size limit; nothing was committed."""
 
 
-def open_log(path: Path, patience: float) -> sqlite3.Connection:
-    """A connection for writing; makes folder, file and table. Blocks up to `patience` seconds for a lock."""
+def open_log(path: Path, timeout: float) -> sqlite3.Connection:
+    """A connection for writing; makes folder, file and table. Blocks up to `timeout` seconds for a lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while True:
         try:
-            return _open(path, patience)
+            return _open(path, timeout)
         except sqlite3.OperationalError as error:
             # two processes that make the log at once: turning to WAL fails at once, whatever the time-out for locks
             if not locked(error) or time.monotonic() > end:
@@ -55,8 +55,8 @@ def open_log(path: Path, patience: float) -> sqlite3.Connection:
             time.sleep(0.02)
 
 
-def _open(path: Path, patience: float) -> sqlite3.Connection:
-    log = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+def _open(path: Path, timeout: float) -> sqlite3.Connection:
+    log = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
     try:
         log.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # means nothing to a file that is there
         log.execute("PRAGMA journal_mode = WAL")

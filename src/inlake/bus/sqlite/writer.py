@@ -22,7 +22,7 @@ GROUP = 4096
 """Events after which a transaction takes no further publish call."""
 
 
-class Write(Struct, eq=False):
+class Call(Struct, eq=False):
     """The events of one publish call, and what becomes of them."""
 
     events: Sequence[Event]
@@ -34,14 +34,14 @@ class Write(Struct, eq=False):
 
 
 class Writer:
-    """The queue of writes and its thread, which starts with the first write, and again should it be gone."""
+    """The queue of calls and its thread, which starts with the first write, and again should it be gone."""
 
-    def __init__(self, path: Path, *, patience: float) -> None:
-        """`patience`: seconds to wait while another process writes."""
+    def __init__(self, path: Path, *, timeout: float) -> None:
+        """`timeout`: seconds to wait while another process writes."""
         self.pending_events = self.pending_bytes = 0
         self._path = path
-        self._patience = patience
-        self._queue: SimpleQueue[Write | None] = SimpleQueue()
+        self._timeout = timeout
+        self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._log: sqlite3.Connection | None = None
@@ -56,7 +56,7 @@ class Writer:
         done = loop.create_future()
         self.pending_events += len(events)
         self.pending_bytes += size
-        self._queue.put(Write(events, size, done))
+        self._queue.put(Call(events, size, done))
         return done
 
     def close(self) -> None:
@@ -67,75 +67,75 @@ class Writer:
 
     def _run(self) -> None:
         while not self._stopping:
-            writes = self._take()
+            calls = self._take()
             try:
-                self._commit(writes)
+                self._commit(calls)
             except Exception:  # the thread must live: every publisher waits for it
                 logger.exception("The event log could not be written")
-                self._fail(writes, OutcomeUnknown("The event log failed while the event was written: try again."))
-            self._hand_over(writes)
+                self._fail(calls, OutcomeUnknown("The event log failed while the event was written: try again."))
+            self._hand_over(calls)
         self._drop()
 
-    def _take(self) -> list[Write]:
+    def _take(self) -> list[Call]:
         """Wait for a write, then take what came with it."""
         first = self._queue.get()
         if first is None:
             self._stopping = True
             return []
         taken, count = [first], len(first.events)
-        while count < GROUP and (write := self._next()) is not None:
-            taken.append(write)
-            count += len(write.events)
+        while count < GROUP and (call := self._next()) is not None:
+            taken.append(call)
+            count += len(call.events)
         return taken
 
-    def _next(self) -> Write | None:
+    def _next(self) -> Call | None:
         if self._queue.empty():
             return None
-        write = self._queue.get()
-        self._stopping = write is None
-        return write
+        call = self._queue.get()
+        self._stopping = call is None
+        return call
 
-    def _commit(self, writes: list[Write]) -> None:
-        events, committing = [event for write in writes for event in write.events], False
+    def _commit(self, calls: list[Call]) -> None:
+        events, committing = [event for call in calls for event in call.events], False
         if not events:
             return
         try:
-            log = self._log = self._log or open_log(self._path, self._patience)
+            log = self._log = self._log or open_log(self._path, self._timeout)
             results = append(log, events)
             committing = True
-            log.execute("COMMIT")  # the one fsync of all these writes
+            log.execute("COMMIT")  # the one fsync of all these calls
         except (sqlite3.Error, OSError) as e:
             error = refusal(e, self._path, committing=committing)
             if locked(e):  # who queued meanwhile has waited for the same lock
-                while (write := self._next()) is not None:
-                    writes.append(write)
-            self._fail(writes, error)
+                while (call := self._next()) is not None:
+                    calls.append(call)
+            self._fail(calls, error)
             return
         end = 0
-        for write in writes:
-            start, end = end, end + len(write.events)
-            write.outcome = results[start:end]
+        for call in calls:
+            start, end = end, end + len(call.events)
+            call.outcome = results[start:end]
 
-    def _fail(self, writes: list[Write], error: InlakeError) -> None:
+    def _fail(self, calls: list[Call], error: InlakeError) -> None:
         """Give every event the error, and start afresh."""
-        for write in writes:
-            write.outcome = [error] * len(write.events)
+        for call in calls:
+            call.outcome = [error] * len(call.events)
         self._drop()
 
-    def _hand_over(self, writes: list[Write]) -> None:
+    def _hand_over(self, calls: list[Call]) -> None:
         """Wake the event loop once for the whole transaction."""
         try:
-            if writes and self._loop is not None:
-                self._loop.call_soon_threadsafe(self._finish, writes)
+            if calls and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._finish, calls)
         except RuntimeError:
             logger.warning("The event loop was closed before the event log confirmed")
 
-    def _finish(self, writes: list[Write]) -> None:
-        for write in writes:
-            self.pending_events -= len(write.events)
-            self.pending_bytes -= write.size
-            if not write.done.done():  # the publisher may have been cancelled
-                write.done.set_result(write.outcome)
+    def _finish(self, calls: list[Call]) -> None:
+        for call in calls:
+            self.pending_events -= len(call.events)
+            self.pending_bytes -= call.size
+            if not call.done.done():  # the publisher may have been cancelled
+                call.done.set_result(call.outcome)
 
     def _drop(self) -> None:
         """Close the connection, which rolls back what is open; the next transaction opens another."""

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inlake.bus.kafka.librdkafka.link import CONNECTION
-from inlake.bus.kafka.properties import FIXED, Access, check_fixed, find_access
+from inlake.bus.kafka.properties import CONNECTION, FIXED, TUNING, Access, check_fixed, find_access, of_librdkafka
 from tests.certificates import make_authority
 
 SASL = {"sasl.mechanism": "PLAIN", "sasl.username": "museum", "sasl.password": "secret"}
@@ -52,12 +51,13 @@ def test_what_is_no_port_is_left_to_librdkafka(server: str) -> None:
     assert found(server) is None
 
 
-@pytest.mark.parametrize("name", ["linger.ms", "compression.type", "debug", "ssl.keystore.location"])
+@pytest.mark.parametrize("name", ["compression.type", "debug", "ssl.keystore.location"])
 def test_a_property_about_something_else_leaves_publishing_to_librdkafka(name: str) -> None:
     assert found(**{name: "1"}) is None
+    assert of_librdkafka({**CONNECTION, name: "1"}) == [name]
 
 
-@pytest.mark.parametrize("name", ["transaction.timeout.ms", "socket.keepalive.enable"])
+@pytest.mark.parametrize("name", ["transaction.timeout.ms", "socket.keepalive.enable", *sorted(TUNING)])
 def test_a_property_that_says_nothing_about_it_does_not(name: str) -> None:
     assert found(**{name: "1"}) is not None
 
@@ -145,7 +145,7 @@ def test_a_certificate_of_ones_own_is_taken_with_its_key(tmp_path: Path) -> None
 )
 def test_what_the_guarantees_rest_on_cannot_be_set_to_something_else(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} must be "):
-        check_fixed({name: value, "linger.ms": "5"})
+        check_fixed({name: value, "debug": "all"})
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in FIXED.items() for value in values])

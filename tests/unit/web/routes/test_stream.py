@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from inlake.bus.kafka.producer.producer import WAITING_BYTES, WAITING_EVENTS
+from inlake.bus.kafka.producer.publish import WAITING_BYTES, WAITING_EVENTS
 from inlake.bus.sqlite.bus import PENDING_BYTES
 from inlake.errors import BusUnavailable, Busy, InlakeError
 from inlake.metrics import Metrics

@@ -14,7 +14,7 @@ from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.cimpl import murmur2
 
 from inlake.bus.kafka.errors import plain, refusal, transactions_refused, uncommitted
-from inlake.bus.kafka.librdkafka.link import BY_KEY, POLL, Headers
+from inlake.bus.kafka.librdkafka.producer import BY_KEY, POLL, Headers
 from inlake.errors import InlakeError, OutcomeUnknown, RecordTooLarge
 from inlake.model import Event, Position
 

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from inlake.bus.kafka.librdkafka.link import Log
+from inlake.bus.kafka.librdkafka.log import Log
 from inlake.bus.kafka.librdkafka.transaction import TransactionalProducer
 from inlake.errors import Busy, InlakeError, OutcomeUnknown, RecordTooLarge
 from inlake.model import Event, Position
@@ -30,7 +30,7 @@ KEPT = 3600.0
 """Seconds a producer is kept without use: brokers forget a transactional.id after a week."""
 
 
-class Job(NamedTuple):
+class Call(NamedTuple):
     """One call that waits for its turn, and its answer."""
 
     events: Sequence[Event]
@@ -53,7 +53,7 @@ class Transactions:
         self._config = {"transaction.timeout.ms": OPEN_MS, **config, **of_transactions}
         self._timeout = timeout
         self._waiting = 0
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._producer: TransactionalProducer | None = None
 
@@ -64,66 +64,66 @@ class Transactions:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="kafka-transactions", daemon=True)
             self._thread.start()
-        job = Job(events, partitions, time.monotonic() + self._timeout, Future())
+        call = Call(events, partitions, time.monotonic() + self._timeout, Future())
         self._waiting += 1
         try:
-            self._jobs.put(job)
-            return await asyncio.wrap_future(job.answer)  # cancelled before its turn it is not published
+            self._calls.put(call)
+            return await asyncio.wrap_future(call.answer)  # cancelled before its turn it is not published
         finally:
             self._waiting -= 1
 
     async def close(self) -> None:
         """Wait for the calls that were made; each ends in bounded time."""
         if self._thread is not None:
-            self._jobs.put(None)
+            self._calls.put(None)
             await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
-        while (job := self._next()) is not None:
-            if not job.answer.set_running_or_notify_cancel():
+        while (call := self._next()) is not None:
+            if not call.answer.set_running_or_notify_cancel():
                 continue
             try:
-                job.answer.set_result(self._publish(job))
+                call.answer.set_result(self._publish(call))
             except InlakeError as error:
-                job.answer.set_exception(error)
+                call.answer.set_exception(error)
             except Exception:  # the thread must live: every caller waits for it
                 logger.exception("A transaction of Kafka ended in a fault")
                 self._drop()
-                job.answer.set_exception(
+                call.answer.set_exception(
                     OutcomeUnknown("The transaction ended in a fault of the gateway: see its log.")
                 )
         self._drop()
 
-    def _next(self) -> Job | None:
+    def _next(self) -> Call | None:
         until = time.monotonic() + KEPT
         while True:
             try:
-                return self._jobs.get(timeout=IDLE if self._producer else None)
+                return self._calls.get(timeout=IDLE if self._producer else None)
             except Empty:
                 if self._producer and (self._producer.is_broken() or time.monotonic() > until):
                     self._drop()
 
-    def _publish(self, job: Job) -> list[Position]:
-        if time.monotonic() > job.deadline:
+    def _publish(self, call: Call) -> list[Position]:
+        if time.monotonic() > call.deadline:
             raise Busy(f"The transactions before this one took longer than {self._timeout:g} s: try again.")
         try:
-            return self._attempt(job)
+            return self._attempt(call)
         except RecordTooLarge:
-            if len(job.events) == 1:
+            if len(call.events) == 1:
                 raise
             # A topic with a small max.message.bytes refuses a whole batch of librdkafka's, which does not cut it: the
             # same again with a batch for each event tells which of them is too large, if one is.
             self._drop()
             try:
-                return self._attempt(job, **{"batch.num.messages": 1})
+                return self._attempt(call, **{"batch.num.messages": 1})
             finally:
                 self._drop()
 
-    def _attempt(self, job: Job, **properties: Any) -> list[Position]:
+    def _attempt(self, call: Call, **properties: Any) -> list[Position]:
         if self._producer is None:
             self._producer = TransactionalProducer({**self._config, **properties}, timeout=self._timeout)
         try:
-            return self._producer.publish(job.events, job.partitions)
+            return self._producer.publish(call.events, call.partitions)
         finally:
             if self._producer.broken:
                 self._drop()

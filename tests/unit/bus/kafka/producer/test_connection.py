@@ -14,11 +14,9 @@ from aiokafka.protocol.metadata import MetadataResponse_v4
 from aiokafka.protocol.produce import ProduceResponse_v7
 from aiokafka.protocol.transaction import InitProducerIdResponse_v0
 
-from inlake.bus.kafka.librdkafka.link import CONNECTION
+from inlake.bus.kafka.producer import Producer
 from inlake.bus.kafka.producer.connection import ConnectError, connect
-from inlake.bus.kafka.producer.partition import Result
-from inlake.bus.kafka.producer.producer import Sender
-from inlake.bus.kafka.properties import Access, find_access
+from inlake.bus.kafka.properties import CONNECTION, Access, find_access
 from inlake.errors import BusUnavailable, OutcomeUnknown
 from inlake.model import Event
 
@@ -97,12 +95,11 @@ async def test_a_broker_that_hangs_up_after_the_greeting_is_told_and_has_its_pea
         return greeting_only(request)
 
     async with broker(answer) as port:
-        sender = Sender(access(port), timeout=1.0, on_trouble=lambda: None)
-        results: list[Result] = [None]
-        await sender.publish([Event("1", "topic", b"key", b"", ())], results, {"topic": 1})
-        await sender.close()
-    assert isinstance(results[0], BusUnavailable)
-    assert "hung up" in results[0].detail
+        producer = Producer(access(port), timeout=1.0, on_trouble=lambda: None)
+        [result] = await producer.publish([Event("1", "topic", b"key", b"", ())], {"topic": 1})
+        await producer.close()
+    assert isinstance(result, BusUnavailable)
+    assert "hung up" in result.detail
     assert len(asked) < 20
 
 
@@ -176,11 +173,10 @@ async def test_whatever_a_broken_broker_answers_the_event_has_an_end_in_time_and
 ) -> None:
     broken = Broken(answer)
     async with broker(broken.answer) as broken.port:
-        sender = Sender(access(broken.port), timeout=0.5, on_trouble=lambda: None)
-        results: list[Result] = [None] * 3
+        producer = Producer(access(broken.port), timeout=0.5, on_trouble=lambda: None)
         began = time.monotonic()
-        await sender.publish([Event(str(i), "topic", b"key", b"", ()) for i in range(3)], results, {"topic": 1})
+        results = await producer.publish([Event(str(i), "topic", b"key", b"", ()) for i in range(3)], {"topic": 1})
         assert time.monotonic() - began < 1
         assert all(isinstance(result, OutcomeUnknown | BusUnavailable) for result in results)
-        await sender.close()
+        await producer.close()
     assert next(broken.requests) < 20

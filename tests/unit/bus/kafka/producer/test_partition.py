@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inlake.bus.kafka.producer.batch import OVERHEAD
-from inlake.bus.kafka.producer.partition import BATCH_EVENTS, Call, Lane, Parcel
+from inlake.bus.kafka.producer.calls import Call, Run
+from inlake.bus.kafka.producer.partition import BATCH_EVENTS, PartitionQueue
 from inlake.errors import BusUnavailable
 from inlake.model import Event, Position
 
@@ -27,18 +28,16 @@ LOOP = asyncio.new_event_loop()
 
 def make_call(sizes: Sequence[int]) -> Call:
     events = [Event(str(n), "t", b"k", b"v" * size, ()) for n, size in enumerate(sizes)]
-    call = Call(events, [None] * len(events), asyncio.Future(loop=LOOP))
-    call.missing = len(events)
-    return call
+    return Call(events, asyncio.Future(loop=LOOP))
 
 
-def ids(parcels: Sequence[Parcel]) -> list[tuple[Call, str]]:
-    return [(one.call, event.id) for one in parcels for event in one.events()]
+def ids(runs: Sequence[Run]) -> list[tuple[Call, str]]:
+    return [(one.call, event.id) for one in runs for event in one.events()]
 
 
-def parcel(call: Call, start: int = 0, stop: int | None = None) -> Parcel:
+def run(call: Call, start: int = 0, stop: int | None = None) -> Run:
     stop = len(call.events) if stop is None else stop
-    return Parcel(call, start, stop, sum(len(event.value) for event in call.events[start:stop]))
+    return Run(call, start, stop, sum(len(event.value) for event in call.events[start:stop]))
 
 
 CALLS = st.lists(st.lists(st.sampled_from([0, 10, 900, 5_000]), min_size=1, max_size=30), max_size=12)
@@ -48,19 +47,19 @@ CALLS = st.lists(st.lists(st.sampled_from([0, 10, 900, 5_000]), min_size=1, max_
 def test_events_leave_in_order_in_batches_that_fit_and_those_of_ended_calls_are_left_out(
     sizes: list[list[int]], limit: int, data: st.DataObject
 ) -> None:
-    lane = Lane("t", 0)
-    lane.limit = limit
+    queue = PartitionQueue("t", 0)
+    queue.limit = limit
     calls = [make_call(of_call) for of_call in sizes]
     for call in calls:
-        lane.waiting.append(parcel(call))
+        queue.waiting.append(run(call))
     ended = [call for call in calls if data.draw(st.booleans())]
     for call in ended:
-        parcel(call).fail(lambda: BusUnavailable("over"))
+        run(call).fail(lambda: BusUnavailable("over"))
     taken: list[tuple[Call, str]] = []
-    while parcels := lane.take():
-        assert all(one.start < one.stop for one in parcels)
-        batch = ids(parcels)
-        size = sum(len(event.value) + OVERHEAD for one in parcels for event in one.events())
+    while runs := queue.take():
+        assert all(one.start < one.stop for one in runs)
+        batch = ids(runs)
+        size = sum(len(event.value) + OVERHEAD for one in runs for event in one.events())
         assert size <= limit or len(batch) == 1
         taken += batch
     assert taken == [(call, event.id) for call in calls if call not in ended for event in call.events]
@@ -68,42 +67,41 @@ def test_events_leave_in_order_in_batches_that_fit_and_those_of_ended_calls_are_
 
 def test_a_call_ends_when_all_its_events_have_a_result_and_not_before() -> None:
     call = make_call([1] * 10)
-    first, last = parcel(call, 0, 4), parcel(call, 4, 10)
+    first, last = run(call, 0, 4), run(call, 4, 10)
     first.succeed([Position("t", 0, n) for n in range(4)])
     first.fail(lambda: BusUnavailable("said already"))
     assert not call.done.done()
     last.fail(lambda: BusUnavailable("over"))
     assert call.done.done()
-    assert call.failed
     assert [type(result) for result in call.results] == [Position] * 4 + [BusUnavailable] * 6
 
 
 def test_what_nobody_waits_for_any_more_is_not_sent_and_keeps_what_was_said() -> None:
-    lane, call = Lane("t", 0), make_call([1] * 4)
-    said, waiting = parcel(call, 0, 2), parcel(call, 2, 4)
-    lane.waiting.append(waiting)
+    queue, call = PartitionQueue("t", 0), make_call([1] * 4)
+    said, waiting = run(call, 0, 2), run(call, 2, 4)
+    queue.waiting.append(waiting)
     said.succeed([Position("t", 0, 7), Position("t", 0, 8)])
     call.abandon()
-    assert lane.take() == []
+    assert queue.take() == []
     assert call.results[:2] == [Position("t", 0, 7), Position("t", 0, 8)]
 
 
 def test_a_batch_has_at_most_so_many_events() -> None:
-    lane = Lane("t", 0)
-    lane.waiting.append(parcel(make_call([1] * 700)))
-    lane.waiting.append(parcel(make_call([1] * 700)))
-    assert [len(ids(lane.take())) for _ in range(3)] == [BATCH_EVENTS, 400, 0]
+    queue = PartitionQueue("t", 0)
+    queue.waiting.append(run(make_call([1] * 700)))
+    queue.waiting.append(run(make_call([1] * 700)))
+    assert [len(ids(queue.take())) for _ in range(3)] == [BATCH_EVENTS, 400, 0]
 
 
 def test_what_was_too_large_waits_again_at_the_front_and_goes_in_halves() -> None:
-    lane = Lane("t", 0)
+    queue = PartitionQueue("t", 0)
     call = make_call([100] * 8)
-    lane.waiting.append(parcel(call, 0, 6))
-    lane.waiting.append(parcel(call, 6, 8))
+    queue.waiting.append(run(call, 0, 6))
+    queue.waiting.append(run(call, 6, 8))
     batches = []
-    flying = lane.take()
-    lane.limit = 8 * (100 + OVERHEAD) // 2
-    lane.waiting.extendleft(reversed(flying))
-    while parcels := lane.take():
-        batches.append([event_id for _, event_id in ids(parcels)])
+    flying = queue.take()
+    queue.limit = 8 * (100 + OVERHEAD) // 2
+    queue.waiting.extendleft(reversed(flying))
+    while runs := queue.take():
+        batches.append([event_id for _, event_id in ids(runs)])
     assert batches == [["0", "1", "2", "3"], ["4", "5", "6", "7"]]

@@ -18,7 +18,7 @@ from inlake.bus.kafka.producer.wire import Refused
 logger = logging.getLogger("inlake.bus")
 
 
-class Identity:
+class ProducerIds:
     """At most one producer id at a time; batches that are under way keep theirs."""
 
     def __init__(self, brokers: Brokers, *, on_news: Callable[[], None], on_refused: Callable[[int], None]) -> None:

@@ -7,19 +7,19 @@ from collections.abc import Awaitable
 
 import pytest
 
-from inlake.bus.kafka.turns import Turns
+from inlake.bus.kafka.order import CallOrder
 
 
 class Calls:
     """Calls with their topics, and the order in which they went on."""
 
     def __init__(self) -> None:
-        self.turns = Turns()
+        self.order = CallOrder()
         self.went: list[str] = []
 
     def make(self, name: str, topics: str, work: Awaitable[object]) -> asyncio.Task[None]:
         async def call() -> None:
-            await self.turns.after_others(set(topics), work)
+            await self.order.after_others(set(topics), work)
             self.went.append(name)
 
         return asyncio.create_task(call())
@@ -40,7 +40,7 @@ async def test_who_waits_for_one_topic_is_overtaken_in_no_other() -> None:
     answer.set()
     await asyncio.wait(made)
     assert calls.went == ["D", "A", "B", "C"]
-    assert calls.turns.is_free({"x", "y", "z"})
+    assert calls.order.is_free({"x", "y", "z"})
 
 
 async def test_who_gives_up_lets_nobody_overtake_those_before() -> None:
@@ -60,10 +60,10 @@ async def test_a_fault_in_the_work_is_its_own_and_ends_the_turn() -> None:
     async def fails() -> None:
         raise KeyError("x")
 
-    turns = Turns()
+    order = CallOrder()
     with pytest.raises(KeyError):
-        await turns.after_others({"x"}, fails())
-    assert turns.is_free({"x"})
+        await order.after_others({"x"}, fails())
+    assert order.is_free({"x"})
 
 
 async def test_however_many_wait_they_go_on_in_one_turn_of_the_loop() -> None:

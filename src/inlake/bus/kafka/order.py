@@ -10,34 +10,34 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Turns:
+class CallOrder:
     """Calls that wait, by topic."""
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[asyncio.Event]] = {}
 
     def is_free(self, topics: set[str]) -> bool:
-        """No call waits for its turn in one of them."""
+        """Whether no call waits in one of them."""
         return self._queues.keys().isdisjoint(topics)
 
     async def after_others(self, topics: set[str], work: Awaitable[T]) -> T:
-        """The result of the work, once no call that came before is still here with one of these topics."""
-        turn = asyncio.Event()
+        """Gives the result of the work, once no call that came before is still here with one of these topics."""
+        mine = asyncio.Event()
         for topic in topics:
-            self._queues.setdefault(topic, deque()).append(turn)
+            self._queues.setdefault(topic, deque()).append(mine)
         try:
             result = await work
-            while any(self._queues[topic][0] is not turn for topic in topics):
-                turn.clear()
-                await turn.wait()
+            while any(self._queues[topic][0] is not mine for topic in topics):
+                mine.clear()
+                await mine.wait()
             return result
         finally:
             for topic in topics:
-                self._leave(topic, turn)
+                self._leave(topic, mine)
 
-    def _leave(self, topic: str, turn: asyncio.Event) -> None:
+    def _leave(self, topic: str, mine: asyncio.Event) -> None:
         queue = self._queues[topic]
-        queue.remove(turn)
+        queue.remove(mine)
         if not queue:
             del self._queues[topic]
         elif not queue[0].is_set():
