@@ -66,7 +66,7 @@ class Settings(BaseModel):
     subject: str = Field("{schema}", description="Subject in the registry; TopicNameStrategy: `inlake.{schema}-value`.")
     resource_field: str = Field("__resource_path__", min_length=1, description="Top-level field of a record that says where its object is.")  # fmt: skip
 
-    bus_timeout: float = Field(10, gt=0, le=300, description="How long the bus may take to confirm an event.")  # fmt: skip
+    bus_timeout: float = Field(20, gt=0, le=300, description="How long the bus may take to confirm an event. Kafka gives a dead broker's partitions to others after 9 s (`broker.session.timeout.ms`): less than 15 s fails events that the next broker would take.")  # fmt: skip
     kafka_producer: Literal["own", "librdkafka"] = Field("own", description="Who publishes to Kafka: the gateway's own producer, or librdkafka's, which is slower and knows every property of librdkafka. A property that only librdkafka knows chooses it too; the log says so at the start.")  # fmt: skip
     kafka_create_topics: bool = Field(False, description="Create topics that are not there; otherwise an absent topic is 503 `topic_missing`.")  # fmt: skip
     topic_partitions: int = Field(3, ge=1, description="Partitions of a topic that the gateway creates.")

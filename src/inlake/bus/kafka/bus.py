@@ -37,7 +37,7 @@ class KafkaBus:
         *,
         properties: Mapping[str, str] | None = None,
         new_topics: NewTopics | None = None,
-        timeout: float = 10.0,
+        timeout: float = 20.0,
         holds_events: Callable[[str], bool] = bool,
         producer: Literal["own", "librdkafka"] = "own",
     ) -> None:
