@@ -10,10 +10,10 @@ from uuid import uuid4
 from inlake.errors import InlakeError
 from inlake.gateway import Gateway as DataPath
 from inlake.logbook import process as owner
-from inlake.logbook.answers import Receipts
+from inlake.logbook.answers import KeptAnswers
 from inlake.logbook.lease import Leases
 from inlake.model import Event, Position
-from inlake.promises.direct import Direct
+from inlake.promises.direct import DirectUploads
 from inlake.promises.steps import Promises
 from inlake.promises.sweep import Sweep
 from inlake.promises.uploads import Uploads
@@ -97,19 +97,19 @@ class World:
         store: Any = MortalStore(d.store, steps) if steps else d.store
         bus: Any = WatchedBus(d.bus, self.seen, steps)
         me = f"elsewhere:{uuid4().hex}:1" if elsewhere else DEAD if steps else None
-        promises = Promises(store, bus, upload_timeout=60, promise_seconds=patience, process=me)
-        uploads = Uploads(store, promises, Leases(store, process=me))
-        receipts = Receipts(store, ttl=60, process=me)
+        promises = Promises(store, bus, upload_timeout=60, promise_seconds=patience, me=me)
+        uploads = Uploads(store, promises, Leases(store, me=me))
+        answers = KeptAnswers(store, ttl=60, me=me)
         late = OVERDUE if overdue else 60
-        sweep = Sweep(store, promises, uploads, receipts, bus_timeout=late, upload_timeout=late)
+        sweep = Sweep(store, promises, uploads, answers, bus_timeout=late, upload_timeout=late)
         deployment = replace(
             d,
             store=store,
             bus=bus,
             gateway=DataPath(d.gateway.codecs, promises, bus),
             uploads=uploads,
-            direct=Direct(store, promises),
-            receipts=receipts,
+            direct=DirectUploads(store, promises),
+            answers=answers,
             sweep=sweep,
         )
         return Gateway(create_app(deployment), deployment)

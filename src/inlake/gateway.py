@@ -10,7 +10,7 @@ from inlake.errors import InlakeError
 from inlake.event import Stamp, make_event
 from inlake.model import Binary, Event, Pending, Receipt, SchemaVersion, Submission
 from inlake.ports import Bus
-from inlake.promises.entries import Promise
+from inlake.promises.promise import Promise
 from inlake.promises.steps import Promises
 
 

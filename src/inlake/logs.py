@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 import sys
 import time
 from collections import deque
@@ -14,18 +13,19 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, TextIO
 
+from inlake.model import masked
+
 SECONDS = 0.05
 """That the line of a request may wait for others."""
 MANY = 100
 """Lines that wait for no others."""
-_PUUID = re.compile(r"([0-9A-Fa-f]{8})-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 
 
 class _Masked(logging.Filter):
     """A puuid of an anonymous client is its only secret: it is logged by its first digits, also in paths of files."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = _PUUID.sub(r"\1…", record.getMessage()), None
+        record.msg, record.args = masked(record.getMessage()), None
         return True
 
 

@@ -5,6 +5,7 @@ One of several of them is made for each record, so they are structs: frozen, and
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,12 @@ SCHEMA_NAME = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}"
 """A regular expression: what a client may call a schema, and a folder of schemas a subject."""
 PART = 8 << 20
 """Bytes in each chunk of a binary on its way to the store, the last excepted; the smallest S3 part is 5 MiB."""
+_PUUID = re.compile(r"([0-9A-Fa-f]{8})-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
+
+
+def masked(text: str) -> str:
+    """The text with the first eight digits of every puuid in it: that of an anonymous client is its only secret."""
+    return _PUUID.sub(r"\1…", text)
 
 
 class Binary(Struct, frozen=True, gc=False):

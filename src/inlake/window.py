@@ -17,8 +17,8 @@ from inlake.errors import BodyRejected, InlakeError, PromiseNotAtomic
 from inlake.event import make_event
 from inlake.gateway import Gateway, pending
 from inlake.model import Event, Label, Pending, Position, Receipt, SchemaVersion, Submission
-from inlake.promises.entries import Promise
 from inlake.promises.places import promise_named
+from inlake.promises.promise import Promise
 from inlake.promises.steps import event_of
 
 AT_ONCE = 16

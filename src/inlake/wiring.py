@@ -11,10 +11,10 @@ from pydantic import SecretStr
 
 from inlake.codecs import Codecs, Unchecked
 from inlake.gateway import Gateway
-from inlake.logbook.answers import Receipts
+from inlake.logbook.answers import KeptAnswers
 from inlake.logbook.lease import Leases
 from inlake.ports import Bus, Registry, Store
-from inlake.promises.direct import Direct
+from inlake.promises.direct import DirectUploads
 from inlake.promises.steps import Promises
 from inlake.promises.sweep import Sweep
 from inlake.promises.uploads import Uploads
@@ -31,9 +31,9 @@ class Deployment:
     """The same path with nothing checked; its routes exist only with `INLAKE_UNSECURED_ROUTES`."""
     uploads: Uploads
     """Those that come in several requests."""
-    direct: Direct
+    direct: DirectUploads
     """Uploads past the gateway."""
-    receipts: Receipts
+    answers: KeptAnswers
     """Of requests with an `Idempotency-Key`."""
     sweep: Sweep
     registry: Registry
@@ -58,14 +58,14 @@ def connect(settings: Settings, environment: Mapping[str, str]) -> Deployment:
     registry = connect_registry(settings)
     promises = Promises(store, bus, upload_timeout=settings.upload_timeout, promise_seconds=settings.promise_seconds)
     uploads = Uploads(store, promises, Leases(store))
-    receipts = Receipts(store, ttl=settings.idempotency_ttl)
+    answers = KeptAnswers(store, ttl=settings.idempotency_ttl)
     sweep = Sweep(
-        store, promises, uploads, receipts, bus_timeout=settings.bus_timeout, upload_timeout=settings.upload_timeout
+        store, promises, uploads, answers, bus_timeout=settings.bus_timeout, upload_timeout=settings.upload_timeout
     )
     gateway = Gateway(Codecs(registry, settings), promises, bus)
     unsecured = Gateway(Unchecked(settings), promises, bus)
-    direct = Direct(store, promises)
-    return Deployment(settings, gateway, unsecured, uploads, direct, receipts, sweep, registry, store, bus)
+    direct = DirectUploads(store, promises)
+    return Deployment(settings, gateway, unsecured, uploads, direct, answers, sweep, registry, store, bus)
 
 
 def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:

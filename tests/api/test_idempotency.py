@@ -13,8 +13,9 @@ from uuid import uuid5
 
 import pytest
 
-from inlake.logbook.answers import NAMESPACE, Receipts
+from inlake.logbook.answers import NAMESPACE, KeptAnswers
 from inlake.model import Message
+from inlake.promises.entries import Announced, Tus
 from inlake.web.app import create_app
 from inlake.web.routes import stream as ndjson
 from tests.gateways import NOTE, Answer, Gateway, embedded, form
@@ -246,7 +247,7 @@ async def test_a_binary_cut_off_is_sent_again_with_the_same_key(gateway: Gateway
 def with_lease(gateway: Gateway, seconds: float) -> Gateway:
     """The same deployment, with another lease."""
     d = gateway.deployment
-    deployment = replace(d, receipts=Receipts(d.store, ttl=60, lease=seconds))
+    deployment = replace(d, answers=KeptAnswers(d.store, ttl=60, lease=seconds))
     return Gateway(create_app(deployment), deployment)
 
 
@@ -305,7 +306,7 @@ async def test_location_comes_again_too(gateway: Gateway) -> None:
 
 async def announce(gateway: Gateway) -> str:
     promises = gateway.deployment.gateway.promises
-    return (await promises.reserve(promises.new("a.bin", "text/plain", "anonymous", way="tus"))).puuid
+    return (await promises.reserve(promises.new(Announced("a.bin", "text/plain", Tus()), "anonymous"))).puuid
 
 
 async def test_a_repeat_takes_the_version_of_the_schema_and_the_time_of_the_first_attempt(tmp_path: Path) -> None:
@@ -336,15 +337,15 @@ async def test_a_repeat_takes_the_version_of_the_schema_and_the_time_of_the_firs
 async def test_what_is_over_is_removed_and_what_is_not_stays(tmp_path: Path) -> None:
     async with embedded(tmp_path) as gateway:
         await gateway.post(RECORDS, RECORD, headers=KEY)
-        assert await gateway.deployment.receipts.remove() == 0
+        assert await gateway.deployment.answers.remove() == 0
     async with embedded(tmp_path, idempotency_ttl=1e-6, registry=f"dir:{tmp_path / 'schemas'}") as gateway:
-        assert await gateway.deployment.receipts.remove(dry_run=True) == 1
-        assert await gateway.deployment.receipts.remove() == 1
+        assert await gateway.deployment.answers.remove(dry_run=True) == 1
+        assert await gateway.deployment.answers.remove() == 1
         assert await receipts(gateway) == []
         again = await gateway.post(RECORDS, RECORD, headers=KEY)
         assert (again.status, REPLAYED in again.headers) == (201, False)
         assert len(await gateway.events()) == 1, "the embedded log knows the event by its id"
-        assert await gateway.deployment.receipts.remove() == 1
+        assert await gateway.deployment.answers.remove() == 1
         other = await gateway.post(RECORDS, b'{"title": "Other"}', headers=KEY)
         assert (other.status, other.json()["code"]) == (422, "idempotency_key_reused"), (
             "never 201 for what is not there"

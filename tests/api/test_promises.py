@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from msgspec import structs
 
 from inlake.bus.sqlite.bus import SqliteBus
 from inlake.errors import (
@@ -24,13 +25,15 @@ from inlake.errors import (
 from inlake.logbook import process as owner
 from inlake.logbook.lease import Leases
 from inlake.model import Binary, Event, Label, Position, SchemaVersion, Submission
-from inlake.promises.entries import Promise, append, first_entry, marker_key, name_key, read
+from inlake.promises.entries import Announced, Expired, Tus
+from inlake.promises.promise import Promise, add, marker_key, name_key, read
 from inlake.promises.steps import Promises, event_of
 from inlake.promises.sweep import Sweep
 from inlake.promises.uploads import Uploads
 from inlake.store.folder.store import FolderStore
 
 SCHEMA = SchemaVersion("note", 1, 7)
+SPOT = Announced("spot.obj", "model/obj")
 DEAD = owner.me().rpartition(":")[0] + ":0"
 """This process's number, started at another time: certainly gone."""
 
@@ -52,7 +55,7 @@ class World:
         self.store = FolderStore(folder / "store")
         self.bus = SqliteBus(folder / "events.db")
         self.promises = Promises(self.store, self.bus, upload_timeout=60)
-        self.dead = Promises(self.store, self.bus, upload_timeout=60, process=DEAD)
+        self.dead = Promises(self.store, self.bus, upload_timeout=60, me=DEAD)
         """Of a process that has died: what it does is what it did before."""
         self.sweep = Sweep(self.store, self.promises, bus_timeout=10, upload_timeout=60)
 
@@ -93,11 +96,11 @@ def left_by_the_dead(promise: Promise) -> Promise:
 
 async def reserved(world: World, promise: Promise) -> Promise:
     await world.store.create(marker_key(promise.principal, promise.puuid), b'{"at": 0}')
-    return await append(world.store, promise, "reserved", first_entry(promise))
+    return (await add(world.store, promise, promise.reserved()))[0]
 
 
 async def test_a_binary_leaves_four_entries_and_no_mark(world: World) -> None:
-    promise = await world.promises.store(world.promises.new("spot.obj", "model/obj", "anonymous"), file())
+    promise = await world.promises.store(world.promises.new(SPOT, "anonymous"), file())
     receipt = await world.promises.finish(await world.promises.claim(promise, event(), SCHEMA))
     assert receipt.resource is not None
     assert receipt.resource.size == 7
@@ -111,14 +114,14 @@ async def test_a_binary_leaves_four_entries_and_no_mark(world: World) -> None:
 
 
 async def test_a_promise_is_claimed_once(world: World) -> None:
-    promise = await world.promises.store(world.promises.new("spot.obj", "model/obj", "anonymous"), file())
+    promise = await world.promises.store(world.promises.new(SPOT, "anonymous"), file())
     await world.promises.claim(promise, event("first"), SCHEMA)
     with pytest.raises(PromiseUsed):
         await world.promises.claim(promise, event("second"), SCHEMA)
 
 
 async def test_what_a_dead_process_reserved_is_removed(world: World) -> None:
-    promise = await reserved(world, left_by_the_dead(world.promises.new("spot.obj", "model/obj", "anonymous")))
+    promise = await reserved(world, left_by_the_dead(world.promises.new(SPOT, "anonymous")))
     await world.store.create(promise.key, b"half")
     assert dict(await world.sweep.run()) == {"expired": 1}
     assert await world.keys("objects/") == []
@@ -127,7 +130,7 @@ async def test_what_a_dead_process_reserved_is_removed(world: World) -> None:
 
 
 async def test_what_a_living_process_reserved_is_left_alone_until_it_expires(world: World) -> None:
-    promise = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), expires=1e12)
+    promise = dataclasses.replace(world.promises.new(SPOT, "anonymous"), expires=1e12)
     await reserved(world, promise)
     await world.store.create(promise.key, b"coming")
     assert dict(await world.sweep.run()) == {}
@@ -135,7 +138,7 @@ async def test_what_a_living_process_reserved_is_left_alone_until_it_expires(wor
 
 
 async def test_what_is_stored_and_claimed_is_published_with_the_same_bytes(world: World) -> None:
-    promise = await world.dead.store(world.dead.new("spot.obj", "model/obj", "anonymous"), file())
+    promise = await world.dead.store(world.dead.new(SPOT, "anonymous"), file())
     await world.dead.claim(promise, event(), SCHEMA)
     assert dict(await world.sweep.run()) == {"finished": 1}
     assert await world.ids() == ["e1"]
@@ -144,7 +147,7 @@ async def test_what_is_stored_and_claimed_is_published_with_the_same_bytes(world
 
 
 async def test_a_crash_between_publishing_and_its_entry_repeats_the_same_event(world: World) -> None:
-    promise = await world.dead.store(world.dead.new("spot.obj", "model/obj", "anonymous"), file())
+    promise = await world.dead.store(world.dead.new(SPOT, "anonymous"), file())
     claimed = await world.dead.claim(promise, event(), SCHEMA)
     first = await world.promises.finish(claimed)
     last = f".inlake/promises/{promise.puuid}/3.json"
@@ -155,7 +158,7 @@ async def test_a_crash_between_publishing_and_its_entry_repeats_the_same_event(w
 
 
 async def test_what_is_stored_and_never_claimed_expires(world: World) -> None:
-    promise = await world.dead.store(world.dead.new("spot.obj", "model/obj", "anonymous"), file())
+    promise = await world.dead.store(world.dead.new(SPOT, "anonymous"), file())
     await world.sweep.run()
     assert await world.keys("objects/") == []
     with pytest.raises(PromiseExpired):
@@ -169,13 +172,13 @@ async def test_a_mark_without_a_log_is_removed_in_time(world: World) -> None:
 
 
 async def test_an_upload_given_up_by_a_sweep_deletes_what_it_wrote(world: World) -> None:
-    promise = world.promises.new("spot.obj", "model/obj", "anonymous")
+    promise = world.promises.new(SPOT, "anonymous")
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"first"
         written = await read(world.store, promise.puuid)
         assert written is not None
-        await append(world.store, written, "expired", {"reason": "no progress"})
+        await add(world.store, written, Expired(reason="no progress"))
         yield b"second"
 
     with pytest.raises(PromiseExpired):
@@ -188,7 +191,7 @@ async def test_an_upload_that_fails_leaves_nothing(world: World) -> None:
         yield b"first"
         raise RecordTooLarge("enough")
 
-    promise = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
+    promise = dataclasses.replace(world.promises.new(SPOT, "anonymous"), key="named")
     with pytest.raises(RecordTooLarge):
         await world.promises.store(promise, Binary("spot.obj", "model/obj", broken()))
     assert await world.keys(".inlake/open/") == []
@@ -221,14 +224,14 @@ async def test_a_sweep_that_slept_while_it_removed_a_named_place_leaves_it_to_wh
 ) -> None:
     store = Paused(world.store._root, times)
     sleeper = Promises(store, world.bus, upload_timeout=0.1)
-    old = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
+    old = dataclasses.replace(world.promises.new(SPOT, "anonymous"), key="named")
     old = await world.promises.cancel(await world.promises.store(old, file()))
-    asleep = asyncio.create_task(sleeper.remains.remove_again(old))
+    asleep = asyncio.create_task(sleeper.cleanup.remove_again(old))
     await store.seen.wait()
     assert dict(await world.sweep.run()) == {}, "one removes, the others wait"
     await asyncio.sleep(0.1)  # until the sleeper has no right any more
     assert await world.patient_sweep() == {"removed": 1}
-    new = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
+    new = dataclasses.replace(world.promises.new(SPOT, "anonymous"), key="named")
     new = await world.promises.store(new, file(b"new"))
     store.go_on.set()
     await asleep
@@ -237,9 +240,9 @@ async def test_a_sweep_that_slept_while_it_removed_a_named_place_leaves_it_to_wh
 
 
 async def test_of_two_sweeps_that_remove_a_named_place_at_the_same_moment_one_does(world: World) -> None:
-    named = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
+    named = dataclasses.replace(world.promises.new(SPOT, "anonymous"), key="named")
     ended = await world.promises.cancel(await world.promises.store(named, file()))
-    assert sorted(await asyncio.gather(*(world.promises.remains.remove_again(ended) for _ in range(8)))) == [
+    assert sorted(await asyncio.gather(*(world.promises.cleanup.remove_again(ended) for _ in range(8)))) == [
         False
     ] * 7 + [True]
     assert await world.keys(".inlake/open/") == await world.keys(".inlake/names/") == []
@@ -256,7 +259,7 @@ async def test_after_an_unknown_outcome_of_the_store_the_place_stays_taken_until
     world: World,
 ) -> None:
     failing = Promises(Failing(world.store._root), world.bus, upload_timeout=60)
-    promise = dataclasses.replace(failing.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
+    promise = dataclasses.replace(failing.new(SPOT, "anonymous"), key="named")
     with pytest.raises(StoreUnavailable):
         await failing.store(promise, file())
     await world.store.create("named", b"it came late after all")
@@ -272,14 +275,14 @@ async def test_a_process_that_slept_past_the_expiry_writes_nothing(world: World)
         await asyncio.sleep(0.2)
 
     sleepy = Promises(world.store, world.bus, upload_timeout=0.1)
-    promise = dataclasses.replace(sleepy.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
+    promise = dataclasses.replace(sleepy.new(SPOT, "anonymous"), key="named")
     with pytest.raises(PromiseExpired):
         await sleepy.store(promise, Binary("spot.obj", "model/obj", slow()))
     assert await world.store.get("named") is None
 
 
 async def test_the_end_of_a_promise_deletes_nothing_at_a_place_that_is_anothers_now(world: World) -> None:
-    promise = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), key="named", named=True)
+    promise = dataclasses.replace(world.promises.new(SPOT, "anonymous"), key="named")
     promise = await world.promises.store(promise, file())
     await world.store.delete(name_key("named"))
     await world.store.create(name_key("named"), b"another")
@@ -289,7 +292,7 @@ async def test_the_end_of_a_promise_deletes_nothing_at_a_place_that_is_anothers_
 
 
 async def announced(world: World) -> Promise:
-    return await world.promises.reserve(world.promises.new("spot.obj", "model/obj", "anonymous", way="tus"))
+    return await world.promises.reserve(world.promises.new(Announced("spot.obj", "model/obj", Tus()), "anonymous"))
 
 
 async def test_a_record_that_waits_outlives_the_process_that_took_it(world: World) -> None:
@@ -315,7 +318,7 @@ class Counted(SqliteBus):
 
 async def test_of_many_that_see_both_halves_at_the_same_moment_one_publishes(world: World, tmp_path: Path) -> None:
     bus = Counted(tmp_path / "counted.db")
-    processes = [Promises(world.store, bus, upload_timeout=60, process=str(n)) for n in range(4)]
+    processes = [Promises(world.store, bus, upload_timeout=60, me=str(n)) for n in range(4)]
     for n in range(10):
         promise = await announced(world)
 
@@ -333,7 +336,7 @@ async def test_of_many_that_see_both_halves_at_the_same_moment_one_publishes(wor
 
 @pytest.mark.parametrize("last", ["stored", "claimed"])
 async def test_who_died_before_it_published_is_replaced_at_once(world: World, last: str) -> None:
-    lost = Promises(world.store, Refusing(BusUnavailable("away")), upload_timeout=60, process=DEAD)  # type: ignore[arg-type]
+    lost = Promises(world.store, Refusing(BusUnavailable("away")), upload_timeout=60, me=DEAD)  # type: ignore[arg-type]
     promise = await announced(world)
     if last == "stored":
         await lost.fulfil(await world.promises.claim(promise, event(), SCHEMA), size=7, sha256="ab")
@@ -360,7 +363,7 @@ async def test_a_record_whose_event_the_bus_refuses_for_good_has_failed_with_the
 
 
 async def test_a_promise_bound_to_a_request_is_not_there_for_others_yet(world: World) -> None:
-    promise = await world.promises.reserve(world.promises.new("spot.obj", "model/obj", "anonymous"))
+    promise = await world.promises.reserve(world.promises.new(SPOT, "anonymous"))
     with pytest.raises(PromiseNotFound):
         await world.promises.locate(Submission(Label("note"), b""), promise.puuid, None)  # type: ignore[arg-type]
 
@@ -369,7 +372,7 @@ async def test_an_upload_whose_pieces_are_gone_expires(world: World) -> None:
     uploads = Uploads(world.store, world.promises, Leases(world.store))
     sweep = Sweep(world.store, world.promises, uploads, bus_timeout=-1, upload_timeout=60)
     promise = await uploads.create(
-        world.promises.new("spot.obj", "model/obj", "anonymous", way="tus", size=7), at_most=7
+        world.promises.new(Announced("spot.obj", "model/obj", Tus(), 7), "anonymous"), at_most=7
     )
     await world.promises.progress(promise, received=7)
     await world.store.pieces.abort(promise.key)
@@ -382,10 +385,10 @@ async def test_promises_that_wait_for_their_clients_cost_a_sweep_nothing_most_of
     sweep = Sweep(store, promises, bus_timeout=10, upload_timeout=60)
     now = time.time()
     for _ in range(5):
-        promise = promises.new("spot.obj", "model/obj", "anonymous", way="tus")
+        promise = promises.new(Announced("spot.obj", "model/obj", Tus()), "anonymous")
         promise = dataclasses.replace(promise, expires=now + 1000)
         await store.create(marker_key("anonymous", promise.puuid), b'{"at": 0}')
-        await append(store, promise, "reserved", first_entry(promise) | {"at": now - 1000})
+        await add(store, promise, structs.replace(promise.reserved(), at=now - 1000))
     found = [[finding async for finding in sweep.findings(rested=True)] for _ in range(2)]
     assert (found, store.gets) == ([[], []], 5 * 2), "two for a log of one entry, once"
     await sweep.run()
@@ -407,7 +410,7 @@ async def test_one_promise_that_cannot_be_read_keeps_no_other_waiting(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     await world.store.create(marker_key("anonymous", "broken"), b"no JSON")
-    promise = await world.dead.store(world.dead.new("spot.obj", "model/obj", "anonymous"), file())
+    promise = await world.dead.store(world.dead.new(SPOT, "anonymous"), file())
     await world.dead.claim(promise, event(), SCHEMA)
     assert dict(await world.sweep.run()) == {"finished": 1, "unreadable": 1}
     assert "cannot be read" in caplog.text
@@ -417,7 +420,7 @@ async def test_one_promise_that_cannot_be_read_keeps_no_other_waiting(
 async def test_a_crash_before_a_named_place_is_ours_never_deletes_what_stands_there(
     world: World, crash_after: str
 ) -> None:
-    named = dataclasses.replace(world.promises.new("spot.obj", "model/obj", "anonymous"), key="theirs", named=True)
+    named = dataclasses.replace(world.promises.new(SPOT, "anonymous"), key="theirs")
     promise = await reserved(world, left_by_the_dead(named))
     if crash_after == "name":
         await world.store.create(name_key("theirs"), promise.puuid.encode())
@@ -434,8 +437,8 @@ async def test_a_crash_before_a_named_place_is_ours_never_deletes_what_stands_th
     [(lambda: RecordTooLarge("too large"), []), (lambda: BusUnavailable("away"), ["object"])],
 )
 async def test_a_final_refusal_of_the_bus_removes_the_object_and_any_other_keeps_it(world: World, error: Callable[[], InlakeError], left: list[str]) -> None:  # fmt: skip
-    refused = Promises(world.store, Refusing(error()), upload_timeout=60, process=DEAD)  # type: ignore[arg-type]
-    promise = await refused.store(refused.new("spot.obj", "model/obj", "anonymous"), file())
+    refused = Promises(world.store, Refusing(error()), upload_timeout=60, me=DEAD)  # type: ignore[arg-type]
+    promise = await refused.store(refused.new(SPOT, "anonymous"), file())
     claimed = await refused.claim(promise, event(), SCHEMA)
     with pytest.raises(InlakeError):
         await refused.finish(claimed)
@@ -445,7 +448,7 @@ async def test_a_final_refusal_of_the_bus_removes_the_object_and_any_other_keeps
 
 
 async def test_what_may_have_been_published_before_keeps_its_object_when_the_bus_refuses_it_now(world: World) -> None:
-    promise = await world.dead.store(world.dead.new("spot.obj", "model/obj", "anonymous"), file())
+    promise = await world.dead.store(world.dead.new(SPOT, "anonymous"), file())
     claimed = await world.dead.claim(promise, event(), SCHEMA)
     refused = Promises(world.store, Refusing(RecordTooLarge("too large now")), upload_timeout=60)  # type: ignore[arg-type]
     with pytest.raises(RecordTooLarge):
@@ -456,7 +459,7 @@ async def test_what_may_have_been_published_before_keeps_its_object_when_the_bus
 
 async def test_a_repeat_that_the_bus_refuses_keeps_what_the_attempt_before_may_have_published(world: World) -> None:
     """With an Idempotency-Key: it died between publishing and its entry, and the bus takes less now."""
-    promise = await world.dead.store(world.dead.new("spot.obj", "model/obj", "anonymous"), file())
+    promise = await world.dead.store(world.dead.new(SPOT, "anonymous"), file())
     await world.bus.publish([event_of(await world.dead.claim(promise, event(), SCHEMA))])
     repeated = Promises(world.store, Refusing(RecordTooLarge("too large now")), upload_timeout=60)  # type: ignore[arg-type]
     claimed = await repeated.claim(await repeated.find(promise.puuid, "anonymous"), event(), SCHEMA)
@@ -467,7 +470,7 @@ async def test_a_repeat_that_the_bus_refuses_keeps_what_the_attempt_before_may_h
 
 
 async def test_a_refusal_that_comes_after_another_process_has_published_deletes_nothing(world: World) -> None:
-    promise = await world.promises.store(world.promises.new("spot.obj", "model/obj", "anonymous"), file())
+    promise = await world.promises.store(world.promises.new(SPOT, "anonymous"), file())
     claimed = await world.promises.claim(promise, event(), SCHEMA)
     await world.promises.finish(claimed)
     refused = Promises(world.store, Refusing(RecordTooLarge("too large now")), upload_timeout=60)  # type: ignore[arg-type]

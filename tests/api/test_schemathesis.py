@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from inlake.promises.entries import Announced, Tus
 from tests.command import Served, log_of, serving
 from tests.gateways import NOTE, embedded, form
 
@@ -147,7 +148,7 @@ async def test_receipts_and_problems_fit_their_shapes(tmp_path: Path) -> None:
         assert (await gateway.post("/ingress/record-json?schema=note", claimed)).status == 201
         fits((await gateway.post(f"/promises/{kept['puuid']}", method="GET")).json(), "Promise")
         promises = gateway.deployment.gateway.promises
-        coming = await promises.reserve(promises.new("a.obj", "model/obj", "anonymous", way="tus"))
+        coming = await promises.reserve(promises.new(Announced("a.obj", "model/obj", Tus()), "anonymous"))
         waiting = json.dumps({"title": "a", "__resource_path__": coming.puuid}).encode()
         fits((await gateway.post("/ingress/record-json?schema=note", waiting)).json(), "Pending")
         fits((await gateway.post("/ingress/validate?schema=note", b'{"title": "a"}')).json(), "Valid")

@@ -17,7 +17,7 @@ from uuid import uuid4
 import pytest
 
 from inlake.model import PART
-from inlake.promises.entries import read
+from inlake.promises.promise import read
 from inlake.promises.sweep import Sweep
 from tests.gateways import Answer, Gateway, embedded
 from tests.processes import Crash, Steps, World

@@ -14,7 +14,8 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.schema_registry import Schema
 
-from inlake.promises.entries import Promise
+from inlake.promises.entries import Announced, Tus
+from inlake.promises.promise import Promise
 from inlake.promises.steps import Promises
 from tests.gateways import NOTE, Answer, Gateway, embedded, form
 
@@ -56,18 +57,18 @@ async def ask(gateway: Gateway, puuid: str, method: str = "GET", headers: Header
 async def announce(gateway: Gateway, filename: str = "spot.obj") -> Promise:
     """A promise whose binary comes by another way than a request, tus or direct, and has not come yet."""
     promises = gateway.deployment.gateway.promises
-    return await promises.reserve(promises.new(filename, "model/obj", "anonymous", way="tus", size=len(MESH)))
+    return await promises.reserve(promises.new(Announced(filename, "model/obj", Tus(), len(MESH)), "anonymous"))
 
 
 async def complete(gateway: Gateway, promise: Promise) -> Promise:
     """The binary comes, and another process than the gateway's sees it complete."""
     store = gateway.deployment.store
-    other = Promises(store, gateway.deployment.bus, upload_timeout=60, process="elsewhere")
+    other = Promises(store, gateway.deployment.bus, upload_timeout=60, me="elsewhere")
 
     async def chunks() -> AsyncIterator[bytes]:
         yield MESH
 
-    await store.put(promise.key, chunks(), content_type=promise.content_type, metadata={})
+    await store.put(promise.key, chunks(), content_type=promise.announced.content_type, metadata={})
     return await other.fulfil(promise, size=len(MESH), sha256=SHA256)
 
 

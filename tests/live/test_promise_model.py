@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 )
 
 from inlake.model import Event
-from inlake.promises.entries import read
+from inlake.promises.promise import read
 from tests import live_servers as servers
 from tests.gateways import Answer, Gateway, embedded, form
 from tests.processes import Crash, Steps, World
@@ -251,13 +251,13 @@ class Promises(RuleBasedStateMachine):
         named = {dict(event.headers).get("inlake_resource_uri", b"").decode() for event in self._world.seen}
         waiting = [await read(store, key.rpartition("/")[2]) async for key in store.list(".inlake/open/")]
         for promise in waiting:  # a mark without a log waits too, until nobody can come and write entry 0
-            assert promise is None or (promise.ended is None and promise.published is None), promise
+            assert promise is None or (promise.end is None and promise.published is None), promise
         of_waiting = {promise.key for promise in waiting if promise}
         async for key in store.list(""):
             assert key.startswith(".inlake/") or store.uri(key) in named or key in of_waiting, key
         for sent in self._sent:
             promise = await read(store, sent.puuid)
-            if promise is not None and promise.ended is not None:
+            if promise is not None and promise.end is not None:
                 assert await store.pieces.abort(promise.key) == 0
 
     def _ask(

@@ -21,13 +21,13 @@ import msgspec
 from msgspec import Struct, structs
 
 from inlake.errors import IdempotencyInFlight, IdempotencyKeyReused, InlakeError
-from inlake.logbook import process as owner
-from inlake.logbook.log import STATE
+from inlake.logbook import process
+from inlake.logbook.log import STATE, Log
 from inlake.model import Submission
 from inlake.ports import Store
 
 log = logging.getLogger("inlake.idempotency")
-RECEIPTS = f"{STATE}/receipts/"
+ANSWERS = f"{STATE}/receipts/"
 NAMESPACE = UUID("3f0c4d0e-6a38-5d0b-9d2a-7f6f0d8c1b52")
 """Of the event ids: `uuid5(NAMESPACE, ...)` of principal, route, key and line, joined by newlines."""
 LEASE_SECONDS = 30.0
@@ -68,7 +68,6 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     answer: Answer | None = None
 
 
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Entry).decode
 
 
@@ -76,12 +75,11 @@ class Attempt:
     """One request with a key, which may be the first or a repeat."""
 
     def __init__(self, store: Store, me: str, lease: float, principal: str, route: str, key: str) -> None:
-        """`me`: this process (`owner.me`); `lease`: see `Receipts`."""
-        self._store = store
+        """`me`: this process (`process.me`); `lease`: see `KeptAnswers`."""
         self._me = me
         self._lease = lease
         self._id = (principal, route, key)
-        self._folder = RECEIPTS + hashlib.sha256("\n".join(self._id).encode()).hexdigest()
+        self._log = _log(store, hashlib.sha256("\n".join(self._id).encode()).hexdigest())
         self._entries = 0
         self._known = Entry()
         self._unknown: dict[str, InlakeError] = {}
@@ -128,7 +126,7 @@ class Attempt:
         found: dict[str, int] | None = None
         while self.answer is None:
             self.compare(parts)
-            if time.time() < (self._known.until or 0) and not owner.is_certainly_dead(self._known.owner or ""):
+            if time.time() < (self._known.until or 0) and not process.is_certainly_dead(self._known.owner or ""):
                 raise IdempotencyInFlight(
                     "A request with this Idempotency-Key is being worked on: send it again for its answer."
                 )
@@ -234,9 +232,7 @@ class Attempt:
     async def _append(self, entry: Entry) -> bool:
         """Add the next entry of the log as this attempt knows it; False when another's stands there."""
         async with self._one_at_a_time:
-            key, data = f"{self._folder}/{self._entries}", _encode(entry)
-            # a store may have taken it before it was asked once more: then what stands there is ours
-            if not await self._store.create(key, data) and await self._store.get(key) != data:
+            if not await self._log.add(self._entries, entry):
                 return False
             self._entries += 1
             self._known = _after(self._known, entry)
@@ -245,19 +241,19 @@ class Attempt:
     async def _read(self) -> None:
         """What the log adds up to now."""
         async with self._one_at_a_time:
-            while data := await self._store.get(f"{self._folder}/{self._entries}"):
-                self._known = _after(self._known, _decode(data))
+            for entry in await self._log.read(self._entries):
+                self._known = _after(self._known, entry)
                 self._entries += 1
 
 
-class Receipts:
-    """All requests with a key."""
+class KeptAnswers:
+    """Requests with a key, and what they were answered."""
 
-    def __init__(self, store: Store, *, ttl: float, lease: float = LEASE_SECONDS, process: str | None = None) -> None:
+    def __init__(self, store: Store, *, ttl: float, lease: float = LEASE_SECONDS, me: str | None = None) -> None:
         """`ttl`: seconds that an answer is kept at least; `lease`: seconds that a process holds a request without a
-        sign of life; `process`: the name of this one, in tests."""
+        sign of life; `me`: this process (default: `process.me`)."""
         self._store = store
-        self._me = process or owner.me()
+        self._me = me or process.me()
         self._ttl = ttl
         self._lease = lease
         self._last_look = 0
@@ -280,20 +276,21 @@ class Receipts:
     async def remove(self, digits: str = "0123456789abcdef", *, dry_run: bool = False) -> int:
         """Remove the logs that are over, or with `dry_run` only count them; `digits`: only those whose name begins with
         one of them."""
-        logs: dict[str, list[int]] = {}
-        async for key in self._store.list(RECEIPTS):
-            name, _, n = key.removeprefix(RECEIPTS).partition("/")
-            if name[0] in digits:
-                logs.setdefault(name, []).append(int(n))
+        keys = [key.removeprefix(ANSWERS) async for key in self._store.list(ANSWERS)]
+        names = {key.partition("/")[0] for key in keys if key[0] in digits}
         removed, over = 0, (time.time() - self._ttl) * 1000
-        for name, numbers in logs.items():
-            first = await self._store.get(f"{RECEIPTS}{name}/0")
-            if first and (_decode(first).at or 0) < over:
-                left = [] if dry_run else sorted(numbers, reverse=True)  # what is left of a log begins where it began
-                for number in left:
-                    await self._store.delete(f"{RECEIPTS}{name}/{number}")
+        for name in names:
+            entries = _log(self._store, name)
+            first = await entries.get(0)
+            if first and (first.at or 0) < over:
+                if not dry_run:
+                    await entries.delete()
                 removed += 1
         return removed
+
+
+def _log(store: Store, name: str) -> Log[Entry]:
+    return Log(store, ANSWERS + name, _decode)
 
 
 def digest(*parts: str | bytes) -> str:

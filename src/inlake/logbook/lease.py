@@ -1,6 +1,6 @@
 """Who may write to something now: a log of create-once entries that is renewed or taken over by the next entry.
 
-.inlake/leases/<name>/<n>   {"holder", "owner", "until", "wanted"}
+.inlake/leases/<name>/<n>   `Held`, n = 1, 2, ...
 
 A clock decides only who tries: the store lets one of any number create entry n. A holder that sees `wanted`, or an
 entry of another, stops; one whose process is gone for certain is taken over at once. Entries are not deleted before
@@ -10,16 +10,18 @@ the end, so a slow process cannot create a number a second time.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 from uuid import uuid4
 
+import msgspec
+from msgspec import Struct, structs
+
 from inlake.errors import InlakeError, UploadLocked
-from inlake.logbook import process as owner
-from inlake.logbook.log import STATE
+from inlake.logbook import process
+from inlake.logbook.log import STATE, Log
+from inlake.memory import Recent
 from inlake.ports import Store
 
 LEASES = f"{STATE}/leases"
@@ -30,10 +32,27 @@ LOOK = 1.0
 """Seconds between two looks of a holder whether another wants what it holds."""
 WAIT = 10.0
 """Longest wait for a holder that was asked to stop."""
-KNOWN = 10_000
 TAKEN = "Another request writes to this upload, or has taken it over: ask for its offset again, and go on from there."
 
-Entry = dict[str, Any]
+
+class Held(Struct, frozen=True):
+    """Who has the lease. All of it is in every entry: the last one counts."""
+
+    holder: str
+    """Token of the request that holds it; empty when it is free."""
+    owner: str
+    """Process of the holder (`process.me`)."""
+    until: float
+    """Seconds since 1970; who has not renewed it by then has lost it."""
+    wanted: bool = False
+    """Another waits for it."""
+
+    @property
+    def is_free(self) -> bool:
+        return not self.holder or time.time() > self.until or process.is_certainly_dead(self.owner)
+
+
+_decode = msgspec.json.Decoder(Held).decode
 
 
 class Lease:
@@ -74,12 +93,12 @@ class Lease:
 class Leases:
     """The leases of a process, and its view of those of others."""
 
-    def __init__(self, store: Store, *, process: str | None = None) -> None:
-        """`process`: who holds them (default: `owner.me`)."""
+    def __init__(self, store: Store, *, me: str | None = None) -> None:
+        """`me`: who holds them (default: `process.me`)."""
         self._store = store
-        self._me = process or owner.me()
+        self._me = me or process.me()
         self._mine: dict[str, Lease] = {}
-        self._known: dict[str, int] = {}
+        self._known = Recent[str, int]()
         """Numbers of the last entries seen: where to look on."""
 
     @asynccontextmanager
@@ -100,7 +119,7 @@ class Leases:
         end = time.monotonic() + wait
         while True:
             n, last = await self._last(name)
-            if _is_free(last):
+            if last.is_free:
                 return True
             await self._ask_for(name, n, last)
             if time.monotonic() >= end:
@@ -110,24 +129,24 @@ class Leases:
         end, token = time.monotonic() + wait, uuid4().hex
         while True:
             n, last = await self._last(name)
-            if _is_free(last):
+            if last.is_free:
                 until = time.time() + SECONDS
-                if await self._create(name, n + 1, self._entry(token, until)):
+                if await self._add(name, n + 1, self._entry(token, until)):
                     return Lease(token, n + 1, until)
                 continue
             if time.monotonic() >= end:
                 raise UploadLocked(TAKEN)
             await self._ask_for(name, n, last)
 
-    async def _ask_for(self, name: str, n: int, last: Entry) -> None:
+    async def _ask_for(self, name: str, n: int, last: Held) -> None:
         """Tell the holder that its lease is wanted, and give it a moment."""
         if mine := self._mine.get(name):
             mine.give_way()
             with suppress(TimeoutError):
                 await asyncio.wait_for(mine.released.wait(), LOOK)
             return
-        if not last["wanted"]:
-            await self._create(name, n + 1, {**last, "wanted": True})
+        if not last.wanted:
+            await self._add(name, n + 1, structs.replace(last, wanted=True))
         await asyncio.sleep(LOOK / 8)
 
     async def _watch(self, name: str, lease: Lease) -> None:
@@ -135,22 +154,22 @@ class Leases:
         while True:
             await asyncio.sleep(LOOK)
             with suppress(InlakeError):  # the store is away for a moment
-                while entry := await self._read(name, lease.n + 1):
+                for entry in await self._log(name).read(lease.n + 1):
                     lease.n += 1
-                    if entry["wanted"] or entry["holder"] != lease.token:
+                    if entry.wanted or entry.holder != lease.token:
                         lease.give_way()
                 now = time.time()
                 due = now > lease.until - SECONDS + RENEW
-                if due and await self._create(name, lease.n + 1, self._entry(lease.token, now + SECONDS)):
+                if due and await self._add(name, lease.n + 1, self._entry(lease.token, now + SECONDS)):
                     lease.n, lease.until = lease.n + 1, now + SECONDS
             if time.time() > lease.until:
                 lease.give_way()
 
     async def _release(self, name: str, lease: Lease) -> None:
         try:
-            while not await self._create(name, lease.n + 1, self._entry("", 0.0)):
-                entry = await self._read(name, lease.n + 1)
-                if entry is None or entry["holder"] != lease.token:
+            while not await self._add(name, lease.n + 1, self._entry("", 0.0)):
+                entry = await self._log(name).get(lease.n + 1)
+                if entry is None or entry.holder != lease.token:
                     break  # taken over, or forgotten
                 lease.n += 1
         except InlakeError:
@@ -160,47 +179,34 @@ class Leases:
                 del self._mine[name]
             lease.released.set()
 
-    def _entry(self, token: str, until: float) -> Entry:
-        return {"holder": token, "owner": self._me, "until": until, "wanted": False}
+    def _entry(self, token: str, until: float) -> Held:
+        return Held(token, self._me, until)
 
-    async def _create(self, name: str, n: int, entry: Entry) -> bool:
-        created = await self._store.create(f"{LEASES}/{name}/{n}", json.dumps(entry).encode())
-        if created:
-            self._note(name, n)
-        return created
+    async def _add(self, name: str, n: int, entry: Held) -> bool:
+        added = await self._log(name).add(n, entry)
+        if added:
+            self._known.keep(name, n)
+        return added
 
-    async def _last(self, name: str) -> tuple[int, Entry]:
+    async def _last(self, name: str) -> tuple[int, Held]:
         """Number and content of the last entry; 0 and a free one when there is none."""
-        n = self._known.get(name)
+        log, n = self._log(name), self._known.recall(name)
         if n is None:
-            numbers = [int(key.rpartition("/")[2]) async for key in self._store.list(f"{LEASES}/{name}/")]
-            n = max(numbers, default=0)
-            last = await self._read(name, n)
-        else:
-            last = await self._read(name, n)
-            while following := await self._read(name, n + 1):
-                n, last = n + 1, following
-        if last is None:
-            return n, self._entry("", 0.0)
-        self._note(name, n)
-        return n, last
+            n = await log.last()
+        if n is None or not (entries := await log.read(n)):
+            return n or 0, self._entry("", 0.0)
+        n += len(entries) - 1
+        self._known.keep(name, n)
+        return n, entries[-1]
 
-    async def _read(self, name: str, n: int) -> Entry | None:
-        data = await self._store.get(f"{LEASES}/{name}/{n}") if n else None
-        return None if data is None else json.loads(data)
-
-    def _note(self, name: str, n: int) -> None:
-        self._known.pop(name, None)
-        self._known[name] = n
-        if len(self._known) > KNOWN:
-            del self._known[next(iter(self._known))]
+    def _log(self, name: str) -> Log[Held]:
+        return _log(self._store, name)
 
 
 async def forget(store: Store, name: str) -> None:
     """Delete the log of a lease that nobody needs any more."""
-    for key in [key async for key in store.list(f"{LEASES}/{name}/")]:
-        await store.delete(key)
+    await _log(store, name).delete()
 
 
-def _is_free(entry: Entry) -> bool:
-    return not entry["holder"] or time.time() > entry["until"] or owner.is_certainly_dead(entry["owner"])
+def _log(store: Store, name: str) -> Log[Held]:
+    return Log(store, f"{LEASES}/{name}", _decode)

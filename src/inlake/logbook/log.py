@@ -1,3 +1,61 @@
-"""Where the state of the gateway is, below the prefix of the store."""
+"""A log in the store: entries 0, 1, 2, ..., each created only if there is none: of any number of writers one wins.
+
+Promises, leases and requests with an `Idempotency-Key` are such logs. Who loses an entry reads the log again and
+decides anew: that is the only lock there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from inlake.ports import Store
 
 STATE = ".inlake"
+"""Folder of the gateway's state, below the prefix of the store."""
+E = TypeVar("E")
+_encode = msgspec.json.Encoder().encode
+
+
+class Log(Generic[E]):
+    """The entries of one folder."""
+
+    def __init__(self, store: Store, folder: str, decode: Callable[[bytes], E], *, suffix: str = "") -> None:
+        """`decode`: JSON to an entry; `suffix`: what the entries' names have behind their number."""
+        self._store, self._folder, self._decode, self._suffix = store, folder, decode, suffix
+
+    async def get(self, n: int) -> E | None:
+        """Entry n; None when there is none."""
+        data = await self._store.get(self._key(n))
+        return None if data is None else self._decode(data)
+
+    async def read(self, after: int = 0) -> list[E]:
+        """The entries from number `after` on."""
+        entries: list[E] = []
+        while (entry := await self.get(after + len(entries))) is not None:
+            entries.append(entry)
+        return entries
+
+    async def add(self, n: int, entry: E) -> bool:
+        """Create entry n: True for one of any number of callers at once."""
+        key, data = self._key(n), _encode(entry)
+        # a store may have taken it before it was asked once more: then what stands there is ours
+        return await self._store.create(key, data) or await self._store.get(key) == data
+
+    async def last(self) -> int | None:
+        """The highest number, as a listing has it; None when there is no entry."""
+        return max([n async for n in self._numbers()], default=None)
+
+    async def delete(self) -> None:
+        """Delete all entries, the last one first: what is left of a log begins where it began."""
+        for n in sorted([n async for n in self._numbers()], reverse=True):
+            await self._store.delete(self._key(n))
+
+    async def _numbers(self) -> AsyncIterator[int]:
+        async for key in self._store.list(f"{self._folder}/"):
+            yield int(key.rpartition("/")[2].removesuffix(self._suffix))
+
+    def _key(self, n: int) -> str:
+        return f"{self._folder}/{n}{self._suffix}"

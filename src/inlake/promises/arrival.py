@@ -72,8 +72,8 @@ async def check_same(file: Binary, sha256: str) -> None:
         )
 
 
-class beside:  # noqa: N801 - a context manager reads as a verb
-    """Run a coroutine beside a block; it ends with the block."""
+class in_background:  # noqa: N801 - a context manager reads as a verb
+    """Run a coroutine while a block runs; it ends with the block."""
 
     def __init__(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = asyncio.ensure_future(work)

@@ -15,40 +15,51 @@ import time
 
 from inlake.logbook.lease import forget
 from inlake.ports import Store
-from inlake.promises.entries import Promise, attempt, marker_key, name_key
+from inlake.promises.entries import Direct, Removing, Tus
+from inlake.promises.promise import Promise, add_next, marker_key, name_key
 
 
-class Remains:
-    """Removes them."""
+class Cleanup:
+    """Removes what an ended promise left."""
 
-    def __init__(self, store: Store, *, in_time: float, process: str) -> None:
-        """`in_time`: seconds; `process`: this one's name, as `owner.me` has it."""
+    def __init__(self, store: Store, *, in_time: float, me: str) -> None:
+        """`in_time`: seconds; `me`: this process, as `process.me` has it."""
         self._store = store
         self._in_time = in_time
-        self._me = process
+        self._me = me
 
     async def delete_object(self, promise: Promise) -> None:
         """Delete the object and its unfinished uploads, unless they may be another's."""
-        if promise.writing and (not promise.named or (await self._holds_place(promise) and self._is_in_time(promise))):
-            if promise.stored is None:
-                await self._store.pieces.abort(promise.key)
-            await self._store.delete(promise.key)
+        if not promise.may_be_deleted:
+            return
+        if promise.is_named and not (await self._holds_place(promise) and self._is_in_time(promise)):
+            return
+        if promise.stored is None:
+            await self._store.pieces.abort(promise.key)
+        await self._store.delete(promise.key)
 
     async def remove(self, promise: Promise) -> None:
-        """All of it. For a named place only by who added the last entry of the log."""
+        """Remove all that is left. For a named place only by who added the last entry of the log."""
         await self.delete_object(promise)
-        if promise.named and await self._holds_place(promise):
+        if promise.is_named and await self._holds_place(promise):
             if not self._is_in_time(promise):
                 return  # the next sweep goes on
             await self._store.delete(name_key(promise.key))
-        if promise.way == "tus":
+        if isinstance(promise.announced.way, Tus):
             await forget(self._store, promise.puuid)
         await self._store.delete(marker_key(promise.principal, promise.puuid))
 
+    async def remove_failed(self, promise: Promise) -> None:
+        """Remove what is left of a promise whose event the bus has refused."""
+        if isinstance(promise.announced.way, Direct):  # a signed URL may bring the object back: sweep comes once more
+            await self.delete_object(promise)
+        else:
+            await self.remove(promise)
+
     async def remove_again(self, promise: Promise) -> bool:
-        """All of it, when no slow writer can come any more; False when another process does it just now."""
-        if promise.named:
-            after = await attempt(self._store, promise, "removing", {"owner": self._me})
+        """Remove all when no slow writer can come any more; False when another process does it just now."""
+        if promise.is_named:
+            after = await add_next(self._store, promise, Removing(owner=self._me))
             if after is None:
                 return False
             promise = after

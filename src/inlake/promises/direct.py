@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import time
 from base64 import b64decode
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from inlake.errors import (
 )
 from inlake.model import Blob, ObjectFacts, Part, SignedRequest
 from inlake.ports import Store
-from inlake.promises.entries import Promise
+from inlake.promises.entries import Announced, Direct
+from inlake.promises.promise import Promise
 from inlake.promises.steps import Promises
 
 MIB = 1 << 20
@@ -35,7 +35,7 @@ PAGE = 500
 """Parts that are signed at once: about half a megabyte of URLs."""
 TURN = 20
 """Parts that are signed before other requests have their turn: under a millisecond."""
-PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between looks for an object whose parts another request puts together: stores forget the upload first."""
 NAMED_PARTS = 1_000
 """Missing parts that an answer names."""
@@ -62,19 +62,13 @@ class Plan:
         size = min(self.part_size, self.size - (number - 1) * self.part_size)
         return Blob(size, self.sha256[number - 1] if self.sha256 else None)
 
-    def written(self) -> str:
-        """As the promise keeps it."""
-        return "" if self.part_size is None else json.dumps({"part_size": self.part_size, "sha256": self.sha256})
-
 
 def plan_of(promise: Promise) -> Plan:
     """The plan that was made with the promise. `WrongState` when its binary comes in another way."""
-    if promise.way != "direct" or promise.size is None:
-        raise WrongState(f"The binary of the promise {promise} comes through the gateway ({promise.way}).")
-    if not promise.metadata:
-        return Plan(promise.size)
-    kept = json.loads(promise.metadata)
-    return Plan(promise.size, kept["part_size"], tuple(kept["sha256"]))
+    way, size = promise.announced.way, promise.size
+    if not isinstance(way, Direct) or size is None:
+        raise WrongState(f"The binary of the promise {promise} comes through the gateway ({way.name}).")
+    return Plan(size, way.part_size, way.sha256)
 
 
 def default_part_size(size: int) -> int:
@@ -94,7 +88,7 @@ class Offer:
     """Number of the first part on the next page."""
 
 
-class Direct:
+class DirectUploads:
     """Uploads past the gateway. All state is in the store: any process answers the next request."""
 
     def __init__(self, store: Store, promises: Promises) -> None:
@@ -114,10 +108,8 @@ class Direct:
 
         Raises `DirectUploadNotAvailable`.
         """
-        direct = self._direct
-        promise = self._promises.new(
-            filename, content_type, principal, way="direct", size=plan.size, sha256=sha256, metadata=plan.written()
-        )
+        direct, way = self._direct, Direct(plan.part_size, plan.sha256)
+        promise = self._promises.new(Announced(filename, content_type, way, plan.size, sha256), principal)
         try:
             promise = await self._promises.reserve(promise)
             if plan.part_size is not None:
@@ -143,8 +135,8 @@ class Direct:
         if promise.upload is None:
             put = await self._direct.sign_put(
                 promise.key,
-                Blob(plan.size, promise.sha256),
-                content_type=promise.content_type,
+                Blob(plan.size, promise.announced.sha256),
+                content_type=promise.announced.content_type,
                 metadata={"puuid": promise.puuid},
                 expires=until,
             )
@@ -168,7 +160,7 @@ class Direct:
 
     async def parts_done(self, promise: Promise) -> list[Part]:
         """The parts that the store holds of an open promise; none for any other."""
-        if promise.way != "direct" or promise.upload is None or promise.stored or promise.ended:
+        if not isinstance(promise.announced.way, Direct) or promise.upload is None or promise.stored or promise.end:
             return []
         try:
             return [*await self._direct.parts(promise.key, promise.upload)]
@@ -182,7 +174,7 @@ class Direct:
         `PromiseExpired`, `WrongState`. Complete already: nothing happens.
         """
         plan = plan_of(promise)
-        if promise.stored is not None and promise.ended is None:
+        if promise.stored is not None and promise.end is None:
             return promise
         _check_open(promise)
         if time.time() > promise.expires:
@@ -193,7 +185,7 @@ class Direct:
         facts = await self._facts(promise)
         await self._compare(promise, SizeMismatch, plan.size, facts.size)
         sha256 = _whole_sha256(promise, facts) or await self._read_back(promise, facts)
-        await self._compare(promise, DigestMismatch, promise.sha256, sha256)
+        await self._compare(promise, DigestMismatch, promise.announced.sha256, sha256)
         return await self._promises.fulfil(promise, size=facts.size, sha256=sha256)
 
     async def _assemble(self, promise: Promise, upload: str, plan: Plan) -> None:
@@ -216,7 +208,7 @@ class Direct:
         """What the store says of the object. Raises `UploadIncomplete`."""
         facts = await self._direct.facts(promise.key)
         if facts is None and promise.upload is not None:
-            for pause in PATIENCE:
+            for pause in PAUSES:
                 await asyncio.sleep(pause)
                 if facts := await self._direct.facts(promise.key):
                     break
@@ -249,7 +241,7 @@ class Direct:
 
 
 def _check_open(promise: Promise) -> None:
-    if promise.ended is not None:
+    if promise.end is not None:
         raise PromiseExpired(f"The promise {promise} has ended ({promise.reason}): make another.")
 
 

@@ -24,14 +24,26 @@ from inlake.errors import (
     PromiseUsed,
     Unavailable,
 )
-from inlake.logbook import process as owner
+from inlake.logbook import process
 from inlake.logbook.lease import forget
-from inlake.model import Binary, Event, Position, Receipt, SchemaVersion, Submission
+from inlake.model import Binary, Event, Position, Receipt, SchemaVersion, Submission, masked
 from inlake.ports import Bus, Codec, Store
-from inlake.promises.arrival import Arrival, beside, check_same
-from inlake.promises.cleanup import Remains
-from inlake.promises.entries import Promise, Way, append, claim_entry, contend, first_entry, marker_key, name_key, read
+from inlake.promises.arrival import Arrival, check_same, in_background
+from inlake.promises.cleanup import Cleanup
+from inlake.promises.entries import (
+    Announced,
+    Claimed,
+    ClaimedEvent,
+    Expired,
+    Failed,
+    InRequest,
+    Published,
+    Stored,
+    Tus,
+    Uploading,
+)
 from inlake.promises.places import check_foreign, named_place, object_key, promise_named
+from inlake.promises.promise import Promise, add, marker_key, name_key, read
 
 log = logging.getLogger("inlake.promises")
 KEPT = (
@@ -50,18 +62,18 @@ class Promises:
         *,
         upload_timeout: float,
         promise_seconds: float = 86_400,
-        process: str | None = None,
+        me: str | None = None,
     ) -> None:
         """`upload_timeout`: seconds without progress after which a request's binary may be given up;
         `promise_seconds`: the same for a promise that waits for its client, not bound to a request;
-        `process`: who works on promises here (default: `owner.me`)."""
+        `me`: who works on promises here (default: `process.me`)."""
         self._store = store
         self._bus = bus
         self._upload_timeout = upload_timeout
         self._promise_seconds = promise_seconds
         self._root = store.uri("-").removesuffix("-")
-        self._me = process or owner.me()
-        self.remains = Remains(store, in_time=upload_timeout, process=self._me)
+        self._me = me or process.me()
+        self.cleanup = Cleanup(store, in_time=upload_timeout, me=self._me)
 
     # ------------------------------------------------------------------------------------------- which promise it is
     async def locate(self, s: Submission, resource: Any, codec: Codec, sent: Promise | None = None) -> Promise | None:
@@ -94,34 +106,22 @@ class Promises:
         if resource is None or new.stored:
             return new
         key = named_place(resource, self._root)
-        return replace(new, key=key, uri=self._store.uri(key), named=True)
+        return replace(new, key=key, uri=self._store.uri(key))
 
-    def new(
-        self,
-        filename: str,
-        content_type: str,
-        principal: str,
-        *,
-        way: Way = "request",
-        size: int | None = None,
-        sha256: str | None = None,
-        metadata: str = "",
-        puuid: str | None = None,
-    ) -> Promise:
+    def new(self, announced: Announced, principal: str, *, puuid: str | None = None) -> Promise:
         """A new promise whose object gets a key of ours. Nothing is written yet.
 
         One that comes in a request belongs to this process; any other waits for its client.
         """
         puuid = puuid or str(uuid4())
-        key = object_key(puuid, filename)
-        mine = self._me if way == "request" else ""
-        announced = {"way": way, "size": size, "sha256": sha256, "metadata": metadata}
-        return Promise(puuid, principal, key, self._store.uri(key), filename, content_type, mine, **announced)  # type: ignore[arg-type]
+        key = object_key(puuid, announced.filename)
+        owner = self._me if isinstance(announced.way, InRequest) else ""
+        return Promise(puuid, principal, key, self._store.uri(key), announced, owner)
 
     async def of_file(self, file: Binary, principal: str) -> Promise:
         """The promise of a file that comes in a request: a new one, or the one that an attempt before stored it for."""
         before = await read(self._store, file.puuid) if file.puuid else None
-        return before or self.new(file.filename, file.content_type, principal, puuid=file.puuid)
+        return before or self.new(Announced(file.filename, file.content_type), principal, puuid=file.puuid)
 
     async def resume(self, puuid: str) -> str:
         """The promise under which a repeat of a request that did not end goes on with its file.
@@ -130,19 +130,18 @@ class Promises:
         may be alive, and only slow.
         """
         promise = await read(self._store, puuid)
-        if promise is not None and promise.stored is None and promise.ended is None:
-            dead = owner.is_certainly_dead(promise.owner)
-            facts = {"reason": "no progress", "owner": self._me}
-            promise, mine = await contend(self._store, promise, "expired", facts)
-            if mine:
-                await (self.remains.remove(promise) if dead else self.remains.delete_object(promise))
-        return puuid if promise is not None and promise.stored and promise.ended is None else str(uuid4())
+        if promise is not None and promise.stored is None and promise.end is None:
+            dead = process.is_certainly_dead(promise.owner)
+            promise, added = await add(self._store, promise, Expired(reason="no progress", owner=self._me))
+            if added:
+                await (self.cleanup.remove(promise) if dead else self.cleanup.delete_object(promise))
+        return puuid if promise is not None and promise.stored and promise.end is None else str(uuid4())
 
     async def find(self, puuid: str, principal: str) -> Promise:
         """One's own promise in any state. Raises `PromiseNotFound`, for another's too."""
         promise = await read(self._store, puuid) if promise_named(puuid) == puuid else None
         if promise is None or promise.principal != principal:
-            raise PromiseNotFound(f"There is no promise {puuid[:8]}… of yours.")
+            raise PromiseNotFound(f"There is no promise {masked(puuid)} of yours.")
         return promise
 
     async def _find_open(self, puuid: str, principal: str, event_id: str | None) -> Promise:
@@ -151,11 +150,11 @@ class Promises:
         if promise.state == "expired" or (promise.claim is None and time.time() > promise.expires):
             raise _expired(promise)
         if promise.claim is not None:
-            if promise.claim.event.id == event_id and promise.ended is None:
+            if promise.claim.event.id == event_id and promise.end is None:
                 return promise
             raise _used(promise)
         if promise.owner:  # still bound to the request that brings it, whose client does not know of it yet
-            raise PromiseNotFound(f"There is no promise {puuid[:8]}… of yours.")
+            raise PromiseNotFound(f"There is no promise {masked(puuid)} of yours.")
         return promise
 
     # ----------------------------------------------------------------------------------------------- the binary's half
@@ -166,34 +165,34 @@ class Promises:
         """
         now = time.time()
         await self._store.create(marker_key(promise.principal, promise.puuid), json.dumps({"at": now}).encode())
-        promise = replace(promise, expires=now + (self._patience(promise) if seconds is None else seconds))
-        promise = await append(self._store, promise, "reserved", first_entry(promise))
-        if promise.named and not promise.ended:
+        promise = replace(promise, expires=now + (self._timeout(promise) if seconds is None else seconds))
+        promise, _ = await add(self._store, promise, promise.reserved())
+        if promise.is_named and not promise.end:
             promise = await self._take_place(promise)
-        if promise.ended:
+        if promise.end:
             raise _expired(promise)
         return promise
 
-    def _patience(self, promise: Promise) -> float:
-        return self._upload_timeout if promise.way == "request" else self._promise_seconds
+    def _timeout(self, promise: Promise) -> float:
+        return self._upload_timeout if isinstance(promise.announced.way, InRequest) else self._promise_seconds
 
     async def _take_place(self, promise: Promise) -> Promise:
         """Claim the place that the client named. The entry `uploading` says that what stands there is ours."""
         taken = not await self._store.create(name_key(promise.key), promise.puuid.encode())
         if not taken and await self._store.head(promise.key) is None:
-            return await append(self._store, promise, "uploading", {"received": 0})
+            return (await add(self._store, promise, Uploading(received=0)))[0]
         raise PlaceTaken(f"The place {promise.key!r} is taken, or being written just now; nothing was stored.")
 
     async def progress(
         self, promise: Promise, *, received: int, upload: str | None = None, size: int | None = None
     ) -> Promise:
-        """Note the bytes held so far, and move the expiry on; look at `ended` of what comes back.
+        """Note the bytes held so far, and move the expiry on; look at `end` of what comes back.
 
         `upload`: the store's id of an upload in pieces, once it is begun; `size`: of the whole, where it is told late.
         """
-        facts: dict[str, Any] = {"received": received, "expires": time.time() + self._patience(promise)}
-        told = {name: value for name, value in (("upload", upload), ("size", size)) if value is not None}
-        return await append(self._store, promise, "uploading", facts | told)
+        expires = time.time() + self._timeout(promise)
+        entry = Uploading(received=received, expires=expires, upload=upload, size=size)
+        return (await add(self._store, promise, entry))[0]
 
     async def store(self, promise: Promise, file: Binary, *, kept: bool = False) -> Promise:
         """Reserve, then stream the file to its object, sha256 on the way. After a failure nothing is left.
@@ -208,17 +207,16 @@ class Promises:
         try:
             promise = await self.reserve(promise)
             arrival.expires = promise.expires
-            async with beside(self._renew(promise, arrival)):
+            async with in_background(self._renew(promise, arrival)):
                 await self._store.put(
                     promise.key,
                     arrival.parts(),
-                    content_type=promise.content_type,
+                    content_type=promise.announced.content_type,
                     metadata={"puuid": promise.puuid},
                 )
             if kept:
                 return await self.fulfil(promise, size=arrival.size, sha256=arrival.sha256)
-            facts = {"size": arrival.size, "sha256": arrival.sha256}
-            promise = await append(self._store, promise, "stored", facts)
+            promise, _ = await add(self._store, promise, Stored(size=arrival.size, sha256=arrival.sha256))
             if promise.stored is None:
                 raise _expired(promise)
             return promise
@@ -245,17 +243,13 @@ class Promises:
         A bus that does not take the event leaves it to `Sweep`. Raises `PromiseExpired` when the promise was given up
         meanwhile; then the object is deleted.
         """
-        facts = {
-            "size": size,
-            "sha256": sha256,
-            "owner": self._me if promise.claim else "",
-            "expires": time.time() + self._promise_seconds,
-        }
-        promise, mine = await contend(self._store, promise, "stored", facts)
+        owner = self._me if promise.claim else ""
+        entry = Stored(size=size, sha256=sha256, owner=owner, expires=time.time() + self._promise_seconds)
+        promise, added = await add(self._store, promise, entry)
         if promise.stored is None:
-            await self.remains.delete_object(promise)
+            await self.cleanup.delete_object(promise)
             raise _expired(promise)
-        if mine and promise.claim:
+        if added and promise.claim:
             try:
                 await self.finish(promise)
             except InlakeError as error:
@@ -268,13 +262,18 @@ class Promises:
 
         What comes back is `stored`, and the caller publishes; or it is not yet, and who stores it does.
         """
-        waits = {"owner": self._me, "expires": time.time() + self._promise_seconds}
-        promise, mine = await contend(self._store, promise, "claimed", claim_entry(event, schema) | waits)
+        entry = Claimed(
+            event=ClaimedEvent.of(event),
+            schema=(schema.subject, schema.version, schema.id) if schema else None,
+            owner=self._me,
+            expires=time.time() + self._promise_seconds,
+        )
+        promise, added = await add(self._store, promise, entry)
         if promise.claim is None:
             raise _expired(promise)
-        if promise.claim.event.id != event.id or promise.ended is not None:
+        if promise.claim.event.id != event.id or promise.end is not None:
             raise _used(promise)
-        return promise if mine else replace(promise, again=True)
+        return promise if added else replace(promise, again=True)
 
     async def finish(self, promise: Promise, *, again: bool = False) -> Receipt:
         """Publish the event of a promise that is stored and claimed, then note where it is, as `conclude` says."""
@@ -297,14 +296,15 @@ class Promises:
                 raise position
             if position.retryable:
                 raise OutcomeUnknown(f"{position.detail.rstrip('.')}. {KEPT}", puuid=promise.puuid)
-            facts = {"reason": position.code, "kept": again or promise.again, "owner": self._me}
-            promise, mine = await contend(self._store, promise, "failed", facts)
-            if mine:  # a signed URL may bring the object back: sweep deletes it once more when it is over
-                await (self.remains.delete_object(promise) if promise.way == "direct" else self.remains.remove(promise))
+            entry = Failed(reason=position.code, kept=again or promise.again, owner=self._me)
+            promise, added = await add(self._store, promise, entry)
+            if added:
+                await self.cleanup.remove_failed(promise)
             raise position
         try:
-            promise = await append(self._store, promise, "published", {"position": list(position)})
-            if promise.way == "tus":
+            at = (position.topic, position.partition, position.offset)
+            promise, _ = await add(self._store, promise, Published(position=at))
+            if isinstance(promise.announced.way, Tus):
                 await forget(self._store, promise.puuid)
             await self._store.delete(marker_key(promise.principal, promise.puuid))
         except InlakeError as error:  # it is published, and the client hears so; sweep publishes the same event again
@@ -318,13 +318,12 @@ class Promises:
 
         Raises `PromiseUsed` when it is stored and claimed: its event is out, or on its way.
         """
-        facts = {"reason": reason, "owner": self._me}
-        promise, mine = await contend(self._store, promise, "expired", facts)
-        if promise.ended is None:
+        promise, added = await add(self._store, promise, Expired(reason=reason, owner=self._me))
+        if promise.end is None:
             raise _used(promise)
-        if mine:
+        if added:
             with suppress(InlakeError):  # sweep deletes what is left, and what a slow writer adds
-                await self.remains.delete_object(promise)
+                await self.cleanup.delete_object(promise)
         return promise
 
     async def abandon(self, promise: Promise, *, late: bool = False) -> None:
@@ -334,20 +333,21 @@ class Promises:
         deleted once more.
         """
         try:
-            facts = {**first_entry(promise), "reason": "abandoned"}
-            promise, mine = await contend(self._store, promise, "expired", facts)
-            if promise.ended:
-                await (self.remains.remove(promise) if mine and not late else self.remains.delete_object(promise))
+            known = promise if promise.entries else await read(self._store, promise.puuid)
+            if known is None:
+                return  # there is nothing but its mark
+            promise, added = await add(self._store, known, Expired(reason="abandoned", owner=self._me))
+            if promise.end:
+                await (self.cleanup.remove(promise) if added and not late else self.cleanup.delete_object(promise))
         except InlakeError as error:
             log.warning("promise %s is abandoned, but not removed; sweep does it: %s", promise, error.detail)
 
     async def expire(self, promise: Promise) -> bool:
         """Give up a promise that nobody has gone on with in time, if that is so still."""
-        facts = {"reason": "no progress", "owner": self._me}
-        promise, mine = await contend(self._store, promise, "expired", facts)
-        if mine:
-            await self.remains.delete_object(promise)
-        return mine
+        promise, added = await add(self._store, promise, Expired(reason="no progress", owner=self._me))
+        if added:
+            await self.cleanup.delete_object(promise)
+        return added
 
 
 def event_of(promise: Promise) -> Event:

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from inlake.errors import InlakeError, NotFound, PromiseExpired
-from inlake.logbook import process as owner
-from inlake.logbook.answers import Receipts
+from inlake.logbook import process
+from inlake.logbook.answers import KeptAnswers
+from inlake.model import masked
 from inlake.ports import Store
-from inlake.promises.entries import OPEN, Promise, read
+from inlake.promises.entries import Direct, Failed, Removing, Tus
+from inlake.promises.promise import OPEN, Promise, read
 from inlake.promises.steps import Promises
 from inlake.promises.uploads import Uploads
 
@@ -56,7 +58,7 @@ class Sweep:
         store: Store,
         promises: Promises,
         uploads: Uploads | None = None,
-        receipts: Receipts | None = None,
+        answers: KeptAnswers | None = None,
         *,
         bus_timeout: float,
         upload_timeout: float,
@@ -65,8 +67,8 @@ class Sweep:
         self._store = store
         self._promises = promises
         self._uploads = uploads
-        self._receipts = receipts
-        self._patience = 2 * bus_timeout
+        self._answers = answers
+        self._publishing = 2 * bus_timeout
         self._late = 2 * upload_timeout
         self._rests: dict[str, float] = {}
         """When a promise needs to be looked at again, by its mark."""
@@ -82,8 +84,8 @@ class Sweep:
                 async for finding in self.findings(rested=True):
                     count(finding.what)
                     done[finding.what] += 1
-                if self._receipts:
-                    await self._receipts.look()
+                if self._answers:
+                    await self._answers.look()
             except InlakeError:
                 pass  # the store is away
             except Exception:
@@ -123,18 +125,18 @@ class Sweep:
         now = time.time()
         if promise is None:
             return await self._look_at_unwritten(marker, now)
-        dead = owner.is_certainly_dead(promise.owner)
+        dead = process.is_certainly_dead(promise.owner)
         if promise.published:
-            if dead or now > promise.at + self._patience:
+            if dead or now > promise.at + self._publishing:
                 return Finding("removed", marker, promise, "published, and its mark was left")
-        elif promise.ended is not None:
-            if now > self._last_trace(promise) or (dead and promise.removing):
+        elif promise.end is not None:
+            if now > self._last_trace(promise) or (dead and isinstance(promise.last, Removing)):
                 return Finding("removed", marker, promise, f"{promise.state}: {promise.reason}")
         elif promise.stored and promise.claim:
-            if dead or now > promise.at + self._patience:
+            if dead or now > promise.at + self._publishing:
                 return Finding("finished", marker, promise, "stored and claimed, not published")
         elif self._uploads and promise.upload and not promise.stored and _has_come(promise):
-            if now > promise.at + self._patience:
+            if now > promise.at + self._publishing:
                 return Finding("finished", marker, promise, "all bytes have come, not stored")
         elif now > promise.expires or (dead and promise.claim is None):
             return Finding(
@@ -149,7 +151,7 @@ class Sweep:
         One that has ended can only be removed; one that waits can be claimed and left by a crash at any time, so the
         longer it has waited the longer it rests, up to `LONGEST_REST`.
         """
-        if promise.ended is not None:
+        if promise.end is not None:
             return self._last_trace(promise)
         if promise.owner:
             return 0
@@ -164,8 +166,8 @@ class Sweep:
 
     def _last_trace(self, promise: Promise) -> float:
         """When nothing can come any more: no slow writer, no repeat of an event, no upload by a signed URL."""
-        late = promise.at + (self._patience if promise.failed else self._late)
-        return max(late, promise.expires + self._late) if promise.way == "direct" else late
+        late = promise.at + (self._publishing if isinstance(promise.end, Failed) else self._late)
+        return max(late, promise.expires + self._late) if isinstance(promise.announced.way, Direct) else late
 
     async def _settle(self, finding: Finding) -> What | None:
         """Do it: what was done; None when another process has done so."""
@@ -182,14 +184,14 @@ class Sweep:
         elif finding.what == "expired":
             done = await self._promises.expire(promise)
         else:
-            done = await self._promises.remains.remove_again(promise)
+            done = await self._promises.cleanup.remove_again(promise)
         return finding.what if done else None
 
 
 def _has_come(promise: Promise) -> bool:
     """All bytes of an upload in several requests; one of no bytes may have been reserved, and never begun."""
-    return promise.way == "tus" and promise.received == promise.size
+    return isinstance(promise.announced.way, Tus) and promise.received == promise.size
 
 
 def _short(marker: str) -> str:
-    return f"{marker.rpartition('/')[2][:8]}…"
+    return masked(marker.rpartition("/")[2])

@@ -19,8 +19,10 @@ from inlake.errors import (
     UploadLocked,
 )
 from inlake.logbook.lease import TAKEN, Lease, Leases, forget
+from inlake.model import masked
 from inlake.ports import Store
-from inlake.promises.entries import Promise, read
+from inlake.promises.entries import Tus
+from inlake.promises.promise import Promise, read
 from inlake.promises.steps import Promises
 
 log = logging.getLogger("inlake.uploads")
@@ -45,7 +47,7 @@ class Uploads:
         size = at_most if promise.size is None else promise.size
         about = {"puuid": promise.puuid}
         upload = await self._store.pieces.begin(
-            promise.key, content_type=promise.content_type, metadata=about, size=size
+            promise.key, content_type=promise.announced.content_type, metadata=about, size=size
         )
         promise = await self._promises.progress(promise, received=0, upload=upload)
         return await self._finish(promise) if promise.size == 0 else promise
@@ -53,8 +55,8 @@ class Uploads:
     async def find(self, puuid: str, principal: str) -> Promise:
         """One's own upload, unfinished or complete. Raises `PromiseNotFound`, `PromiseExpired`."""
         promise = await self._promises.find(puuid, principal)
-        if promise.way != "tus" or promise.upload is None:
-            raise PromiseNotFound(f"There is no upload {puuid[:8]}… of yours.")
+        if not isinstance(promise.announced.way, Tus) or promise.upload is None:
+            raise PromiseNotFound(f"There is no upload {masked(puuid)} of yours.")
         return _alive(promise)
 
     async def announce(self, promise: Promise, size: int) -> Promise:
@@ -180,7 +182,7 @@ class Uploads:
 
     async def _finish(self, promise: Promise) -> Promise:
         """All bytes are there: make the object, learn its SHA-256, fulfil the promise."""
-        if promise.ended is not None:
+        if promise.end is not None:
             raise _given_up(promise)
         assert promise.upload is not None
         assert promise.size is not None
@@ -220,7 +222,7 @@ class Uploads:
             yield chunk
             if time.time() > promise.at + (promise.expires - promise.at) / 3:
                 promise = await self._promises.progress(promise, received=held)  # of the rest nobody knows yet
-                if promise.ended is not None:
+                if promise.end is not None:
                     raise _given_up(promise)
 
 
@@ -238,7 +240,7 @@ class _Hash:
 
 
 def _alive(promise: Promise) -> Promise:
-    if promise.ended is not None or (promise.stored is None and time.time() > promise.expires):
+    if promise.end is not None or (promise.stored is None and time.time() > promise.expires):
         raise _given_up(promise)
     return promise
 

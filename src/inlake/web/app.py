@@ -94,9 +94,9 @@ def _add_ingress(app: Documented, d: Deployment, site: Site, admission: Admissio
         app.add_raw(route := RawRoute(path, endpoint, gateway, site, admission, extra, method))
         return route
 
-    records = repeatable(record_json, d.receipts, admission, whole=True)
-    records_and_binaries = repeatable(record_json_and_binary, d.receipts, admission, whole=False)
-    binaries = repeatable(binary, d.receipts, admission, whole=False)
+    records = repeatable(record_json, d.answers, admission, whole=True)
+    records_and_binaries = repeatable(record_json_and_binary, d.answers, admission, whole=False)
+    binaries = repeatable(binary, d.answers, admission, whole=False)
     raw("/ingress/record-json", records, d.gateway, RECORD_JSON)
     raw("/ingress/record-json-and-binary", records_and_binaries, d.gateway, RECORD_JSON_AND_BINARY)
     raw(BINARY_PATH, binaries, d.gateway, BINARY)

@@ -12,7 +12,7 @@ import pytest_asyncio
 from inlake.codecs import Compiled, Unchecked
 from inlake.errors import IdempotencyInFlight, IdempotencyKeyReused, SchemaNotFound, StoreUnavailable
 from inlake.logbook import process as owner
-from inlake.logbook.answers import RECEIPTS, Answer, Attempt, Receipts
+from inlake.logbook.answers import ANSWERS, Answer, Attempt, KeptAnswers
 from inlake.model import Label, SchemaVersion, Submission
 from inlake.settings import load
 from inlake.store.folder.store import FolderStore
@@ -30,7 +30,7 @@ async def store(tmp_path: Path) -> AsyncIterator[FolderStore]:
 
 
 def attempt(store: FolderStore, *, process: str | None = None, key: str = "k", lease: float = 30) -> Attempt:
-    return Receipts(store, ttl=60, lease=lease, process=process).attempt("anonymous", "/ingress/record-json", key)
+    return KeptAnswers(store, ttl=60, lease=lease, me=process).attempt("anonymous", "/ingress/record-json", key)
 
 
 async def begun(
@@ -140,7 +140,7 @@ class Away(FolderStore):
 
 async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(tmp_path: Path, store: FolderStore) -> None:
     first = await begun(store)
-    first._store = Away(tmp_path)
+    first._log._store = Away(tmp_path)
     assert await first.keep(ANSWER) == ANSWER
     await first.release()
 
@@ -148,9 +148,29 @@ async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(tmp_path: Pat
 async def test_looks_go_through_all_logs_a_part_at_a_time(store: FolderStore) -> None:
     for n in range(20):
         await attempt(store, key=str(n)).begin(UNCHECKED, [], {}, None)
-    over = Receipts(store, ttl=1e-9)
+    over = KeptAnswers(store, ttl=1e-9)
     assert sum([await over.remove(digit) for digit in "0123456789abcdef"]) == 20
-    assert [key async for key in store.list(RECEIPTS)] == []
-    kept = Receipts(store, ttl=86_400)
+    assert [key async for key in store.list(ANSWERS)] == []
+    kept = KeptAnswers(store, ttl=86_400)
     assert await kept.look() == 0
     assert await kept.look() == 0
+
+
+async def test_a_log_of_version_0_5_0_is_read(store: FolderStore) -> None:
+    """Who held the request has died; or has answered it."""
+    owner_, until = DEAD, 1e12
+    entries = [
+        f'{{"at":1796004054502,"parts":{{"body":"b"}},"versions":{{"a":1}},"traceparent":"tp","puuid":"p","owner":"{owner_}","until":{until}}}',
+        '{"parts":{"body":"b","more":"c"},"versions":{"a":1}}',
+        '{"answer":{"status":201,"headers":[["content-type","application/json"]],"body":"e30="}}',
+    ]
+    first = attempt(store)
+    folder = first._log._folder
+    for n, entry in enumerate(entries[:2]):
+        await store.create(f"{folder}/{n}", entry.encode())
+    await first.begin(UNCHECKED, [], {"body": "b"}, None)
+    assert (first.begun, first.repeated, first.puuid) == (True, True, "p")
+    assert first.bind(Submission(Label("a"), b"")).label.version == 1
+    await store.create(f"{folder}/3", entries[2].encode())
+    again = await begun(store)
+    assert (again.begun, again.answer) == (False, ANSWER)

@@ -54,7 +54,7 @@ async def _sweep(settings: Settings, environment: Mapping[str, str], dry_run: bo
             done[finding.what] += 1
             line = {"what": finding.what, "puuid": finding.puuid, "why": finding.why}
             typer.echo(to_json(line) if as_json else printable(str(finding)))
-        if answers := await deployment.receipts.remove(dry_run=dry_run):
+        if answers := await deployment.answers.remove(dry_run=dry_run):
             done["removed"] += answers
             why = f"{answers:,} kept answers, older than INLAKE_IDEMPOTENCY_TTL"
             typer.echo(to_json({"what": "removed", "puuid": None, "why": why}) if as_json else f"removed {why}")

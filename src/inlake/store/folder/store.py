@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from itertools import islice
@@ -13,13 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from inlake.errors import BadPlace, InlakeError, NotFound, OutOfSpace, PlaceTaken, StoreUnavailable
+from inlake.model import masked
 from inlake.store.folder.files import HIDDEN, Files, open_object, read_whole, size
 from inlake.store.folder.pieces import FolderPieces
 from inlake.store.keys import check_ascii, segments
 
 READ_SIZE = 1 << 20
 LIST_BATCH = 1_000
-PUUID = re.compile(r"([0-9a-f]{8})-[0-9a-f-]{27}")
 
 T = TypeVar("T")
 
@@ -120,8 +119,7 @@ class FolderStore:
             raise self._explain(error) from error
 
     def _explain(self, error: OSError) -> InlakeError:
-        # of an anonymous client a puuid is the only secret, and this is logged
-        file = PUUID.sub(r"\1…", str(error.filename))
+        file = masked(str(error.filename))
         match error.errno:
             case errno.ENOSPC | errno.EDQUOT:
                 return OutOfSpace(f"The folder {self._root} has no space left: {error.strerror}.")

@@ -13,7 +13,7 @@ from functools import lru_cache
 from inlake.errors import Forbidden, Unauthorized
 from inlake.logs import Lines
 from inlake.metrics import Counter, Histogram, Metrics
-from inlake.model import ANONYMOUS
+from inlake.model import ANONYMOUS, masked
 from inlake.web.request.auth import ApiKeys
 from inlake.web.request.exchange import Exchange, Receive, Scope, Send, Site
 from inlake.web.request.route import RawRoute
@@ -25,8 +25,6 @@ OPEN_FOLDER = "/docs/static/"
 CLIENT_GONE = 499
 """As nginx logs it: the client closed the connection, and nobody is there to read an answer."""
 _LOCAL_HOST = re.compile(r"(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", re.IGNORECASE)
-_PUUID = re.compile(r"([0-9A-Fa-f]{8})-[0-9A-Fa-f-]{27}")
-"""A puuid of an anonymous client is its only secret: it is logged by its first digits."""
 PUUID_LENGTH = 36
 _number = itertools.count(1)
 _process = os.urandom(4).hex()
@@ -90,7 +88,7 @@ class Edge:
         counter.value += 1
         times.observe(seconds)
         if self._lines.are_wanted():
-            path = scope["path"] if len(scope["path"]) < PUUID_LENGTH else _PUUID.sub(r"\1…", scope["path"])
+            path = scope["path"] if len(scope["path"]) < PUUID_LENGTH else masked(scope["path"])
             if not path.isprintable():  # a decoded newline would write a log line of the client's own
                 path = path.encode("unicode_escape").decode()
             instance, principal = scope["instance"], scope["principal"]

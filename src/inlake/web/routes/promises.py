@@ -12,7 +12,8 @@ from fastapi.responses import Response
 
 from inlake.errors import Forbidden, PromiseExpired
 from inlake.model import ANONYMOUS
-from inlake.promises.entries import Promise, marker_key, read
+from inlake.promises.entries import Tus
+from inlake.promises.promise import Promise, marker_key, read
 from inlake.web.components import ref
 from inlake.web.openapi import PROMISE, problems
 from inlake.wiring import Deployment
@@ -61,7 +62,8 @@ def promise_routes(d: Deployment) -> APIRouter:
     async def cancel(puuid: str, request: Request) -> Response:
         """Give a promise up: its object goes. Not once a record has claimed it and it is stored."""
         found = await promises.find(puuid, request.scope["principal"])
-        await (d.uploads if found.way == "tus" else promises).cancel(found)  # an upload's writer is stopped too
+        by_tus = isinstance(found.announced.way, Tus)  # then its writer is stopped too
+        await (d.uploads if by_tus else promises).cancel(found)
         return Response(status_code=204)
 
     return router
@@ -69,17 +71,17 @@ def promise_routes(d: Deployment) -> APIRouter:
 
 def describe(promise: Promise, received: int | None = None) -> dict[str, Any]:
     """A promise as its client sees it; `received`: bytes, where the store knows better than the log."""
-    stored = promise.stored
-    waits = promise.ended is None and not (stored and promise.claim)
+    stored, announced = promise.stored, promise.announced
+    waits = promise.end is None and not (stored and promise.claim)
     return {
         "puuid": promise.puuid,
         "state": promise.state,
-        "way": promise.way,
+        "way": announced.way.name,
         "received": stored.size if stored else max(received or 0, promise.received),
-        "size": stored.size if stored else promise.size,
-        "sha256": stored.sha256 if stored else promise.sha256,
-        "content_type": promise.content_type,
-        "filename": promise.filename,
+        "size": stored.size if stored else announced.size,
+        "sha256": stored.sha256 if stored else announced.sha256,
+        "content_type": announced.content_type,
+        "filename": announced.filename,
         "expires_at": promise.expires_at if waits else None,
         "reason": promise.reason or None,
         "receipt": promise.receipt,
@@ -88,7 +90,7 @@ def describe(promise: Promise, received: int | None = None) -> dict[str, Any]:
 
 async def _received(d: Deployment, promise: Promise) -> int | None:
     """Bytes that the store holds of an upload in pieces."""
-    if promise.way != "tus" or promise.upload is None or promise.stored or promise.ended:
+    if not isinstance(promise.announced.way, Tus) or promise.upload is None or promise.stored or promise.end:
         return None
     return await d.store.pieces.received(promise.key, promise.upload)
 
@@ -111,7 +113,7 @@ async def _page(d: Deployment, principal: str, after: str, limit: int) -> tuple[
 
 def _is_open(promise: Promise) -> bool:
     """Whether its client has something left to do or to wait for; not while the request that brings it runs."""
-    if promise.published or promise.ended is not None:
+    if promise.published or promise.end is not None:
         return False
     return not promise.owner or promise.claim is not None
 

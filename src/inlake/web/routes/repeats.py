@@ -24,9 +24,9 @@ from inlake.errors import (
     RequestTimeout,
 )
 from inlake.gateway import Gateway
-from inlake.logbook.answers import Answer, Attempt, Receipts, digest
+from inlake.logbook.answers import Answer, Attempt, KeptAnswers, digest
 from inlake.model import Binary
-from inlake.promises.arrival import beside
+from inlake.promises.arrival import in_background
 from inlake.web.request import address as parse
 from inlake.web.request.admission import Admission
 from inlake.web.request.exchange import ASGIMessage, Exchange
@@ -51,7 +51,7 @@ class Answered(Exception):
     """The request is what was answered before: nothing is to be done."""
 
 
-def repeatable(endpoint: Endpoint, receipts: Receipts, admission: Admission, *, whole: bool) -> Endpoint:
+def repeatable(endpoint: Endpoint, answers: KeptAnswers, admission: Admission, *, whole: bool) -> Endpoint:
     """The endpoint, which obeys `Idempotency-Key` now.
 
     `whole`: the body is read before it; else the endpoint reads it as a stream, and begins the attempt itself.
@@ -63,7 +63,7 @@ def repeatable(endpoint: Endpoint, receipts: Receipts, admission: Admission, *, 
 
     async def obey(x: Exchange, gateway: Gateway) -> None:
         given = [value for name, value in x.scope["headers"] if name == b"idempotency-key"]
-        x.attempt = attempt = receipts.attempt(x.principal, x.scope["path"], _key(given))
+        x.attempt = attempt = answers.attempt(x.principal, x.scope["path"], _key(given))
         if not whole:
             await _run(x, attempt, endpoint(x, gateway))
             return
@@ -171,7 +171,7 @@ async def _run(x: Exchange, attempt: Attempt, work: Awaitable[None]) -> None:
     """Do the work with its answer held back, keep it, then give it. What is not kept is raised, or given as it is."""
     held = Held()
     try:
-        async with beside(attempt.renew()):
+        async with in_background(attempt.renew()):
             await x.answer_to(held, work)
         answer = held.answer
         if attempt.begun:

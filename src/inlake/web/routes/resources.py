@@ -15,8 +15,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from inlake.errors import DirectUploadNotAvailable, PromiseExpired, PromiseNotFound, RangeNotSatisfiable
 from inlake.model import StoredObject
-from inlake.promises.entries import read
 from inlake.promises.places import promise_named
+from inlake.promises.promise import read
 from inlake.web.openapi import problems
 from inlake.web.request.digests import digest_field
 from inlake.wiring import Deployment
@@ -131,7 +131,7 @@ async def _find(d: Deployment, puuid: str, principal: str) -> tuple[StoredObject
     promise = await read(d.store, puuid) if promise_named(puuid) == puuid else None
     if promise is None or promise.principal != principal:
         raise PromiseNotFound("There is no such object, or it is another principal's.")
-    if promise.ended is not None:
+    if promise.end is not None:
         raise PromiseExpired("The object was given up.")
     if promise.stored is None:
         raise PromiseNotFound(f"The object is not complete yet: GET /promises/{puuid} tells how far it is.")

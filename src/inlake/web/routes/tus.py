@@ -27,7 +27,9 @@ from inlake.errors import (
 )
 from inlake.gateway import Gateway
 from inlake.model import PART
-from inlake.promises.entries import Promise
+from inlake.promises import entries
+from inlake.promises.entries import Announced
+from inlake.promises.promise import Promise
 from inlake.web.openapi import problems
 from inlake.web.request.admission import PIECE
 from inlake.web.request.exchange import Exchange
@@ -82,7 +84,7 @@ class Tus:
         with_bytes = x.header(b"content-type") == PIECE
         checksum = _checksum(x) if with_bytes else None
         metadata, filename, kind = _metadata(x.header(b"upload-metadata"))
-        promise = self._promises.new(filename, kind, x.principal, way="tus", size=size, metadata=metadata)
+        promise = self._promises.new(Announced(filename, kind, entries.Tus(metadata), size), x.principal)
         promise = await self._uploads.create(promise, at_most=self._most)
         offset = 0
         if with_bytes:
@@ -96,8 +98,9 @@ class Tus:
         promise = await self._find(x)
         answer = {"upload-offset": str(await self._uploads.offset(promise)), "cache-control": "no-store"}
         answer |= {"upload-defer-length": "1"} if promise.size is None else {"upload-length": str(promise.size)}
-        if promise.metadata:
-            answer["upload-metadata"] = promise.metadata
+        way = promise.announced.way
+        if isinstance(way, entries.Tus) and way.metadata:
+            answer["upload-metadata"] = way.metadata
         await _answer(x, 200, answer | _expires(promise))
 
     async def _append(self, x: Exchange) -> None:
