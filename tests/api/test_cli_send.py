@@ -156,7 +156,7 @@ def test_a_refused_record_with_a_binary_names_the_pointers(served: Served) -> No
 
 def test_a_registry_that_is_away_ends_with_exit_code_3(tmp_path: Path) -> None:
     with serving(tmp_path, INLAKE_REGISTRY="http://127.0.0.1:9") as found:
-        done = found.inlake("send", "tate.artwork", stdin=b"".join(artworks(2)))
+        done = found.inlake("send", "tate.artwork", "--retry", "0", stdin=b"".join(artworks(2)))
         listed = found.inlake("schemas", "list")
     assert done.returncode == 3
     assert "registry" in (done.stdout + done.stderr).lower()

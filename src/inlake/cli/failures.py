@@ -64,18 +64,21 @@ def _end(error: Exception) -> NoReturn:
     if os.environ.get(DEBUG):
         raise error
     sentence, code = _explained(error)
-    typer.echo(f"inlake: {sentence}", err=True)
+    typer.echo(f"inlake: {sentence}".encode(errors="backslashreplace").decode(), err=True)  # a file's name may be bytes
     raise typer.Exit(code)
 
 
 def _explained(error: Exception) -> tuple[str, int]:
     from inlake.client import ClientError, Refused
+    from inlake.client.records import BrokenFile
 
     match error:
         case Failure():
             return str(error), error.code
         case Refused() if error.status == UNAUTHORIZED:
             return f"{error.detail} A key goes into INLAKE_TOKEN, or behind --token.", REFUSED
+        case BrokenFile():
+            return str(error), USAGE
         case ClientError():
             return str(error), REFUSED if isinstance(error, Refused) else UNAVAILABLE
         case InlakeError():

@@ -9,9 +9,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from inlake.cli.failures import OK, REFUSED
-from inlake.cli.records import STDIN, named
-from inlake.cli.report import sum_table
+from inlake.cli.report import explained, sum_table
 from inlake.cli.terminal import as_json, output, printable
+from inlake.client.records import STDIN, named
 from inlake.errors import InlakeError, RecordRejected
 
 Form = Literal["table", "json", "github"]
@@ -67,7 +67,7 @@ class Findings:
         if self.form == "table":
             where = named(source) + (f":{line}" if line else "")
             for reason in shown:
-                cells = (where, reason["pointer"], reason["code"], _sentences(reason))
+                cells = (where, reason["pointer"], reason["code"], explained(reason))
                 self._table.add_row(*(Text(printable(cell)) for cell in cells))
         elif self.form == "github":
             for reason in shown:
@@ -90,15 +90,10 @@ def _annotation(source: str, line: int | None, reason: dict[str, str]) -> str:
     if source != STDIN:
         properties = {"file": source, **properties}
     listed = ",".join(f"{name}={_escaped(value, ',:')}" for name, value in properties.items())
-    text = _sentences(reason)
+    text = explained(reason)
     if reason["pointer"]:
         text = f"{reason['pointer']}: {text}"
     return f"::error {listed}::{_escaped(printable(text))}"
-
-
-def _sentences(reason: dict[str, str]) -> str:
-    got = reason.get("got", "nothing")
-    return reason["detail"] if got == "nothing" else f"{reason['detail']} Found {got}."
 
 
 def _escaped(text: str, more: str = "") -> str:

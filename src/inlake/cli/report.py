@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
 
-from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column, Table
 
 from inlake.cli.failures import OK, REFUSED, UNAVAILABLE
-from inlake.cli.records import named
 from inlake.cli.terminal import as_json, messages, output, printable
+from inlake.client.gateway import Answer
+from inlake.client.receipts import WORDS
+from inlake.client.records import STDIN, named
 
 SHOWN_RECORDS = 10
 SHOWN_REASONS = 5
-WORDS = ("accepted", "pending", "rejected", "failed")
 
 
 class Report:
@@ -28,20 +41,33 @@ class Report:
         self._refused = self._shown = 0
         self._faults: set[str] = set()
         self._console = output()
+        self._begun = time.monotonic()
+        self._many = False
+        """Lines were sent, not one record."""
 
     @property
     def exit_code(self) -> int:
         return UNAVAILABLE if self._sums["failed"] else REFUSED if self._sums["rejected"] else OK
 
-    def add(self, source: str, receipt: dict[str, Any]) -> None:
-        """One line of the gateway's answer to NDJSON."""
-        if "summary" in receipt:
-            self._sums.update({word: receipt["summary"].get(word, 0) for word in WORDS})
-        if self.as_json:
-            sys.stdout.write(as_json(receipt) + "\n")
-        elif receipt.get("status", 200) >= 400:
-            self._refused += 1
-            self._show_reject(f"{named(source)}, line {receipt.get('line', '?')}", receipt)
+    def add(self, source: str, answer: Answer) -> None:
+        """The gateway's answer to a batch of lines of a source."""
+        self._many = True
+        self._sums.update(answer.summary)
+        for receipt in answer.receipts:
+            if self.as_json:
+                sys.stdout.write(as_json(receipt) + "\n")
+            elif receipt["status"] >= 400:
+                self._refused += 1
+                self._show_reject(f"{named(source)}, line {receipt['line']}", receipt)
+
+    def cut_off(self, source: str, last: int) -> None:
+        """Say what is in of a source that was not sent to its end; nothing where its first line is not."""
+        if not last:
+            return
+        messages().print(
+            f"{named(source)}: lines 1 to {last:,} are confirmed; what became of line {last + 1:,} and some after it "
+            f"is not known, later ones were not sent. To go on: begin with line {last + 1:,} (tail -n +{last + 1})."
+        )
 
     def add_single(self, source: str, receipt: dict[str, Any]) -> None:
         """The whole answer to one record."""
@@ -55,14 +81,21 @@ class Report:
             self._console.print(as_json(receipt, indent=2))
 
     def close(self) -> None:
-        """The sum, for a person."""
+        """The sum, with time and rate for a person."""
         if self.as_json:
+            if self._many:
+                sums = {word: self._sums[word] for word in WORDS}
+                sys.stdout.write(as_json({"summary": sums, "complete": True}) + "\n")
             return
         hidden = self._refused - self._shown
         if hidden:
             self._console.print(f"... and {hidden:,} more; --json shows all.")
         shown = {word: self._sums[word] for word in WORDS if self._sums[word] or word in {"accepted", "rejected"}}
         self._console.print(sum_table(shown))
+        if messages().is_terminal:
+            seconds = time.monotonic() - self._begun
+            rate = f", {sum(self._sums.values()) / seconds:,.0f} records/s" if self._many else ""
+            messages().print(f"in {seconds:,.1f} s{rate}")
 
     def _show_reject(self, place: str, receipt: dict[str, Any]) -> None:
         """The first ones; a fault that is not the record's own (an unknown schema) once, not for every line."""
@@ -78,7 +111,7 @@ class Report:
         self._console.print(f"{place}: {receipt['status']} {receipt.get('code', '')}".rstrip())
         for error in errors[:SHOWN_REASONS]:
             pointer = f"{error['pointer']}: " if error.get("pointer") else ""
-            self._console.print(printable(f"  {pointer}{error.get('detail', '')}"))
+            self._console.print(printable(f"  {pointer}{explained(error)}"))
         if len(errors) > SHOWN_REASONS:
             self._console.print(f"  ... and {len(errors) - SHOWN_REASONS} more reasons")
         if not errors and receipt.get("detail"):
@@ -100,12 +133,39 @@ def progress(*more: ProgressColumn, quiet: bool = False) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
 
 
-def counted(source: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The blocks of lines as they are, with a counter while they are sent."""
-    with progress() as bar:
-        task = bar.add_task(named(source), total=None)
-        records = 0
-        for block in blocks:
-            yield block
-            records += block.count(b"\n")
-            bar.update(task, description=f"{named(source)}  {records:,} records sent")
+class Bar:
+    """The bar of one file: the share that is read, what is confirmed, and the time left; nothing where no one looks."""
+
+    def __init__(self, progress: Progress, source: str) -> None:
+        self._progress = progress
+        path = Path(source)
+        size = path.stat().st_size if source != STDIN and path.is_file() else 0
+        self._task = progress.add_task(named(path.name), total=size or None, said="")
+        self._confirmed = self._refused = 0
+
+    def watch(self, file: BinaryIO) -> BinaryIO:
+        """The file, of which each read is seen."""
+        return file if self._progress.disable else self._progress.wrap_file(file, task_id=self._task)
+
+    def advance(self, confirmed: int, refused: int) -> None:
+        self._confirmed += confirmed
+        self._refused += refused
+        elapsed = self._progress.tasks[0].elapsed or 1
+        bad = f", {self._refused:,} refused" if self._refused else ""
+        said = f"{self._confirmed:,} records{bad}, {self._confirmed / elapsed:,.0f}/s"
+        self._progress.update(self._task, said=said)
+
+
+@contextmanager
+def watching(source: str) -> Iterator[Bar]:
+    """A bar for a file while it is sent."""
+    with progress(
+        BarColumn(20), TaskProgressColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn()
+    ) as bars:
+        yield Bar(bars, source)
+
+
+def explained(error: Mapping[str, Any]) -> str:
+    """The sentence of one reason, with what was found."""
+    detail, got = str(error.get("detail", "")), error.get("got") or "nothing"
+    return detail if got == "nothing" else f"{detail} Found {got}."

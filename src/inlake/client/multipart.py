@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+from inlake.client.problems import FileChanged
+
 BLOCK = 1 << 18
 MEDIA_TYPES = {
     # what museums send and the system's tables do not know, or know differently from one machine to the next
@@ -35,8 +37,19 @@ class Upload:
 
     @classmethod
     def of(cls, file: BinaryIO, filename: str, content_type: str | None = None) -> Upload:
-        """The media type, where it is not given, is told from the file's name."""
-        return cls(file, filename, content_type or media_type(filename))
+        """The media type, where it is not given, is told from the file's name; a name that is not UTF-8 is read as
+        Windows-1252."""
+        name = readable(filename)
+        return cls(file, name, content_type or media_type(name))
+
+
+def readable(filename: str) -> str:
+    """A file's name as text: one that is not UTF-8 is most often from an old Windows or Unix of western Europe."""
+    try:
+        filename.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(filename).decode("cp1252", errors="replace")
+    return filename
 
 
 def media_type(filename: str) -> str:
@@ -72,6 +85,8 @@ class RecordAndFile:
             if left is not None:
                 left -= len(block)  # a file that grows while it is sent is sent as long as it was
             yield block
+        if left:
+            raise FileChanged(f"{self._upload.filename}: the file became shorter while it was sent; it is not in.")
         yield self._tail
 
 

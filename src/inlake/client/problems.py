@@ -3,6 +3,8 @@
 ClientError
 ├── Unreachable ... no answer: nothing listens there, or it was silent for too long
 ├── CutOff ........ the stream of receipts ended before its last line
+├── NotAGateway ... an answer that no gateway gives: a redirect, a page, a document that is not a receipt
+├── FileChanged ... a file became shorter while it was sent
 └── Problem ....... an answer that says no
     ├── Refused ... 4xx: the same request will be refused again
     └── Failed .... 5xx and 429: a retry may help
@@ -21,9 +23,22 @@ class ClientError(Exception):
 class Unreachable(ClientError):
     """No answer came; when the request had been sent, whether it was carried out is unknown."""
 
+    def __init__(self, sentence: str, *, sent: bool = True) -> None:
+        """`sent`: some of the request may have been sent."""
+        super().__init__(sentence)
+        self.sent = sent
+
 
 class CutOff(ClientError):
     """The receipts ended without their last line: records after the last receipt may or may not be published."""
+
+
+class NotAGateway(ClientError):
+    """Something answered that is no gateway; only a receipt is a yes."""
+
+
+class FileChanged(ClientError):
+    """A file became shorter while it was sent; the gateway refuses what came of it."""
 
 
 class Problem(ClientError):

@@ -9,7 +9,7 @@ import pytest
 from tests.command import inlake
 
 SERVER_LIBRARIES = (  # without pydantic, which Typer needs too
-    "confluent_kafka", "dotenv", "fastapi", "fastavro", "msgspec", "multipart", "obstore", "starlette", "uvicorn",
+    "confluent_kafka", "fastapi", "fastavro", "msgspec", "multipart", "obstore", "starlette", "uvicorn",
 )  # fmt: skip
 UNUSED = "http://127.0.0.1:9"
 
@@ -30,8 +30,9 @@ def test_help_imports_neither_a_server_library_nor_http() -> None:
 
 
 @pytest.mark.parametrize("command", [("serve",), ("schemas", "list"), ("tail",), ("config",), ("check", "a.avsc")])
-def test_a_missing_server_extra_is_said_with_the_line_to_type(command: tuple[str, ...]) -> None:
-    done = inlake(*command, code="sys.modules['dotenv'] = None")
+def test_a_missing_server_extra_is_said_with_the_line_to_type(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "a.avsc").write_text('"string"')
+    done = inlake(*command, code="sys.modules['msgspec'] = sys.modules['confluent_kafka'] = None", cwd=tmp_path)
     assert done.returncode == 2
     assert "pip install 'inlake[server]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -55,8 +55,8 @@ def check(
     """
     from inlake.cli.deployment import load_settings
     from inlake.cli.findings import Findings
-    from inlake.cli.records import chosen
     from inlake.cli.schema import compile_source, find_source
+    from inlake.client.records import chosen
 
     if as_json and github:
         raise Failure("--json and --github are two forms of the same: give one.")
@@ -95,8 +95,8 @@ class Judge:
 def _check_files(judge: Judge, names: list[str], findings: Findings) -> None:
     from rich.progress import BarColumn
 
-    from inlake.cli.records import STDIN, named
     from inlake.cli.report import progress
+    from inlake.client.records import STDIN, named
 
     total = sum(Path(name).stat().st_size for name in names if name != STDIN)
     with progress(BarColumn(), quiet=findings.form != "table") as bar:
@@ -110,7 +110,7 @@ def _check_files(judge: Judge, names: list[str], findings: Findings) -> None:
 def _check_file(
     judge: Judge, name: str, findings: Findings, watch: Callable[[BinaryIO], BinaryIO] | None = None
 ) -> None:
-    from inlake.cli.records import BrokenFile, read_records
+    from inlake.client.records import BrokenFile, read_records
     from inlake.errors import InlakeError
 
     line = 0

@@ -77,7 +77,7 @@ def _others(environment: Mapping[str, str]) -> Iterator[Setting]:
     for variable in sorted(environment):
         key = variable.removeprefix(KAFKA_PREFIX).lower().replace("_", ".")
         kafka = key if variable.startswith(KAFKA_PREFIX) and key in properties else None
-        of_client = variable in {"INLAKE_URL", "INLAKE_TOKEN"} and variable in os.environ  # it does not read .env
+        of_client = variable in {"INLAKE_URL", "INLAKE_TOKEN"}
         if kafka or of_client or variable.startswith("AWS_"):
             value = HIDDEN if _SECRET.search(variable) else _USER.sub(f"{HIDDEN}@", environment[variable])
             yield Setting(variable, value, _source(variable, environment), kafka)

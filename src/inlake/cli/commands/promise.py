@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from inlake.cli.failures import Failure
+from inlake.cli.gateway import Token, Url, connect
 from inlake.cli.terminal import as_json as to_json
 from inlake.cli.terminal import output, printable
 
-if TYPE_CHECKING:
-    from inlake.client import Client
-
-Url = Annotated[str, typer.Option(envvar="INLAKE_URL", help="Address of the gateway.")]
-Token = Annotated[str | None, typer.Option(envvar="INLAKE_TOKEN", help="Sent as `Authorization: Bearer`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a promise.")]
 Puuid = Annotated[str, typer.Argument(metavar="PUUID", help="Its name, as the gateway told it.")]
-GATEWAY = "http://127.0.0.1:8000"
 
 
-def list_(url: Url = GATEWAY, token: Token = None, as_json: AsJson = False) -> None:
+def list_(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
     """List your own promises that wait for their binary or their record.
 
     Exit code: 0 listed; 1 refused; 2 the command is wrong; 3 the gateway cannot be reached or failed.
@@ -28,7 +22,7 @@ def list_(url: Url = GATEWAY, token: Token = None, as_json: AsJson = False) -> N
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    with _connected(url, token) as client:
+    with connect(url, token) as client:
         found = list(client.promises())
     if as_json:
         for promise in found:
@@ -44,13 +38,13 @@ def list_(url: Url = GATEWAY, token: Token = None, as_json: AsJson = False) -> N
     output().print(table)
 
 
-def show(puuid: Puuid, url: Url = GATEWAY, token: Token = None, as_json: AsJson = False) -> None:
+def show(puuid: Puuid, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
     """Show a promise: its state, the bytes received, and the receipt once its event is published.
 
     Exit code: 0 it is there; 1 it is not, or has expired; 2 the command is wrong; 3 the gateway cannot be reached or
     failed.
     """
-    with _connected(url, token) as client:
+    with connect(url, token) as client:
         promise = client.promise(puuid)
     if as_json:
         typer.echo(to_json(promise))
@@ -69,24 +63,15 @@ def show(puuid: Puuid, url: Url = GATEWAY, token: Token = None, as_json: AsJson 
             typer.echo(f"{name:<8} {printable(str(value))}")
 
 
-def cancel(puuid: Puuid, url: Url = GATEWAY, token: Token = None) -> None:
+def cancel(puuid: Puuid, url: Url = None, token: Token = None) -> None:
     """Give a promise up: its binary is deleted, and a record that waits for it is not published.
 
     Exit code: 0 given up; 1 it is not there, or its event is out; 2 the command is wrong; 3 the gateway cannot be
     reached or failed.
     """
-    with _connected(url, token) as client:
+    with connect(url, token) as client:
         client.cancel_promise(puuid)
     typer.echo(f"Given up: {printable(puuid)}")
-
-
-def _connected(url: str, token: str | None) -> Client:
-    from inlake.client import Client
-
-    try:
-        return Client(url, token=token)
-    except ValueError as error:
-        raise Failure(str(error)) from None
 
 
 def _bytes(promise: dict[str, Any]) -> str:

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from inlake.cli.completion import schema_names
 from inlake.cli.failures import UNAUTHORIZED, Failure
+from inlake.cli.gateway import Token, Url, connect
 
 if TYPE_CHECKING:
     from inlake.cli.report import Report
     from inlake.client import Client
+    from inlake.client.gateway import Address
+
+Schema = Annotated[
+    str,
+    typer.Argument(metavar="SCHEMA", help="Name of the schema: `tate.artwork` for one.", autocompletion=schema_names),
+]
 
 
 def send(
-    schema: Annotated[
-        str,
-        typer.Argument(
-            metavar="SCHEMA", help="Name of the schema: `tate.artwork` for one.", autocompletion=schema_names
-        ),
-    ],
+    schema: Schema,
     files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Files of records; - is stdin.")] = None,
-    url: Annotated[str, typer.Option(envvar="INLAKE_URL", help="Address of the gateway.")] = "http://127.0.0.1:8000",
-    token: Annotated[str | None, typer.Option(envvar="INLAKE_TOKEN", help="Sent as `Authorization: Bearer`.")] = None,
-    binary: Annotated[str | None, typer.Option(metavar="FILE", help="A binary that belongs to the one record.")] = None,
+    url: Url = None,
+    token: Token = None,
+    binary: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="The binary that belongs to the one record.")
+    ] = None,
     content_type: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Media type of the binary; told from its name if not given.")
     ] = None,
@@ -34,6 +38,10 @@ def send(
     ] = None,
     version: Annotated[int | None, typer.Option(help="Version of the schema; the latest if not given.")] = None,
     message: Annotated[str | None, typer.Option(help="Protobuf: full name of the message.")] = None,
+    retry: Annotated[
+        float,
+        typer.Option("--retry", metavar="SECONDS", help="How long to send again where that may help."),
+    ] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="Print all receipts as JSON lines.")] = False,
 ) -> None:
     """Send records to a gateway.
@@ -44,58 +52,67 @@ def send(
     Exit code: 0 all accepted; 1 some refused; 2 the command or a file is wrong; 3 the gateway cannot be reached or
     failed.
     """
-    from inlake.cli.records import chosen, require_file
     from inlake.cli.report import Report
-    from inlake.client import Client
+    from inlake.client.gateway import Address
+    from inlake.client.records import chosen, require_file
 
     names = chosen(files)
-    if binary:
-        require_file(binary)
-    query = {"destination": destination, "version": version, "message": message}
+    if binary and (len(binary) > 1 or len(names) > 1):
+        given = f"{len(binary)} binaries" if len(binary) > 1 else f"{len(names)} files of records"
+        raise Failure(f"One record goes with one --binary; {given} are named.")
+    for name in binary or []:
+        require_file(name)
+    to = Address(schema, destination, version, message)
     report = Report(as_json=as_json)
-    try:
-        client = Client(url, token=token)
-    except ValueError as error:
-        raise Failure(str(error)) from None
-    with client:
+    with connect(url, token, retry=retry) as client:
         if binary:
-            _send_binary(client, schema, names, (binary, content_type), query, report)
+            _send_binary(client, to, names[0], (binary[0], content_type), report)
         else:
-            _send_files(client, schema, names, query, report)
+            for name in names:
+                _send_file(client, to, name, report)
     report.close()
     raise typer.Exit(report.exit_code)
 
 
-def _send_files(client: Client, schema: str, names: list[str], query: dict[str, Any], report: Report) -> None:
-    """One request a file, so that `line` in a receipt is the line of the file."""
-    from inlake.cli.records import read_lines
-    from inlake.cli.report import counted
+def _send_file(client: Client, to: Address, name: str, report: Report) -> None:
+    """Send a file in batches; what is confirmed when it ends early is said."""
+    from uuid import uuid4
+
+    from inlake.cli.report import watching
+    from inlake.client.batches import cut
+    from inlake.client.records import BrokenFile, read_lines
 
     wanted = "all" if report.as_json else "rejects"
-    for name in names:
-        for receipt in client.send_records(schema, counted(name, read_lines(name)), receipts=wanted, **query):
-            report.add(name, receipt)
-
-
-def _send_binary(
-    client: Client, schema: str, names: list[str], binary: tuple[str, str | None], query: dict[str, Any], report: Report
-) -> None:
-    from rich.progress import DownloadColumn
-
-    from inlake.cli.records import read_record
-    from inlake.cli.report import progress
-    from inlake.client import Refused, Upload
-
-    if len(names) > 1:
-        raise Failure(f"--binary goes with exactly one record; {len(names)} files are named.")
-    path, content_type = binary
-    record = read_record(names[0])
+    last = 0
     try:
-        with progress(DownloadColumn()) as bar, bar.open(path, "rb", description=Path(path).name) as file:
-            upload = Upload.of(file, Path(path).name, content_type)
-            receipt = client.send_binary(schema, record, upload, **query)
+        with watching(name) as bar:
+            batches = cut(read_lines(name, bar.watch))
+            for answer in client.send_batches(to, batches, run=uuid4().hex, receipts=wanted):
+                last = answer.batch.last
+                report.add(name, answer)
+                bar.advance(sum(answer.summary.values()), answer.summary["rejected"] + answer.summary["failed"])
+    except BaseException:
+        report.cut_off(name, last)
+        raise
+    if not last:
+        raise BrokenFile(name, "there is no record in it.")
+
+
+def _send_binary(client: Client, to: Address, name: str, binary: tuple[str, str | None], report: Report) -> None:
+    from dataclasses import asdict
+
+    from inlake.cli.report import watching
+    from inlake.client import Refused, Upload
+    from inlake.client.records import read_record
+
+    path, content_type = binary
+    record = read_record(name)
+    try:
+        with watching(path) as bar, Path(path).open("rb") as file:
+            upload = Upload.of(bar.watch(file), Path(path).name, content_type)
+            receipt = client.send_binary(record=record, file=upload, **asdict(to))
     except Refused as refused:
         if refused.status == UNAUTHORIZED:
             raise
         receipt = {**refused.document, "status": refused.status}
-    report.add_single(names[0], receipt)
+    report.add_single(name, receipt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import select
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,16 +14,32 @@ from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from inlake.cli.failures import Failure
+from inlake.client.problems import ClientError
 
 BLOCK = 1 << 16
 STDIN = "-"
 BOM = b"\xef\xbb\xbf"
 SPACE = re.compile(r"[ \t\n\r]*")
+ADVICE = {
+    ".7z": "unpack it, and name the files in it.",
+    ".bz2": "write `bunzip2 -c FILE | inlake send SCHEMA`.",
+    ".csv": "a table: docs/how-to/csv.md makes records of it.",
+    ".ods": "a spreadsheet: save it as CSV, of which docs/how-to/csv.md makes records.",
+    ".tar": "unpack it, and name the files in it.",
+    ".tgz": "unpack it, and name the files in it.",
+    ".tsv": "a table: docs/how-to/csv.md makes records of it.",
+    ".xls": "a spreadsheet: save it as CSV, of which docs/how-to/csv.md makes records.",
+    ".xlsx": "a spreadsheet: save it as CSV, of which docs/how-to/csv.md makes records.",
+    ".xml": "records are JSON: one a line, or an array.",
+    ".xz": "write `xz -dc FILE | inlake send SCHEMA`.",
+    ".zip": "unpack it, and name the files in it.",
+    ".zst": "write `zstd -dc FILE | inlake send SCHEMA`.",
+}
+"""What to do with files that hold no records as they are, by the end of their names."""
 
 
-class BrokenFile(Failure):
-    """A file of records cannot be read to its end."""
+class BrokenFile(ClientError):
+    """A file of records is not there, is of another kind, or cannot be read to its end."""
 
     def __init__(self, name: str, reason: str, line: int | None = None, column: int | None = None) -> None:
         place = f", line {line}, column {column}" if line else ""
@@ -32,27 +49,36 @@ class BrokenFile(Failure):
 
 
 def chosen(files: list[str] | None) -> list[str]:
-    """The files to read, stdin if none is named. `Failure` when one is not there."""
+    """The files to read, stdin if none is named. `BrokenFile` when one is not there, or is of another kind."""
     if not files and sys.stdin.isatty():
-        raise Failure("There are no records: name a file, or pipe records in.")
+        raise BrokenFile(STDIN, "there are no records; name a file, or pipe records in.")
     for name in files or []:
         require_file(name)
+        advice = ADVICE.get(Path(name).suffix.lower())
+        if advice:
+            raise BrokenFile(name, advice.replace("FILE", name))
     return files or [STDIN]
 
 
 def require_file(name: str) -> None:
-    """`Failure` unless it is stdin, a file, or a pipe with a name."""
-    if name != STDIN and (not Path(name).exists() or Path(name).is_dir()):
-        raise Failure(f"{name}: there is no such file.")
+    """`BrokenFile` unless it is stdin, a file, or a pipe with a name."""
+    if name == STDIN:
+        return
+    if not Path(name).exists():
+        raise BrokenFile(name, "there is no such file.")
+    if Path(name).is_dir():
+        raise BrokenFile(name, "this is a folder; name the files in it.")
 
 
-def read_lines(name: str) -> Iterator[bytes]:
-    """Records of a file or of stdin (`-`), in blocks of whole lines; an empty block asks to send what came so far.
+def read_lines(name: str, watch: Callable[[BinaryIO], BinaryIO] | None = None) -> Iterator[bytes]:
+    """Records of a file or of stdin (`-`), in blocks of whole lines; an empty block asks to send what came so far,
+    since nothing more is there now.
 
     NDJSON is a stream of any length. JSON (by the name `.json`, or when the first line is no whole object) is read
-    at once: one record, several, or a top-level array of them, each of which becomes a line.
+    at once: one record, several, or a top-level array of them, each of which becomes a line. `watch`: see
+    `read_records`.
     """
-    with _opened(name) as stream:
+    with _opened(name, watch) as stream:
         if _holds_lines(name, stream):
             yield from _blocks(stream)
         else:
@@ -79,13 +105,13 @@ def read_record(name: str) -> bytes:
     """The one record of a file."""
     records = [line for block in read_lines(name) for line in block.splitlines() if line.strip()]
     if len(records) != 1:
-        raise Failure(f"{named(name)}: holds {len(records)} records; a binary goes with exactly one.")
+        raise BrokenFile(name, f"holds {len(records)} records; a binary goes with exactly one.")
     return records[0]
 
 
 def named(source: str) -> str:
     """A file as messages name it."""
-    return "stdin" if source == STDIN else source
+    return "stdin" if source == STDIN else source.encode(errors="backslashreplace").decode()
 
 
 @contextmanager
@@ -93,7 +119,7 @@ def _opened(name: str, watch: Callable[[BinaryIO], BinaryIO] | None = None) -> I
     if name == STDIN:
         yield cast("BufferedReader", sys.stdin.buffer)
         return
-    with Path(name).open("rb") as file:
+    with Path(name).open("rb", buffering=0) as file:
         stream = watch(file) if watch else file
         try:
             yield BufferedReader(gzip.GzipFile(fileobj=stream) if name.endswith(".gz") else cast("RawIOBase", stream))
@@ -115,12 +141,21 @@ def _blocks(stream: BufferedReader) -> Iterator[bytes]:
         lines, newline, begun = data.rpartition(b"\n")
         if newline:
             yield bytes(rest) + lines + newline
-            yield b""
             rest = bytearray(begun)
+            if _is_silent(stream):
+                yield b""
         else:
             rest += data
     if rest:
         yield bytes(rest)
+
+
+def _is_silent(stream: BufferedReader) -> bool:
+    """Whether nothing more can be read now, from a pipe or a terminal that may have more later."""
+    try:
+        return not select.select([stream], [], [], 0)[0]
+    except (OSError, ValueError):  # no file of the system: a gzip file
+        return False
 
 
 def _records(data: bytes, name: str) -> Iterator[tuple[int, bytes]]:

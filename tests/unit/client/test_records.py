@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from inlake.cli.failures import Failure
-from inlake.cli.records import read_lines, read_record
+from inlake.client.records import BrokenFile, read_lines, read_record
 
 
 def lines_of(path: Path) -> list[bytes]:
@@ -35,8 +35,16 @@ def test_a_block_of_ndjson_ends_at_a_line(tmp_path: Path) -> None:
     assert b"".join(blocks) == line * 500
 
 
-def test_what_came_is_sent_before_more_is_read(tmp_path: Path) -> None:
-    assert list(read_lines(str(written(tmp_path, "x.ndjson", b"{}\n")))) == [b"{}\n", b""]
+def test_what_came_is_sent_before_a_pipe_has_more(tmp_path: Path) -> None:
+    assert list(read_lines(str(written(tmp_path, "x.ndjson", b"{}\n")))) == [b"{}\n"]
+    reading, writing = os.pipe()
+    os.write(writing, b'{"a": 1}\n')
+    blocks = read_lines(f"/dev/fd/{reading}")
+    assert [next(blocks), next(blocks)] == [b'{"a": 1}\n', b""]
+    os.write(writing, b'{"a": 2}\n{"a": ')
+    os.close(writing)
+    assert b"".join(blocks) == b'{"a": 2}\n{"a": '
+    os.close(reading)
 
 
 def test_an_array_becomes_a_line_for_each_element(tmp_path: Path) -> None:
@@ -70,7 +78,7 @@ def test_a_gzip_file_is_read_through(tmp_path: Path) -> None:
 
 def test_a_cut_gzip_file_is_named(tmp_path: Path) -> None:
     path = written(tmp_path, "x.ndjson.gz", gzip.compress(b"{}\n" * 1000)[:-9])
-    with pytest.raises(Failure, match=r"x\.ndjson\.gz: this is not a whole gzip file"):
+    with pytest.raises(BrokenFile, match=r"x\.ndjson\.gz: this is not a whole gzip file"):
         lines_of(path)
 
 
@@ -92,21 +100,21 @@ def test_a_file_of_another_name_is_told_by_its_first_line(tmp_path: Path) -> Non
     ],
 )
 def test_broken_json_is_named_by_line_and_column(tmp_path: Path, content: bytes, place: str) -> None:
-    with pytest.raises(Failure, match=place):
+    with pytest.raises(BrokenFile, match=place):
         lines_of(written(tmp_path, "x.json", content))
 
 
 def test_json_that_is_not_utf8_is_named_by_its_byte(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="not UTF-8 at byte 6"):
+    with pytest.raises(BrokenFile, match="not UTF-8 at byte 6"):
         lines_of(written(tmp_path, "x.json", b'{"a":"\xe9"}'))
 
 
 def test_json_nested_too_deeply_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="nested too deeply"):
+    with pytest.raises(BrokenFile, match="nested too deeply"):
         lines_of(written(tmp_path, "x.json", b"[" * 100_000))
 
 
 def test_a_binary_goes_with_one_record(tmp_path: Path) -> None:
     assert json.loads(read_record(str(written(tmp_path, "one.json", b'{\n"a": 1}')))) == {"a": 1}
-    with pytest.raises(Failure, match="holds 2 records"):
+    with pytest.raises(BrokenFile, match="holds 2 records"):
         read_record(str(written(tmp_path, "two.ndjson", b"{}\n{}\n")))

@@ -1,0 +1,58 @@
+"""A stream of records cut into batches: each is one request, so that what is confirmed is known as it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+BYTES = 2 << 20
+"""A gateway takes 8 MiB with an Idempotency-Key (INLAKE_IDEMPOTENT_BYTES), and asks for memory by its size."""
+LINES = 10_000
+"""Their receipts are in memory at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Whole lines, blank ones too, that follow one another."""
+
+    first: int
+    """Number of the first line, from 1."""
+    body: bytes
+
+    @property
+    def last(self) -> int:
+        return self.first + self.body.count(b"\n") - 1
+
+    def halves(self) -> list[Batch]:
+        """The same lines in two batches; there is more than one line."""
+        middle = (self.last - self.first + 1) // 2
+        lines = self.body.split(b"\n", middle)
+        head = self.body[: len(self.body) - len(lines[-1])]
+        return [Batch(self.first, head), Batch(self.first + middle, lines[-1])]
+
+
+def cut(blocks: Iterable[bytes], *, size: int = BYTES, lines: int = LINES, first: int = 1) -> Iterator[Batch]:
+    """Batches of at most `size` bytes, but of one line at least, and `lines` lines.
+
+    `blocks`: each one line or several whole ones, with or without the newline at its end; an empty one ends a batch.
+    """
+    waiting = bytearray()
+    for block in chain(blocks, [b""]):
+        waiting += block
+        if block and not block.endswith(b"\n"):
+            waiting += b"\n"
+        while waiting and (len(waiting) >= size or not block):
+            batch = Batch(first, bytes(waiting[: _end(waiting, size, lines)]))
+            del waiting[: len(batch.body)]
+            first = batch.last + 1
+            yield batch
+
+
+def _end(waiting: bytearray, size: int, lines: int) -> int:
+    """Where the first batch ends."""
+    end = waiting.rfind(b"\n", 0, size) + 1 or waiting.find(b"\n") + 1
+    if waiting.count(b"\n", 0, end) > lines:
+        parts = waiting[:end].split(b"\n", lines)
+        end -= len(parts[-1])
+    return end

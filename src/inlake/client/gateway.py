@@ -1,0 +1,235 @@
+"""A gateway as its clients see it: records and binaries go in, receipts come back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx2
+
+from inlake.client.batches import Batch, cut
+from inlake.client.connection import Connection, Request, media_type
+from inlake.client.multipart import RecordAndFile, Upload
+from inlake.client.network import strange
+from inlake.client.problems import ClientError, CutOff, NotAGateway, Problem, Refused
+from inlake.client.receipts import WORDS, Receipt, is_receipt, parse_lines
+from inlake.client.retries import Waits, may_help
+
+RECORD = "/ingress/record-json"
+RECORD_AND_BINARY = "/ingress/record-json-and-binary"
+NDJSON = "application/x-ndjson"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where records go."""
+
+    schema: str
+    destination: str | None = None
+    version: int | None = None
+    """Of the schema; the latest if not given."""
+    message: str | None = None
+    """Protobuf: full name of the message."""
+
+    def query(self, **more: str) -> dict[str, str]:
+        return _query(
+            schema=self.schema, destination=self.destination, version=self.version, message=self.message, **more
+        )
+
+
+@dataclass(slots=True)
+class Answer:
+    """The gateway's answer to one batch."""
+
+    batch: Batch
+    receipts: list[Receipt] = field(default_factory=list)
+    """With the numbers of the lines as the source has them."""
+    summary: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WORDS, 0))
+    retry_after: str | None = None
+
+
+class Client:
+    """Sends records and binaries to a gateway and returns its receipts. Not for use by several threads at once.
+
+    Raises `Refused` (4xx) and `Failed` (5xx, 429) with the gateway's problem document, `Unreachable` when no answer
+    comes, `CutOff` when receipts are missing at the end, `NotAGateway` for an answer that is no receipt.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, timeout: float = 60, retry: float = 60) -> None:
+        """`url`: `http(s)://HOST:PORT`, a path before the routes allowed; `token`: sent as `Authorization: Bearer`;
+        `timeout`: seconds without any progress; `retry`: seconds for which a stream of records is sent again where that
+        may help. Raises ValueError for a URL or token of another form."""
+        self._connection = Connection(url, token, timeout)
+        self._retry = retry
+
+    @property
+    def url(self) -> str:
+        return self._connection.url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def send_record(
+        self,
+        schema: str,
+        record: bytes | Mapping[str, Any],
+        *,
+        destination: str | None = None,
+        version: int | None = None,
+        message: str | None = None,
+    ) -> Receipt:
+        """Send one record, JSON text or a mapping; returns when its event is confirmed."""
+        query = Address(schema, destination, version, message).query()
+        headers = {"Content-Type": "application/json"}
+        return self._receipt(Request("POST", RECORD, query, headers, _json_text(record)))
+
+    def send_records(
+        self,
+        schema: str,
+        lines: Iterable[bytes],
+        *,
+        destination: str | None = None,
+        version: int | None = None,
+        message: str | None = None,
+        receipts: str = "all",
+    ) -> Iterator[Receipt]:
+        """Send records of any number; yields the gateway's lines as they are confirmed, a `summary` of all last.
+
+        `lines`: each item one line or several whole ones, with or without the newline at its end; an empty item sends
+        at once what is waiting. `receipts`: `all`, `rejects` or `none`. Nothing is sent before the first receipt is
+        asked for. Lines go out in order, in batches: one of which nobody knows what became is sent again, with its
+        Idempotency-Key.
+        """
+        summary = dict.fromkeys(WORDS, 0)
+        for answer in self.send_batches(
+            Address(schema, destination, version, message), cut(lines), run=uuid4().hex, receipts=receipts
+        ):
+            yield from answer.receipts
+            for word in WORDS:
+                summary[word] += answer.summary[word]
+        yield {"summary": summary, "complete": True}
+
+    def send_batches(
+        self, to: Address, batches: Iterable[Batch], *, run: str, receipts: str = "all"
+    ) -> Iterator[Answer]:
+        """Send batches one after the other; `run` and the numbers of its lines make the Idempotency-Key of each.
+
+        A batch that the gateway finds too large for one request is sent in halves.
+        """
+        for batch in batches:
+            yield from self._send_whole(to, batch, run, receipts)
+
+    def _send_whole(self, to: Address, batch: Batch, run: str, receipts: str) -> Iterator[Answer]:
+        try:
+            yield self._send_until_settled(to, batch, run, receipts)
+        except Refused as refused:
+            if refused.code != "idempotent_too_large" or batch.first == batch.last:
+                raise
+            for half in batch.halves():
+                yield from self._send_whole(to, half, run, receipts)
+
+    def _send_until_settled(self, to: Address, batch: Batch, run: str, receipts: str) -> Answer:
+        """The answer; after the time for retries, the last one with lines that failed, or the last error."""
+        waits = Waits(self._retry)
+        headers = {"Content-Type": NDJSON, "Idempotency-Key": f'"{run}-{batch.first}-{batch.last}"'}
+        request = Request("POST", RECORD, to.query(receipts=receipts), headers, batch.body)
+        while True:
+            try:
+                answer = self._send_once(request, batch)
+                if not answer.summary["failed"] or not waits.wait(answer.retry_after):
+                    return answer
+            except ClientError as error:
+                asked = error.retry_after if isinstance(error, Problem) else None
+                if not may_help(error) or not waits.wait(asked):
+                    raise
+
+    def _send_once(self, request: Request, batch: Batch) -> Answer:
+        with self._connection.answer(request) as response:
+            if media_type(response) != NDJSON:
+                raise self._connection.problem(response)
+            answer = Answer(batch, retry_after=response.headers.get("Retry-After"))
+            complete = False
+            try:
+                for receipt in parse_lines(response.iter_bytes()):
+                    if "summary" in receipt:
+                        answer.summary, complete = receipt["summary"], receipt.get("complete") is True
+                    else:
+                        answer.receipts.append({**receipt, "line": receipt["line"] + batch.first - 1})
+            except ValueError:
+                raise strange(response, self.url) from None
+        if not complete:
+            raise CutOff("The gateway's receipts end early: the records after the last receipt may not be published.")
+        return answer
+
+    def send_binary(
+        self,
+        schema: str,
+        record: bytes | Mapping[str, Any],
+        file: Path | Upload,
+        *,
+        destination: str | None = None,
+        version: int | None = None,
+        message: str | None = None,
+    ) -> Receipt:
+        """Send a record with its binary in one request; returns when it is stored and its event confirmed.
+
+        `file`: a path, or an open file with name and media type as `Upload`; it is read while it is sent. Raises
+        `FileChanged` when it is shorter than it was.
+        """
+        if isinstance(file, Path):
+            with file.open("rb") as opened:
+                upload = Upload.of(opened, file.name)
+                return self.send_binary(
+                    schema, record, upload, destination=destination, version=version, message=message
+                )
+        query = Address(schema, destination, version, message).query()
+        body = RecordAndFile(_json_text(record), file)
+        return self._receipt(Request("POST", RECORD_AND_BINARY, query, body.headers, body))
+
+    def promises(self) -> Iterator[dict[str, Any]]:
+        """One's own promises that wait for their binary or their record, page by page as they are read."""
+        after: str | None = ""
+        while after is not None:
+            page = self._connection.document(Request("GET", "/promises", _query(after=after or None)))
+            if not isinstance(page.get("promises"), list):
+                raise NotAGateway(f"What {self.url} answers is not a list of promises: is it a gateway?")
+            yield from page["promises"]
+            after = page.get("next")
+
+    def promise(self, puuid: str) -> dict[str, Any]:
+        """One promise: `state`, `received`, `size`, `expires_at`, and its `receipt` once its event is published."""
+        found = self._connection.document(Request("GET", f"/promises/{quote(puuid, safe='')}", {}))
+        if "puuid" not in found or "state" not in found:
+            raise NotAGateway(f"What {self.url} answers is not a promise: is it a gateway?")
+        return found
+
+    def cancel_promise(self, puuid: str) -> None:
+        """Give a promise up; `Refused` with code `promise_used` once a record has claimed it and it is stored."""
+        with self._connection.answer(Request("DELETE", f"/promises/{quote(puuid, safe='')}", {})) as answer:
+            if answer.status_code != httpx2.codes.NO_CONTENT:
+                raise self._connection.problem(answer)
+
+    def _receipt(self, request: Request) -> Receipt:
+        document = self._connection.document(request)
+        if not is_receipt(document):
+            raise NotAGateway(f"What {self.url} answers is not a receipt: is it a gateway?")
+        return document
+
+
+def _json_text(record: bytes | Mapping[str, Any]) -> bytes:
+    return record if isinstance(record, bytes) else json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _query(**parameters: str | int | None) -> dict[str, str]:
+    return {name: str(value) for name, value in parameters.items() if value is not None}

@@ -1,0 +1,119 @@
+"""`inlake send`: what a person is told when it does not come to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.answering import Answering, answering
+from tests.command import environment, inlake
+
+NDJSON = {"Content-Type": "application/x-ndjson"}
+RECEIPT = {"line": 1, "status": 201, "id": "x", "key": "scan", "topic": "t", "partition": 0, "offset": 1}
+SUMMARY = {"summary": {"accepted": 2, "pending": 0, "rejected": 0, "failed": 0}, "complete": True}
+TWO = (201, NDJSON, b"".join(json.dumps(line).encode() + b"\n" for line in (RECEIPT, RECEIPT | {"line": 2}, SUMMARY)))
+HTML = {"Content-Type": "text/html"}
+
+
+def begun(gateway: Answering, *options: str) -> subprocess.Popen[bytes]:
+    """A command that has sent two lines and has its pipe open."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "inlake", "send", "scan", "--retry", "0", *options],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(INLAKE_URL=gateway.url),
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(b"{}\n{}\n")
+    process.stdin.flush()
+    end = time.monotonic() + 30
+    while not gateway.requests:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    time.sleep(0.3)  # the answer is read
+    return process
+
+
+def test_ctrl_c_names_the_last_confirmed_line_and_how_to_go_on() -> None:
+    with answering(TWO) as gateway, begun(gateway) as process:
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "lines 1 to 2 are confirmed" in " ".join(said.decode().split())
+    assert "begin with line 3" in said.decode()
+
+
+def test_a_gateway_that_is_lost_is_named_with_the_last_confirmed_line() -> None:
+    with answering(TWO, (502, HTML, b"<html>")) as gateway, begun(gateway) as process:
+        _, said = process.communicate(b"{}\n", timeout=30)
+    assert process.returncode == 3
+    assert "reaches no gateway behind it" in said.decode()
+    assert "lines 1 to 2 are confirmed" in said.decode()
+
+
+def test_a_redirect_is_no_yes(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text('{"title": "x"}')
+    (tmp_path / "a.tif").write_text("hello")
+    with answering((301, {"Location": "https://inlake.museum.example/"}, b"")) as other:
+        done = inlake("send", "scan", "r.json", "--binary", "a.tif", cwd=tmp_path, INLAKE_URL=other.url)
+    assert done.returncode == 3
+    assert "https://inlake.museum.example/" in done.stderr
+    assert done.stdout == ""
+
+
+def test_what_is_not_sent_is_said_before_anything_is(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text("{}")
+    for name in "a.tif", "b.tif", "records.zip", "t.bz2":
+        (tmp_path / name).write_text("")
+    (tmp_path / "folder").mkdir()
+    for arguments, words in {
+        (
+            "r.json",
+            "--binary",
+            "a.tif",
+            "--binary",
+            "b.tif",
+        ): "One record goes with one --binary; 2 binaries are named.",
+        ("r.json", "--binary", "folder"): "folder: this is a folder; name the files in it.",
+        ("folder",): "folder: this is a folder",
+        ("records.zip",): "records.zip: unpack it, and name the files in it.",
+        ("t.bz2",): "t.bz2: write `bunzip2 -c t.bz2 | inlake send SCHEMA`.",
+    }.items():
+        done = inlake("send", "scan", *arguments, cwd=tmp_path, INLAKE_URL="http://127.0.0.1:9")
+        assert (done.returncode, done.stderr.startswith(f"inlake: {words}")) == (2, True), done.stderr
+
+
+def test_address_and_key_come_from_the_file_env_too(tmp_path: Path) -> None:
+    with answering(TWO) as gateway:
+        (tmp_path / ".env").write_text(f"INLAKE_URL={gateway.url}\nINLAKE_TOKEN='s3cr3t'\n")
+        done = inlake("send", "scan", cwd=tmp_path, stdin=b"{}\n{}\n")
+        assert done.returncode == 0, done.stderr
+        assert gateway.requests[0][1]["Authorization"] == "Bearer s3cr3t"
+        inlake("send", "scan", "--token", "other", cwd=tmp_path, stdin=b"{}\n{}\n")
+        assert gateway.requests[1][1]["Authorization"] == "Bearer other"
+
+
+def test_a_token_is_in_no_message(tmp_path: Path) -> None:
+    for token in "s3cr3t\rkey", "s3cr3t\u00fc":
+        done = inlake("send", "scan", stdin=b"{}\n", INLAKE_URL="http://127.0.0.1:9", INLAKE_TOKEN=token)
+        assert done.returncode == 2
+        assert "s3cr3t" not in done.stdout + done.stderr
+
+
+def test_a_file_whose_name_is_not_utf8_is_sent(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/St\xfcck.tif"
+    try:
+        Path(os.fsdecode(name)).write_bytes(b"hello")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    (tmp_path / "r.json").write_text("{}")
+    receipt = {key: value for key, value in RECEIPT.items() if key not in {"line", "status"}}
+    with answering((201, {"Content-Type": "application/json"}, json.dumps(receipt).encode())) as gateway:
+        done = inlake("send", "scan", "r.json", "--binary", os.fsdecode(name), cwd=tmp_path, INLAKE_URL=gateway.url)
+    assert done.returncode == 0, done.stderr
+    assert 'filename="St\u00fcck.tif"'.encode() in gateway.requests[0][2]
