@@ -32,7 +32,7 @@ class Settings(BaseModel):
         "sqlite:.inlake/events.db", description="Where events go: `sqlite:PATH` or `kafka://HOST:PORT,...`."
     )
     store: str = Field("file:.inlake/store", description="Where binaries go: `file:FOLDER` or `s3://BUCKET/PREFIX` (endpoint and credentials by the standard `AWS_*` variables).")  # fmt: skip
-    registry: str = Field("dir:.inlake/schemas", description="Where schemas are: `dir:FOLDER` or the `http(s)://` address of a Confluent-compatible Schema Registry, its path included.")  # fmt: skip
+    registry: str = Field("dir:.inlake/schemas", description="Where schemas are: `dir:FOLDER` or the `http(s)://` address of a Confluent-compatible Schema Registry, its path included; several addresses of one registry have commas between.")  # fmt: skip
 
     host: str = Field("127.0.0.1", description="Address to listen on. Anything beyond loopback needs authentication or `INLAKE_ALLOW_ANONYMOUS=true`.")  # fmt: skip
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one and logs it.")
@@ -79,7 +79,7 @@ class Settings(BaseModel):
     registry_ca: Path | None = Field(None, description="File with the certificates that the registry's TLS is checked against.")  # fmt: skip
     registry_timeout: float = Field(5, gt=0, le=60, description="How long the registry may take to answer.")
     registry_latest_seconds: float = Field(
-        10, ge=0, description="How long the latest version of a schema is remembered."
+        10, ge=0, description="How long a schema is remembered before the registry is asked again."
     )
     store_timeout: float = Field(10, gt=0, le=300, description="How long the store may take for a small object, its retries included; a part of a large one may take six times as long.")  # fmt: skip
     store_public_endpoint: str | None = Field(

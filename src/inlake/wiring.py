@@ -140,7 +140,7 @@ def connect_registry(settings: Settings) -> Registry:
                     token=_revealed(settings.registry_token),
                     ca=settings.registry_ca,
                     timeout=settings.registry_timeout,
-                    latest_ttl=settings.registry_latest_seconds,
+                    ttl=settings.registry_latest_seconds,
                 )
             except ValueError as error:
                 raise SettingsError(f"INLAKE_REGISTRY: {error}") from None

@@ -73,7 +73,7 @@ def line() -> Iterator[Line]:
 
 @pytest.fixture
 async def registry(line: Line) -> AsyncIterator[ConfluentRegistry]:
-    registry = ConfluentRegistry(line.url, timeout=TIMEOUT, latest_ttl=TTL, absent_ttl=TTL)
+    registry = ConfluentRegistry(line.url, timeout=TIMEOUT, ttl=TTL)
     yield registry
     await registry.close()
 
@@ -106,7 +106,7 @@ async def test_the_last_known_answer_stands_while_the_registry_is_away(
             assert await registry.find(subject) == known
             await asyncio.sleep(0.05)
     assert await registry.find(subject, 1) == known
-    assert await registry.find_by_id(known.schema_id or 0) == known.schema
+    assert await registry.find_by_id(known.schema_id or 0) == (known.schema, [])
     assert len(caplog.records) == 1, "one warning, not one for each request"
 
 
@@ -191,7 +191,7 @@ async def test_it_recovers_from_a_black_hole_too(registry: ConfluentRegistry, li
 async def test_an_unknown_name_is_not_asked_for_again_at_once(
     registry: ConfluentRegistry, line: Line, subject: str
 ) -> None:
-    patient = ConfluentRegistry(line.url, timeout=TIMEOUT, absent_ttl=0.5)
+    patient = ConfluentRegistry(line.url, timeout=TIMEOUT, ttl=2.5)
     with pytest.raises(SchemaNotFound):
         await patient.find(subject)
     line.cut()

@@ -22,7 +22,7 @@ from inlake.errors import (
     SchemaNotFound,
 )
 from inlake.registry.confluent.registry import ConfluentRegistry
-from inlake.settings import load
+from inlake.settings import SettingsError, load
 from inlake.wiring import connect_registry
 from tests.gateways import embedded
 
@@ -70,7 +70,7 @@ async def server() -> AsyncIterator[Registry]:
 
 @pytest.fixture
 async def registry(server: Registry) -> AsyncIterator[ConfluentRegistry]:
-    registry = ConfluentRegistry(server.url, timeout=0.5, latest_ttl=0.1)
+    registry = ConfluentRegistry(server.url, timeout=0.5, ttl=0.1)
     yield registry
     await registry.close()
 
@@ -78,14 +78,15 @@ async def registry(server: Registry) -> AsyncIterator[ConfluentRegistry]:
 HTML, PLAIN = "text/html", "text/plain"
 REFUSALS: list[tuple[int, object, str, type[InlakeError], str]] = [
     (401, {"error_code": 401, "message": "who?"}, "", RegistryRefused, "INLAKE_REGISTRY_AUTH"),
-    (403, b"<html>no</html>", HTML, RegistryRefused, "refused the gateway with status 403"),
+    (403, b"<html>no</html>", HTML, RegistryRefused, "proxy .* refused the gateway with status 403"),
     (404, {"error_code": 40401, "message": "?"}, "", SchemaNotFound, "inlake schemas add artwork FILE"),
     (404, {"error_code": 40402, "message": "?"}, "", SchemaNotFound, "artwork"),
     (404, {"error_code": 404, "message": "HTTP 404 Not Found"}, "", RegistryUnavailable, "status 404"),
     (404, b"nothing here", PLAIN, RegistryUnavailable, "check the path in INLAKE_REGISTRY"),
     (429, {"message": "slow down"}, "", RegistryUnavailable, "slow down"),
     (500, {"error_code": 50001, "message": "store"}, "", RegistryUnavailable, "status 500: store"),
-    (502, b"", HTML, RegistryUnavailable, "status 502"),
+    (502, b"", HTML, RegistryUnavailable, "proxy .* answered text/html with status 502"),
+    (409, b"<html>no</html>", "text/html; charset=utf-8", RegistryUnavailable, "proxy .* text/html with status 409"),
     (302, b"", HTML, RegistryUnavailable, "status 302"),
     (200, b"<!doctype html>", HTML, RegistryUnavailable, "answered text/html with status 200"),
     (200, b"[" * 100_000, "", RegistryUnavailable, "INLAKE_REGISTRY"),
@@ -257,3 +258,95 @@ def test_an_address_or_certificates_that_cannot_be_used_are_said_at_once(tmp_pat
         ConfluentRegistry("https://localhost:8081", ca=tmp_path / "missing.pem")
     with pytest.raises(ValueError, match="cannot be used"):
         ConfluentRegistry("http://local host:x/")
+
+
+async def test_a_version_that_is_deleted_is_not_used_any_more(server: Registry, registry: ConfluentRegistry) -> None:
+    server.says(200, FOUND)
+    server.says(404, {"error_code": 40402})
+    assert (await registry.find("artwork", 3)).schema_id == 7
+    await asyncio.sleep(0.15)
+    with pytest.raises(SchemaNotFound, match="has no version 3"):
+        await registry.find("artwork", 3)
+
+
+async def test_what_is_looked_at_again_and_is_the_same_is_the_same_object(
+    server: Registry, registry: ConfluentRegistry
+) -> None:
+    server.says(200, FOUND)
+    first = await registry.find("artwork", 3)
+    await asyncio.sleep(0.15)
+    assert await registry.find("artwork", 3) is first
+    assert len(server.heads) == 2
+
+
+@pytest.mark.parametrize("number", [-1, 2**31, 2**32 - 1, 65_034_875_748])
+async def test_an_id_that_java_has_no_room_for_is_refused_with_its_number(
+    server: Registry, registry: ConfluentRegistry, number: int
+) -> None:
+    server.says(200, FOUND | {"id": number})
+    with pytest.raises(RegistryUnavailable, match=f"the id {number}, .* up to 2147483647"):
+        await registry.find("artwork")
+
+
+@pytest.mark.parametrize("number", [0, 1, 2**31 - 1])
+async def test_an_id_that_java_has_room_for_is_taken(
+    server: Registry, registry: ConfluentRegistry, number: int
+) -> None:
+    server.says(200, FOUND | {"id": number})
+    assert (await registry.find("artwork")).schema_id == number
+
+
+async def test_the_next_address_is_asked_when_one_is_away_and_first_from_then_on(server: Registry) -> None:
+    server.says(200, FOUND)
+    nobody = "http://127.0.0.1:1/api"
+    registry = ConfluentRegistry(f"{nobody}, {server.url}", timeout=2, ttl=0.01)
+    assert (await registry.find("artwork")).schema_id == 7
+    server.answers = []
+    server.says(500, {"message": "store"})
+    with pytest.raises(RegistryUnavailable, match=f"registry at {server.url} answered"):
+        await registry.subjects()
+    await registry.close()
+
+
+async def test_an_address_that_answers_nothing_leaves_time_for_the_next(server: Registry) -> None:
+    server.says(200, FOUND)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    registry = ConfluentRegistry(f"{address},{server.url}", timeout=1)
+    assert (await asyncio.wait_for(registry.find("artwork"), 1)).schema_id == 7
+    await registry.close()
+    silent.close()
+
+
+async def test_the_next_address_is_asked_when_a_proxy_has_nobody_behind_it(server: Registry) -> None:
+    behind = Registry()
+    listening = await asyncio.start_server(behind.serve, "127.0.0.1", 0)
+    behind.says(503, b"<html>no server is available</html>", HTML)
+    address = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/api"
+    server.says(200, FOUND)
+    registry = ConfluentRegistry(f"{address},{server.url}")
+    assert (await registry.find("artwork")).schema_id == 7
+    await registry.close()
+    listening.close()
+
+
+async def test_all_addresses_are_named_when_none_answers() -> None:
+    registry = ConfluentRegistry("http://127.0.0.1:1/a,http://me:secret@127.0.0.1:2/b")
+    with pytest.raises(
+        RegistryUnavailable, match=r"http://127\.0\.0\.1:1/a and http://127\.0\.0\.1:2/b cannot be reached"
+    ):
+        await registry.check()
+    await registry.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a:8081,b:8082", "http://a:8081,", "http://a,ftp://b", "http://a:8081,http://b:x"]
+)
+def test_a_list_with_something_else_than_addresses_stops_the_start(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"INLAKE_REGISTRY: the registry's address .* cannot be used"):
+        connect_registry(load({"INLAKE_REGISTRY": url}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
@@ -26,38 +25,53 @@ from inlake.errors import (
 BACK_OFF = 1.0
 """Seconds that a registry counts as away after it could not be reached."""
 MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
+NOBODY_BEHIND = {502, 503, 504}
+"""What a proxy answers when the registry behind it does not."""
+HIGHEST = 2**31 - 1
+"""Versions and ids are Java integers in the registry and in its clients."""
 NOT_FOUND_CODES = {40401, 40402, 40403, 42202}
 """Subject, version, schema id; 42202 is a version that the registry thinks impossible."""
 
 T = TypeVar("T", str, int)
 
 
-class Rest:
-    """One kept connection to the registry; a whole request takes `timeout` seconds at most."""
+class Http:
+    """Kept connections to the addresses of one registry; a whole request takes `timeout` seconds at most.
+
+    One address is asked; when it does not answer, or a proxy says that nothing is behind it, the next one is.
+    """
 
     def __init__(self, url: str, *, basic_auth: str | None, token: str | None, ca: Path | None, timeout: float) -> None:
-        """`ValueError` for a URL or certificates that cannot be used."""
+        """`url`: one address, or several with commas between. `ValueError` for one that cannot be used, or for
+        certificates that cannot be."""
         try:
-            address = httpx2.URL(url)
             tls = ssl.create_default_context(cafile=ca) if ca else True
-        except (httpx2.InvalidURL, OSError) as error:
-            raise ValueError(
-                f"the registry's address {url!r} or certificates {str(ca)!r} cannot be used: {error}"
-            ) from None
-        user, _, password = basic_auth.partition(":") if basic_auth else (address.username, "", address.password)
-        self.url = str(address.copy_with(userinfo=b"")).rstrip("/")
-        """Without credentials: it goes into messages."""
+        except OSError as error:
+            raise ValueError(f"the certificates {str(ca)!r} cannot be used: {error}") from None
+        addresses = [_address(part.strip()) for part in url.split(",")]
+        headers = {"Accept": f"{MEDIA_TYPE}, application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token.strip()}"
         self.down_until = 0.0
         """Monotonic time; 0 when the registry answered the last request."""
         self._timeout = timeout
-        self._client = httpx2.AsyncClient(
-            base_url=self.url,
-            headers={"Accept": f"{MEDIA_TYPE}, application/json"}
-            | ({"Authorization": f"Bearer {token.strip()}"} if token else {}),
-            auth=(user, password) if user and not token else None,
-            verify=tls,
-            timeout=None,  # asyncio.timeout below limits the whole; httpx2 would limit each step of it
-        )
+        self._first = 0
+        """Index of the address that is asked first: the last one that answered."""
+        self._clients = [
+            httpx2.AsyncClient(
+                base_url=_without_credentials(address),
+                headers=headers,
+                auth=None if token else _credentials(basic_auth, address),
+                verify=tls,
+                timeout=None,  # asyncio.timeout below limits the whole; httpx2 would limit each step of it
+            )
+            for address in addresses
+        ]
+
+    @property
+    def url(self) -> str:
+        """The address that is asked first, without credentials: it goes into messages."""
+        return str(self._clients[self._first].base_url).rstrip("/")
 
     async def get(self, path: str, missing: str, *, no_subject: str = "") -> Any:
         """The JSON of the answer. `SchemaNotFound` says `missing`, or `no_subject` when the subject is unknown."""
@@ -68,7 +82,8 @@ class Rest:
         return await self._send("POST", path, body, missing, "")
 
     async def close(self) -> None:
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
 
     async def _send(self, method: str, path: str, body: Any, missing: str, no_subject: str) -> Any:
         response = await self._exchange(method, path, body)
@@ -84,25 +99,40 @@ class Rest:
         raise self._error(response, refusal.get("message"))
 
     async def _exchange(self, method: str, path: str, body: Any) -> httpx2.Response:
-        send = partial(self._client.request, method, path, json=body)
-        try:
-            async with asyncio.timeout(self._timeout):
-                try:
-                    response = await send()
-                except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
-                    # an idle connection was closed under us; every request here may be repeated
-                    response = await send()
-        except UnicodeEncodeError:
-            raise InvalidSchema("The text of the schema is not Unicode: it holds half a surrogate pair.") from None
-        except (TimeoutError, httpx2.HTTPError) as error:
-            self.down_until = monotonic() + BACK_OFF
-            reason = f"no answer within {self._timeout:g} s" if isinstance(error, TimeoutError) else _cause(error)
-            raise RegistryUnavailable(f"The schema registry at {self.url} cannot be reached: {reason}.") from error
-        self.down_until = 0.0
+        """The answer of the first address that has one; it is asked first from then on."""
+        deadline, count = monotonic() + self._timeout, len(self._clients)
+        order = [(self._first + n) % count for n in range(count)]
+        for left, index in zip(range(count, 0, -1), order, strict=True):
+            try:
+                async with asyncio.timeout((deadline - monotonic()) / left):
+                    response = await _request(self._clients[index], method, path, body)
+            except UnicodeEncodeError:
+                raise InvalidSchema("The text of the schema is not Unicode: it holds half a surrogate pair.") from None
+            except (TimeoutError, httpx2.HTTPError) as error:
+                if left == 1:
+                    self.down_until = monotonic() + BACK_OFF
+                    raise self._unreachable(error) from error
+                continue
+            if left == 1 or response.status_code not in NOBODY_BEHIND:
+                self._first, self.down_until = index, 0.0
+                break
         return response
+
+    def _unreachable(self, error: Exception) -> RegistryUnavailable:
+        where = " and ".join(str(client.base_url).rstrip("/") for client in self._clients)
+        reason = f"no answer within {self._timeout:g} s" if isinstance(error, TimeoutError) else _cause(error)
+        return RegistryUnavailable(f"The schema registry at {where} cannot be reached: {reason}.")
 
     def _error(self, response: httpx2.Response, message: Any) -> InlakeError:
         status, reason = response.status_code, str(message or "it gives no reason").rstrip(".")
+        what = response.headers.get("content-type", "nothing")
+        if what.startswith("text/html"):
+            kind = RegistryRefused if status in {401, 403, 407} else RegistryUnavailable
+            verb = "refused the gateway" if kind is RegistryRefused else f"answered {what.partition(';')[0]}"
+            return kind(
+                f"A proxy or another server, no registry, {verb} with status {status} at {self.url}: check the path "
+                "in INLAKE_REGISTRY, and what stands before the registry."
+            )
         match status:
             case 401 | 403:
                 return RegistryRefused(
@@ -115,10 +145,17 @@ class Rest:
                 return InvalidSchema(f"The registry refused the schema: {reason}.")
         if message:
             return RegistryUnavailable(f"The schema registry at {self.url} answered with status {status}: {reason}.")
-        what = response.headers.get("content-type", "nothing")
         return RegistryUnavailable(
             f"{self.url} answered {what} with status {status}, as no registry does: check the path in INLAKE_REGISTRY."
         )
+
+
+async def _request(client: httpx2.AsyncClient, method: str, path: str, body: Any) -> httpx2.Response:
+    try:
+        return await client.request(method, path, json=body)
+    except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
+        # an idle connection was closed under us; every request here may be repeated
+        return await client.request(method, path, json=body)
 
 
 def quote_subject(subject: str) -> str:
@@ -147,8 +184,13 @@ def read_registered(answer: Any) -> RegisteredSchema:
     """The same with subject, version and id. `RegistryUnavailable` for anything else."""
     schema = read_schema(answer)
     subject, version, schema_id = (answer.get(name) for name in ("subject", "version", "id"))
-    if not (isinstance(subject, str) and isinstance(version, int) and isinstance(schema_id, int)):
+    if not (isinstance(subject, str) and type(version) is int and type(schema_id) is int):
         raise _strange("a schema with subject, version and id")
+    if not 0 <= schema_id <= HIGHEST:
+        raise RegistryUnavailable(
+            f"The schema registry gives {subject!r} the id {schema_id}, and events have room for ids up to {HIGHEST} "
+            "only: no consumer could read them."
+        )
     return RegisteredSchema(
         subject=subject, version=version, schema_id=schema_id, guid=answer.get("guid"), schema=schema
     )
@@ -159,6 +201,26 @@ def read_list(answer: Any, kind: type[T]) -> list[T]:
     if not isinstance(answer, list) or not all(isinstance(item, kind) for item in answer):
         raise _strange(f"a list of {kind.__name__}")
     return sorted(answer)
+
+
+def _address(text: str) -> httpx2.URL:
+    try:
+        address = httpx2.URL(text)
+    except httpx2.InvalidURL as error:
+        raise ValueError(f"the registry's address {text!r} cannot be used: {error}") from None
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise ValueError(f"the registry's address {text!r} cannot be used: write http(s)://HOST:PORT/...")
+    return address
+
+
+def _without_credentials(address: httpx2.URL) -> str:
+    return str(address.copy_with(userinfo=b"")).rstrip("/")
+
+
+def _credentials(basic_auth: str | None, address: httpx2.URL) -> tuple[str, str] | None:
+    """User and password, those of the address if none are given."""
+    user, _, password = basic_auth.partition(":") if basic_auth else (address.username, "", address.password)
+    return (user, password) if user else None
 
 
 def _cause(error: Exception) -> str:
