@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+import json
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
-from inlake.errors import BadParameter, InlakeError, InvalidSchema
+from inlake.errors import BadParameter, InlakeError, InvalidSchema, SchemaChanged
 from inlake.formats import compile_codec
 from inlake.formats.shape import Shape
+from inlake.memory import Recent, Shared
 from inlake.model import SchemaVersion
 from inlake.ports import Codec, Registry
 from inlake.settings import Settings
 
 if TYPE_CHECKING:
-    from confluent_kafka.schema_registry import RegisteredSchema
+    from confluent_kafka.schema_registry import RegisteredSchema, Schema
 
 CACHED = 1_000
 """Compiled schemas kept; the one used least recently goes first. Refusals are kept apart, as many: a client can make
 up any number of messages that a schema does not have."""
+LOOK_AGAIN = 1.0
+"""Seconds after which the references of a schema are looked at again; the registry remembers them on its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,18 @@ class Compiled:
 Outcome = Compiled | InvalidSchema | BadParameter
 Key = tuple[str, int, int, str | None]
 """Name, version and id of a schema, and the message."""
+Texts = tuple["Schema", list[tuple[str, "Schema"]]]
+"""A schema and all that it refers to: what an id means."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    outcome: Outcome
+    texts: Texts
+    found: RegisteredSchema
+    """The registry's answer: it gives another object when it has looked again."""
+    until: float
+    """When its references are looked at again; monotonic time."""
 
 
 class Finder(Protocol):
@@ -52,62 +69,63 @@ class Finder(Protocol):
 
 
 class Codecs:
-    """Compiled schemas by name, version and message."""
+    """Compiled schemas by name, version and message.
+
+    What was compiled is used as long as the registry says the same text, and the same texts of all references. An id
+    that meant another text before is refused: one of the two kinds of events under it could not be read.
+    """
 
     def __init__(self, registry: Registry, settings: Settings, *, cached: int = CACHED) -> None:
         self.registry = registry
         self._settings = settings
-        self._cached = cached
-        self._compiled: OrderedDict[Key, Compiled] = OrderedDict()
-        self._refused: OrderedDict[Key, InvalidSchema | BadParameter] = OrderedDict()
-        self._running: dict[Key, asyncio.Task[Outcome]] = {}
+        self._compiled: Recent[Key, _Kept] = Recent(cached)
+        self._refused: Recent[Key, _Kept] = Recent(cached)
+        self._meant: Recent[int, Texts] = Recent()
+        self._looking: Shared[Key, Outcome] = Shared()
 
     async def find(self, name: str, version: int | None = None, message: str | None = None) -> Compiled:
-        """The schema by its name (latest version: None), compiled. Raises what the registry raises, `InvalidSchema`."""
+        """The schema by its name (latest version: None), compiled.
+
+        Raises what the registry raises, `InvalidSchema`, `SchemaChanged`.
+        """
         found = await self.registry.find(self._settings.subject_of(name), version)
         if found.schema.schema_type != "PROTOBUF":
             message = None  # it means nothing there, and must not fill the cache
         key = (name, found.version or 0, found.schema_id or 0, message)
-        compiled = self._compiled.get(key)
-        if compiled is not None:
-            self._compiled.move_to_end(key)
-            return compiled
-        outcome = self._refused.get(key) or await self._join(key, found)
+        kept = self._compiled.recall(key) or self._refused.recall(key)
+        if kept is not None and kept.found is found and monotonic() < kept.until:
+            outcome = kept.outcome
+        else:
+            outcome = await self._looking.join(key, partial(self._look, key, found))
         if isinstance(outcome, InlakeError):
             # a broken schema stays broken; the remembered error would keep the frames of all who raise it
             raise copy(outcome)
         return outcome
 
-    async def _join(self, key: Key, found: RegisteredSchema) -> Outcome:
-        """The outcome of compiling it once, for all who want it meanwhile."""
-        task = self._running.get(key)
-        if task is None:
-            task = self._running[key] = asyncio.create_task(self._compile(key[0], found, key[3]))
-            task.add_done_callback(partial(self._keep, key))
-        # waited for, not awaited: others may wait for it too when this request is cancelled
-        await asyncio.wait([task])
-        if error := task.exception():
-            raise copy(error)
-        return task.result()
+    async def _look(self, key: Key, found: RegisteredSchema) -> Outcome:
+        """What was compiled, if the registry still says the same of schema and references; else it is compiled anew."""
+        name, _, schema_id, message = key
+        references = await self.registry.references(found.schema)
+        until = monotonic() + LOOK_AGAIN if references else inf
+        texts = (found.schema, references)
+        if is_another(texts, self._meant.recall(schema_id)):
+            raise SchemaChanged(
+                f"The id {schema_id} of the schema {name!r} had another text before: events under it could not be read "
+                "with this one. Restore the registry, or restart the gateway to go on with what the registry says now."
+            )
+        kept = self._compiled.get(key) or self._refused.get(key)
+        same = kept is not None and not is_another(texts, kept.texts)
+        outcome = kept.outcome if kept and same else await self._compile(name, found, references, message)
+        self._meant.keep(schema_id, texts)
+        memory = self._compiled if isinstance(outcome, Compiled) else self._refused
+        memory.keep(key, _Kept(outcome, texts, found, until))
+        return outcome
 
-    def _keep(self, key: Key, task: asyncio.Task[Outcome]) -> None:
-        """Remember the outcome; nothing where it failed: a registry that was away may be back, a reference be there."""
-        del self._running[key]
-        if task.cancelled() or task.exception():
-            return
-        outcome = task.result()
-        if isinstance(outcome, Compiled):
-            self._compiled[key] = outcome
-        else:
-            self._refused[key] = outcome
-        for entries in (self._compiled, self._refused):
-            if len(entries) > self._cached:
-                entries.popitem(last=False)
-
-    async def _compile(self, name: str, found: RegisteredSchema, message: str | None) -> Outcome:
+    async def _compile(
+        self, name: str, found: RegisteredSchema, references: list[tuple[str, Schema]], message: str | None
+    ) -> Outcome:
         """The schema compiled, or why it cannot be: that never changes."""
         settings = self._settings
-        references = await self.registry.references(found.schema)
         try:
             codec = await asyncio.to_thread(
                 compile_codec,
@@ -134,6 +152,25 @@ class Codecs:
             ),
             partition_by=settings.partition_by,
         )
+
+
+def is_another(texts: Texts, before: Texts | None) -> bool:
+    """Whether schema or references say something else than before; white space, and their versions, do not count."""
+    if before is None or texts == before:
+        return False
+    (schema, references), (schema_before, references_before) = texts, before
+    if [name for name, _ in references] != [name for name, _ in references_before]:
+        return True
+    pairs = [(schema, schema_before), *zip((s for _, s in references), (s for _, s in references_before), strict=True)]
+    return any(_content(a) != _content(b) for a, b in pairs)
+
+
+def _content(schema: Schema) -> tuple[str | None, str | list[str]]:
+    text = schema.schema_str or ""
+    try:
+        return schema.schema_type, json.dumps(json.loads(text), sort_keys=True)
+    except (ValueError, RecursionError):
+        return schema.schema_type, text.split()
 
 
 class Unchecked:

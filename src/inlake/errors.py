@@ -26,7 +26,8 @@
     ├── InternalError 500
     ├── NotBuilt 501 .............. FormatNotBuilt  DirectUploadNotAvailable
     ├── Unavailable 503 ........... BusUnavailable  OutcomeUnknown  TopicMissing  StoreUnavailable
-    │                               RegistryUnavailable  RegistryRefused  Busy  ShuttingDown
+    │                               RegistryUnavailable  RegistryRefused  SchemaChanged  Busy
+    │                               ShuttingDown
     └── OutOfSpace 507
 
 The first line of a class's docstring is the `title` of the problem document (RFC 9457); the class is listed in
@@ -362,13 +363,6 @@ class ChecksumMismatch(InlakeError):
 class InternalError(InlakeError):
     """The gateway has a fault"""
 
-    @classmethod
-    def of_record(cls, fault: BaseException) -> Self:
-        """What nobody expected of a record: who answers it tells the log of the cause, `fault`."""
-        error = cls("The gateway has a fault that shows with this record.")
-        error.__cause__ = fault
-        return error
-
 
 class NotBuilt(InlakeError):
     """This gateway cannot do that"""
@@ -416,6 +410,12 @@ class RegistryRefused(Unavailable):
     """The schema registry refused the gateway"""
 
     retry_after = 30
+
+
+class SchemaChanged(Unavailable):
+    """An id of the registry had another text before"""
+
+    retry_after = 60
 
 
 class Busy(Unavailable):

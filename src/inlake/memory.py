@@ -1,12 +1,15 @@
-"""What both registries remember between look-ups, and how look-ups that meet share one answer."""
+"""What a process remembers: a bounded number of entries, and work in flight that those who ask meanwhile share."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable
+from copy import copy
 from functools import partial
 from typing import Any, Generic, TypeVar
+
+from inlake.errors import InlakeError
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -50,7 +53,12 @@ class Shared(Generic[K, V]):
 
     async def join(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> V:
         """The result; a caller that is cancelled does not take the work from the others."""
-        return await asyncio.shield(self.start(key, work))
+        task = self.start(key, work)
+        await asyncio.wait({task})  # waited for, not awaited: being cancelled leaves it alone
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, InlakeError):
+            raise copy(error)  # each caller its own: a shared one would keep the frames of all of them
+        return task.result()
 
     async def close(self) -> None:
         """Cancel what is running."""

@@ -23,13 +23,13 @@ class Registry(Protocol):
     async def find(self, subject: str, version: int | None = None) -> RegisteredSchema:
         """The schema with subject, version and id set; None is the latest version.
 
-        A version is cached for ever, the latest for a short time, an unknown name for a short time too; when the
-        registry is down the last known answer stands.
+        It is remembered for a short time, an unknown name too, and is the same object until it has been looked at
+        again; when the registry is down the last known answer stands.
         """
         ...
 
-    async def find_by_id(self, schema_id: int) -> Schema:
-        """The schema with this id, its references in it; cached for ever."""
+    async def find_by_id(self, schema_id: int) -> tuple[Schema, list[tuple[str, Schema]]]:
+        """The schema with this id, and all that it refers to, as `references` has it."""
         ...
 
     async def references(self, schema: Schema) -> list[tuple[str, Schema]]:
@@ -113,8 +113,8 @@ class Store(Protocol):
         """The address that goes into records and headers: `s3://bucket/prefix/key` or `file:///...`."""
         ...
 
-    async def check(self) -> Sequence[str]:
-        """Warnings, each a sentence, when the store can be used; raises `StoreUnavailable` or `OutOfSpace` when not."""
+    async def check(self) -> None:
+        """Return when the store can be used, raise `StoreUnavailable` when not."""
         ...
 
     async def close(self) -> None: ...

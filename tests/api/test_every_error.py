@@ -20,6 +20,8 @@ import requests
 
 from inlake.errors import every_error
 from inlake.promises.direct import Plan
+from inlake.settings import load
+from inlake.wiring import connect_registry
 from tests.command import serving
 from tests.gateways import NOTE, Answer, Gateway, embedded, form
 from tests.live_servers import (
@@ -424,6 +426,19 @@ async def a_registry_with_a_fault(folder: Path) -> Answer:
 async def a_registry_that_wants_other_credentials(folder: Path) -> Answer:
     async with _registry(401, {"message": "who?"}) as url, embedded(folder, registry=url) as gateway:
         return await gateway.post("/schemas/note", method="GET")
+
+
+@provokes("schema_changed", 503, "60")
+async def an_id_that_has_another_text_now(folder: Path) -> Answer:
+    found = {"subject": "note", "version": 1, "id": 7, "schema": '"string"'}
+    async with (
+        _registry(200, found) as first,
+        _registry(200, found | {"schema": '"int"'}) as second,
+        embedded(folder, registry=first, registry_latest_seconds="0") as gateway,
+    ):
+        assert (await gateway.post(RECORDS, b'"a"')).status == 201
+        gateway.deployment.gateway.codecs.registry = connect_registry(load({"INLAKE_REGISTRY": second}))  # type: ignore[attr-defined]
+        return await gateway.post(RECORDS, b'"a"')
 
 
 @asynccontextmanager

@@ -43,10 +43,10 @@ def subject() -> str:
 async def registry(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Registry]:
     made: Registry
     if request.param == "directory":
-        made = DirectoryRegistry(tmp_path / "schemas", latest_ttl=0.2)
+        made = DirectoryRegistry(tmp_path / "schemas", ttl=0.2)
     else:
         require("the schema registry", SCHEMA_REGISTRY_URL)
-        made = ConfluentRegistry(SCHEMA_REGISTRY_URL, latest_ttl=0.2, absent_ttl=0.2)
+        made = ConfluentRegistry(SCHEMA_REGISTRY_URL, ttl=0.2)
     yield made
     await made.close()
 
@@ -60,7 +60,7 @@ async def test_a_registered_schema_is_found_as_the_latest_by_version_and_by_id(
     assert await registry.find(subject) == registered
     assert await registry.find(subject, 1) == registered
     assert registered.schema_id is not None
-    assert await registry.find_by_id(registered.schema_id) == schema
+    assert (await registry.find_by_id(registered.schema_id))[0] == schema
 
 
 async def test_the_latest_follows_a_new_version_and_the_old_one_stays(registry: Registry, subject: str) -> None:
@@ -140,7 +140,7 @@ async def test_protobuf_and_json_schemas_come_back_as_they_were(
     registered = await registry.register(subject, Schema(text, kind))
     assert registered.schema == Schema(text, kind)
     assert (await registry.find(subject)).schema == Schema(text, kind)
-    assert await registry.find_by_id(registered.schema_id or 0) == Schema(text, kind)
+    assert await registry.find_by_id(registered.schema_id or 0) == (Schema(text, kind), [])
 
 
 async def test_references_are_found_also_indirect_ones_each_once_the_deepest_first(
@@ -157,7 +157,7 @@ async def test_references_are_found_also_indirect_ones_each_once_the_deepest_fir
     assert registered.schema == artwork
     found = await registry.references((await registry.find(subject)).schema)
     assert found == [("Place", place), ("Person", person)]
-    assert await registry.find_by_id(registered.schema_id or 0) == artwork
+    assert await registry.find_by_id(registered.schema_id or 0) == (artwork, found)
     assert await registry.references(place) == []
 
 

@@ -65,8 +65,7 @@ class Decoder:
             return Decoded(message, headers, schema_id, None, error.detail)
 
     async def _compile(self, schema_id: int) -> Codec:
-        schema = await self._registry.find_by_id(schema_id)
-        references = await self._registry.references(schema)
+        schema, references = await self._registry.find_by_id(schema_id)
         codec = compile_codec(schema, references, resource_field=self._settings.resource_field)
         self._codecs[schema_id] = codec
         return codec

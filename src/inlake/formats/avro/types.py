@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from inlake.formats.json_text import ABSENT, Fractional
+from inlake.formats.json_text import Fractional
 
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+ABSENT: Any = object()
+"""Stands where there is no value; null is a value."""
 
 _ACCEPTED: dict[str, frozenset[type]] = {
     "null": frozenset({type(None)}),
@@ -48,7 +50,7 @@ class Type:
 
     @property
     def step(self) -> str:
-        """Which of the exact rules applies."""
+        """Which rule of the walker applies."""
         return "logical" if self.logical else self.kind
 
     @property

@@ -17,8 +17,7 @@ from protobuf import (
     ScalarType,
 )
 
-from inlake.formats.binary import varint
-from inlake.formats.protobuf.wire import FIXED_32, FIXED_64, WIRE_TYPES
+from inlake.formats.protobuf.wire import FIXED_32, FIXED_64, WIRE_TYPES, varint
 
 WRAPPERS = {
     f"google.protobuf.{kind}Value": kind.lower()
@@ -49,7 +48,7 @@ class Enum:
 
 @dataclass(eq=False, slots=True)
 class Element:
-    """The type of one value of a field: a scalar, an enum or a message."""
+    """What one value of a field is: a scalar, an enum or a message."""
 
     kind: str
     """`int32`, `string`, ... or `enum` or `message`."""
@@ -83,10 +82,10 @@ class Field:
     json_name: str
     number: int
     element: Element
-    """The type of a map is that of its values."""
+    """Of a map: its value."""
     repeated: bool
     key: Element | None
-    """The type of a map's keys; None for all other fields."""
+    """Of a map: its key."""
     explicit: bool
     """Whether a default value is written too: it was sent."""
     required: bool

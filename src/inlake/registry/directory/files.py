@@ -15,10 +15,11 @@ from typing import Any
 from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaReference
 
 from inlake.disk import sync_folder, write_durably
-from inlake.errors import Conflict, InvalidSchema, SchemaNotFound
+from inlake.errors import BadName, Conflict, InvalidSchema, SchemaNotFound
 from inlake.memory import Recent
 from inlake.model import SCHEMA_NAME
 from inlake.registry.directory.ids import Ids, Signature, locked, signature
+from inlake.registry.references import MAX_DEPTH
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ TYPES = {".avsc": "AVRO", ".proto": "PROTOBUF", ".json": "JSON"}
 NAME = re.compile(SCHEMA_NAME, re.ASCII)
 VERSION_FILE = re.compile(r"([1-9][0-9]{0,8})\.(avsc|proto|json)", re.ASCII)
 IDS_FILE = "ids.json"
-Seen = tuple[Signature | None, Signature | None, RegisteredSchema]
+Signatures = tuple[Signature | None, Signature | None]
 
 
 class SchemaFiles:
@@ -35,33 +36,38 @@ class SchemaFiles:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._ids = Ids(root)
-        self._seen: Recent[Path, Seen] = Recent()
+        self._seen: Recent[Path, RegisteredSchema] = Recent()
+        self._read_before: Recent[Path, tuple[Signatures, Schema]] = Recent()
 
     def find(self, subject: str, version: int | None) -> RegisteredSchema:
         """The version, or the highest; read again only when its files have changed. Gives an id at first sight."""
-        files = self._files(subject)
-        wanted = max(files) if version is None else version
-        if wanted not in files:
-            raise SchemaNotFound(
-                f"The schema {subject!r} has no version {version}: leave the version out to take the latest."
-            )
-        path = files[wanted]
-        text, references = signature(path), signature(_references_file(path))
-        seen = self._seen.recall(path)
-        if seen is not None and seen[:2] == (text, references):
-            return seen[2]
-        schema = self._read(path)
-        found = RegisteredSchema(subject, wanted, self._ids.give(schema), None, schema)
-        if seen is not None and seen[2].schema_id != found.schema_id:
-            log.warning("%s was changed: it has id %d now, and was %d", path, found.schema_id, seen[2].schema_id)
-        self._seen.keep(path, (text, references, found))
+        number, path = self._file(subject, version)
+        schema = self._text(path)
+        try:
+            refers_to = self._ids_of_references(schema, {path: None}, MAX_DEPTH)
+        except (SchemaNotFound, InvalidSchema, BadName):
+            refers_to = ()  # who asks for the references learns what is wrong with them
+        seen, schema_id = self._seen.recall(path), self._ids.give(schema, refers_to)
+        if seen is not None and seen.schema is schema and seen.schema_id == schema_id:
+            return seen
+        if seen is not None and seen.schema_id != schema_id:
+            log.warning("%s was changed: it has id %d now, and was %d", path, schema_id, seen.schema_id)
+        found = RegisteredSchema(subject, number, schema_id, None, schema)
+        self._seen.keep(path, found)
         return found
 
-    def find_by_id(self, schema_id: int) -> Schema:
-        schema = self._ids.find(schema_id)
-        if schema is None:
+    def find_by_id(self, schema_id: int) -> tuple[Schema, dict[str, Schema]]:
+        """The schema that got the id, and all that it referred to then, each name once, the deepest first."""
+        known = self._ids.find(schema_id)
+        if known is None:
             raise SchemaNotFound(f"There is no schema with id {schema_id} in {self._root / IDS_FILE}.")
-        return schema
+        schema, refers_to = known
+        found: dict[str, Schema] = {}
+        for reference, referred in zip(schema.references or [], refers_to, strict=False):
+            if reference.name and reference.name not in found:
+                target, deeper = self.find_by_id(referred)
+                found = {**deeper, **found, reference.name: target}
+        return schema, found
 
     def add(self, subject: str, schema: Schema) -> RegisteredSchema:
         """Write the next version, or find the one that is the same."""
@@ -83,6 +89,40 @@ class SchemaFiles:
         self._root.mkdir(parents=True, exist_ok=True)
         next(self._root.iterdir(), None)
         self._ids.find(0)
+
+    def _file(self, subject: str, version: int | None) -> tuple[int, Path]:
+        files = self._files(subject)
+        wanted = max(files) if version is None else version
+        if wanted not in files:
+            raise SchemaNotFound(
+                f"The schema {subject!r} has no version {version}: leave the version out to take the latest."
+            )
+        return wanted, files[wanted]
+
+    def _text(self, path: Path) -> Schema:
+        """The schema in a file: the same object until one of its files has changed."""
+        signatures = signature(path), signature(_references_file(path))
+        read = self._read_before.recall(path)
+        if read is None or read[0] != signatures:
+            read = signatures, self._read(path)
+            self._read_before.keep(path, read)
+        return read[1]
+
+    def _ids_of_references(self, schema: Schema, above: dict[Path, int | None], depth: int) -> tuple[int, ...]:
+        """`above`: ids of the files seen on the way, None for those that are not through yet; `depth`: levels left."""
+        return tuple(self._id_of(reference, above, depth) for reference in schema.references or [])
+
+    def _id_of(self, reference: SchemaReference, above: dict[Path, int | None], depth: int) -> int:
+        subject, version = reference.subject or "", reference.version or -1
+        _, path = self._file(check_name(subject), version if version > 0 else None)
+        schema_id = above.get(path)
+        if schema_id is None:
+            if path in above or depth == 0:
+                raise InvalidSchema("The references of the schema go in a circle, or have no end.")
+            above[path] = None
+            schema = self._text(path)
+            schema_id = above[path] = self._ids.give(schema, self._ids_of_references(schema, above, depth - 1))
+        return schema_id
 
     def _entries(self) -> list[Path]:
         """What is in the folder, nothing before it is made. `NotADirectoryError` when a file stands in its place."""
@@ -158,6 +198,15 @@ class SchemaFiles:
 
     def _say(self, path: Path) -> str:
         return str(path.relative_to(self._root))
+
+
+def check_name(subject: str) -> str:
+    """The subject itself. `BadName` for one that no file may have."""
+    if not NAME.fullmatch(subject):
+        raise BadName(
+            f"{subject!r} cannot be the name of a schema: it has 1 to 200 of the characters A-Z a-z 0-9 . _ -"
+        )
+    return subject
 
 
 def check_text(what: str, kind: str | None, text: str) -> None:

@@ -14,9 +14,9 @@ from typing import ParamSpec, TypeVar
 
 from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaReference
 
-from inlake.errors import BadName, InvalidSchema, OutOfSpace, RegistryUnavailable, SchemaNotFound
+from inlake.errors import InvalidSchema, OutOfSpace, RegistryUnavailable, SchemaNotFound
 from inlake.memory import Recent, Shared
-from inlake.registry.directory.files import NAME, TYPES, SchemaFiles, check_text
+from inlake.registry.directory.files import TYPES, SchemaFiles, check_name, check_text
 from inlake.registry.references import find_references
 
 P = ParamSpec("P")
@@ -27,45 +27,48 @@ Key = tuple[str, int | None]
 class DirectoryRegistry:
     """The Registry port over a folder (layout in `files`, ids in `ids`); several processes may share it.
 
-    Files that a person adds or changes are seen within `latest_ttl` seconds, and get their id then. A changed file
+    Files that a person adds or changes are seen within `ttl` seconds, and get their id then. A changed file
     gets a new id; the old id is still found. Versions are not checked for compatibility with each other.
     """
 
-    def __init__(self, root: Path, *, latest_ttl: float = 1) -> None:
-        """`root`: made when it is first needed; `latest_ttl`: seconds before the files are looked at again."""
+    def __init__(self, root: Path, *, ttl: float = 1) -> None:
+        """`root`: made when it is first needed; `ttl`: seconds before the files are looked at again."""
         self._files = SchemaFiles(root)
-        self._root, self._ttl = root, latest_ttl
+        self._root, self._ttl = root, ttl
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="schemas")  # one: nothing in there needs a lock
         self._seen: Recent[Key, tuple[float, RegisteredSchema]] = Recent()
         self._absent: Recent[Key | int, tuple[float, SchemaNotFound]] = Recent()
-        self._ids: Recent[int, Schema] = Recent()
+        self._ids: Recent[int, tuple[Schema, list[tuple[str, Schema]]]] = Recent()
         self._looking: Shared[Key, RegisteredSchema] = Shared()
 
     async def find(self, subject: str, version: int | None = None) -> RegisteredSchema:
         seen = self._seen.get((subject, version))
         if seen is not None and monotonic() < seen[0]:
             return seen[1]
-        key = (_checked(subject), version)
+        key = (check_name(subject), version)
         self._refuse_absent(key)
         return await self._looking.join(key, partial(self._find, key))
 
-    async def find_by_id(self, schema_id: int) -> Schema:
+    async def find_by_id(self, schema_id: int) -> tuple[Schema, list[tuple[str, Schema]]]:
         known = self._ids.recall(schema_id)
-        if known is None:
-            self._refuse_absent(schema_id)
-            try:
-                known = await self._run(self._files.find_by_id, schema_id)
-            except SchemaNotFound as error:
-                self._absent.keep(schema_id, (monotonic() + self._ttl, copy(error)))
-                raise
-            self._ids.keep(schema_id, known)
-        return known
+        if known is not None:
+            return known
+        self._refuse_absent(schema_id)
+        try:
+            schema, references = await self._run(self._files.find_by_id, schema_id)
+        except SchemaNotFound as error:
+            self._absent.keep(schema_id, (monotonic() + self._ttl, copy(error)))
+            raise
+        if schema.references and not references:  # an id of before the file held what a schema refers to
+            return schema, await self.references(schema)
+        self._ids.keep(schema_id, (schema, list(references.items())))
+        return schema, list(references.items())
 
     async def references(self, schema: Schema) -> list[tuple[str, Schema]]:
         return await find_references(schema, self.find)
 
     async def register(self, subject: str, schema: Schema) -> RegisteredSchema:
-        _checked(subject)
+        check_name(subject)
         text = (schema.schema_str or "").removeprefix("\ufeff")
         kind = schema.schema_type or "AVRO"
         if kind not in TYPES.values():
@@ -86,7 +89,7 @@ class DirectoryRegistry:
         return await self._run(self._files.subjects)
 
     async def versions(self, subject: str) -> list[int]:
-        return await self._run(self._files.versions, _checked(subject))
+        return await self._run(self._files.versions, check_name(subject))
 
     async def check(self) -> None:
         await self._run(self._files.check)
@@ -128,11 +131,3 @@ class DirectoryRegistry:
             sentence = f"The folder of schemas {self._root} cannot be used: {error.strerror} ({error.filename})."
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise OutOfSpace(sentence) if full else RegistryUnavailable(sentence) from error
-
-
-def _checked(subject: str) -> str:
-    if not NAME.fullmatch(subject):
-        raise BadName(
-            f"{subject!r} cannot be the name of a schema: it has 1 to 200 of the characters A-Z a-z 0-9 . _ -"
-        )
-    return subject

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from inlake.errors import NotFound, OffsetConflict, PartsRefused
+from inlake.memory import Recent
 from inlake.model import PART, Part
 from inlake.ports import Store
 from inlake.store.s3.multipart import Multipart
@@ -45,7 +46,7 @@ class S3Pieces:
     def __init__(self, store: Store, multipart: Multipart) -> None:
         """`store`: for the tails."""
         self._store, self._multipart = store, multipart
-        self._whole: dict[str, Held] = {}
+        self._whole: Recent[str, Held] = Recent(WHOLE)
         """What an append that reached the end put, by upload: the `complete` that follows asks nothing."""
 
     async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], size: int | None = None) -> str:
@@ -72,7 +73,7 @@ class S3Pieces:
         finally:
             await _to_its_end(writer.finish(size))  # also what a cancelled request has brought is kept
         if writer.length == size:
-            self._whole = {**self._whole, upload: writer.held()} if len(self._whole) < WHOLE else {}
+            self._whole.keep(upload, writer.held())
         return writer.length
 
     async def complete(self, key: str, upload: str) -> None:

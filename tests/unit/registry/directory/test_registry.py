@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def registry(root: Path) -> AsyncIterator[DirectoryRegistry]:
-    registry = DirectoryRegistry(root, latest_ttl=0)
+    registry = DirectoryRegistry(root, ttl=0)
     yield registry
     await registry.close()
 
@@ -58,7 +59,7 @@ async def test_a_loose_file_is_version_1(
     assert (found.version, found.schema_id, found.schema) == (1, 1, Schema(text, kind))
     assert await registry.subjects() == ["tate.artwork"]
     assert await registry.versions("tate.artwork") == [1]
-    assert await registry.find_by_id(1) == Schema(text, kind)
+    assert await registry.find_by_id(1) == (Schema(text, kind), [])
 
 
 async def test_files_dropped_in_a_folder_are_versions(registry: DirectoryRegistry, root: Path) -> None:
@@ -108,8 +109,8 @@ async def test_an_edited_version_gets_a_new_id_and_the_old_id_is_still_found(
     assert "artwork.avsc was changed" in caplog.text
     path.unlink()
     fresh = DirectoryRegistry(root)
-    assert await fresh.find_by_id(1) == Schema(ARTWORK)
-    assert await fresh.find_by_id(2) == Schema(OTHER)
+    assert await fresh.find_by_id(1) == (Schema(ARTWORK), [])
+    assert await fresh.find_by_id(2) == (Schema(OTHER), [])
     await fresh.close()
 
 
@@ -123,7 +124,7 @@ async def test_an_id_is_never_used_again(registry: DirectoryRegistry, root: Path
 
 
 async def test_a_changed_file_is_seen_when_the_time_is_over_and_not_before(root: Path) -> None:
-    registry = DirectoryRegistry(root, latest_ttl=0.3)
+    registry = DirectoryRegistry(root, ttl=0.3)
     path = drop(root / "artwork.avsc", ARTWORK)
     first = await registry.find("artwork")
     path.write_text(OTHER)
@@ -293,9 +294,71 @@ async def test_processes_that_register_at_once_never_share_an_id_or_a_version(
 
 
 async def test_a_file_that_stands_where_the_folder_was_is_told_and_not_taken_for_an_empty_one(root: Path) -> None:
-    registry = DirectoryRegistry(root, latest_ttl=0)
+    registry = DirectoryRegistry(root, ttl=0)
     root.write_text("")
     for answer in (registry.subjects(), registry.check(), registry.find("tate.artwork")):
         with pytest.raises(RegistryUnavailable, match="cannot be used"):
             await answer
     await registry.close()
+
+
+def part_and_whole(root: Path) -> Path:
+    """Two schemas, one of which refers to the other; the file of the other."""
+    drop(root / "whole/1.avsc", OTHER)
+    drop(root / "whole/1.references.json", '[{"name": "Part", "subject": "part", "version": 1}]')
+    return drop(root / "part/1.avsc", ARTWORK)
+
+
+async def test_what_refers_to_an_edited_schema_gets_a_new_id_and_the_old_one_keeps_its_texts(
+    registry: DirectoryRegistry, root: Path
+) -> None:
+    part = part_and_whole(root)
+    drop(root / "museum/1.avsc", '"bytes"')
+    drop(root / "museum/1.references.json", '[{"name": "Whole", "subject": "whole", "version": 1}]')
+    before = await registry.find("museum")
+    part.write_text('"long"')
+    after = await registry.find("museum")
+    assert before.schema == after.schema
+    assert before.schema_id != after.schema_id
+    part.write_text('"double"')
+    fresh = DirectoryRegistry(root)
+    for found, text in ((before, ARTWORK), (after, '"long"')):
+        schema, references = await fresh.find_by_id(found.schema_id or 0)
+        assert schema == found.schema
+        assert [(name, each.schema_str) for name, each in references] == [("Part", text), ("Whole", OTHER)]
+    await fresh.close()
+
+
+async def test_ids_given_before_references_were_noted_stay(registry: DirectoryRegistry, root: Path) -> None:
+    part_and_whole(root)
+    whole = {"schema": OTHER, "schemaType": "AVRO", "references": [{"name": "Part", "subject": "part", "version": 1}]}
+    part = {"schema": ARTWORK, "schemaType": "AVRO", "references": []}
+    drop(root / "ids.json", json.dumps({"schemas": {"7": whole, "9": part}}, indent=1))
+    assert (await registry.find_by_id(7))[1] == [("Part", Schema(ARTWORK))]
+    assert ((await registry.find("whole")).schema_id, (await registry.find("part")).schema_id) == (7, 9)
+    assert json.loads((root / "ids.json").read_text())["schemas"]["7"]["refers_to"] == [9]
+
+
+async def test_what_a_crash_left_of_a_line_of_ids_is_cut_off(registry: DirectoryRegistry, root: Path) -> None:
+    for number in range(3):
+        await registry.register("artwork", Schema(f"// é {number}\n{PROTO}", "PROTOBUF"))
+    whole = (root / "ids.json").read_bytes()
+    line = b',\n"4": {"schema": "\xc3\xa9", "schemaType": "PROTOBUF", "references": []}\n}}\n'
+    for length in range(1, len(line)):
+        (root / "ids.json").write_bytes(whole[:-4] + line[:length] + whole[len(whole) - 4 + length :])
+        fresh = DirectoryRegistry(root)
+        assert [(await fresh.find("artwork", version)).schema_id for version in (1, 2, 3)] == [1, 2, 3]
+        assert list(json.loads((root / "ids.json").read_text())["schemas"]) in (["1", "2", "3"], ["1", "2", "3", "4"])
+        await fresh.close()
+
+
+async def test_an_id_costs_as_much_among_many_as_among_few(registry: DirectoryRegistry, root: Path) -> None:
+    """What is written, in bytes: a line, and not the file."""
+    sizes = []
+    for number in range(60):
+        await registry.register(f"s{number}", Schema(f"// {number:03}\n{PROTO}", "PROTOBUF"))
+        sizes.append((root / "ids.json").stat().st_size)
+    assert len({after - before for before, after in pairwise(sizes[20:])}) == 1
+    inode = (root / "ids.json").stat().st_ino
+    await registry.register("last", Schema(ARTWORK))
+    assert (root / "ids.json").stat().st_ino == inode, "the file is added to, not written again"
