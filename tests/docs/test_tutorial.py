@@ -14,6 +14,7 @@ PAGES = [
     "how-to/check-in-ci.md",
     "how-to/csv.md",
     "how-to/linked-art-and-iiif.md",
+    "how-to/python-client.md",
     "how-to/retries.md",
     "how-to/tus.md",
     "how-to/two-requests.md",
@@ -26,6 +27,11 @@ LIVE_PAGES = ["how-to/direct-to-s3.md"]
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_does_what_it_says(page: str, tmp_path: Path) -> None:
     Reader(tmp_path).follow((ROOT / "docs" / page).read_text())
+
+
+def test_what_the_readme_shows_by_hand_does_what_it_says(tmp_path: Path) -> None:
+    page = (ROOT / "README.md").read_text()
+    Reader(tmp_path).follow(page[page.index("By hand") : page.index("Nothing is on a public")])
 
 
 def test_every_page_with_commands_and_their_output_is_run() -> None:

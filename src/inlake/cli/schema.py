@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -20,6 +19,13 @@ if TYPE_CHECKING:
     from inlake.settings import Settings
 
 LANGUAGES = {".avsc": "AVRO", ".proto": "PROTOBUF", ".json": "JSON"}
+KEYWORDS = frozenset(
+    {
+        "$defs", "$id", "$ref", "$schema", "additionalProperties", "allOf", "anyOf", "const", "definitions", "enum",
+        "format", "id", "items", "not", "oneOf", "pattern", "properties", "required", "type",
+    }
+)  # fmt: skip
+"""Of JSON Schema: one that has none of them takes everything, which nobody means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,14 @@ def read_schema(file: Path, references: Sequence[SchemaReference] = ()) -> Schem
         text = file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Failure(f"{file}: not UTF-8 at byte {error.start}.") from None
+    if language == "JSON":
+        _doubt_data(file, text)
     return Schema(text, language, list(references))
+
+
+def without_user(address: str) -> str:
+    """An address without the name and password that it may hold."""
+    return re.sub(r"(?<=//)[^/@\s]*@", "", address)
 
 
 def same_text(a: Schema, b: Schema) -> bool:
@@ -100,6 +113,16 @@ def require_name(name: str) -> None:
 
     if not re.fullmatch(SCHEMA_NAME, name):
         raise Failure(f"{name!r} is no name of a schema: 1 to 200 of the characters A-Z a-z 0-9 . _ -")
+
+
+def _doubt_data(file: Path, text: str) -> None:
+    """`Failure` for a record, or a file of them, in the place of a schema."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return  # the registry says what is wrong
+    if isinstance(document, list) or (isinstance(document, dict) and document and not KEYWORDS & document.keys()):
+        raise Failure(f'{file}: no keyword of JSON Schema is in it; this looks like data. A schema has "$schema".')
 
 
 def _lines(schema: Schema) -> list[str]:
@@ -125,6 +148,8 @@ def _find_registered(text: str, settings: Settings) -> Source:
     require_name(name)
     if colon and not version.isdecimal():
         raise Failure(f"{text}: write NAME or NAME:VERSION, for one tate.artwork:1")
+    import asyncio
+
     try:
         return asyncio.run(_fetch(name, int(version) if version else None, settings))
     except InlakeError as error:

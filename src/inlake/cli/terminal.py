@@ -6,28 +6,34 @@ import base64
 import json
 import re
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 WIDE = 10_000
 
 
-class Screen(Console):
-    """A console that reports a reader who went away as every other stream does, instead of ending the program."""
-
-    def on_broken_pipe(self) -> NoReturn:
-        raise BrokenPipeError
-
-
 def output() -> Console:
     """stdout; what goes to a file or a pipe is not cut to a width."""
-    return Screen(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDE)
+    return _screen(width=None if sys.stdout.isatty() else WIDE)
 
 
 def messages() -> Console:
     """stderr: progress and notes."""
-    return Screen(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    return _screen(stderr=True)
+
+
+def _screen(**options: Any) -> Console:
+    from rich.console import Console  # a third of the time that `inlake --version` takes
+
+    class Screen(Console):
+        """A console that reports a reader who went away as every other stream does, instead of ending the program."""
+
+        def on_broken_pipe(self) -> NoReturn:
+            raise BrokenPipeError
+
+    return Screen(soft_wrap=True, highlight=False, markup=False, **options)
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:

@@ -197,6 +197,19 @@ class Client:
         body = RecordAndFile(_json_text(record), file)
         return self._receipt(Request("POST", RECORD_AND_BINARY, query, body.headers, body))
 
+    def schemas(self) -> list[dict[str, Any]]:
+        """The schemas that records can name, each with its `subject`."""
+        found = self._connection.document(Request("GET", "/schemas", {}))
+        if not isinstance(found.get("schemas"), list):
+            raise NotAGateway(f"What {self.url} answers is not a list of schemas: is it a gateway?")
+        schemas: list[dict[str, Any]] = found["schemas"]
+        return schemas
+
+    def schema(self, name: str, version: int | None = None, message: str | None = None) -> dict[str, Any]:
+        """A schema: its text, versions, an example record, and the fields that a table can fill."""
+        query = _query(version=version, message=message)
+        return self._connection.document(Request("GET", f"/schemas/{quote(name, safe='')}", query))
+
     def promises(self) -> Iterator[dict[str, Any]]:
         """One's own promises that wait for their binary or their record, page by page as they are read."""
         after: str | None = ""

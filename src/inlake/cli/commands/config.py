@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import re
@@ -54,6 +53,8 @@ def config(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     for sentence in unknown_variables(environment):
         messages().print(f"Warning: {sentence}")
     sys.stdout.flush()
+    import asyncio
+
     asyncio.run(_check(settings, environment))
 
 

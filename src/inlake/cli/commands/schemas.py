@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inlake.cli.failures import Failure
-from inlake.cli.schema import difference, read_schema, require_name, same_text
+from inlake.cli.gateway import Token, connect
+from inlake.cli.schema import difference, read_schema, require_name, same_text, without_user
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaReference
@@ -37,13 +37,24 @@ def add(
 
     require_name(name)
     settings, _ = load_settings()
+    import asyncio
+
     references = [_parsed_reference(text) for text in reference or []]
     schemas = [read_schema(file, references) for file in files]
     asyncio.run(_plan(settings, name, schemas) if dry_run else _add(settings, name, schemas))
 
 
-def list_(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False) -> None:
-    """List all subjects with their versions."""
+def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    url: Annotated[str | None, typer.Option(help="Ask the gateway there, not the registry of the settings.")] = None,
+    token: Token = None,
+) -> None:
+    """List all subjects with their versions; with --url, the schemas that a gateway takes."""
+    import asyncio
+
+    if url:
+        _list_of_gateway(url, token, as_json)
+        return
     from inlake.cli.deployment import load_settings
 
     settings, _ = load_settings()
@@ -55,6 +66,8 @@ def show(
     version: Annotated[int | None, typer.Option(help="Version to show; the latest if not given.")] = None,
 ) -> None:
     """Print a schema as it stands in the registry."""
+    import asyncio
+
     from inlake.cli.deployment import load_settings
 
     settings, _ = load_settings()
@@ -85,7 +98,8 @@ async def _add(settings: Settings, name: str, schemas: list[Schema]) -> None:
             except Conflict:
                 _print_difference(await registry.find(subject), schema)
                 raise
-            output().print(f"{added.subject} version {added.version}, id {added.schema_id}, {schema.schema_type}{note}")
+            said = f"{added.subject} version {added.version}, id {added.schema_id}, {schema.schema_type}{note}"
+            output().print(f"{said}, in {without_user(settings.registry)}")
 
 
 async def _plan(settings: Settings, name: str, schemas: list[Schema]) -> None:
@@ -138,6 +152,15 @@ async def _check(registry: Registry, schema: Schema, settings: Settings) -> str:
     except FormatNotBuilt as error:
         return f" (not checked: {error.detail.rstrip('.')})"
     return ""
+
+
+def _list_of_gateway(url: str, token: str | None, as_json: bool) -> None:
+    from inlake.cli.terminal import as_json as to_json
+    from inlake.cli.terminal import output, printable
+
+    with connect(url, token) as client:
+        for entry in client.schemas():
+            output().print(to_json(entry) if as_json else printable(str(entry.get("name"))))
 
 
 async def _list(settings: Settings, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
@@ -32,6 +31,8 @@ def sweep(
     from inlake.cli.deployment import load_settings
 
     settings, environment = load_settings()
+    import asyncio
+
     done = asyncio.run(_sweep(settings, environment, dry_run, as_json))
     if not as_json:
         counts = ", ".join(f"{count} {what}" for what, count in sorted(done.items()))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from inlake.cli.failures import Failure
 
 if TYPE_CHECKING:
     from inlake.model import Message
@@ -37,9 +39,13 @@ def tail(
     The last 10; with --from-start all there are; with --follow new ones as they come. The last ones are found by
     reading the topics through: on a large Kafka topic --follow is what you want.
     """
+    import asyncio
+
     from inlake.cli.deployment import load_settings
 
     settings, environment = load_settings()
+    _require_log(settings.bus)
+
     asyncio.run(_tail(settings, environment, _Wish(topics or None, follow, from_start, number), as_json))
 
 
@@ -56,12 +62,26 @@ class _Wish:
 async def _tail(settings: Settings, environment: Mapping[str, str], wish: _Wish, as_json: bool) -> None:
     from inlake.cli.deployment import open_bus, open_registry
     from inlake.cli.events import Decoder, print_event, print_line
+    from inlake.cli.terminal import messages
 
     show = print_line if as_json else print_event
+    shown = 0
     async with open_registry(settings) as registry, open_bus(settings, environment) as bus:
         decoder = Decoder(registry, settings)
         async for message in _chosen(bus, wish):
             show(await decoder.decode(message))
+            shown += 1
+    if not shown:
+        messages().print(f"No event in {', '.join(wish.topics) if wish.topics else 'any topic'} of {settings.bus}.")
+
+
+def _require_log(bus: str) -> None:
+    """`Failure` for an embedded event log that is not there."""
+    path = Path(bus.removeprefix("sqlite:"))
+    if bus.startswith("sqlite:") and not path.exists():
+        raise Failure(
+            f"There is no event log {path} in {Path.cwd()}: be in the folder of the gateway, or set INLAKE_BUS."
+        )
 
 
 async def _chosen(bus: Bus, wish: _Wish) -> AsyncIterator[Message]:
