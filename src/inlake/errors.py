@@ -363,6 +363,13 @@ class ChecksumMismatch(InlakeError):
 class InternalError(InlakeError):
     """The gateway has a fault"""
 
+    @classmethod
+    def of_record(cls, fault: BaseException) -> Self:
+        """What nobody expected of a record: who answers it tells the log of the cause, `fault`."""
+        error = cls("The gateway has a fault that shows with this record.")
+        error.__cause__ = fault
+        return error
+
 
 class NotBuilt(InlakeError):
     """This gateway cannot do that"""

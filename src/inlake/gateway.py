@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import TracebackType
 
 from inlake.codecs import Compiled, Finder
 from inlake.errors import InlakeError
@@ -12,6 +13,19 @@ from inlake.model import Binary, Event, Pending, Receipt, SchemaVersion, Submiss
 from inlake.ports import Bus
 from inlake.promises.promise import Promise
 from inlake.promises.steps import Promises
+
+
+class PanicIsAnError:
+    """Around a codec: what a library in Rust panics with is no `Exception`, and would pass by who answers a fault."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: type[BaseException] | None, raised: BaseException | None, __: TracebackType | None) -> None:
+        if raised is not None and not isinstance(raised, Exception | KeyboardInterrupt | SystemExit):
+            raise RuntimeError("The codec has panicked.") from raised
+
+
+panic_is_an_error = PanicIsAnError()
 
 
 class Gateway:
@@ -30,9 +44,12 @@ class Gateway:
         failure leaves `Sweep` removes, until the promise is claimed; from then on the event is on its way.
         """
         compiled = await self.codecs.find(s.label.schema, s.label.version, s.label.message)
-        draft = compiled.codec.read(s.record, tagged=s.label.tagged)  # JSON to a value
-        promise = await self.promises.locate(s, draft.resource, compiled.codec, sent)  # its URI is known, no more
-        payload = compiled.codec.encode(draft, promise.uri if promise else None)  # filled, then all errors or none
+        with panic_is_an_error:
+            draft = compiled.codec.read(s.record, tagged=s.label.tagged)  # JSON to a value
+            resource = draft.resource
+        promise = await self.promises.locate(s, resource, compiled.codec, sent)  # its URI is known, no more
+        with panic_is_an_error:
+            payload = compiled.codec.encode(draft, promise.uri if promise else None)  # filled, then all errors or none
         event = make_event(s, compiled, payload, self.stamp.now())  # id, time, key, headers: final from here on
         if promise is None:
             return await self._publish(event, compiled)
@@ -57,7 +74,8 @@ class Gateway:
     async def validate(self, s: Submission) -> SchemaVersion | None:
         """The first steps of the path: the schema that the record fits. Nothing is looked up in the store."""
         compiled = await self.codecs.find(s.label.schema, s.label.version, s.label.message)
-        compiled.codec.encode(compiled.codec.read(s.record, tagged=s.label.tagged))
+        with panic_is_an_error:
+            compiled.codec.encode(compiled.codec.read(s.record, tagged=s.label.tagged))
         return compiled.schema
 
     async def _publish(self, event: Event, compiled: Compiled) -> Receipt:

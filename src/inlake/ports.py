@@ -113,8 +113,8 @@ class Store(Protocol):
         """The address that goes into records and headers: `s3://bucket/prefix/key` or `file:///...`."""
         ...
 
-    async def check(self) -> None:
-        """Return when the store can be used, raise `StoreUnavailable` when not."""
+    async def check(self) -> Sequence[str]:
+        """Warnings, each a sentence, when the store can be used; raises `StoreUnavailable` or `OutOfSpace` when not."""
         ...
 
     async def close(self) -> None: ...

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from inlake.codecs import Compiled
-from inlake.errors import BodyRejected, InlakeError, PromiseNotAtomic
+from inlake.errors import BodyRejected, InlakeError, InternalError, PromiseNotAtomic
 from inlake.event import make_event
 from inlake.gateway import Gateway, pending
 from inlake.model import Event, Label, Pending, Position, Receipt, SchemaVersion, Submission
@@ -24,6 +24,9 @@ from inlake.promises.steps import event_of
 AT_ONCE = 16
 """Promises of one window that are worked on at the same time."""
 NOT_ATOMIC = "A record that names a promise cannot be published all or nothing: send it without mode=atomic."
+NOT_OF_A_LINE = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
+"""What ends a request or the process. All else that is raised while a record is encoded is the fault of its line: also
+what is no `Exception`, since that is what a library in Rust panics with."""
 Result = Receipt | Pending | SchemaVersion | InlakeError | None
 """What became of a record; None where it was checked against nothing."""
 Encoded = tuple[int, Event, Compiled, Promise | None]
@@ -85,6 +88,10 @@ class Window:
                 self.encoded.append((i, make_event(s, compiled, payload, stamp), compiled, None))
             except InlakeError as error:
                 self._refuse(i, error)
+            except NOT_OF_A_LINE:
+                raise
+            except BaseException as fault:  # noqa: BLE001 - a bad line never sinks the others
+                self._fail(i, fault)
             if await time_slice.yield_if_long():
                 stamp.now()
         if naming:
@@ -133,10 +140,17 @@ class Window:
                     self.encoded.append((i, event_of(promise), compiled, promise))
             except InlakeError as error:
                 self._refuse(i, error)
+            except NOT_OF_A_LINE:
+                raise
+            except BaseException as fault:  # noqa: BLE001 - a bad line never sinks the others
+                self._fail(i, fault)
             await time_slice.yield_if_long()
 
     def _refuse(self, i: int, error: InlakeError) -> None:
         self.results[i] = error.kept()
+
+    def _fail(self, i: int, fault: BaseException) -> None:
+        self.results[i] = InternalError.of_record(fault)
 
     async def _conclude(self, i: int, promise: Promise, at: Position | InlakeError) -> None:
         try:
@@ -163,13 +177,18 @@ class CheckedWindow(Window):
                 self.results[i] = compiled.schema
             except InlakeError as error:
                 self._refuse(i, error)
+            except NOT_OF_A_LINE:
+                raise
+            except BaseException as fault:  # noqa: BLE001 - a bad line never sinks the others
+                self._fail(i, fault)
             await time_slice.yield_if_long()
 
 
 class AtomicWindow(Window):
     """Records of which either each is published or none is; errors name the `line` that is to blame.
 
-    Raises what the registry raises, `PromiseNotAtomic`, `BodyRejected`, and what `Bus.publish_all_or_none` raises.
+    Raises what the registry raises, `PromiseNotAtomic`, `BodyRejected`, what `Bus.publish_all_or_none` raises, and
+    RuntimeError for what nobody expected.
     """
 
     def __init__(self, gateway: Gateway, numbers: Sequence[int], *, named: int) -> None:
@@ -215,6 +234,10 @@ class AtomicWindow(Window):
         self._rejected += 1
         if len(self._refused) < self._named:
             self._refused.append((self._numbers[i], error.kept()))
+
+    def _fail(self, i: int, fault: BaseException) -> None:
+        """The fault of one is the fault of all."""
+        raise RuntimeError(f"Line {self._numbers[i]} failed.") from fault
 
 
 async def _at_once(work: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
@@ -80,3 +82,49 @@ def test_receipts_that_find_no_room_on_the_disk_are_counted(tmp_path: Path) -> N
         assert last["receipts_left_out"] > 0
         assert len(receipts) + last["receipts_left_out"] == LINES
         assert len(d.witness.events()) == LINES
+
+
+def test_a_full_store_can_be_emptied_and_says_how_full_it_is(tmp_path: Path) -> None:
+    """An upload that fills it; then it is asked for, given up, and there is room again."""
+    quick = {"INLAKE_SWEEP_SECONDS": "1", "INLAKE_UPLOAD_TIMEOUT": "3", "INLAKE_BUS_TIMEOUT": "1"}
+    tus = {"tus-resumable": "1.0.0"}
+    with small_disk(tmp_path / "disk", 24 * MIB) as disk, embedded(tmp_path, disk=None, **quick) as d:
+        d.variables["INLAKE_STORE"] = f"file:{disk}/store"
+        with serving(tmp_path, **d.variables) as served, httpx2.Client(base_url=served.url, timeout=30) as client:
+            wait_for((disk / "store/.inlake/reserve/15").exists)
+            made = client.post("/uploads", headers={**tus, "upload-length": str(60 * MIB)})
+            upload = f"/uploads/{made.headers['location'].rpartition('/')[2]}"
+            patch = {**tus, "upload-offset": "0", "content-type": "application/offset+octet-stream"}
+            assert client.patch(upload, headers=patch, content=bytes(60 * MIB)).status_code == 507
+            ready = client.get("/health/ready")
+            assert ready.status_code == 503
+            assert ready.json()["checks"]["store"]["code"] == "out_of_space"
+            assert "bytes are free" in ready.json()["checks"]["store"]["detail"]
+            assert client.head(upload, headers=tus).status_code == 200
+            assert client.delete(upload, headers=tus).status_code == 204
+            assert shutil.disk_usage(disk).free > 20 * MIB
+            assert client.get("/health/ready").status_code == 200
+
+
+def test_an_event_is_published_once_when_the_store_is_full_before_that_is_noted(tmp_path: Path) -> None:
+    quick = {"INLAKE_SWEEP_SECONDS": "1", "INLAKE_BUS_TIMEOUT": "1"}
+    parts = {"record": (None, b'{"n": 1}', "application/json"), "file": ("a.bin", b"bytes", "a/b")}
+    with small_disk(tmp_path / "disk", 24 * MIB) as disk, embedded(tmp_path, disk=None, **quick) as d:
+        d.variables["INLAKE_STORE"] = f"file:{disk}/store"
+        with serving(tmp_path, **d.variables) as served:
+            wait_for((disk / "store/.inlake/reserve/15").exists)
+            block = os.statvfs(disk).f_frsize
+            with (disk / "fill").open("wb") as filler:
+                filler.write(bytes(shutil.disk_usage(disk).free - 5 * block))
+            answer = httpx2.post(f"{served.url}/ingress/record-json-and-binary?schema=note", files=parts, timeout=30)
+            assert answer.status_code == 201, answer.text
+            time.sleep(4)
+            metrics = httpx2.get(f"{served.url}/metrics").text
+        assert 'inlake_sweep_total{what="finished"}' not in metrics.replace('what="finished"} 0', "")
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)

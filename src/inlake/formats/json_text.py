@@ -1,4 +1,4 @@
-"""JSON text to plain Python values without loss: exact numbers, strict UTF-8, bounded depth, located errors.
+"""JSON text to plain Python values without loss: exact numbers, strict UTF-8, errors with line and column.
 
 msgspec parses; integers that it refuses (over some 38 digits) go through the standard library. Of equal keys in one
 object the last wins: no fast parser reports them.
@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import accumulate
 from typing import Any
 
 import msgspec
 
-from inlake.errors import FieldError, MalformedJson, RecordRejected
+from inlake.errors import MalformedJson
 
+ABSENT: Any = object()
+"""Stands where there is no value; null is a value."""
 LONGEST_INTEGER = 1_000
 """Digits up to which an integer becomes an `int`; reading longer ones takes quadratic time, and no type holds them."""
 EXTRACT = 40
 """Characters of a value shown in an error."""
 
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # an open string ends with the text: linear time
 _NO_NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(NaN|-?Infinity)', re.DOTALL)
-_NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
-_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _AT_BYTE = re.compile(r"^(?:JSON is malformed: )?(.*) \(byte (\d+)\)$")
 _WORD = re.compile(r"[A-Za-z0-9_+.-]{1,20}|.", re.DOTALL)
 _ONE_TOO_FAR = ("trailing characters", "invalid escape character in string")
-"""Of these msgspec names the byte after."""
+"""Complaints of msgspec that name the byte after the wrong one."""
 _HALF_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u).{0,5}\Z", re.DOTALL)
 _HALF = "a string holds half of a UTF-16 surrogate pair"
 _BOM = b"\xef\xbb\xbf"
@@ -51,7 +49,7 @@ _parse = msgspec.json.Decoder(float_hook=Fractional).decode
 def parse_json(text: bytes) -> Any:
     """dict, list, str, int, bool, None and `Fractional`. A BOM in front is skipped. `MalformedJson` if it is not JSON.
 
-    The caller has checked the depth: see `check_depth`.
+    The caller has checked the depth: see `inlake.formats.depth`.
     """
     text = text.removeprefix(_BOM)
     try:
@@ -67,24 +65,6 @@ def parse_json(text: bytes) -> Any:
 def malformed_json(text: bytes, error: Exception) -> MalformedJson:
     """msgspec's complaint about a text as an error with line and column, both from 1."""
     return _not_utf8(text) if isinstance(error, UnicodeDecodeError) else _malformed(text, str(error))
-
-
-def check_depth(text: bytes, limit: int) -> None:
-    """`RecordRejected` when arrays and objects are nested deeper than `limit`; counts first, reads only if it must."""
-    # `replace` jumps from one bracket to the next, `bytes.count` looks at each byte in turn
-    if 2 * len(text) - len(text.replace(b"[", b"")) - len(text.replace(b"{", b"")) <= limit:
-        return
-    brackets = _STRING.sub(b"", text).translate(None, _NOT_BRACKETS)
-    if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > limit:
-        detail = f"Arrays and objects are nested deeper than {limit} levels."
-        raise RecordRejected([FieldError("", "too_deep", detail, f"at most {limit} levels", "more")])
-
-
-def check_typed_depth(text: bytes, limit: int) -> None:
-    """As `check_depth`, for a reader that goes into arrays and objects only where its types have them, no array in an
-    array: two levels take a brace, a key and a bracket, five bytes. What it refuses may be deeper."""
-    if len(text) > 2 * limit and 2 * (len(text) - len(text.replace(b"{", b""))) > limit:
-        check_depth(text, limit)
 
 
 def kind_of(value: Any) -> str:

@@ -18,7 +18,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct, structs
 
-from inlake.errors import InlakeError, UploadLocked
+from inlake.errors import InlakeError, OutOfSpace, UploadLocked
 from inlake.logbook import process
 from inlake.logbook.log import STATE, Log
 from inlake.memory import Recent
@@ -98,6 +98,8 @@ class Leases:
         self._store = store
         self._me = me or process.me()
         self._mine: dict[str, Lease] = {}
+        self._left = Recent[str, bool]()
+        """Tokens of leases that were let go of, where the store had no room to say so."""
         self._known = Recent[str, int]()
         """Numbers of the last entries seen: where to look on."""
 
@@ -119,7 +121,7 @@ class Leases:
         end = time.monotonic() + wait
         while True:
             n, last = await self._last(name)
-            if last.is_free:
+            if self._is_free(last):
                 return True
             await self._ask_for(name, n, last)
             if time.monotonic() >= end:
@@ -129,7 +131,7 @@ class Leases:
         end, token = time.monotonic() + wait, uuid4().hex
         while True:
             n, last = await self._last(name)
-            if last.is_free:
+            if self._is_free(last):
                 until = time.time() + SECONDS
                 if await self._add(name, n + 1, self._entry(token, until)):
                     return Lease(token, n + 1, until)
@@ -146,7 +148,8 @@ class Leases:
                 await asyncio.wait_for(mine.released.wait(), LOOK)
             return
         if not last.wanted:
-            await self._add(name, n + 1, structs.replace(last, wanted=True))
+            with suppress(OutOfSpace):  # the holder cannot be told: it comes to its end by itself
+                await self._add(name, n + 1, structs.replace(last, wanted=True))
         await asyncio.sleep(LOOK / 8)
 
     async def _watch(self, name: str, lease: Lease) -> None:
@@ -173,11 +176,14 @@ class Leases:
                     break  # taken over, or forgotten
                 lease.n += 1
         except InlakeError:
-            pass  # it runs out by itself
+            self._left.keep(lease.token, value=True)  # for others it runs out by itself
         finally:
             if self._mine.get(name) is lease:
                 del self._mine[name]
             lease.released.set()
+
+    def _is_free(self, entry: Held) -> bool:
+        return entry.is_free or entry.holder in self._left
 
     def _entry(self, token: str, until: float) -> Held:
         return Held(token, self._me, until)

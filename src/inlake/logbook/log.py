@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from inlake.errors import OutOfSpace
+from inlake.logbook.reserve import make_room
 from inlake.ports import Store
 
 STATE = ".inlake"
@@ -38,11 +40,19 @@ class Log(Generic[E]):
             entries.append(entry)
         return entries
 
-    async def add(self, n: int, entry: E) -> bool:
-        """Create entry n: True for one of any number of callers at once."""
+    async def add(self, n: int, entry: E, *, ends: bool = False) -> bool:
+        """Create entry n: True for one of any number of callers at once.
+
+        `ends`: the entry ends something, and may use the room that is kept for such entries in a full store.
+        """
         key, data = self._key(n), _encode(entry)
-        # a store may have taken it before it was asked once more: then what stands there is ours
-        return await self._store.create(key, data) or await self._store.get(key) == data
+        while True:
+            try:
+                # a store may have taken it before it was asked once more: then what stands there is ours
+                return await self._store.create(key, data) or await self._store.get(key) == data
+            except OutOfSpace:
+                if not (ends and await make_room(self._store)):
+                    raise
 
     async def last(self) -> int | None:
         """The highest number, as a listing has it; None when there is no entry."""

@@ -249,7 +249,9 @@ async def add(store: Store, promise: Promise, entry: Entry) -> tuple[Promise, bo
 
 async def add_next(store: Store, promise: Promise, entry: Entry) -> Promise | None:
     """Add the entry that stands next in the log as the caller knows it; None when another's stands there."""
-    return promise.after(entry) if await _log(store, promise.puuid).add(promise.entries, entry) else None
+    ends = isinstance(entry, Published | Failed | Expired | Removing)
+    added = await _log(store, promise.puuid).add(promise.entries, entry, ends=ends)
+    return promise.after(entry) if added else None
 
 
 def marker_key(principal: str, puuid: str) -> str:

@@ -26,6 +26,7 @@ from inlake.errors import (
 )
 from inlake.logbook import process
 from inlake.logbook.lease import forget
+from inlake.memory import Recent
 from inlake.model import Binary, Event, Position, Receipt, SchemaVersion, Submission, masked
 from inlake.ports import Bus, Codec, Store
 from inlake.promises.arrival import Arrival, check_same, in_background
@@ -73,6 +74,8 @@ class Promises:
         self._promise_seconds = promise_seconds
         self._root = store.uri("-").removesuffix("-")
         self._me = me or process.me()
+        self._published = Recent[str, Position]()
+        """Where events are whose promises do not say so yet."""
         self.cleanup = Cleanup(store, in_time=upload_timeout, me=self._me)
 
     # ------------------------------------------------------------------------------------------- which promise it is
@@ -166,7 +169,11 @@ class Promises:
         now = time.time()
         await self._store.create(marker_key(promise.principal, promise.puuid), json.dumps({"at": now}).encode())
         promise = replace(promise, expires=now + (self._timeout(promise) if seconds is None else seconds))
-        promise, _ = await add(self._store, promise, promise.reserved())
+        try:
+            promise, _ = await add(self._store, promise, promise.reserved())
+        except OutOfSpace:
+            await self._store.delete(marker_key(promise.principal, promise.puuid))
+            raise
         if promise.is_named and not promise.end:
             promise = await self._take_place(promise)
         if promise.end:
@@ -279,7 +286,9 @@ class Promises:
         """Publish the event of a promise that is stored and claimed, then note where it is, as `conclude` says."""
         if promise.receipt is not None:
             return promise.receipt
-        (position,) = await self._bus.publish([event_of(promise)])
+        position: Position | InlakeError | None = self._published.recall(promise.puuid)
+        if position is None:
+            (position,) = await self._bus.publish([event_of(promise)])
         return await self.conclude(promise, position, again=again)
 
     async def conclude(self, promise: Promise, position: Position | InlakeError, *, again: bool = False) -> Receipt:
@@ -301,13 +310,15 @@ class Promises:
             if added:
                 await self.cleanup.remove_failed(promise)
             raise position
+        self._published.keep(promise.puuid, position)
         try:
             at = (position.topic, position.partition, position.offset)
             promise, _ = await add(self._store, promise, Published(position=at))
+            del self._published[promise.puuid]
             if isinstance(promise.announced.way, Tus):
                 await forget(self._store, promise.puuid)
             await self._store.delete(marker_key(promise.principal, promise.puuid))
-        except InlakeError as error:  # it is published, and the client hears so; sweep publishes the same event again
+        except InlakeError as error:  # it is published, and the client hears so; sweep closes it
             log.warning("promise %s is published, but its log is not closed: %s", promise, error.detail)
         assert promise.claim is not None
         return Receipt.of(event_of(promise), position, promise.claim.schema, promise.stored)

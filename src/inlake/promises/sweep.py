@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from inlake.errors import InlakeError, NotFound, PromiseExpired
-from inlake.logbook import process
+from inlake.logbook import process, reserve
 from inlake.logbook.answers import KeptAnswers
 from inlake.model import masked
 from inlake.ports import Store
@@ -84,6 +84,7 @@ class Sweep:
                 async for finding in self.findings(rested=True):
                     count(finding.what)
                     done[finding.what] += 1
+                await reserve.fill(self._store)
                 if self._answers:
                     await self._answers.look()
             except InlakeError:

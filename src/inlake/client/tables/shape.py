@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inlake.client.tables.faults import Fault, TableError
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -32,7 +34,6 @@ class Field:
     """Of a record; empty where a record is inside of itself."""
     choices: tuple[Field, ...] = ()
     """Of a choice: the types, in the order of the schema."""
-    doc: str = ""
 
     def field(self, name: str) -> Field | None:
         """The field of a record by a name that the gateway takes."""
@@ -48,8 +49,37 @@ class Shape:
     language: str
     """`AVRO`, `PROTOBUF` or `JSON`."""
     root: Field
+    resource_field: str | None = None
+    """The field that names the binary, which the gateway fills; None where the schema has none."""
 
 
 def read_shape(answer: Mapping[str, Any]) -> Shape:
     """The shape in a gateway's answer. `TableError` when records of the schema are no objects, or it does not say."""
-    raise NotImplementedError
+    name = answer.get("name", "")
+    if "fields" not in answer:
+        raise _unusable(f"The gateway does not say what a record of {name} holds.", "It is older than this client.")
+    fields = tuple(_field(one) for one in answer["fields"])
+    if not fields:
+        raise _unusable(f"Records of {name} are no objects with fields.", "Rows of a table cannot become such records.")
+    root = Field("", "record", required=True, fields=fields)
+    return Shape(name, answer["version"], answer["type"], root, answer.get("resource_field"))
+
+
+def _unusable(detail: str, advice: str) -> TableError:
+    return TableError([Fault("no_fields", detail, advice)])
+
+
+def _field(told: Mapping[str, Any]) -> Field:
+    return Field(
+        name=told.get("name", ""),
+        type=told["type"],
+        required=told.get("required", False),
+        nullable=told.get("nullable", False),
+        aliases=tuple(told.get("aliases", ())),
+        symbols=tuple(told.get("symbols", ())),
+        scale=told.get("scale"),
+        items=_field(told["items"]) if "items" in told else None,
+        values=_field(told["values"]) if "values" in told else None,
+        fields=tuple(_field(one) for one in told.get("fields", ())),
+        choices=tuple(_field(one) for one in told.get("choices", ())),
+    )

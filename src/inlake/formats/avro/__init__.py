@@ -1,5 +1,6 @@
-"""Avro 1.12: schema to types, JSON to Avro binary by a fast path and by the exact walker, Avro binary to plain values.
+"""Avro 1.12: schema to types, JSON to Avro binary, Avro binary to plain values.
 
-schema (parse) -> resolve (names, depth, defaults) -> fast (msgspec types and a generated encoder) and walker (the exact
-rules, every error) -> codec, which joins them. What the fast path accepts, the walker accepts with the same bytes.
+schema (parse) -> resolve (names, depth, defaults) -> typed and generated (the fast path: msgspec types, a generated
+encoder) and exact (the exact rules, every error) -> codec, which joins them. What the fast path accepts, the exact
+rules accept with the same bytes.
 """

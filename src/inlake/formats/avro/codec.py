@@ -1,31 +1,32 @@
-"""An Avro schema as a codec: the fast path says yes to most records, the walker decides about the others."""
+"""An Avro schema as a codec: the fast path says yes to most records, the exact rules decide about the others."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from inlake.errors import NoResourceField, RecordRejected
-from inlake.formats.avro.binary import sized, zigzag
+from inlake.formats.avro.binary import sized
 from inlake.formats.avro.decode import read_payload
 from inlake.formats.avro.exact import FRAMES, Mode, walk
 from inlake.formats.avro.example import make_example
-from inlake.formats.avro.generated import DOUBTS, compile_writer
+from inlake.formats.avro.generated import compile_writer
 from inlake.formats.avro.resolve import resolve
 from inlake.formats.avro.schema import parse_schema
 from inlake.formats.avro.shape import shape_of
 from inlake.formats.avro.typed import MAX_RECORDS, compile_reader, is_typed
-from inlake.formats.avro.types import ABSENT, Type
-from inlake.formats.json_text import check_depth, check_typed_depth, parse_json
+from inlake.formats.avro.types import Type
+from inlake.formats.binary import zigzag
+from inlake.formats.depth import allow_levels, check_depth, check_typed_depth
+from inlake.formats.draft import Draft
+from inlake.formats.json_text import ABSENT, parse_json
 from inlake.formats.reasons import field_errors
 from inlake.formats.shape import Shape
+from inlake.formats.source import UNDECIDED
 
 _NOTHING = (None, msgspec.UNSET)
-AROUND = 400
-"""Python frames left for what stands around the codec: the server and its libraries."""
 
 
 class AvroCodec:
@@ -43,9 +44,7 @@ class AvroCodec:
         max_errors: int = 100,
     ) -> None:
         """`schema` and `references` (name, text) are schema texts. `InvalidSchema`."""
-        # our depth limit must come first; calls of Python functions take no C stack, so more of them do no harm
-        if sys.getrecursionlimit() < AROUND + FRAMES * max_depth:
-            sys.setrecursionlimit(AROUND + FRAMES * max_depth)
+        allow_levels(max_depth, FRAMES)
         parsed = parse_schema(schema, references)
         self.root = resolve(parsed)
         self.resource_field = resource_field
@@ -63,44 +62,54 @@ class AvroCodec:
 
     def encode_plain(self, record: bytes) -> bytes | None:
         """The fast path alone, for a record without a resource; None when it does not say yes."""
+        typed = self._typed(record)
+        if typed is ABSENT or (self._attribute and getattr(typed, self._attribute) not in _NOTHING):
+            return None
+        try:
+            return self._write(typed)
+        except UNDECIDED:
+            return None
+
+    def read(self, record: bytes, *, tagged: bool = False) -> Draft:
+        """Parse JSON; with `tagged` unions must be in the tagged form. `MalformedJson`, `RecordRejected` (depth)."""
+        if not tagged:
+            typed = self._typed(record)
+            if typed is not ABSENT:
+                resource = getattr(typed, self._attribute) if self._attribute else None
+                return Draft(None if resource is msgspec.UNSET else resource, typed=typed, text=record)
+        check_depth(record, self.max_depth)
+        value = parse_json(record)
+        resource = value.get(self.resource_field) if isinstance(value, dict) else None
+        if isinstance(resource, dict) and resource.keys() == {"string"}:
+            resource = resource["string"]
+        return Draft(resource, value, tagged=tagged)
+
+    def _typed(self, record: bytes) -> Any:
+        """The record as the fast path reads it; `ABSENT` where it cannot vouch for that. `RecordRejected` (depth)."""
         if self._fast:
             self._check_depth(record, self.max_depth)
             try:
-                typed = self._read(record)
-                if self._attribute and getattr(typed, self._attribute) not in _NOTHING:
-                    return None
-                return self._write(typed)
-            except (msgspec.DecodeError, *DOUBTS):
-                pass
-        check_depth(record, self.max_depth)  # what the types refuse may be deeper than they go
-        return None
-
-    def read(self, record: bytes, *, tagged: bool = False) -> AvroDraft:
-        """Parse JSON; with `tagged` unions must be in the tagged form. `MalformedJson`, `RecordRejected` (depth)."""
-        if self._fast and not tagged:
-            self._check_depth(record, self.max_depth)
-            try:
-                return AvroDraft(self, record, tagged, self._read(record), ABSENT)
+                return self._read(record)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 pass
         check_depth(record, self.max_depth)  # what the types refuse may be deeper than they go
-        return AvroDraft(self, record, tagged, ABSENT, parse_json(record))
+        return ABSENT
 
-    def encode(self, draft: AvroDraft, resource: str | None = None) -> bytes:
+    def encode(self, draft: Draft, resource: str | None = None) -> bytes:
         """The draft as Avro binary, the resource field set to `resource` if given. `RecordRejected` with all errors."""
         if resource is None and draft.typed is not ABSENT:
             try:
                 return self._write(draft.typed)
-            except DOUBTS:
+            except UNDECIDED:
                 pass
-        tree = parse_json(draft.text) if draft.tree is ABSENT else draft.tree
+        value = parse_json(draft.text) if draft.value is ABSENT else draft.value
         if resource is not None:
-            tree = self._fill(tree, resource)
+            value = self._fill(value, resource)
         mode = Mode.TAGGED if draft.tagged else Mode.PLAIN
-        pieces, errors = walk(self.root, tree, mode, max_errors=self.max_errors)
+        encoded, errors = walk(self.root, value, mode, max_errors=self.max_errors)
         if errors:
             raise RecordRejected(field_errors(errors))
-        return b"".join(pieces)
+        return encoded
 
     def decode(self, payload: bytes) -> Any:
         """Avro binary to JSON-like values: bytes as text or 0x..., decimals, dates and times as text."""
@@ -114,41 +123,15 @@ class AvroCodec:
         """What a record holds, in words that the languages share."""
         return shape_of(self.root)
 
-    def resource(self, draft: AvroDraft) -> Any:
-        """The resource field of a draft as sent; None when it is null or absent."""
-        if draft.typed is not ABSENT:
-            value = getattr(draft.typed, self._attribute) if self._attribute else None
-            return None if value is msgspec.UNSET else value
-        value = draft.tree.get(self.resource_field) if isinstance(draft.tree, dict) else None
-        return value["string"] if isinstance(value, dict) and value.keys() == {"string"} else value
-
-    def _fill(self, tree: Any, resource: str) -> Any:
+    def _fill(self, value: Any, resource: str) -> Any:
         if self._resource_tag is None:
             raise NoResourceField(f"The schema has no field {self.resource_field} that takes text.")
         encoded = self._resource_tag + sized(resource.encode())
-        return {**tree, self.resource_field: encoded} if isinstance(tree, dict) else tree
-
-
-class AvroDraft:
-    """A record parsed: as typed values when the fast path took it, else as plain ones."""
-
-    __slots__ = ("codec", "tagged", "text", "tree", "typed")
-
-    def __init__(self, codec: AvroCodec, text: bytes, tagged: bool, typed: Any, tree: Any) -> None:
-        self.codec = codec
-        self.text = text
-        self.tagged = tagged
-        self.typed = typed
-        self.tree = tree
-
-    @property
-    def resource(self) -> Any:
-        """The resource field as sent, a tagged string opened; None when it is null or absent."""
-        return self.codec.resource(self)
+        return {**value, self.resource_field: encoded} if isinstance(value, dict) else value
 
 
 def _text_tag(root: Type, name: str) -> bytes | None:
-    """What stands in front of the text of a field: the branch of its union; None where no text fits."""
+    """The bytes in front of the text of a field: the branch of its union; None where no text fits."""
     field = root.fields.get(name) if root.kind == "record" else None
     if field is None:
         return None

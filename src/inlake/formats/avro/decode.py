@@ -12,9 +12,9 @@ from decimal import Context, Decimal
 from typing import Any
 
 from inlake.errors import Unprocessable
-from inlake.formats.avro.binary import unpack_double, unpack_float
 from inlake.formats.avro.temporal import CLOCKS, show
 from inlake.formats.avro.types import Type
+from inlake.formats.binary import read_varint, unpack_double, unpack_float
 
 MAX_VALUES = 1_000_000
 """Values in one payload: an array of nulls takes no bytes, whatever its length."""
@@ -30,6 +30,8 @@ def read_payload(root: Type, payload: bytes, max_depth: int) -> Any:
         raise _unfit("it ends too early") from None
     except UnicodeDecodeError:
         raise _unfit("a string in it is not UTF-8") from None
+    except ValueError as error:
+        raise _unfit(str(error)) from None
     if reader.at != len(payload):
         raise _unfit(f"{len(payload) - reader.at} bytes follow the value")
     return value
@@ -72,16 +74,8 @@ class _Reader:
         return taken
 
     def long(self, _type: Type | None = None) -> int:
-        result = shift = 0
-        while True:
-            byte = self.data[self.at]
-            self.at += 1
-            result |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return (result >> 1) ^ -(result & 1)
-            if shift > 63:
-                raise _unfit("a number in it is longer than 64 bits")
+        result, self.at = read_varint(self.data, self.at)
+        return (result >> 1) ^ -(result & 1)
 
     def null(self, _type: Type) -> None:
         return None

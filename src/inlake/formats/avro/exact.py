@@ -1,7 +1,7 @@
 """The exact rules: any JSON value against any Avro type, encoded or refused with all reasons.
 
-Cost is bounded for hostile values too: what a union made of an array or object is remembered, so each pair of union
-and value is decided once, however often the branches of outer unions come by.
+Cost is bounded for hostile values too: how a union decided about an array or object is remembered, so each pair of
+union and value is decided once, however often the branches of outer unions come by.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from inlake.formats.avro.binary import INTEGERS, SMALL, pack_double, pack_float, sized, unpack_float, zigzag
+from inlake.formats.avro.binary import INTEGERS, SMALL, sized
 from inlake.formats.avro.logical import code_points, encode_logical
-from inlake.formats.avro.temporal import Misfit
-from inlake.formats.avro.types import ABSENT, Type
-from inlake.formats.json_text import Fractional, describe, shorten
-from inlake.formats.pointer import Place
-from inlake.formats.reasons import Misplaced
+from inlake.formats.avro.types import Type
+from inlake.formats.binary import pack_double, pack_float, unpack_float, zigzag
+from inlake.formats.json_text import ABSENT, Fractional, describe, shorten
+from inlake.formats.reasons import Misfit, Place, Reason, unknown_symbol, wrong_type
 
 FRAMES = 3
 """Most Python frames for one level of arrays and objects: record, union, fits or closest."""
@@ -41,14 +40,12 @@ class _Enough(Exception):
     """A walk has found `max_errors`, or, when it only tries, one."""
 
 
-def walk(
-    root: Type, value: Any, mode: Mode = Mode.PLAIN, *, max_errors: int = 100
-) -> tuple[list[bytes], list[Misplaced]]:
-    """The encoded value in pieces (complete when there are no errors), and up to `max_errors` errors."""
+def walk(root: Type, value: Any, mode: Mode = Mode.PLAIN, *, max_errors: int = 100) -> tuple[bytes, list[Reason]]:
+    """The encoded value (complete when there are no errors), and up to `max_errors` errors."""
     walker = _Walker(mode, max_errors)
     with suppress(_Enough):
         _STEPS[root.step](walker, root, value, None)
-    return walker.out, walker.errors
+    return b"".join(walker.out), walker.errors
 
 
 class _Walker:
@@ -61,24 +58,23 @@ class _Walker:
         self.only_bytes = mode is Mode.TAGGED
         self.max_errors = max_errors
         self.out: list[bytes] = []
-        self.errors: list[Misplaced] = []
-        self.seen: dict[tuple[int, int], _Choice | list[Misplaced] | None] = {}
-        """What a union made of a value: a branch, or None when none fits, or the errors once they were asked for."""
+        self.errors: list[Reason] = []
+        self.seen: dict[tuple[int, int], _Choice | list[Reason] | None] = {}
+        """A union's decision about a value: a branch, None when none fits, or the errors once they were asked for."""
         self.trying = False
         """Inside of `fits`: errors are not wanted."""
 
     def fail(self, type_: Type, value: Any, place: Place, code: str, detail: str) -> None:
         if self.trying:
             raise _Enough
-        self.report([Misplaced(place, code, detail, type_.label, describe(value))])
+        self.report([Reason(place, code, detail, type_.label, describe(value))])
 
     def wrong(self, type_: Type, value: Any, place: Place) -> None:
         if self.trying:
             raise _Enough
-        advice = " Send one record a line, as application/x-ndjson." if place is None and type(value) is list else ""
-        self.fail(type_, value, place, "wrong_type", f"A value of type {type_.label} is expected here.{advice}")
+        self.fail(type_, value, place, "wrong_type", wrong_type(type_.label, value, place))
 
-    def report(self, errors: list[Misplaced]) -> None:
+    def report(self, errors: list[Reason]) -> None:
         if self.trying:
             raise _Enough
         self.errors += errors[: self.max_errors - len(self.errors)]
@@ -151,8 +147,8 @@ class _Walker:
             return self.wrong(type_, value, place)
         number = type_.symbols.get(value)
         if number is None:
-            known = ", ".join(list(type_.symbols)[:20]) + (", …" if len(type_.symbols) > 20 else "")
-            return self.fail(type_, value, place, "unknown_symbol", f"The enum {type_.name} knows {known} only.")
+            misfit = unknown_symbol(type_.name, type_.symbols)
+            return self.fail(type_, value, place, misfit.code, misfit.detail)
         self.out.append(zigzag(number))
         return None
 
@@ -195,7 +191,7 @@ class _Walker:
         if not value.keys() <= type_.fields.keys():
             for name in [name for name in value if name not in type_.fields][: self.max_errors]:
                 detail = f"The record {type_.name} has no such field."
-                self.report([Misplaced((place, name), "unknown_field", detail, "nothing", describe(value[name]))])
+                self.report([Reason((place, name), "unknown_field", detail, "nothing", describe(value[name]))])
         return None
 
     def absent(self, record: Type, name: str, place: Place) -> None:
@@ -206,7 +202,7 @@ class _Walker:
             raise DefaultNotReady
         else:
             detail = f"The field {name} of {record.name} is missing and has no default."
-            self.report([Misplaced((place, name), "missing_field", detail, field.type.label, "nothing")])
+            self.report([Reason((place, name), "missing_field", detail, field.type.label, "nothing")])
 
     def union(self, type_: Type, value: Any, place: Place) -> None:
         """The first branch that fits; else the errors of the closest one."""
@@ -241,12 +237,12 @@ class _Walker:
             self.trying = trying
         return True
 
-    def closest(self, union: Type, value: Any, place: Place) -> list[Misplaced]:
+    def closest(self, union: Type, value: Any, place: Place) -> list[Reason]:
         """The errors of the branch that a value comes closest to; no branch is known to fit."""
-        closest: list[Misplaced] = []
+        closest: list[Reason] = []
         mark, outer = len(self.out), self.errors
         for choice in self.choices(union, value, place):
-            errors: list[Misplaced] = []
+            errors: list[Reason] = []
             self.errors = errors
             with suppress(_Enough):
                 _STEPS[choice.branch.step](self, choice.branch, choice.value, choice.place)
@@ -256,7 +252,7 @@ class _Walker:
         del self.out[mark:]
         self.errors = outer
         detail = f"A value of {shorten(union.label.replace('one of', 'one of the types', 1))} is expected here."
-        return closest or [Misplaced(place, "wrong_type", detail, union.label, describe(value))]
+        return closest or [Reason(place, "wrong_type", detail, union.label, describe(value))]
 
     def choices(self, union: Type, value: Any, place: Place) -> Iterator[_Choice]:
         """The branches that a value may belong to: in schema order, then the one its tag names."""
@@ -282,7 +278,7 @@ class _Choice(NamedTuple):
     place: Place
 
 
-def _distance(errors: list[Misplaced]) -> int:
+def _distance(errors: list[Reason]) -> int:
     """How far a value is from a branch: names that do not match weigh more than values that do not."""
     return sum(2 if error.code in ("missing_field", "unknown_field") else 1 for error in errors)
 

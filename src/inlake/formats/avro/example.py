@@ -6,8 +6,8 @@ from typing import Any
 
 from inlake.errors import Unprocessable
 from inlake.formats.avro.exact import walk
-from inlake.formats.avro.types import ABSENT, Field, Type
-from inlake.formats.json_text import Fractional
+from inlake.formats.avro.types import Field, Type
+from inlake.formats.json_text import ABSENT, Fractional
 
 MAX_VALUES = 10_000
 """A schema of thirty lines can ask for a record of a billion values."""
@@ -93,8 +93,8 @@ class _Maker:
 
 def _reads_as_default(field: Field) -> bool:
     """Whether the default, sent in a record, means the default: decimals are written otherwise in schemas."""
-    pieces, errors = walk(field.type, field.default, max_errors=1)
-    return not errors and b"".join(pieces) == field.filled
+    encoded, errors = walk(field.type, field.default, max_errors=1)
+    return not errors and encoded == field.filled
 
 
 def _plain(default: Any) -> Any:

@@ -1,8 +1,7 @@
 """The fast path, writing: typed values to Avro by an encoder generated from the schema.
 
-The source consists of names made here (f0, K1, write_2); all that comes from the schema is in constants. What it writes
-is a list of pieces of text, joined at the end, in which every character is a byte (latin-1): Python joins text faster
-than bytes, and most of a record is ASCII text already, which is its own UTF-8.
+What it writes is a list of texts, joined at the end, in which every character is a byte (latin-1): Python joins text
+faster than bytes, and most of a record is ASCII text already, which is its own UTF-8.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from msgspec import UNSET
-
-from inlake.formats.avro.binary import INTEGERS, SMALL, pack_double, pack_float, zigzag
+from inlake.formats.avro.binary import INTEGERS, SMALL
 from inlake.formats.avro.exact import walk
 from inlake.formats.avro.logical import encode_logical
 from inlake.formats.avro.typed import defaults_to_null, is_plain
-from inlake.formats.avro.types import ABSENT, Type
+from inlake.formats.avro.types import Type
+from inlake.formats.binary import pack_double, pack_float, zigzag
+from inlake.formats.json_text import ABSENT
+from inlake.formats.source import Source, Undecided
 
 _EXACT = {"float": float(1 << 24), "double": float(1 << 53)}
 """Below this every integer is exact; msgspec rounds those above without a word."""
@@ -29,16 +29,8 @@ NESTED = 10
 """Blocks of the source in each other, up to which arrays and maps are written where they stand."""
 
 
-class Doubt(Exception):
-    """The fast path cannot vouch for this value."""
-
-
-DOUBTS = (Doubt, LookupError, ValueError, ArithmeticError)
-"""What the generated encoder raises when the walker has to decide: ValueError is text that is no bytes, or `Misfit`."""
-
-
 def compile_writer(root: Type, classes: dict[int, type]) -> Callable[[Any], bytes]:
-    """A function from the typed values of `fast.compile_reader` to Avro binary; raises one of `DOUBTS`."""
+    """A function from the typed values of `typed.compile_reader` to Avro binary; raises one of `source.UNDECIDED`."""
     generator = _Generator(classes)
     first = generator.function(root)
     generator.line(0, "def write(v):")
@@ -47,23 +39,20 @@ def compile_writer(root: Type, classes: dict[int, type]) -> Callable[[Any], byte
     generator.line(1, "return ''.join(out).encode('latin-1')")
     while generator.open:
         generator.define(*generator.open.pop())
-    exec("\n".join(generator.lines), generator.names)  # noqa: S102  made of our own words only
-    write: Callable[[Any], bytes] = generator.names["write"]
+    write: Callable[[Any], bytes] = generator.compile("write")
     return write
 
 
 def _exactly(type_: Type, value: Any, out: list[str]) -> None:
-    """A part that was left untyped, by the walker."""
-    pieces, errors = walk(type_, value, max_errors=1)
+    """Write a part that was left untyped by the exact rules."""
+    encoded, errors = walk(type_, value, max_errors=1)
     if errors:
-        raise Doubt
-    out.append(b"".join(pieces).decode("latin-1"))
+        raise Undecided
+    out.append(encoded.decode("latin-1"))
 
 
 def _integer(n: int) -> str:
-    """Any integer; quick for identifiers of three bytes, of which there is no end."""
-    if 0 <= n < SMALL:
-        return _SMALL[n]
+    """Any integer of 64 bits, zig-zag; quick for identifiers of three bytes, of which there is no end."""
     if SMALL <= n < SMALL << 7:
         return chr(n << 1 & 0x7F | 0x80) + chr(n >> 6 & 0x7F | 0x80) + chr(n >> 13)
     return zigzag(n).decode("latin-1")
@@ -74,40 +63,22 @@ def _small(branch: str) -> list[str]:
     return [branch + number for number in _SMALL]
 
 
-def _utf8(text: str) -> str:
-    return text.encode().decode("latin-1")
-
-
-class _Generator:
-    """Source so far, the names it uses, and the types whose function is still to be written."""
+class _Generator(Source):
+    """The source, and the types whose function is still to be written."""
 
     def __init__(self, classes: dict[int, type]) -> None:
+        super().__init__(
+            SMALL=_SMALL, integer=_integer, exactly=_exactly, encode_logical=encode_logical,
+            pack_float=pack_float, pack_double=pack_double,
+        )  # fmt: skip
         self.classes = classes
-        self.lines: list[str] = []
         self.open: list[tuple[str, Type]] = []
         self.functions: dict[int, str] = {}
         self.pending: list[str] = []
-        self.variables = 0
-        self.integers = {"": "Z"}
-        self.names: dict[str, Any] = {
-            "UNSET": UNSET, "Doubt": Doubt, "Z": _SMALL, "integer": _integer, "utf8": _utf8, "exactly": _exactly,
-            "pack_float": pack_float, "pack_double": pack_double, "encode_logical": encode_logical,
-        }  # fmt: skip
-
-    def line(self, indent: int, code: str) -> None:
-        self.lines.append(" " * indent + code)
-
-    def constant(self, value: Any) -> str:
-        name = f"K{len(self.names)}"
-        self.names[name] = value
-        return name
-
-    def variable(self) -> str:
-        self.variables += 1
-        return f"x{self.variables}"
+        self.integers = {"": "SMALL"}
 
     def function(self, type_: Type) -> str:
-        """Its name; it is written later, so that no recursion follows the schema."""
+        """The name of the function of a type, which is written later: so no recursion follows the schema."""
         name = self.functions.get(id(type_))
         if name is None:
             name = self.functions[id(type_)] = f"write_{len(self.functions)}"
@@ -126,10 +97,10 @@ class _Generator:
         self.line(1, "return")
 
     def flush(self, indent: int) -> None:
-        """Write out the expressions that wait: some at a time, few are quicker one by one."""
+        """Write out the expressions that wait: several at a time, where there are few one by one, as is quicker."""
         if len(self.pending) < 5:
-            for piece in self.pending:
-                self.line(indent, f"out.append({piece})")
+            for expression in self.pending:
+                self.line(indent, f"out.append({expression})")
         else:
             self.line(indent, f"out += ({', '.join(self.pending)})")
         self.pending.clear()
@@ -179,14 +150,14 @@ class _Generator:
             small, large = self.small(branch), self.large(branch)
             self.pending.append(f"{small}[{value}] if 0 <= {value} < {SMALL} else {large}integer({value})")
         elif kind in _EXACT:
-            self.line(indent, f"if not -{_EXACT[kind]} < {value} < {_EXACT[kind]}: raise Doubt")
+            self.line(indent, f"if not -{_EXACT[kind]} < {value} < {_EXACT[kind]}: raise Undecided")
             self.pending.append(f"pack_{kind}({value}).decode('latin-1')")
         elif kind == "string":
             self.text(value, indent, branch)
         elif kind == "bytes":  # each character is a byte: else there is no latin-1 of it in the end
             self.pending += [self.head(value, branch), value]
         elif kind == "fixed":
-            self.line(indent, f"if len({value}) != {type_.size}: raise Doubt")
+            self.line(indent, f"if len({value}) != {type_.size}: raise Undecided")
             self.pending.append(value)
         elif kind == "enum":
             symbols = {symbol: _integer(number) for symbol, number in type_.symbols.items()}
@@ -234,7 +205,7 @@ class _Generator:
                 self.value(branch, value, indent + 1, _integer(index))
             self.flush(indent + 1)
         if len(branches) == 1:
-            self.line(indent, "else: raise Doubt")
+            self.line(indent, "else: raise Undecided")
 
     def belongs(self, branch: Type, value: str) -> str:
         """The condition that a value is of this branch."""

@@ -7,10 +7,12 @@ import struct
 from decimal import Context, Decimal
 from typing import Any
 
-from inlake.formats.avro.binary import sized, zigzag
-from inlake.formats.avro.temporal import CLOCKS, Misfit, count, read_duration
+from inlake.formats.avro.binary import sized
+from inlake.formats.avro.temporal import CLOCKS, count, read_duration
 from inlake.formats.avro.types import Type
+from inlake.formats.binary import zigzag
 from inlake.formats.json_text import Fractional
+from inlake.formats.reasons import Misfit
 
 _UNDERLYING = {"date": {"int"}, "time-millis": {"int"}, "uuid": {"string", "fixed"}, "decimal": {"bytes", "fixed"}}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE | re.ASCII)

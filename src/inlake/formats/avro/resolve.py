@@ -5,9 +5,9 @@ from __future__ import annotations
 from inlake.errors import InvalidSchema
 from inlake.formats.avro.exact import DefaultNotReady, Mode, walk
 from inlake.formats.avro.schema import MAX_DEPTH
-from inlake.formats.avro.types import ABSENT, JSON_TYPES, Field, Parsed, Type
-from inlake.formats.json_text import shorten
-from inlake.formats.pointer import pointer
+from inlake.formats.avro.types import JSON_TYPES, Field, Parsed, Type
+from inlake.formats.json_text import ABSENT, shorten
+from inlake.formats.reasons import pointer
 
 MAX_DEFAULT = 1 << 16
 """Bytes of an encoded default: defaults of defaults can double at every step."""
@@ -97,7 +97,7 @@ def _encode_defaults(waiting: list[Field]) -> None:
 
 def _encode_default(field: Field) -> bool:
     try:
-        pieces, errors = walk(field.type, field.default, Mode.DEFAULT, max_errors=1)
+        encoded, errors = walk(field.type, field.default, Mode.DEFAULT, max_errors=1)
     except DefaultNotReady:
         return False
     if errors:
@@ -105,7 +105,7 @@ def _encode_default(field: Field) -> bool:
         inside = f" ({pointer(first.place)})" if first.place else ""
         reason = f"the default does not fit{inside}: expected {shorten(first.expected)}, got {first.got}"
         raise InvalidSchema(f"The schema is invalid at {field.at}: {reason}.")
-    if sum(map(len, pieces)) > MAX_DEFAULT:
+    if len(encoded) > MAX_DEFAULT:
         raise InvalidSchema(f"The schema is invalid at {field.at}: its default is over {MAX_DEFAULT:,} bytes.")
-    field.filled = b"".join(pieces)
+    field.filled = encoded
     return True

@@ -11,8 +11,9 @@ from typing import Any
 
 from inlake.errors import InvalidSchema, MalformedJson, RecordRejected
 from inlake.formats.avro.logical import find_logical
-from inlake.formats.avro.types import ABSENT, PRIMITIVES, Field, Mention, Parsed, Type
-from inlake.formats.json_text import check_depth, describe, parse_json, shorten
+from inlake.formats.avro.types import PRIMITIVES, Field, Mention, Parsed, Type
+from inlake.formats.depth import check_depth
+from inlake.formats.json_text import ABSENT, describe, parse_json, shorten
 
 MAX_TEXT = 1 << 20
 """Bytes of a schema with all its references."""

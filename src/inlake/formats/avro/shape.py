@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from inlake.formats.avro.types import ABSENT, Type
+from inlake.formats.avro.types import Type
+from inlake.formats.json_text import ABSENT
 from inlake.formats.shape import Room, Shape, Word
 
 _WORDS: dict[str, Word] = {

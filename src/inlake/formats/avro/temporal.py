@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import date
 from typing import NamedTuple
 
-ADVICE = "For uncertain, partial or very old dates use a field of type string, with EDTF."
-_DAY_ZERO = date(1970, 1, 1).toordinal()
-_FIRST_DAY, _LAST_DAY = date.min.toordinal() - _DAY_ZERO, date.max.toordinal() - _DAY_ZERO
-_SECONDS = 86_400
+from inlake.formats.dates import (
+    DAY_SECONDS,
+    FIRST_DAY,
+    LAST_DAY,
+    day_number,
+    day_text,
+    outside_years,
+    second_of_day,
+    unreadable_date,
+    zone_seconds,
+)
+from inlake.formats.reasons import Misfit
 
 _DATE = r"(\d{4})-(\d\d)-(\d\d)"
 _TIME = r"(\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?"
@@ -17,8 +24,6 @@ _ZONE = r"([Zz]|[+-]\d\d(?::?\d\d)?)?"
 _DATE_TEXT = re.compile(_DATE + r"\Z", re.ASCII)
 _TIME_TEXT = re.compile(_TIME + r"\Z", re.ASCII)
 _STAMP_TEXT = re.compile(_DATE + "[Tt ]" + _TIME + _ZONE + r"\Z", re.ASCII)
-_OTHER_YEAR = re.compile(r"([+-]\d{4,}|\d{5,}|0000)(-.*)?\Z|\d+ *(BCE?|B\.C\.)", re.ASCII | re.IGNORECASE | re.DOTALL)
-_PARTIAL = re.compile(r"\d{2}[\dux]{2}(-[\dux]{2}){0,2}[?~%]?\Z", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(
     r"P(?:(\d{1,10})Y)?(?:(\d{1,10})M)?(?:(\d{1,10})W)?(?:(\d{1,10})D)?"
     r"(?:T(?=\d)(?:(\d{1,10})H)?(?:(\d{1,10})M)?(?:(\d{1,10})(?:[.,](\d{1,9}))?S)?)?\Z",
@@ -26,17 +31,8 @@ _DURATION = re.compile(
 )
 
 
-class Misfit(ValueError):
-    """A value that does not fit its type: a stable code and a sentence."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-
-
 class Clock(NamedTuple):
-    """What a temporal logical type counts."""
+    """The unit that a temporal logical type counts, and its range."""
 
     digits: int
     """Decimal digits of a second in one unit: 3 counts milliseconds; -1 counts days."""
@@ -48,14 +44,14 @@ class Clock(NamedTuple):
 
 def _stamp(digits: int, kind: str) -> Clock:
     unit = 10**digits
-    low, high = _FIRST_DAY * _SECONDS * unit, (_LAST_DAY + 1) * _SECONDS * unit - 1
+    low, high = FIRST_DAY * DAY_SECONDS * unit, (LAST_DAY + 1) * DAY_SECONDS * unit - 1
     return Clock(digits, max(low, -(1 << 63)), min(high, (1 << 63) - 1), kind)
 
 
 CLOCKS = {
-    "date": Clock(-1, _FIRST_DAY, _LAST_DAY, "date"),
-    "time-millis": Clock(3, 0, _SECONDS * 10**3 - 1, "time"),
-    "time-micros": Clock(6, 0, _SECONDS * 10**6 - 1, "time"),
+    "date": Clock(-1, FIRST_DAY, LAST_DAY, "date"),
+    "time-millis": Clock(3, 0, DAY_SECONDS * 10**3 - 1, "time"),
+    "time-micros": Clock(6, 0, DAY_SECONDS * 10**6 - 1, "time"),
     "timestamp-millis": _stamp(3, "instant"),
     "timestamp-micros": _stamp(6, "instant"),
     "timestamp-nanos": _stamp(9, "instant"),
@@ -73,7 +69,7 @@ def count(clock: Clock, value: int | str) -> int:
     if clock.kind == "time":
         raise Misfit("time_out_of_range", "The time is not within one day.")
     years = "1678 to 2261 (nanoseconds in 64 bits)" if clock.digits == 9 else "1 to 9999"
-    raise Misfit("date_out_of_range", f"The date is outside the years {years}. {ADVICE}")
+    raise outside_years(years)
 
 
 def show(clock: Clock, number: int) -> str | int:
@@ -81,13 +77,13 @@ def show(clock: Clock, number: int) -> str | int:
     if not clock.low <= number <= clock.high:
         return number
     if clock.kind == "date":
-        return date.fromordinal(number + _DAY_ZERO).isoformat()
+        return day_text(number)
     seconds, fraction = divmod(number, 10**clock.digits)
-    days, second = divmod(seconds, _SECONDS)
+    days, second = divmod(seconds, DAY_SECONDS)
     time = f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{fraction:0{clock.digits}}"
     if clock.kind == "time":
         return time
-    return f"{date.fromordinal(days + _DAY_ZERO).isoformat()}T{time}{'Z' * (clock.kind == 'instant')}"
+    return f"{day_text(days)}T{time}{'Z' * (clock.kind == 'instant')}"
 
 
 def read_duration(text: str) -> tuple[int, int, int]:
@@ -106,43 +102,31 @@ def read_duration(text: str) -> tuple[int, int, int]:
 def _read(clock: Clock, text: str) -> int:
     if clock.kind == "date":
         found = _DATE_TEXT.match(text)
-        return _days(found) if found else _refuse(text, "an ISO 8601 date such as 1897-01-31")
+        if not found:
+            raise unreadable_date(text, "an ISO 8601 date such as 1897-01-31", with_time=False)
+        return day_number(*found.groups())
     if clock.kind == "time":
         found = _TIME_TEXT.match(text)
         if not found:
             raise Misfit("invalid_time", "The text is not an ISO 8601 time of day such as 13:45:00.")
-        return _units(clock, 0, found.groups())
+        return _units(clock, 0, *found.groups())
     found = _STAMP_TEXT.match(text)
     if not found:
-        zone = "Z" if clock.kind == "instant" else ""
-        return _refuse(text, f"an ISO 8601 date and time such as 1897-01-31T13:45:00{zone}")
-    zone = found[8]
+        example = "1897-01-31T13:45:00" + ("Z" if clock.kind == "instant" else "")
+        raise unreadable_date(text, f"an ISO 8601 date and time such as {example}", with_time=True)
+    year, month, day, *time, zone = found.groups()
     if clock.kind == "instant" and zone is None:
         raise Misfit(
             "zone_missing", "The schema wants an instant: the text needs a zone, Z or an offset such as +01:00."
         )
     if clock.kind == "local" and zone is not None:
         raise Misfit("zone_not_allowed", "The schema wants a local date and time: the text must not have a zone.")
-    return _units(clock, _days(found) * _SECONDS - _offset(zone), found.groups()[3:7])
+    return _units(clock, day_number(year, month, day) * DAY_SECONDS - zone_seconds(zone), *time)
 
 
-def _days(found: re.Match[str]) -> int:
-    year, month, day = (int(part) for part in found.groups()[:3])
-    if year == 0:
-        raise Misfit("date_out_of_range", f"The date is outside the years 1 to 9999. {ADVICE}")
-    try:
-        return date(year, month, day).toordinal() - _DAY_ZERO
-    except ValueError:
-        raise Misfit("invalid_date", "The calendar has no such day.") from None
-
-
-def _units(clock: Clock, seconds: int, groups: tuple[str | None, ...]) -> int:
-    hour, minute, second = (int(part or 0) for part in groups[:3])
-    if hour > 23 or minute > 59 or second > 59:
-        raise Misfit("invalid_time", "The time of day is not between 00:00:00 and 23:59:59.")
-    seconds += (hour * 60 + minute) * 60 + second
+def _units(clock: Clock, seconds: int, hour: str, minute: str, second: str | None, fraction: str | None) -> int:
     unit: int = 10**clock.digits
-    return seconds * unit + _fraction(groups[3], clock.digits)
+    return (seconds + second_of_day(hour, minute, second)) * unit + _fraction(fraction, clock.digits)
 
 
 def _fraction(digits: str | None, kept: int) -> int:
@@ -151,20 +135,3 @@ def _fraction(digits: str | None, kept: int) -> int:
         unit = {3: "milliseconds", 6: "microseconds", 9: "nanoseconds"}[kept]
         raise Misfit("not_exact", f"The text is finer than {unit}, which is what the schema keeps; round it first.")
     return int(digits.ljust(kept, "0"))
-
-
-def _offset(zone: str | None) -> int:
-    if zone is None or zone in "Zz":
-        return 0
-    hours, minutes = int(zone[1:3]), int(zone[3:].lstrip(":") or 0)
-    if hours > 23 or minutes > 59:
-        raise Misfit("invalid_time", "The zone is not between -23:59 and +23:59.")
-    return (hours * 60 + minutes) * (-60 if zone[0] == "-" else 60)
-
-
-def _refuse(text: str, wanted: str) -> int:
-    if _OTHER_YEAR.match(text):
-        raise Misfit("date_out_of_range", f"The date is outside the years 1 to 9999. {ADVICE}")
-    if _PARTIAL.match(text):
-        raise Misfit("date_incomplete", f"The text is only a part of {wanted}. {ADVICE}")
-    raise Misfit("invalid_date", f"The text is not {wanted}. {ADVICE}")

@@ -1,20 +1,19 @@
 """The fast path, reading: JSON text to typed values in one pass, by msgspec types made from the schema.
 
-It says yes or leaves the decision to the walker, never no. Where msgspec takes more than the walker, or chooses
-otherwise, a part is left untyped (`Any`) and `writer` hands it to the walker's own code.
+Where msgspec takes more than the exact rules, or chooses otherwise, a part is left untyped (`Any`), and the generated
+encoder hands it to `exact`.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Annotated, Any, ForwardRef, Union
 
 import msgspec
 
-from inlake.formats.avro.types import ABSENT, Field, Type
-from inlake.formats.json_text import Fractional
+from inlake.formats.avro.types import Field, Type
+from inlake.formats.json_text import ABSENT, Fractional
+from inlake.formats.source import StructModule
 
 MAX_RECORDS = 1_000
 """Record types up to which there is a fast path: msgspec goes from type to type by recursion in C."""
@@ -36,8 +35,7 @@ def compile_reader(root: Type, records: list[Type]) -> tuple[Callable[[bytes], A
 
     A struct's attributes are f0, f1, ... in the order of the fields; a field whose default is to be filled is UNSET.
     """
-    module = ModuleType("")
-    module.__name__ = f"inlake_avro_{id(module):x}"
+    module = StructModule()
     names = {id(record): f"R{number}" for number, record in enumerate(records)}
     forward = {key: ForwardRef(name) for key, name in names.items()}
     classes: dict[int, type] = {}
@@ -46,18 +44,13 @@ def compile_reader(root: Type, records: list[Type]) -> tuple[Callable[[bytes], A
         classes[id(record)] = msgspec.defstruct(
             names[id(record)],
             fields,
-            module=module.__name__,
+            module=module.name,
             rename={f"f{i}": name for i, name in enumerate(record.fields)},
             forbid_unknown_fields=True,
             kw_only=True,
             gc=False,
         )
-    vars(module).update({names[key]: made for key, made in classes.items()})
-    sys.modules[module.__name__] = module  # msgspec looks forward references up there, now and never again
-    try:
-        return msgspec.json.Decoder(_typed(root, classes), float_hook=Fractional).decode, classes
-    finally:
-        del sys.modules[module.__name__]
+    return module.decoder(_typed(root, classes), classes.values(), Fractional), classes
 
 
 def defaults_to_null(field: Field) -> bool:
@@ -74,7 +67,7 @@ def is_plain(union: Type) -> bool:
 
 
 def is_typed(root: Type, types: list[Type]) -> bool:
-    """Whether `json_text.check_typed_depth` may be asked: nothing is left untyped, no array is in an array."""
+    """Whether `depth.check_typed_depth` may be asked: nothing is left untyped, no array is in an array."""
     for type_ in types:
         if type_.logical or (type_.kind == "union" and not is_plain(type_)):
             return False

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from inlake.formats.json_text import Fractional
+from inlake.formats.json_text import ABSENT, Fractional
 
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
-ABSENT: Any = object()
-"""Stands where there is no value; null is a value."""
 
 _ACCEPTED: dict[str, frozenset[type]] = {
     "null": frozenset({type(None)}),
@@ -50,7 +48,7 @@ class Type:
 
     @property
     def step(self) -> str:
-        """Which rule of the walker applies."""
+        """Which of the exact rules applies."""
         return "logical" if self.logical else self.kind
 
     @property

@@ -4,7 +4,7 @@
 - `numbers`: JSON numbers as Python values that lose nothing.
 - `documents`: the schema and its references, compiled; a `$ref` never leaves them.
 - `keywords`: one subschema as its draft reads it.
-- `walker`: why a record is refused, all reasons with their places.
-- `reasons`: the words and codes of those reasons.
+- `explain`: why a record is refused, all reasons with their places.
+- `words`: the words and codes of those reasons.
 - `example`: a value that fits; `pattern_text`: a text that matches a pattern.
 """

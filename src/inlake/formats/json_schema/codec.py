@@ -1,25 +1,23 @@
-"""A JSON Schema as a codec: the library says yes or no, the walker says why not, what was validated is written."""
+"""A JSON Schema as a codec: the library says yes or no, `explain` says why not, what was validated is written."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from inlake.errors import MalformedJson, NoResourceField, RecordRejected
+from inlake.formats.depth import allow_levels, check_depth
+from inlake.formats.draft import Draft
 from inlake.formats.json_schema.documents import Documents
 from inlake.formats.json_schema.example import make_example, property_schemas
 from inlake.formats.json_schema.explain import FRAMES, accepts_text, explain
 from inlake.formats.json_schema.numbers import parse_exactly
 from inlake.formats.json_schema.shape import shape_of
-from inlake.formats.json_text import check_depth
 from inlake.formats.reasons import field_errors
 from inlake.formats.shape import Shape
 
-AROUND = 1_000
-"""Python frames for all that is around the walk."""
 _write = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -38,9 +36,7 @@ class JsonSchemaCodec:
         max_errors: int = 100,
     ) -> None:
         """`schema` and `references` (name, text) are schema texts. `InvalidSchema`."""
-        # calls of Python functions take no C stack: the interpreter's limit may go up with ours
-        if sys.getrecursionlimit() < AROUND + FRAMES * max_depth:
-            sys.setrecursionlimit(AROUND + FRAMES * max_depth)
+        allow_levels(max_depth, FRAMES)
         self.documents = Documents(schema, references)
         self.resource_field = resource_field
         self.max_depth = max_depth
@@ -60,12 +56,13 @@ class JsonSchemaCodec:
         except ValueError:
             return None
 
-    def read(self, record: bytes, *, tagged: bool = False) -> JsonDraft:  # noqa: ARG002  Avro knows tags
+    def read(self, record: bytes, *, tagged: bool = False) -> Draft:  # noqa: ARG002  Avro knows tags
         """Parse JSON; of equal names the last wins. `MalformedJson`, `RecordRejected` (depth, numbers out of range)."""
         check_depth(record, self.max_depth)
-        return JsonDraft(self.resource_field, parse_exactly(record, self.max_errors))
+        value = parse_exactly(record, self.max_errors)
+        return Draft(value.get(self.resource_field) if isinstance(value, dict) else None, value)
 
-    def encode(self, draft: JsonDraft, resource: str | None = None) -> bytes:
+    def encode(self, draft: Draft, resource: str | None = None) -> bytes:
         """The draft as JSON, the resource field set to `resource` if given. `RecordRejected` with all errors."""
         value = draft.value
         if resource is not None:
@@ -97,18 +94,3 @@ class JsonSchemaCodec:
         if not self.has_resource_field:
             raise NoResourceField(f"The schema has no property {self.resource_field} that takes text.")
         return {**value, self.resource_field: resource} if isinstance(value, dict) else value
-
-
-class JsonDraft:
-    """A record parsed and not yet validated."""
-
-    __slots__ = ("_resource_field", "value")
-
-    def __init__(self, resource_field: str, value: Any) -> None:
-        self._resource_field = resource_field
-        self.value = value
-
-    @property
-    def resource(self) -> Any:
-        """The resource field as sent; None when it is null or absent."""
-        return self.value.get(self._resource_field) if isinstance(self.value, dict) else None

@@ -11,16 +11,16 @@ import jsonschema_rs
 import msgspec
 
 from inlake.errors import InvalidSchema, RecordRejected
+from inlake.formats.depth import check_depth
 from inlake.formats.json_schema.keywords import META_SCHEMAS, PATTERNS, Keywords
-from inlake.formats.json_text import check_depth
-from inlake.formats.pointer import Place, pointer
+from inlake.formats.reasons import Place, pointer
 
 HOME = "https://registry.invalid/"
-"""What relative names are relative to when a schema has no `$id`; RFC 6761: nobody can ever be there."""
+"""The base of relative names when a schema has no `$id`; RFC 6761: nobody can ever be there."""
 MAX_DEPTH = 200
 """Nesting of a schema's text."""
 MAX_BYTES = 1 << 20
-"""Of a schema with its references."""
+"""The size of a schema with its references."""
 MAX_WEIGHT = 10_000
 """Subschemas that one value can meet: `allOf` of two `$ref`s, twenty times in a row, is a million."""
 _SHOWN = 300

@@ -54,7 +54,7 @@ def make_example(documents: Documents) -> Any:
 
 
 def property_schemas(documents: Documents, name: str) -> list[tuple[Any, Scope]]:
-    """What the top level of a schema says of a property: through references and allOf, not the choices."""
+    """The schemas that the top level has for a property: through references and allOf, not the choices."""
     return [
         (keywords.uses["properties"][name], scope)
         for keywords, scope in _layers(documents, documents.root, documents.scope, set())

@@ -15,9 +15,8 @@ import jsonschema_rs
 from inlake.formats.json_schema.documents import Documents, Scope
 from inlake.formats.json_schema.keywords import Keywords
 from inlake.formats.json_schema.words import forbidden, from_library, missing, too_deep, unexpected, unexplained
-from inlake.formats.json_text import describe
-from inlake.formats.pointer import Place
-from inlake.formats.reasons import Misplaced
+from inlake.formats.json_text import ABSENT, describe
+from inlake.formats.reasons import Place, Reason
 
 MAX_STEPS = 20_000
 """Pairs of subschema and value looked at: some 100 ms."""
@@ -25,10 +24,9 @@ FRAMES = 5
 """Python frames that one level of nesting takes in most schemas; in others the walk of a deep record ends early."""
 Seen = set[str | int]
 """The members or items of a value that a schema has evaluated: what is left is for `unevaluated...`."""
-_ABSENT: Any = object()
 
 
-def explain(documents: Documents, value: Any, *, max_errors: int) -> list[Misplaced]:
+def explain(documents: Documents, value: Any, *, max_errors: int) -> list[Reason]:
     """Up to `max_errors` reasons why the value does not fit; at least one if the library says that it does not."""
     walker = _Walker(documents, max_errors)
     with suppress(_Enough, _TooLong, RecursionError):
@@ -56,11 +54,11 @@ class _Walker:
     def __init__(self, documents: Documents, max_errors: int) -> None:
         self.documents = documents
         self.max_errors = max_errors
-        self.errors: list[Misplaced] = []
+        self.errors: list[Reason] = []
         self.steps = 0
-        self.known: dict[tuple[int, int], tuple[list[Misplaced], Seen]] = {}
+        self.known: dict[tuple[int, int], tuple[list[Reason], Seen]] = {}
 
-    def report(self, errors: Iterable[Misplaced]) -> None:
+    def report(self, errors: Iterable[Reason]) -> None:
         for error in errors:
             self.errors.append(error)
             if len(self.errors) >= self.max_errors:
@@ -120,7 +118,7 @@ class _Walker:
         except ValueError:
             self.report([too_deep(value, place)])
 
-    def attempt(self, schema: Any, scope: Scope, value: Any, place: Place) -> tuple[list[Misplaced], Seen]:
+    def attempt(self, schema: Any, scope: Scope, value: Any, place: Place) -> tuple[list[Reason], Seen]:
         """The errors of a schema that need not fit, and what it evaluated. Remembered: branches meet values often."""
         key = (id(schema), id(value))
         # the record keeps its arrays and objects alive, so an id is a value, and a value has one place
@@ -144,7 +142,7 @@ class _Walker:
             self.report(_closest([errors for errors, _ in results], value, place))
         elif word == "oneOf" and len(fitting) > 1:
             detail = f"The value fits {len(fitting)} of the {len(branches)} forms that exclude each other."
-            self.report([Misplaced(place, "ambiguous", detail, "exactly one form of oneOf", describe(value))])
+            self.report([Reason(place, "ambiguous", detail, "exactly one form of oneOf", describe(value))])
         return set().union(*fitting)
 
     def condition(self, uses: dict[str, Any], scope: Scope, value: Any, place: Place) -> Seen:
@@ -155,7 +153,7 @@ class _Walker:
         return seen | self.visit(uses.get("then", True), scope, value, place)
 
     def presence(self, uses: dict[str, Any], scope: Scope, value: dict[str, Any], place: Place) -> Seen:
-        """What must be there, or is looked at because something else is."""
+        """Properties that must be there, or are looked at because another is."""
         seen: Seen = set()
         required = uses.get("required", ())
         self.report(missing(name, place) for name in required if name not in value)
@@ -174,20 +172,20 @@ class _Walker:
         uses = keywords.uses
         seen: Seen = set()
         properties = uses.get("properties", {})
-        others = uses.get("additionalProperties", _ABSENT)
+        others = uses.get("additionalProperties", ABSENT)
         names = uses.get("propertyNames", True)
-        if others is _ABSENT and names is True and not keywords.patterns:
+        if others is ABSENT and names is True and not keywords.patterns:
             value = {name: value[name] for name in properties if name in value}
         self.step(len(value) >> 3)
         for name, item in value.items():
             if names is not True and self.attempt(names, scope, name, None)[0]:
                 detail = "The schema does not allow a property of this name."
-                self.report([Misplaced((place, name), "unknown_field", detail, "another name", describe(item))])
+                self.report([Reason((place, name), "unknown_field", detail, "another name", describe(item))])
             schemas = [properties[name]] if name in properties else []
             schemas += [schema for matches, schema in keywords.patterns if matches(name)]
             if not schemas and others is False:
                 self.report([unexpected(item, (place, name))])
-            elif not schemas and others is not _ABSENT:
+            elif not schemas and others is not ABSENT:
                 schemas = [others]
             for schema in schemas:
                 self.visit(schema, scope, item, (place, name))
@@ -196,16 +194,16 @@ class _Walker:
 
     def items(self, keywords: Keywords, scope: Scope, value: list[Any], place: Place) -> Seen:
         uses = keywords.uses
-        first, rest = uses.get("prefixItems", []), uses.get("items", _ABSENT)
+        first, rest = uses.get("prefixItems", []), uses.get("items", ABSENT)
         if isinstance(rest, list) and keywords.draft < jsonschema_rs.Draft202012:
-            first, rest = rest, uses.get("additionalItems", _ABSENT)
-        for index, item in enumerate(value if rest is not _ABSENT else value[: len(first)]):
+            first, rest = rest, uses.get("additionalItems", ABSENT)
+        for index, item in enumerate(value if rest is not ABSENT else value[: len(first)]):
             schema = first[index] if index < len(first) else rest
             if schema is False:
                 self.report([unexpected(item, (place, index))])
-            elif schema is not _ABSENT:
+            elif schema is not ABSENT:
                 self.visit(schema, scope, item, (place, index))
-        seen: Seen = set(range(len(value) if rest is not _ABSENT else min(len(first), len(value))))
+        seen: Seen = set(range(len(value) if rest is not ABSENT else min(len(first), len(value))))
         if "contains" in uses:
             found = self.contained(uses, scope, value, place)
             seen |= found if keywords.draft == jsonschema_rs.Draft202012 else set()
@@ -220,7 +218,7 @@ class _Walker:
         if len(found) < least or (most is not None and len(found) > most):
             wanted = f"at least {least}" if len(found) < least else f"at most {most}"
             detail = f"{len(found)} items of the array are of the kind that is asked for."
-            self.report([Misplaced(place, "wrong_length", detail, f"{wanted} such items", describe(value))])
+            self.report([Reason(place, "wrong_length", detail, f"{wanted} such items", describe(value))])
         return found
 
     def unevaluated(self, uses: dict[str, Any], seen: Seen, scope: Scope, value: Any, place: Place) -> Seen:
@@ -240,7 +238,7 @@ class _Walker:
         return {step for step, _ in pairs}
 
 
-def _closest(branches: list[list[Misplaced]], value: Any, place: Place) -> list[Misplaced]:
+def _closest(branches: list[list[Reason]], value: Any, place: Place) -> list[Reason]:
     """The errors of the branch that the value comes closest to; where all want another kind of value, one for all."""
     closest = min(branches, key=lambda errors: _distance(errors, place))
     if not any(_is_of_another_kind(error, place) for error in closest):
@@ -248,21 +246,21 @@ def _closest(branches: list[list[Misplaced]], value: Any, place: Place) -> list[
     wanted = dict.fromkeys(error.expected for errors in branches for error in errors if error.place == place)
     expected = " or ".join(list(wanted)[:5])
     detail = "The value is of none of the kinds that are allowed here."
-    return [Misplaced(place, "wrong_type", detail, expected, describe(value))]
+    return [Reason(place, "wrong_type", detail, expected, describe(value))]
 
 
-def _distance(errors: list[Misplaced], place: Place) -> int:
+def _distance(errors: list[Reason], place: Place) -> int:
     """How far a value is from a branch: another kind of value is far off, wrong names are further than wrong values."""
     if any(_is_of_another_kind(error, place) for error in errors):
         return 1_000_000
     return sum(2 if error.code in ("missing_field", "unknown_field", "not_allowed") else 1 for error in errors)
 
 
-def _is_of_another_kind(error: Misplaced, place: Place) -> bool:
+def _is_of_another_kind(error: Reason, place: Place) -> bool:
     return error.code == "wrong_type" and error.place == place
 
 
-def _first(documents: Documents, value: Any) -> list[Misplaced]:
+def _first(documents: Documents, value: Any) -> list[Reason]:
     """One error, for what the walk does not see or has no time for.
 
     The library names its first one quickly, unless there are choices: it then makes the errors of all branches of all

@@ -10,7 +10,7 @@ import msgspec
 
 from inlake.errors import FieldError, RecordRejected
 from inlake.formats.json_text import LONGEST_INTEGER, Fractional, describe, parse_json
-from inlake.formats.pointer import Place, pointer
+from inlake.formats.reasons import Place, pointer
 
 SURE = 16
 """A number of this many characters has at most 15 digits: a double gives all of them back (IEEE 754, binary64)."""
@@ -52,14 +52,14 @@ def parse_exactly(text: bytes, max_errors: int) -> Any:
         return _parse(text)
     except (msgspec.DecodeError, ValueError):  # not JSON, not UTF-8, or a number out of range: say which
         errors: list[FieldError] = []
-        tree = _exact(parse_json(text), None, errors)
+        value = _exact(parse_json(text), None, errors)
         if errors:
             raise RecordRejected(errors[:max_errors]) from None
-        return tree
+        return value
 
 
 def _exact(value: Any, place: Place, errors: list[FieldError]) -> Any:
-    """The tree with its numbers read."""
+    """The value with its numbers read."""
     if isinstance(value, dict):
         return {key: _exact(item, (place, key), errors) for key, item in value.items()}
     if isinstance(value, list):

@@ -7,11 +7,10 @@ from typing import Any
 import jsonschema_rs
 
 from inlake.formats.json_text import describe, shorten
-from inlake.formats.pointer import Place
-from inlake.formats.reasons import Misplaced
+from inlake.formats.reasons import Place, Reason, wrong_type
 
 _REASONS = {  # keyword: code, what is wrong, what is expected; {} is the keyword's value
-    "type": ("wrong_type", "A value of type {} is expected here.", "{}"),
+    "type": ("wrong_type", "", "{}"),
     "enum": ("unknown_symbol", "The value is none of those that are allowed here.", "one of {}"),
     "const": ("unknown_symbol", "Only one value is allowed here.", "{}"),
     "minimum": ("out_of_range", "The number is too small.", "at least {}"),
@@ -34,25 +33,23 @@ _REASONS = {  # keyword: code, what is wrong, what is expected; {} is the keywor
 }
 
 
-def broken(keyword: str, wanted: Any, value: Any, place: Place) -> Misplaced:
+def broken(keyword: str, wanted: Any, value: Any, place: Place) -> Reason:
     """The reason for a keyword with the value `wanted` that `value` breaks."""
     if keyword not in _REASONS:
         detail = f"The value breaks the rule {keyword} of the schema."
-        return Misplaced(place, "does_not_fit", detail, keyword, describe(value))
+        return Reason(place, "does_not_fit", detail, keyword, describe(value))
     code, detail, expected = _REASONS[keyword]
     text = _words(keyword, wanted)
-    advice = ""
-    if keyword == "type" and place is None and isinstance(value, list):
-        advice = " Send one record a line, as application/x-ndjson."
-    return Misplaced(place, code, detail.format(text) + advice, expected.format(text), describe(value))
+    said = wrong_type(text, value, place) if keyword == "type" else detail.format(text)
+    return Reason(place, code, said, expected.format(text), describe(value))
 
 
-def from_library(error: jsonschema_rs.ValidationError, value: Any, place: Place) -> Misplaced:
+def from_library(error: jsonschema_rs.ValidationError, value: Any, place: Place) -> Reason:
     """An error of the library about `value`."""
     kind = error.kind
     if isinstance(kind, jsonschema_rs.ValidationErrorKind.BacktrackLimitExceeded):
         detail = "To match the text against the pattern takes too many steps."
-        return Misplaced(place, "pattern_mismatch", detail, "text that is easier to match", describe(value))
+        return Reason(place, "pattern_mismatch", detail, "text that is easier to match", describe(value))
     if kind.name == "required":
         return missing(kind.value, place)
     unknown = getattr(kind, "unexpected", None)
@@ -61,34 +58,34 @@ def from_library(error: jsonschema_rs.ValidationError, value: Any, place: Place)
     return broken(kind.name, kind.value, value, place)
 
 
-def missing(name: str, place: Place, why: str = "") -> Misplaced:
+def missing(name: str, place: Place, why: str = "") -> Reason:
     """A property that is not there; `place` is the object's."""
-    return Misplaced(
+    return Reason(
         (place, name), "missing_field", f"The property {shorten(name)} is missing{why}.", "a value", "nothing"
     )
 
 
-def unexpected(value: Any, place: Place) -> Misplaced:
+def unexpected(value: Any, place: Place) -> Reason:
     """A property or item that the schema does not know."""
     what = "item" if place and isinstance(place[1], int) else "property"
-    return Misplaced(place, "unknown_field", f"The schema has no such {what}.", "nothing", describe(value))
+    return Reason(place, "unknown_field", f"The schema has no such {what}.", "nothing", describe(value))
 
 
-def forbidden(value: Any, place: Place) -> Misplaced:
+def forbidden(value: Any, place: Place) -> Reason:
     """A value where the schema takes none."""
-    return Misplaced(place, "not_allowed", "The schema allows no such value here.", "another value", describe(value))
+    return Reason(place, "not_allowed", "The schema allows no such value here.", "another value", describe(value))
 
 
-def too_deep(value: Any, place: Place) -> Misplaced:
+def too_deep(value: Any, place: Place) -> Reason:
     """A value that the library cannot compare: it goes 255 levels down."""
     detail = "The value is nested too deeply to be compared with others."
-    return Misplaced(place, "too_deep", detail, "at most 255 levels", describe(value))
+    return Reason(place, "too_deep", detail, "at most 255 levels", describe(value))
 
 
-def unexplained(value: Any) -> Misplaced:
+def unexplained(value: Any) -> Reason:
     """A record that does not fit, and is too large or too deep to be looked through."""
     detail = "The record does not fit the schema, and is too large to say where."
-    return Misplaced(None, "does_not_fit", detail, "a record that fits", describe(value))
+    return Reason(None, "does_not_fit", detail, "a record that fits", describe(value))
 
 
 def _words(keyword: str, wanted: Any) -> str:

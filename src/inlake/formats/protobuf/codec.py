@@ -1,8 +1,7 @@
-"""A Protobuf schema as a codec: the fast path says yes to most records, the walker decides about the others."""
+"""A Protobuf schema as a codec: the fast path says yes to most records, the exact rules decide about the others."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,25 +10,23 @@ import msgspec
 from protobuf import DescFile, DescMessage, message_to_json_value
 
 from inlake.errors import BadParameter, InvalidSchema, NoResourceField, RecordRejected, Unprocessable
-from inlake.formats.json_text import check_depth, check_typed_depth, shorten
+from inlake.formats.depth import allow_levels, check_depth, check_typed_depth
+from inlake.formats.draft import Draft
+from inlake.formats.json_text import ABSENT, shorten
 from inlake.formats.protobuf.compile import compile_proto
-from inlake.formats.protobuf.exact import ABSENT, walk
+from inlake.formats.protobuf.exact import FRAMES, walk
 from inlake.formats.protobuf.example import make_example
 from inlake.formats.protobuf.generated import compile_writer
-from inlake.formats.protobuf.json_tree import MINUS_ZERO, Tree, parse_tree
+from inlake.formats.protobuf.parse import MINUS_ZERO, Parsed, parse_record
 from inlake.formats.protobuf.shape import shape_of
 from inlake.formats.protobuf.typed import compile_reader, has_alias, is_open, is_small, reachable
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message, Types
 from inlake.formats.protobuf.wire import MAX_NESTING, message_indexes, read_message_indexes
-from inlake.formats.protobuf.wire_text import DOUBTS
 from inlake.formats.reasons import field_errors
 from inlake.formats.shape import Shape
+from inlake.formats.source import UNDECIDED
 
 _NOTHING = (None, msgspec.UNSET)
-AROUND = 400
-"""Python frames left for what stands around the codec: the server and its libraries."""
-FRAMES = 6
-"""Most Python frames of the walker for one level of messages."""
 _SHOWN = 20
 
 
@@ -50,8 +47,7 @@ class ProtobufCodec:
     ) -> None:
         """`schema` and `references` (import path, text) are .proto texts; `message` is a full name, None the first
         message in the file. `InvalidSchema`, `BadParameter`."""
-        if sys.getrecursionlimit() < AROUND + FRAMES * MAX_NESTING:
-            sys.setrecursionlimit(AROUND + FRAMES * MAX_NESTING)
+        allow_levels(MAX_NESTING, FRAMES)
         self._registry, self._file = compile_proto(schema, references)
         path, described = _find(self._file, message)
         self._prefix = message_indexes(path)
@@ -77,20 +73,24 @@ class ProtobufCodec:
     def encode_plain(self, record: bytes) -> bytes | None:
         """The fast path alone, for a record without a resource; None when it does not say yes."""
         typed = self._typed(record)
-        if typed is ABSENT:
+        if typed is ABSENT or (self._resource_attributes and self._resource_of(typed) is not None):
             return None
-        for name in self._resource_attributes:
-            if getattr(typed, name) not in _NOTHING:
-                return None
         try:
             return self._write(typed, record)
-        except DOUBTS:
+        except UNDECIDED:
             return None
 
-    def read(self, record: bytes, *, tagged: bool = False) -> ProtobufDraft:  # noqa: ARG002  an Avro matter
+    def read(self, record: bytes, *, tagged: bool = False) -> Draft:  # noqa: ARG002  an Avro matter
         """Parse JSON. `MalformedJson`, `RecordRejected` (depth)."""
         typed = self._typed(record)
-        return ProtobufDraft(self, record, typed, parse_tree(record) if typed is ABSENT else None)
+        if typed is not ABSENT:
+            return Draft(self._resource_of(typed), typed=typed, text=record)
+        parsed = parse_record(record)
+        resource = None
+        if self._resource is not None and isinstance(parsed.value, dict):
+            names = (self._resource.json_name, self._resource.name)
+            resource = next((parsed.value[name] for name in names if parsed.value.get(name) is not None), None)
+        return Draft(resource, parsed)
 
     def _typed(self, record: bytes) -> Any:
         """The record as the fast path reads it; `ABSENT` where it cannot vouch for that. `RecordRejected` (depth)."""
@@ -105,21 +105,19 @@ class ProtobufCodec:
         check_depth(record, self.max_depth)  # what the types refuse may be deeper than they go
         return ABSENT
 
-    def encode(self, draft: ProtobufDraft, resource: str | None = None) -> bytes:
+    def encode(self, draft: Draft, resource: str | None = None) -> bytes:
         """Message indexes and message, the resource field set to `resource` if given. `RecordRejected`."""
         if resource is not None and self._resource is None:
             raise NoResourceField(f"The schema has no field {self._resource_name} of type string.")
         if resource is None and draft.typed is not ABSENT:
             try:
                 return self._write(draft.typed, draft.text)
-            except DOUBTS:
+            except UNDECIDED:
                 pass
-        return self._walk(draft.tree or parse_tree(draft.text), resource)
-
-    def _walk(self, tree: Tree, resource: str | None) -> bytes:
+        parsed = parse_record(draft.text) if draft.value is ABSENT else draft.value
         if resource is not None:
-            tree = self._graft(tree, resource)
-        encoded, errors = walk(self._types, self.root, tree, max_errors=self.max_errors)
+            parsed = self._fill(parsed, resource)
+        encoded, errors = walk(self._types, self.root, parsed, max_errors=self.max_errors)
         if errors:
             raise RecordRejected(field_errors(errors))
         return self._prefix + encoded
@@ -146,18 +144,13 @@ class ProtobufCodec:
         """What a record holds, in words that the languages share."""
         return shape_of(self.root)
 
-    def resource(self, draft: ProtobufDraft) -> Any:
-        """The resource field of a draft as sent, under either name; None when it is null or absent."""
-        if self._resource is None:
-            return None
-        if draft.typed is not ABSENT:
-            given = [getattr(draft.typed, attribute) for attribute in self._resource_attributes]
-            return next((value for value in given if value not in _NOTHING), None)
-        value = draft.tree.value if draft.tree else None
-        if not isinstance(value, dict):
-            return None
-        names = (self._resource.json_name, self._resource.name)
-        return next((value[name] for name in names if value.get(name) is not None), None)
+    def _resource_of(self, typed: Any) -> Any:
+        """The resource field, under either name; None when it is null or absent."""
+        for attribute in self._resource_attributes:
+            value = getattr(typed, attribute)
+            if value not in _NOTHING:
+                return value
+        return None
 
     def _attributes(self) -> list[str]:
         """Where the typed values have the resource field; nowhere if there is none."""
@@ -166,32 +159,15 @@ class ProtobufCodec:
         index = self.root.fields.index(self._resource)
         return [f"f{index}", f"g{index}"] if has_alias(self.root, self._resource) else [f"f{index}"]
 
-    def _graft(self, tree: Tree, resource: str) -> Tree:
-        if not isinstance(tree.value, dict):
-            return tree
+    def _fill(self, parsed: Parsed, resource: str) -> Parsed:
+        if not isinstance(parsed.value, dict):
+            return parsed
         assert self._resource is not None
         names = {self._resource.json_name, self._resource.name}
-        value = {key: item for key, item in tree.value.items() if key not in names}
+        value = {key: item for key, item in parsed.value.items() if key not in names}
         value[self._resource.json_name] = resource
-        found = tree.doubled.get(id(tree.value))
-        return Tree(value, tree.doubled | {id(value): found} if found else tree.doubled)
-
-
-class ProtobufDraft:
-    """A record parsed: as typed values when the fast path took it, else as a tree."""
-
-    __slots__ = ("codec", "text", "tree", "typed")
-
-    def __init__(self, codec: ProtobufCodec, text: bytes, typed: Any, tree: Tree | None) -> None:
-        self.codec = codec
-        self.text = text
-        self.typed = typed
-        self.tree = tree
-
-    @property
-    def resource(self) -> Any:
-        """The resource field as sent; None when it is null or absent."""
-        return self.codec.resource(self)
+        found = parsed.doubled.get(id(parsed.value))
+        return Parsed(value, parsed.doubled | {id(value): found} if found else parsed.doubled)
 
 
 def _find(file: DescFile, name: str | None) -> tuple[list[int], DescMessage]:

@@ -64,7 +64,7 @@ def _checked(name: str) -> str:
 
 
 def _protoc(files: Mapping[str, str]) -> list[bytes]:
-    """What protoc writes for Python, for the main file and all it imports, in the order of the imports."""
+    """The Python code that protoc makes of the main file and all it imports, in the order of the imports."""
     without_syntax = {name for name, text in files.items() if not _SYNTAX.search(text)}
     with tempfile.TemporaryDirectory(prefix="inlake-proto-") as folder:
         try:

@@ -9,17 +9,17 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
-from inlake.formats.json_text import Fractional, describe
-from inlake.formats.pointer import Place
-from inlake.formats.protobuf.json_tree import Tree
-from inlake.formats.protobuf.scalars import Misfit, encode_key, encode_scalar, read_float
+from inlake.formats.binary import pack_double, varint
+from inlake.formats.json_text import ABSENT, Fractional, describe
+from inlake.formats.protobuf.parse import Parsed
+from inlake.formats.protobuf.scalars import encode_key, encode_scalar, read_float
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message, Types
-from inlake.formats.protobuf.well_known import MOMENTS
-from inlake.formats.protobuf.wire import MAX_NESTING, pack_double, sized, varint
-from inlake.formats.reasons import Misplaced
+from inlake.formats.protobuf.well_known import AS_TEXT
+from inlake.formats.protobuf.wire import MAX_NESTING, sized
+from inlake.formats.reasons import Misfit, Place, Reason, wrong_type
 
-ABSENT: Any = object()
-"""Stands where there is no value; null is a value."""
+FRAMES = 6
+"""Most Python frames for one level of messages."""
 _KEY, _VALUE = 1 << 3, 2 << 3
 
 
@@ -27,12 +27,12 @@ class _Enough(Exception):
     """A walk has found `max_errors`."""
 
 
-def walk(types: Types, root: Message, tree: Tree, *, max_errors: int = 100) -> tuple[bytes, list[Misplaced]]:
+def walk(types: Types, root: Message, parsed: Parsed, *, max_errors: int = 100) -> tuple[bytes, list[Reason]]:
     """The encoded message (complete when there are no errors), and up to `max_errors` errors."""
-    walker = _Walker(types, tree, max_errors)
+    walker = _Walker(types, parsed, max_errors)
     encoded = b""
     with suppress(_Enough):
-        encoded = walker.message(root, tree.value, None, 0)
+        encoded = walker.message(root, parsed.value, None, 0)
     return encoded, walker.errors
 
 
@@ -41,23 +41,22 @@ class _Walker:
 
     __slots__ = ("doubled", "errors", "max_errors", "types")
 
-    def __init__(self, types: Types, tree: Tree, max_errors: int) -> None:
+    def __init__(self, types: Types, parsed: Parsed, max_errors: int) -> None:
         self.types = types
-        self.doubled = tree.doubled
+        self.doubled = parsed.doubled
         self.max_errors = max_errors
-        self.errors: list[Misplaced] = []
+        self.errors: list[Reason] = []
 
     def fail(self, place: Place, code: str, detail: str, expected: str, value: Any) -> bytes:
         """Note an error; what is returned stands for the value that could not be encoded."""
         got = "nothing" if value is ABSENT else describe(value)
-        self.errors.append(Misplaced(place, code, detail, expected, got))
+        self.errors.append(Reason(place, code, detail, expected, got))
         if len(self.errors) >= self.max_errors:
             raise _Enough
         return b""
 
     def wrong(self, place: Place, label: str, value: Any) -> bytes:
-        advice = " Send one record a line, as application/x-ndjson." if place is None and type(value) is list else ""
-        return self.fail(place, "wrong_type", f"A value of type {label} is expected here.{advice}", label, value)
+        return self.fail(place, "wrong_type", wrong_type(label, value, place), label, value)
 
     def message(self, type_: Message, value: Any, place: Place, depth: int) -> bytes:
         """The body of a message, without its length."""
@@ -181,9 +180,9 @@ class _Walker:
     def special(self, type_: Message, value: Any, place: Place, depth: int) -> bytes:
         """The messages that JSON writes in a way of their own."""
         name = type_.name
-        if name in MOMENTS:
+        if name in AS_TEXT:
             try:
-                return MOMENTS[name](value)
+                return AS_TEXT[name](value)
             except Misfit as misfit:
                 return self.fail(place, misfit.code, misfit.detail, name, value)
         if name in WRAPPERS:

@@ -1,8 +1,10 @@
 """The fast path, writing: typed values to the wire format by an encoder generated from the schema.
 
-The source consists of names made here (f0, K1, write_2); all that comes from the schema is in constants. A message is
-a list of pieces of wire text (see `pieces`): one for each key that it had as JSON, and one more for each string. So the
-number of pieces tells whether all keys of the text are there.
+A message is a list of wire texts, joined at the end: Python joins text faster than bytes, and most of a record is ASCII
+text already, which is its own UTF-8.
+
+Of equal keys msgspec keeps the last without a word. So the encoder counts the strings that the JSON of its values has,
+keys and text: where the text has more, a key stands there twice.
 """
 
 from __future__ import annotations
@@ -11,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from msgspec import UNSET
-
+from inlake.formats.binary import varint
 from inlake.formats.protobuf import wire
-from inlake.formats.protobuf.json_tree import strings_in
+from inlake.formats.protobuf.parse import strings_in
 from inlake.formats.protobuf.typed import has_alias, is_open
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message
-from inlake.formats.protobuf.well_known import MOMENTS
-from inlake.formats.protobuf.wire_text import Doubt, Remembered, base64, either, heads, latin, numbers, symbols, utf8
+from inlake.formats.protobuf.well_known import AS_TEXT
+from inlake.formats.protobuf.wire_text import Remembered, base64, either, heads, latin, numbers, symbols
+from inlake.formats.source import Source, Undecided
 
 SHORT = 128
 """Up to this length texts and messages find their tag and length in a list..."""
@@ -27,42 +29,29 @@ MAX_LISTS = 200
 
 
 def compile_writer(root: Message, messages: list[Message], prefix: bytes) -> Callable[[Any, bytes], bytes]:
-    """A function from the typed values of `fast.compile_reader`, and the text they come from, to `prefix` and the
-    message in bytes; raises one of `pieces.DOUBTS`."""
+    """A function from the typed values of `typed.compile_reader`, and the text they come from, to `prefix` and the
+    message in bytes; raises one of `source.UNDECIDED`."""
     generator = _Generator()
     for message in messages:
         generator.define(message)
-    exec("\n".join(generator.lines), generator.names)  # noqa: S102  made of our own words only
-    write_root: Callable[[Any, int, list[int]], str] = generator.names[f"write_{root.number}"]
+    write_root: Callable[[Any, int, list[int]], str] = generator.compile(f"write_{root.number}")
     first = prefix.decode("latin-1")
 
     def write(value: Any, text: bytes) -> bytes:
-        quoted: list[int] = []
-        written = first + write_root(value, 0, quoted)
-        count = sum(quoted)
-        if text.count(b'"') != 2 * count and strings_in(text) != count:
-            raise Doubt  # msgspec has dropped a key, or a field came under both of its names
+        counts: list[int] = []
+        written = first + write_root(value, 0, counts)
+        strings = sum(counts)
+        if text.count(b'"') != 2 * strings and strings_in(text) != strings:
+            raise Undecided
         return written.encode("latin-1")
 
     return write
 
 
-class _Generator:
-    """Source so far and the names it uses."""
-
+class _Generator(Source):
     def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.variables = 0
+        super().__init__()
         self.heads: dict[tuple[bytes, bytes], tuple[str, str]] = {}
-        self.names: dict[str, Any] = {"UNSET": UNSET, "Doubt": Doubt, "utf8": utf8}
-
-    def line(self, indent: int, code: str) -> None:
-        self.lines.append(" " * indent + code)
-
-    def constant(self, value: Any) -> str:
-        name = f"K{len(self.names)}"
-        self.names[name] = value
-        return name
 
     def head(self, tag: bytes, value: str, wrapped: bytes = b"") -> str:
         """An expression for tag and length: most are short, and a list is quicker than anything else."""
@@ -73,15 +62,12 @@ class _Generator:
         short, long = self.heads[tag, wrapped]
         return f"({short}[n] if (n := len({value})) < {SHORT} else {long}[n])" if short else f"({long}[len({value})])"
 
-    def variable(self) -> str:
-        self.variables += 1
-        return f"x{self.variables}"
-
     def define(self, message: Message) -> None:
-        """`deep` is the number of messages and map entries around this one; `quoted` counts keys and strings."""
-        self.line(0, f"def write_{message.number}(v, deep, quoted, UNSET=UNSET):")
-        self.line(1, f"if deep > {wire.MAX_NESTING - _levels(message)}: raise Doubt")
-        self.line(1, "out = []")
+        """The function of a message: `deep` is the number of messages and map entries around it; `counts` get the
+        number of its keys and text."""
+        self.line(0, f"def write_{message.number}(v, deep, counts, UNSET=UNSET):")
+        self.line(1, f"if deep > {wire.MAX_NESTING - _levels(message)}: raise Undecided")
+        self.line(1, "out, strings = [], 0")
         oneofs = {name: self.variable() for name in sorted({field.oneof for field in message.fields if field.oneof})}
         for count in oneofs.values():
             self.line(1, f"{count} = 0")
@@ -92,91 +78,84 @@ class _Generator:
                 self.line(1, f"if {value} is UNSET: {value} = v.g{index}")
             self.field(field, value, oneofs.get(field.oneof or ""))
         for count in oneofs.values():
-            self.line(1, f"if {count} > 1: raise Doubt")
-        self.line(1, "quoted.append(len(out))")
+            self.line(1, f"if {count} > 1: raise Undecided")
+        self.line(1, "counts.append(strings)")
         self.line(1, "return ''.join(out)")
 
     def field(self, field: Field, value: str, count: str | None) -> None:
         if is_open(field):
-            self.line(1, f"if {value} is not UNSET: raise Doubt")
+            self.line(1, f"if {value} is not UNSET: raise Undecided")
             return
         if field.required:
-            self.line(1, f"if {value} is UNSET or {value} is None: raise Doubt")
+            self.line(1, f"if {value} is UNSET or {value} is None: raise Undecided")
+        self.line(1, f"if {value} is not UNSET:")
+        self.line(2, f"if {value} is None: strings += 1")
+        self.line(2, "else:")
+        self.line(3, f"strings += {_strings(field, value)}")
         if _is_false_unwritten(field):
-            self.line(1, f"if {value}:")
-            self.given(field, value, count)
-            self.line(1, f"elif {value} is not UNSET:")
-            text = field.key is None and not field.repeated and field.element.kind in ("string", "bytes")
-            self.line(2, f"out += ('', '') if {value} == '' else ('',)" if text else "out.append('')")
+            self.line(3, f"if {value}:")
+            self.given(field, value, count, 4)
         else:
-            self.line(1, f"if {value} is None: out.append('')")
-            self.line(1, f"elif {value} is not UNSET:")
-            self.given(field, value, count)
+            self.given(field, value, count, 3)
 
-    def given(self, field: Field, value: str, count: str | None) -> None:
-        """A value that may have to be written."""
+    def given(self, field: Field, value: str, count: str | None, indent: int) -> None:
+        """A value that has to be written."""
         if count:
-            self.line(2, f"{count} += 1")
+            self.line(indent, f"{count} += 1")
         if field.key is not None:
-            self.entries(field, value)
+            self.entries(field, value, indent)
         elif field.packed:
-            self.packed(field, value)
+            self.packed(field, value, indent)
         elif field.repeated:
             item = self.variable()
-            self.line(2, f"for {item} in {value}:")
-            self.put("out", replace(field, explicit=True), item, 3)
-            self.line(2, f"quoted.append(1 - len({value}))")  # all these pieces had one key
+            self.line(indent, f"for {item} in {value}:")
+            self.put("out", replace(field, explicit=True), item, indent + 1)
         else:
-            self.put("out", field, value, 2)
+            self.put("out", field, value, indent)
 
-    def packed(self, field: Field, value: str) -> None:
+    def packed(self, field: Field, value: str, indent: int) -> None:
         item, packed = self.variable(), self.variable()
-        self.line(2, f"{packed} = []")
-        self.line(2, f"for {item} in {value}:")
-        self.put(packed, replace(field, tag=b"", explicit=True), item, 3)
-        self.line(2, f"quoted.append(len({packed}) - len({value}))")
-        self.line(2, f"{packed} = ''.join({packed})")
-        self.line(2, f"out.append({self.head(field.tag, packed)} + {packed})")
+        self.line(indent, f"{packed} = []")
+        self.line(indent, f"for {item} in {value}:")
+        self.put(packed, replace(field, tag=b"", explicit=True), item, indent + 1)
+        self.line(indent, f"{packed} = ''.join({packed})")
+        self.line(indent, f"out.append({self.head(field.tag, packed)} + {packed})")
 
-    def entries(self, field: Field, value: str) -> None:
+    def entries(self, field: Field, value: str, indent: int) -> None:
         """Entries of a map, messages of their own: 1 is the key, always text here, 2 the value."""
         key, item, entry = self.variable(), self.variable(), self.variable()
-        self.line(2, "quoted.append(1)")
-        self.line(2, f"for {key}, {item} in {value}.items():")
-        self.line(3, f"{entry} = []")
-        self.put(entry, replace(field, tag=b"\x0a", element=Element("string")), key, 3)
-        tag = wire.varint(2 << 3 | field.element.wire_type)
-        self.put(entry, replace(field, tag=tag, explicit=True), item, 3, "deep + 2")
-        self.line(3, f"quoted.append(len({entry}) - 3)")  # the key has two pieces there, and the entry is one here
-        self.line(3, f"{entry} = ''.join({entry})")
-        self.line(3, f"out.append({self.head(field.tag, entry)} + {entry})")
+        self.line(indent, f"for {key}, {item} in {value}.items():")
+        self.line(indent + 1, f"{entry} = []")
+        self.put(entry, replace(field, tag=b"\x0a", element=Element("string")), key, indent + 1)
+        tag = varint(2 << 3 | field.element.wire_type)
+        self.put(entry, replace(field, tag=tag, explicit=True), item, indent + 1, "deep + 2")
+        self.line(indent + 1, f"{entry} = ''.join({entry})")
+        self.line(indent + 1, f"out.append({self.head(field.tag, entry)} + {entry})")
 
     def put(self, out: str, field: Field, value: str, indent: int, deep: str = "deep + 1") -> None:
-        """Lines that add a value to the list `out`: one piece, and one more if it was a string."""
+        """Lines that add a value with its tag to the list `out`."""
         element, message = field.element, field.element.message
         kind = WRAPPERS.get(element.label, element.kind)
         implicit = not field.explicit
         if element.enum is not None:
-            table = symbols(element.enum, field.tag, implicit=implicit)
-            self.line(indent, f"{out} += {self.constant(table)}[{value}]")
+            self.look_up(out, symbols(element.enum, field.tag, implicit=implicit), value, indent)
         elif kind.endswith("64"):
-            table = Remembered(either(numbers(element, field.tag, implicit=implicit)))
-            self.line(indent, f"{out} += {self.constant(table)}[{value}]")
+            self.look_up(out, Remembered(either(numbers(element, field.tag, implicit=implicit))), value, indent)
         elif kind in ("float", "double"):
             write = numbers(element, field.tag, implicit=implicit)
             self.line(indent, f"{out}.append({self.constant(write)}({value}))")
-        elif kind in ("string", "bytes") or element.label in MOMENTS:
+        elif kind in ("string", "bytes") or element.label in AS_TEXT:
             if kind == "string":
                 self.line(indent, f"if not {value}.isascii(): {value} = utf8({value})")
             else:
-                read = base64 if kind == "bytes" else latin(MOMENTS[element.label])
+                read = base64 if kind == "bytes" else latin(AS_TEXT[element.label])
                 self.line(indent, f"{value} = {self.constant(read)}({value})")
             wrapped = message.fields[0].tag if message is not None and message.name in WRAPPERS else b""
             self.line(indent, f"{out}.append{self.head(field.tag, value, wrapped)}")
             self.line(indent, f"{out}.append({value})")
         elif message is not None and kind == "message":
             data = self.variable()
-            self.line(indent, f"{data} = write_{message.number}({value}, {deep}, quoted)")
+            self.line(indent, f"{data} = write_{message.number}({value}, {deep}, counts)")
             if field.end:
                 first, last = (self.constant(tag.decode("latin-1")) for tag in (field.tag, field.end))
                 self.line(indent, f"{out}.append({first} + {data} + {last})")
@@ -184,8 +163,34 @@ class _Generator:
                 self.line(indent, f"{out}.append({self.head(field.tag, data)} + {data})")
         else:
             write = numbers(element, field.tag, implicit=implicit)
-            pieces = {flag: write(flag) for flag in (False, True)} if kind == "bool" else Remembered(write)
-            self.line(indent, f"{out}.append({self.constant(pieces)}[{value}])")
+            self.look_up(
+                out,
+                {flag: write(flag) for flag in (False, True)} if kind == "bool" else Remembered(write),
+                value,
+                indent,
+            )
+
+    def look_up(self, out: str, table: dict[Any, str], value: str, indent: int) -> None:
+        self.line(indent, f"{out}.append({self.constant(table)}[{value}])")
+
+
+def _strings(field: Field, value: str) -> str:
+    """An expression for the number of strings that a field has in JSON, its name among them, those of messages not."""
+    element = field.element
+    kind = WRAPPERS.get(element.label, element.kind)
+    if kind in ("string", "bytes") or element.label in AS_TEXT:
+        of_element = "1"
+    elif kind == "enum" or kind.endswith("64"):
+        of_element = "({}.__class__ is str)"
+    else:
+        of_element = ""
+    if field.key is None and not field.repeated:
+        return {"": "1", "1": "2"}.get(of_element, f"1 + {of_element.format(value)}")
+    keys = f" + len({value})" if field.key is not None else ""
+    items = f"{value}.values()" if field.key is not None else value
+    if of_element == "1":
+        return f"1 + len({value})" + keys
+    return "1" + keys + (f" + sum([{of_element.format('item')} for item in {items}])" if of_element else "")
 
 
 def _is_false_unwritten(field: Field) -> bool:

@@ -13,24 +13,17 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from inlake.formats.binary import pack_double, pack_float, unpack_float, varint
 from inlake.formats.json_text import LONGEST_INTEGER, Fractional
 from inlake.formats.protobuf.types import Element, Enum
-from inlake.formats.protobuf.wire import PACKERS, RANGES, pack_double, pack_float, sized, unpack_float, varint
+from inlake.formats.protobuf.wire import PACKERS, RANGES, sized
+from inlake.formats.reasons import Misfit, unknown_symbol
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]*|[A-Za-z0-9_-]*)(={0,2})\Z")
 _URL_SAFE = str.maketrans("-_", "+/")
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _LARGEST_EXPONENT = 20  # 2^64 has 20 digits
-
-
-class Misfit(ValueError):
-    """A value that does not fit its type: a stable code and a sentence."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
 
 
 def encode_scalar(element: Element, value: Any) -> bytes:
@@ -62,8 +55,7 @@ def encode_enum(enum: Enum, value: Any) -> bytes:
         if enum.closed and number not in enum.numbers.values():
             number = None
     if number is None:
-        known = ", ".join(list(enum.numbers)[:20]) + (", …" if len(enum.numbers) > 20 else "")
-        raise Misfit("unknown_symbol", f"The enum {enum.name} knows {known} only.")
+        raise unknown_symbol(enum.name, enum.numbers)
     return varint(number)
 
 

@@ -1,20 +1,19 @@
 """The fast path, reading: JSON text to typed values in one pass, by msgspec types made from the schema.
 
-It says yes or leaves the decision to the walker, never no. A part that the writer would not vouch for is left untyped.
+A part that the generated encoder would not vouch for is left untyped.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Annotated, Any, ForwardRef, Union
 
 import msgspec
 
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message
-from inlake.formats.protobuf.well_known import MOMENTS
+from inlake.formats.protobuf.well_known import AS_TEXT
 from inlake.formats.protobuf.wire import RANGES
+from inlake.formats.source import StructModule
 
 MAX_MESSAGES, MAX_FIELDS = 500, 5_000
 """Up to these there is a fast path: msgspec goes from type to type by recursion in C; code takes time to compile."""
@@ -49,16 +48,10 @@ def compile_reader(root: Message, messages: list[Message]) -> Callable[[bytes], 
     A struct's attribute f0 is the first field by its JSON name, g0 the same by its original name where that is
     another one; one of them, or both, are UNSET.
     """
-    module = ModuleType("")
-    module.__name__ = f"inlake_protobuf_{id(module):x}"
+    module = StructModule()
     forward = {message.name: ForwardRef(f"M{message.number}") for message in messages}
-    classes = {message.name: _struct(message, forward, module.__name__) for message in messages}
-    vars(module).update({f"M{message.number}": classes[message.name] for message in messages})
-    sys.modules[module.__name__] = module  # msgspec looks forward references up there, now and never again
-    try:
-        return msgspec.json.Decoder(classes[root.name]).decode
-    finally:
-        del sys.modules[module.__name__]
+    classes = {message.name: _struct(message, forward, module.name) for message in messages}
+    return module.decoder(classes[root.name], classes.values())
 
 
 def has_alias(message: Message, field: Field) -> bool:
@@ -67,10 +60,10 @@ def has_alias(message: Message, field: Field) -> bool:
 
 
 def is_open(field: Field) -> bool:
-    """Whether the field is left to the walker, whatever stands there."""
+    """Whether the field is left to the exact rules, whatever stands there."""
     element = field.element
     if element.message and element.message.special:
-        return element.message.name not in WRAPPERS and element.message.name not in MOMENTS
+        return element.message.name not in WRAPPERS and element.message.name not in AS_TEXT
     return element.takes_null or (field.key is not None and field.key.kind != "string")
 
 
@@ -102,5 +95,5 @@ def _element(element: Element, forward: dict[str, Any]) -> Any:
     if element.message is None:
         return Union[str, int] if element.enum else _TYPED[element.kind]  # noqa: UP007  made at run time
     if element.message.special:
-        return str if element.message.name in MOMENTS else _TYPED[WRAPPERS[element.message.name]]
+        return str if element.message.name in AS_TEXT else _TYPED[WRAPPERS[element.message.name]]
     return forward[element.message.name]

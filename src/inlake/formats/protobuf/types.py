@@ -17,7 +17,8 @@ from protobuf import (
     ScalarType,
 )
 
-from inlake.formats.protobuf.wire import FIXED_32, FIXED_64, WIRE_TYPES, varint
+from inlake.formats.binary import varint
+from inlake.formats.protobuf.wire import FIXED_32, FIXED_64, WIRE_TYPES
 
 WRAPPERS = {
     f"google.protobuf.{kind}Value": kind.lower()
@@ -48,7 +49,7 @@ class Enum:
 
 @dataclass(eq=False, slots=True)
 class Element:
-    """What one value of a field is: a scalar, an enum or a message."""
+    """The type of one value of a field: a scalar, an enum or a message."""
 
     kind: str
     """`int32`, `string`, ... or `enum` or `message`."""
@@ -82,10 +83,10 @@ class Field:
     json_name: str
     number: int
     element: Element
-    """Of a map: its value."""
+    """The type of a map is that of its values."""
     repeated: bool
     key: Element | None
-    """Of a map: its key."""
+    """The type of a map's keys; None for all other fields."""
     explicit: bool
     """Whether a default value is written too: it was sent."""
     required: bool

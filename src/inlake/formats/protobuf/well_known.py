@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-from inlake.formats.protobuf.scalars import Misfit
-from inlake.formats.protobuf.wire import sized, varint
+from inlake.formats.binary import varint
+from inlake.formats.dates import (
+    DAY_SECONDS,
+    FIRST_DAY,
+    LAST_DAY,
+    day_number,
+    outside_years,
+    second_of_day,
+    unreadable_date,
+    zone_seconds,
+)
+from inlake.formats.protobuf.wire import sized
+from inlake.formats.reasons import Misfit
 
-ADVICE = "For uncertain, partial or very old dates use a field of type string, with EDTF."
 _MAX_SECONDS = 315_576_000_000  # 10,000 years, as duration.proto says
 _STAMP = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})\Z"
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(?:\.([0-9]{1,9}))?"
+    r"(Z|[+-][0-9]{2}:[0-9]{2})\Z"
 )
 _DURATION = re.compile(r"(-?)(0|[1-9][0-9]{0,12})(?:\.([0-9]{1,9}))?s\Z")
 _PATH = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z][A-Za-z0-9]*)*\Z")
-_OTHER_YEAR = re.compile(r"([+-][0-9]{4,}|[0-9]{5,}|0000)(-.*)?\Z|[0-9]+ *(BCE?|B\.C\.)", re.IGNORECASE | re.DOTALL)
-_PARTIAL = re.compile(
-    r"[0-9]{2}[0-9ux]{2}(-[0-9ux]{2}){0,2}[?~%]?(T[0-9]{2}(:[0-9]{2}){0,2}(\.[0-9]+)?)?\Z", re.IGNORECASE
-)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def timestamp(value: Any) -> bytes:
@@ -31,18 +36,11 @@ def timestamp(value: Any) -> bytes:
     found = _STAMP.match(value)
     if not found:
         raise _no_stamp(value)
-    year, month, day, hour, minute, second = (int(part) for part in found.groups()[:6])
-    if year == 0:
-        raise _outside()
-    try:
-        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    except ValueError:
-        raise Misfit("invalid_date", "The calendar has no such day, or the day no such time.") from None
-    since = moment - _EPOCH
-    seconds = since.days * 86_400 + since.seconds - _offset(found[8])
-    if not -62_135_596_800 <= seconds <= 253_402_300_799:
-        raise _outside()
-    return _seconds_and_nanos(seconds, _nanos(found[7]))
+    year, month, day, hour, minute, second, fraction, zone = found.groups()
+    seconds = day_number(year, month, day) * DAY_SECONDS + second_of_day(hour, minute, second) - zone_seconds(zone)
+    if not FIRST_DAY <= seconds // DAY_SECONDS <= LAST_DAY:
+        raise outside_years()
+    return _seconds_and_nanos(seconds, _nanos(fraction))
 
 
 def duration(value: Any) -> bytes:
@@ -72,11 +70,12 @@ def field_mask(value: Any) -> bytes:
     return b"".join(b"\x0a" + sized(path.encode()) for path in original)
 
 
-MOMENTS: dict[str, Callable[[Any], bytes]] = {
+AS_TEXT: dict[str, Callable[[Any], bytes]] = {
     "google.protobuf.Timestamp": timestamp,
     "google.protobuf.Duration": duration,
     "google.protobuf.FieldMask": field_mask,
 }
+"""The messages that JSON writes as text of a form of its own."""
 
 
 def _nanos(digits: str | None) -> int:
@@ -87,27 +86,10 @@ def _seconds_and_nanos(seconds: int, nanos: int) -> bytes:
     return (b"\x08" + varint(seconds) if seconds else b"") + (b"\x10" + varint(nanos) if nanos else b"")
 
 
-def _offset(zone: str) -> int:
-    if zone == "Z":
-        return 0
-    hours, minutes = int(zone[1:3]), int(zone[4:])
-    if hours > 23 or minutes > 59:
-        raise Misfit("invalid_time", "The zone is not between -23:59 and +23:59.")
-    return (hours * 60 + minutes) * (-60 if zone[0] == "-" else 60)
-
-
-def _outside() -> Misfit:
-    return Misfit("date_out_of_range", f"The date is outside the years 1 to 9999. {ADVICE}")
-
-
 def _no_stamp(text: str) -> Misfit:
     wanted = "an RFC 3339 date and time with a zone such as 1897-01-31T13:45:00Z"
     if _STAMP.match(text + "Z"):
         return Misfit(
             "zone_missing", "A timestamp is an instant: the text needs a zone, Z or an offset such as +01:00."
         )
-    if _OTHER_YEAR.match(text):
-        return _outside()
-    if _PARTIAL.match(text):
-        return Misfit("date_incomplete", f"The text is only a part of {wanted}. {ADVICE}")
-    return Misfit("invalid_date", f"The text is not {wanted}. {ADVICE}")
+    return unreadable_date(text, wanted, with_time=True)

@@ -1,8 +1,10 @@
-"""Protobuf's wire format of single values (protobuf.dev, "Encoding")."""
+"""Protobuf's wire format of single values (protobuf.dev, "Encoding"), and Confluent's message indexes."""
 
 from __future__ import annotations
 
 import struct
+
+from inlake.formats.binary import read_varint, varint, zigzag
 
 FIXED_64, SIZED, FIXED_32 = 1, 2, 5
 WIRE_TYPES = {
@@ -13,30 +15,6 @@ WIRE_TYPES = {
 """Wire type by kind; the others, enums too, are varints: 0."""
 MAX_NESTING = 100
 """Messages and map entries in each other that the readers of all languages accept by default."""
-
-pack_double = struct.Struct("<d").pack
-pack_float = struct.Struct("<f").pack
-unpack_float = struct.Struct("<f").unpack
-
-
-def varint(n: int) -> bytes:
-    """An integer as a varint; a negative one as its two's complement in 64 bits, which takes ten bytes."""
-    if 0 <= n < 1 << 14:
-        return bytes((n & 0x7F | 0x80, n >> 7)) if n > 0x7F else bytes((n,))
-    if 0 <= n < 1 << 21:
-        return bytes((n & 0x7F | 0x80, n >> 7 & 0x7F | 0x80, n >> 14))
-    rest = n & 0xFFFF_FFFF_FFFF_FFFF
-    groups = bytearray()
-    while rest > 0x7F:
-        groups.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    groups.append(rest)
-    return bytes(groups)
-
-
-def zigzag(n: int) -> bytes:
-    """An integer as sint32 and sint64 write it."""
-    return varint(n << 1 if n >= 0 else ~(n << 1))
 
 
 def sized(data: bytes) -> bytes:
@@ -57,18 +35,6 @@ RANGES = {
     for kind in PACKERS
 }
 """Smallest and largest value of the integer kinds."""
-
-
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """A varint at a place and the place after it. `IndexError` when it is cut off."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at, value, shift = at + 1, value | (byte & 0x7F) << shift, shift + 7
-        if byte < 0x80:
-            return value, at
-        if shift > 63:
-            raise IndexError
 
 
 def message_indexes(path: list[int]) -> bytes:

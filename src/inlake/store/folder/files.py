@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Generator
@@ -20,6 +21,10 @@ HIDDEN = (TEMPORARY, UPLOADS)
 """Folders that no key reaches."""
 LEFTOVER_AGE = 86_400
 """Seconds after which a temporary file belongs to a process that died, where the file system has no locks to tell."""
+TRIED = 16 << 10
+"""Bytes that are written to see whether there is room."""
+NEARLY_FULL = 0.05
+"""The part that is free below which it is said."""
 ATTEMPTS = 100
 """To give a file its place in a folder that others remove whenever it is empty."""
 
@@ -136,12 +141,30 @@ class Files:
                 elif entry.is_file(follow_symlinks=False):
                     yield path.relative_to(self._root).as_posix()
 
-    def try_out(self) -> None:
-        """Do what `create` does: some file systems have no hard links."""
-        with self.temporary() as file, self.temporary() as linked:
-            self.open(file)
-            file.sync()
-            os.link(file.path, linked.path)
+    def try_out(self) -> list[str]:
+        """Do what `create` does: some file systems have no hard links, and some are full; warns of one that is so soon.
+
+        `OSError` with ENOSPC says how much is free.
+        """
+        try:
+            with self.temporary() as file, self.temporary() as linked:
+                self.open(file)
+                file.write(os.urandom(TRIED))
+                file.sync()
+                os.link(file.path, linked.path)
+        except OSError as error:
+            if error.errno != errno.ENOSPC or not self._root.exists():
+                raise
+            raise OSError(errno.ENOSPC, self._room()[1]) from None
+        free, said = self._room()
+        return [f"The folder {self._root} is nearly full: {said}."] if free < NEARLY_FULL else []
+
+    def _room(self) -> tuple[float, str]:
+        """What part of the file system is free, and in words."""
+        found = os.statvfs(self._root)
+        free, whole = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+        part = free / whole if whole else 0.0
+        return part, f"{free:,} of {whole:,} bytes are free ({part:.1%})"
 
 
 class Temporary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -93,8 +93,8 @@ class FolderStore:
         """`file:///...`, percent-encoded (RFC 8089)."""
         return self._path(key).as_uri()
 
-    async def check(self) -> None:
-        await self._run(self._files.try_out)
+    async def check(self) -> Sequence[str]:
+        return await self._run(self._files.try_out)
 
     async def close(self) -> None:
         """Nothing stays open between calls."""

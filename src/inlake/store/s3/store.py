@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
 
@@ -176,10 +176,11 @@ class S3Store:
         """`s3://bucket/prefix/key`, the key as it is: s3 addresses are not percent-encoded by custom."""
         return f"s3://{self._bucket.name}/{self._bucket.path(key)}"
 
-    async def check(self) -> None:
+    async def check(self) -> Sequence[str]:
         """One listing of one key: it wants the endpoint, the bucket and the credentials to be right."""
         pages = self._s3.list(".inlake", chunk_size=1)
         await self._ask(lambda: anext(pages, None), min(CHECK_SECONDS, self._timeout))
+        return []
 
     async def close(self) -> None:
         """obstore closes its connections itself."""

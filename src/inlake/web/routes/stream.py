@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from inlake.errors import BodyTooLarge, EmptyBody, InlakeError, MalformedEncoding, RequestTimeout
+from inlake.errors import BodyTooLarge, EmptyBody, InlakeError, InternalError, MalformedEncoding, RequestTimeout
 from inlake.model import Label, Pending, Receipt, SchemaVersion, Submission
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.problems import line_problem
+from inlake.web.request.route import fault
 from inlake.web.request.spool import REJECTS_RESERVE, Spool
 from inlake.web.routes.lines import ENVELOPE_BYTES, Line, Lines, receipt_lines
 from inlake.window import Result, Window
@@ -62,6 +63,8 @@ class Stream:
         self._retry_after = 0
         """Seconds; the longest that a failed line asks for."""
         self._left_out = 0
+        self._faults = 0
+        """Lines that failed where nobody expected it."""
         self._held = 0
         """Bytes of receipts, of a request with an `Idempotency-Key`."""
         self._sent = 0
@@ -85,6 +88,8 @@ class Stream:
             try:
                 await self._all_ended()
             finally:
+                if self._faults > 1:
+                    log.error("request %s: %d lines failed", self._x.instance, self._faults)
                 for name, count in self._counts.items() if self._counted else ():
                     self._x.site.records[name].value += count
                 if self._writer is not None:
@@ -127,9 +132,9 @@ class Stream:
 
     async def _all_ended(self) -> None:
         """No slice is on its way any more: those of a client that went away, too, are counted."""
-        for fault in await asyncio.gather(*self._flying, return_exceptions=True):
-            if isinstance(fault, Exception):  # the first one ended the request, and is told at the edge
-                log.error("request %s failed", self._x.instance, exc_info=fault)
+        for failure in await asyncio.gather(*self._flying, return_exceptions=True):
+            if isinstance(failure, Exception):  # the first one ended the request, and is told at the edge
+                log.error("request %s failed", self._x.instance, exc_info=failure)
 
     async def _window(self) -> list[Line]:
         """Lines until the window is full, the body ends, or no byte comes for a while; none at the end of the body."""
@@ -222,6 +227,8 @@ class Stream:
             return s if self._x.attempt is None else self._x.attempt.bind(s, n)
         except InlakeError as error:
             return error.kept()
+        except Exception as unexpected:  # noqa: BLE001 - a bad line never sinks the others
+            return InternalError.of_record(unexpected)
 
     def _receipt(self, n: int, result: SchemaVersion | Pending | InlakeError | None) -> bytes:
         """The line of what is not plainly published."""
@@ -229,6 +236,9 @@ class Stream:
             self._statuses.add(result.status)
             self._retry_after = max(self._retry_after, result.retry_after or 0)
             self._counts["failed" if result.status >= 500 else "rejected"] += 1
+            if isinstance(result, InternalError):
+                self._log_fault(n, result)
+                result = fault(self._x.instance)
             return line_problem(result, n)
         if isinstance(result, Pending):
             self._statuses.add(202)
@@ -237,6 +247,12 @@ class Stream:
         self._counts["accepted"] += 1
         self._statuses.add(200)
         return b'{"line":%d,"status":200,"valid":true,"schema":%b}\n' % (n, _encode(result))
+
+    def _log_fault(self, n: int, error: InternalError) -> None:
+        """The log has the first fault with its cause; how many there were it has at the end."""
+        if not self._faults:
+            log.error("request %s, line %d failed", self._x.instance, n, exc_info=error.__cause__ or error)
+        self._faults += 1
 
     def _sum_up(self, cut: InlakeError | None) -> None:
         """The last line; a stream without it, or with `complete` false, was cut."""

@@ -19,7 +19,7 @@ from confluent_kafka.schema_registry import Schema
 from inlake.errors import MalformedJson, NoResourceField, RecordRejected, Unprocessable
 from inlake.formats import compile_codec
 from inlake.formats.avro.codec import AvroCodec
-from inlake.formats.avro.types import ABSENT
+from inlake.formats.json_text import ABSENT
 from inlake.ports import Codec
 
 URI = "s3://museum/objects/1/photo.jpg"

@@ -10,17 +10,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from google.protobuf import json_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inlake.errors import InlakeError, RecordRejected
+from inlake.formats.json_text import ABSENT
 from inlake.formats.protobuf.codec import ProtobufCodec
-from inlake.formats.protobuf.exact import ABSENT, walk
-from inlake.formats.protobuf.json_tree import parse_tree, strings_in
+from inlake.formats.protobuf.exact import walk
+from inlake.formats.protobuf.parse import parse_record, strings_in
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message
 from inlake.formats.protobuf.wire import RANGES
-from inlake.formats.protobuf.wire_text import DOUBTS
+from inlake.formats.source import UNDECIDED
 from tests.google_protobuf import Google
 
 settings.register_profile("protobuf", deadline=None, max_examples=100)
@@ -181,9 +183,9 @@ def encode(codec: ProtobufCodec, text: bytes) -> bytes | None:
     draft = codec.read(text)
     fast = None
     if draft.typed is not ABSENT:
-        with suppress(*DOUBTS):
+        with suppress(*UNDECIDED):
             fast = codec._write(draft.typed, text)
-    exact, errors = walk(codec._types, codec.root, parse_tree(text))
+    exact, errors = walk(codec._types, codec.root, parse_record(text))
     if fast is not None:
         assert (errors, fast) == ([], b"\0" + exact)
     try:
@@ -261,20 +263,27 @@ def test_a_key_given_twice_is_never_lost(data: st.DataObject) -> None:
 
 
 @given(st.data())
-def test_the_pieces_are_as_many_as_the_strings(data: st.DataObject) -> None:
+def test_what_was_read_is_taken_only_with_a_text_of_as_many_strings(data: st.DataObject) -> None:
     codec = CODECS[data.draw(st.integers(0, len(CODECS) - 1))]
     text = json.dumps(data.draw(messages(codec.root))).encode()
     typed, strings = codec.read(text).typed, strings_in(text)
     if typed is not ABSENT:
         taken = [count for count in range(strings + 3) if is_written(codec, typed, b'""' * count)]
-        assert taken in ([], [strings])  # none: a value is in doubt, not the number
+        assert taken in ([], [strings])  # none: a value is undecided, not the number
 
 
 def is_written(codec: ProtobufCodec, typed: Any, text: bytes) -> bool:
     try:
         return bool(codec._write(typed, text))
-    except DOUBTS:
+    except UNDECIDED:
         return False
+
+
+@pytest.mark.parametrize("escapes", [b"", rb"\u0022\u0022", rb"\u0022\u0022\u0022\u0022"])
+def test_a_key_given_twice_is_not_hidden_by_quotes_that_are_escaped_otherwise(escapes: bytes) -> None:
+    codec = ProtobufCodec('syntax = "proto3"; message M { string s = 1; int32 n = 2; }')
+    assert codec.encode_plain(b'{"s": "%b", "n": 1}' % escapes) is not None
+    assert codec.encode_plain(b'{"n": 2, "s": "%b", "n": 1}' % escapes) is None
 
 
 @given(st.text(max_size=20))

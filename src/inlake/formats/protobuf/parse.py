@@ -1,4 +1,4 @@
-"""JSON text for the walker: every number as its text says it, and every object that has a key twice."""
+"""JSON text for the exact rules: every number as its text says it, and every object that has a key twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Doubled(NamedTuple):
     keys: list[str]
 
 
-class Tree(NamedTuple):
+class Parsed(NamedTuple):
     """A parsed record."""
 
     value: Any
@@ -28,7 +28,7 @@ class Tree(NamedTuple):
     """The objects, by id, that have a key more than once."""
 
 
-def parse_tree(text: bytes) -> Tree:
+def parse_record(text: bytes) -> Parsed:
     """Plain values as `parse_json` gives them, with the sign of -0. `MalformedJson`. The depth is checked."""
     parse_json(text)  # strict, and says where; the standard library alone lets lone surrogates pass
     doubled: dict[int, Doubled] = {}
@@ -41,7 +41,7 @@ def parse_tree(text: bytes) -> Tree:
         return found
 
     value = json.loads(text.decode("utf-8-sig"), object_pairs_hook=members, parse_float=Fractional, parse_int=_integer)
-    return Tree(value, doubled)
+    return Parsed(value, doubled)
 
 
 def strings_in(text: bytes) -> int:
