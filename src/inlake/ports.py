@@ -110,7 +110,8 @@ class Store(Protocol):
         ...
 
     def uri(self, key: str) -> str:
-        """The address that goes into records and headers: `s3://bucket/prefix/key` or `file:///...`."""
+        """The address that goes into records and headers: `s3://bucket/prefix/key` or `file:///...`, a URI (RFC 3986)
+        whose path is percent-encoded where it must be."""
         ...
 
     async def check(self) -> Sequence[str]:

@@ -31,6 +31,7 @@ async def test_a_record_and_its_file_become_one_event_that_names_both(gateway: G
     assert headers["inlake_resource_size"] == str(len(MESH))
     assert headers["inlake_resource_sha256"] == resource["sha256"]
     assert headers["inlake_resource_type"] == "model/obj"
+    assert headers["inlake_resource_filename"] == "spot.obj"
     assert event.value is not None
     assert resource["uri"].encode() in event.value
     assert await gateway.deployment.store.get(f"objects/{resource['puuid']}/spot.obj") == MESH

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import pytest
@@ -420,7 +422,24 @@ async def test_a_folder_that_cannot_be_made_is_unavailable_and_named(tmp_path: P
         await store.create("a", b"x")
 
 
-async def test_the_uri_of_a_file_is_percent_encoded(tmp_path: Path) -> None:
-    assert (
-        FolderStore(Path("/srv/inlake")).uri("objects/1/ü #%.txt") == "file:///srv/inlake/objects/1/%C3%BC%20%23%25.txt"
-    )
+ADAPTERS: dict[str, Store] = {
+    "file:///srv/my%20inlake/": FolderStore(Path("/srv/my inlake")),
+    "s3://museum/my%20inlake/": S3Store("museum", "my inlake", environment=S3_VARIABLES),
+}
+
+
+@pytest.mark.parametrize("root", ADAPTERS)
+@pytest.mark.parametrize(
+    "name", ["my scan", "münchen", "a|b", "a[1]", "a{1}", "a^b", 'a"b', "a`b", "100%", "a#b", "a?b"]
+)
+def test_the_uri_of_an_object_is_a_uri(root: str, name: str) -> None:
+    uri = ADAPTERS[root].uri(f"u1/{name}.tif")
+    assert re.fullmatch(r"[a-z0-9]+://[a-z]*(/([A-Za-z0-9._~:@!$&'()*+,;=-]|%[0-9A-F]{2})+)+", uri)
+    assert uri.startswith(root)
+    assert unquote(uri) == f"{unquote(root)}u1/{name}.tif"
+    assert not urlsplit(uri).query
+    assert not urlsplit(uri).fragment
+
+
+def test_the_uri_of_an_object_of_s3_keeps_what_a_path_may_have() -> None:
+    assert ADAPTERS["s3://museum/my%20inlake/"].uri("a-b.c_d~e+f,g/(h)") == "s3://museum/my%20inlake/a-b.c_d~e+f,g/(h)"

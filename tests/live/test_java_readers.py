@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import fastavro
 import httpx2
@@ -152,6 +153,7 @@ def test_the_headers_that_java_reads_name_the_object_as_the_receipt_does(read: R
         assert headers["inlake_resource_size"] == str(resource["size"])
         assert headers["inlake_resource_sha256"] == resource["sha256"]
         assert headers["inlake_resource_type"] == resource["content_type"]
+        assert headers["inlake_resource_filename"] == quote(resource["filename"], safe="")
         file = EXAMPLES / "binaries/files" / resource["filename"]
         assert hashlib.sha256(file.read_bytes()).hexdigest() == headers["inlake_resource_sha256"]
 

@@ -97,7 +97,7 @@ async def test_another_client_reads_bytes_content_type_and_metadata(
     assert await answer["Body"].read() == bytes(count * size)
     assert answer["ContentType"] == "image/jpeg"
     assert answer["Metadata"] == {"puuid": "1-2-3"}
-    assert store.uri(key) == f"s3://{S3_BUCKET}/{prefix}/{key}"
+    assert store.uri(key) == f"s3://{S3_BUCKET}/{prefix}/objects/1/%C3%BC%20a+b%2520.jpg"
 
 
 @pytest.mark.live

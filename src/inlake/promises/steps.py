@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 from msgspec import structs
@@ -372,6 +373,7 @@ def event_of(promise: Promise) -> Event:
         ("inlake_resource_size", b"%d" % stored.size),
         ("inlake_resource_sha256", stored.sha256.encode()),
         ("inlake_resource_type", stored.content_type.encode()),
+        ("inlake_resource_filename", quote(stored.filename, safe="").encode()),
     ]
     return structs.replace(event, context=(*event.context, *resource))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import quote
 from uuid import uuid4
 
 import obstore.store
@@ -31,6 +32,7 @@ MAX_PARTS = 10_000
 CONFLICT_RETRIES = 4
 CHECK_SECONDS = 3.0
 READ_SIZE = 256 << 10
+PATH_CHARACTERS = "/:@!$&'()*+,;="
 CREATOR = "inlake-creator"
 """Metadata of a created object: tells who won when the answer to the first attempt was lost."""
 
@@ -173,8 +175,8 @@ class S3Store:
         await self._ask_for(lambda: self._s3.delete_async(path))
 
     def uri(self, key: str) -> str:
-        """`s3://bucket/prefix/key`, the key as it is: s3 addresses are not percent-encoded by custom."""
-        return f"s3://{self._bucket.name}/{self._bucket.path(key)}"
+        """`s3://bucket/prefix/key`; what no path of a URI may have is percent-encoded (RFC 3986, 3.3)."""
+        return f"s3://{self._bucket.name}/{quote(self._bucket.path(key), safe=PATH_CHARACTERS)}"
 
     async def check(self) -> Sequence[str]:
         """One listing of one key: it wants the endpoint, the bucket and the credentials to be right."""
