@@ -11,6 +11,7 @@ from inlake import __version__
 from inlake.cli.commands import keys, promise, schemas
 from inlake.cli.commands.check import check
 from inlake.cli.commands.config import config
+from inlake.cli.commands.infer import infer
 from inlake.cli.commands.send import send
 from inlake.cli.commands.serve import serve
 from inlake.cli.commands.sweep import sweep
@@ -44,6 +45,7 @@ def build() -> typer.Typer:
     group.command("add")(guarded(schemas.add))
     group.command("list")(guarded(schemas.list_))
     group.command("show")(guarded(schemas.show))
+    group.command("infer")(guarded(infer))
     app.add_typer(group, name="schemas")
     group = typer.Typer(help="Binaries that wait for their record, and records for theirs.", no_args_is_help=True)
     group.command("list")(guarded(promise.list_))

@@ -15,10 +15,14 @@ A table that cannot be read, and a plan that cannot be made, raise `TableError` 
 its faults in it, and the next row follows.
 """
 
+from inlake.client.tables.draft import draft_map
+from inlake.client.tables.facts import collect_facts
 from inlake.client.tables.faults import Fault, TableError
+from inlake.client.tables.inference import infer_schema
 from inlake.client.tables.layout import Layout
 from inlake.client.tables.mapping import Map, read_map
 from inlake.client.tables.plan import Converted, Plan
+from inlake.client.tables.rejects import Rejects
 from inlake.client.tables.row import Cell, Column, Row
 from inlake.client.tables.shape import Field, Shape, read_shape
 from inlake.client.tables.table import Table, open_table
@@ -32,10 +36,14 @@ __all__ = [
     "Layout",
     "Map",
     "Plan",
+    "Rejects",
     "Row",
     "Shape",
     "Table",
     "TableError",
+    "collect_facts",
+    "draft_map",
+    "infer_schema",
     "open_table",
     "read_map",
     "read_shape",

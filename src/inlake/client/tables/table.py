@@ -17,11 +17,10 @@ from inlake.client.tables.encoding import BLOCK, SAMPLE, decode_lines, find_enco
 from inlake.client.tables.faults import Fault, TableError, letter_of, shorten
 from inlake.client.tables.layout import Layout
 from inlake.client.tables.lines import read_json_lines
+from inlake.client.tables.rejects import REASON
 from inlake.client.tables.row import Cell, Column, Row
 from inlake.client.tables.workbook import open_sheet
 
-REASON = "inlake_reason"
-"""The column of a file of refused rows that says why: never read as one of the table."""
 LOOKED_AT = 50
 """Rows that header and delimiter are found by."""
 _TITLES = 20
@@ -31,11 +30,20 @@ _TITLES = 20
 class Table:
     """An open table: a context manager, and an iterator over its rows, once."""
 
-    def __init__(self, layout: Layout, columns: tuple[Column, ...], rows: Iterator[Row], close: Callable[[], None]):
+    def __init__(
+        self,
+        layout: Layout,
+        columns: tuple[Column, ...],
+        rows: Iterator[Row],
+        close: Callable[[], None],
+        header: tuple[Cell, ...] = (),
+    ) -> None:
         self.layout = layout
         """What was found."""
         self.columns = columns
         """Those with a name; empty for NDJSON."""
+        self.header = header
+        """The cells of the header as they stand."""
         self._rows = rows
         self._close = close
 
@@ -228,7 +236,7 @@ def _with_header(rows: Iterator[Row], layout: Layout, close: Callable[[], None])
         notes += (f"Row {header.number} is taken for the names of the columns, though it holds numbers.",)
     found = replace(layout, header=header.number, notes=notes)
     checked = _Checked(columns, unnamed, len(header.cells), text=layout.format == "csv")
-    return Table(found, columns, checked.rows(itertools.chain(seen, rows)), close)
+    return Table(found, columns, checked.rows(itertools.chain(seen, rows)), close, header.cells)
 
 
 def _split_at_header(rows: list[Row]) -> tuple[Row, list[Row]]:
