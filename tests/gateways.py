@@ -15,7 +15,7 @@ from confluent_kafka.schema_registry import Schema, SchemaReference
 from inlake.model import Message
 from inlake.settings import load
 from inlake.web.app import create_app
-from inlake.web.request.edge import Edge
+from inlake.web.openapi import Application
 from inlake.wiring import Deployment, connect
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -49,7 +49,7 @@ class Answer:
 class Gateway:
     """An application and the deployment under it."""
 
-    def __init__(self, app: Edge, deployment: Deployment) -> None:
+    def __init__(self, app: Application, deployment: Deployment) -> None:
         self.app = app
         self.deployment = deployment
 

@@ -79,7 +79,7 @@ async def test_completing_and_listing_parts_of_nothing_is_404(gateway: Gateway) 
 
 
 async def test_a_method_that_is_not_taken_hears_all_that_are(gateway: Gateway) -> None:
-    paths = {"/promises": "GET, POST", "/promises/x": "DELETE, GET", "/promises/x/complete": "POST"}
+    paths = {"/promises": "GET, HEAD, POST", "/promises/x": "DELETE, GET, HEAD", "/promises/x/complete": "POST"}
     for path, allow in paths.items():
         answer = await gateway.post(path, method="PUT")
         assert (answer.status, answer.headers["allow"]) == (405, allow)

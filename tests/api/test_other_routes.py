@@ -254,3 +254,10 @@ async def test_bodies_that_would_fill_the_memory_are_503_before_a_byte_is_read(t
         assert (refused.status, refused.json()["code"]) == (503, "busy")
         assert (await gateway.post("/ingress/record-json?schema=note", RECORD)).status == 201, "a small one still fits"
         assert (await first).status == 408
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/metrics", "/schemas", "/schemas/note", "/docs", "/openapi.json"])
+async def test_head_goes_wherever_get_goes(gateway: Gateway, path: str) -> None:
+    got, headed = [await gateway.post(path, method=method) for method in ("GET", "HEAD")]
+    assert (got.status, headed.status) == (200, 200)
+    assert got.headers["content-type"] == headed.headers["content-type"]

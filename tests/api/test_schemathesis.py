@@ -13,6 +13,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import validator_for
+from openapi_spec_validator import validate
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -162,3 +163,8 @@ def test_a_gateway_with_keys_says_so_in_its_document(tmp_path: Path) -> None:
         document = httpx2.get(f"{served.url}/openapi.json", trust_env=False).json()
     assert document["security"] == [{"bearer": []}]
     assert document["paths"]["/health/live"]["get"]["security"] == []
+
+
+async def test_the_document_is_valid(tmp_path: Path) -> None:
+    async with embedded(tmp_path, unsecured_routes="true") as gateway:
+        validate((await gateway.post("/openapi.json", method="GET")).json())

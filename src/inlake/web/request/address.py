@@ -24,12 +24,11 @@ from inlake.model import SCHEMA_NAME, Binary, Label, Submission
 BOM = b"\xef\xbb\xbf"
 NDJSON = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
 TAGGED = "application/vnd.apache.avro+json"
-ABSENT = msgspec.Raw()
 Receipts = Literal["all", "rejects", "none"]
-_SCHEMA = re.compile(SCHEMA_NAME)
-_MESSAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
-_LONGEST_MESSAGE = 500
-_DESTINATION = re.compile(r"[A-Za-z0-9._-]{1,100}(/[A-Za-z0-9._-]{1,100})*")
+MESSAGE = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
+LONGEST_MESSAGE = 500
+DESTINATION = r"[A-Za-z0-9._-]{1,100}(/[A-Za-z0-9._-]{1,100})*"
+_SCHEMA, _MESSAGE, _DESTINATION = re.compile(SCHEMA_NAME), re.compile(MESSAGE), re.compile(DESTINATION)
 _PARAMETERS = {"schema", "destination", "version", "message", "receipts", "mode", "key_inlk", "content"}
 _GONE = {"url_filestore", "topic_override"}
 """Parameters of the first Inlake that its clients send empty; with a value they asked for what is now a setting."""
@@ -61,14 +60,22 @@ class Envelope(msgspec.Struct, forbid_unknown_fields=True):
     destination: str | None = None
     version: Version | None = None
     message: str | None = None
-    record: msgspec.Raw = ABSENT
+    record: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     key_inlk: str | None = None
-    content: msgspec.Raw = ABSENT
+    content: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     url_filestore: None = None
     topic_override: None = None
 
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
+
+
+def pairs(query: bytes) -> list[tuple[str, str]]:
+    """The parameters of a query string in their order. Raises `BadParameter`."""
+    try:
+        return parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
+    except ValueError:
+        raise BadParameter("The query string is not percent-encoded UTF-8.") from None
 
 
 def address(query: bytes) -> Address:
@@ -77,12 +84,9 @@ def address(query: bytes) -> Address:
 
 
 def _address(query: bytes) -> Address:
-    try:
-        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
-    except ValueError:
-        raise BadParameter("The query string is not percent-encoded UTF-8.") from None
-    values = dict(pairs)
-    if len(values) != len(pairs):
+    given = pairs(query)
+    values = dict(given)
+    if len(values) != len(given):
         raise BadParameter("A query parameter is given twice.")
     if gone := [name for name in _GONE if values.pop(name, "")]:
         raise BadParameter(
@@ -137,10 +141,10 @@ def names(schema: str | None, destination: str | None, key: str | None) -> tuple
 
 def message_name(name: str | None) -> str | None:
     """A Protobuf message's full name, checked: what is compiled, or refused, is kept by it. Raises `BadParameter`."""
-    if name is not None and (len(name) > _LONGEST_MESSAGE or not _MESSAGE.fullmatch(name)):
+    if name is not None and (len(name) > LONGEST_MESSAGE or not _MESSAGE.fullmatch(name)):
         raise BadParameter(
             f"The parameter message is {name[:100]!r}, and must be the full name of a Protobuf message, such as "
-            f"museum.v1.Artwork: A-Z a-z 0-9 _ joined by dots, at most {_LONGEST_MESSAGE} characters."
+            f"museum.v1.Artwork: A-Z a-z 0-9 _ joined by dots, at most {LONGEST_MESSAGE} characters."
         )
     return name
 

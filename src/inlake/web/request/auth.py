@@ -7,13 +7,56 @@ import hmac
 import logging
 import re
 import time
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from inlake.errors import Unauthorized
+from inlake.errors import Forbidden, Unauthorized
+from inlake.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from inlake.web.request.exchange import Exchange
 
 log = logging.getLogger("inlake.web")
 LOOK_SECONDS = 1.0
 _LINE = re.compile(r"([A-Za-z0-9._@-]{1,100}):([0-9a-fA-F]{64})")
+_LOCAL_HOST = re.compile(r"(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", re.IGNORECASE)
+
+
+class Auth:
+    """Says of each request who sends it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises `SettingsError`."""
+        self._is_for_all_hosts = settings.allow_anonymous
+        try:
+            self._keys = ApiKeys(settings.api_keys) if settings.api_keys else None
+        except ValueError as error:
+            raise SettingsError(f"INLAKE_API_KEYS: {error}") from None
+
+    def identify(self, x: Exchange, is_open: bool) -> None:
+        """Note the principal; `is_open`: the route needs none. Raises `Unauthorized`, `Forbidden`."""
+        if self._keys is None:
+            self._refuse_foreign_pages(x.header(b"host"), x.header(b"origin"))
+        elif not is_open:
+            x.principal = self._keys.principal(x.header(b"authorization"))
+
+    def _refuse_foreign_pages(self, host: str, origin: str) -> None:
+        """A page of another origin must not send through the browser of somebody who can reach an anonymous gateway.
+
+        A browser names the page's origin with every POST (Fetch standard, 3.2); other clients send no `Origin`. A page
+        whose own name leads to this machine (DNS rebinding) is told by `Host`: on loopback it is an address or
+        localhost.
+        """
+        if origin and origin.partition("://")[2] != host:
+            raise Forbidden(
+                f"A page of {origin[:100]} may not use this gateway: it takes anonymous clients, and no other pages."
+            )
+        if host and not self._is_for_all_hosts and not _is_local(host):
+            raise Forbidden(
+                f"This gateway is anonymous and for this machine only; it is not {host[:100]}. Behind a proxy give it "
+                "INLAKE_API_KEYS, or set INLAKE_ALLOW_ANONYMOUS=true."
+            )
 
 
 class ApiKeys:
@@ -74,3 +117,8 @@ def _read(path: Path) -> list[tuple[str, str]]:
                 raise ValueError(f"{path}, line {number}: it is not name:sha256 (64 hexadecimal digits)")
             keys.append((match[1], match[2].lower()))
     return keys
+
+
+@lru_cache(1000)
+def _is_local(host: str) -> bool:
+    return _LOCAL_HOST.fullmatch(host) is not None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
@@ -12,23 +14,31 @@ from typing import Any
 from inlake.errors import BadParameter, InlakeError, RequestTimeout, TooLarge
 from inlake.logbook.answers import Attempt
 from inlake.metrics import Counter, Metrics
+from inlake.model import ANONYMOUS
 from inlake.settings import Settings
+from inlake.web.request.admission import Admission
+from inlake.web.request.auth import Auth
 from inlake.web.request.inflate import Inflate, inflation
 from inlake.web.request.problems import problem_response
 from inlake.web.request.spool import Room
-from inlake.web.request.timeout import within
+from inlake.web.request.timeout import with_timeout
 
 Scope = MutableMapping[str, Any]
 ASGIMessage = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[ASGIMessage]]
 Send = Callable[[ASGIMessage], Awaitable[None]]
+_number = itertools.count(1)
+_process = os.urandom(4).hex()
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What all requests of a process share: its settings and its counters."""
+    """What all requests of a process share."""
 
     settings: Settings
+    metrics: Metrics
+    auth: Auth
+    admission: Admission
     records: dict[str, Counter]
     """By result: `accepted`, `pending`, `rejected`, `failed`."""
     binary_bytes: Counter
@@ -36,14 +46,17 @@ class Site:
 
 
 def make_site(settings: Settings, metrics: Metrics) -> Site:
-    """The settings and the counters that requests add to."""
+    """The settings, who may send and how much, and the counters that requests add to. Raises `SettingsError`."""
 
     def records(result: str) -> Counter:
         return metrics.counter("inlake_records_total", "Records by result.", (("result", result),))
 
     results = ("accepted", "pending", "rejected", "failed")
     received = metrics.counter("inlake_binary_bytes_total", "Bytes of binaries received.")
-    return Site(settings, {result: records(result) for result in results}, received, Room(settings.receipts_spool))
+    counters = {result: records(result) for result in results}
+    return Site(
+        settings, metrics, Auth(settings), Admission(settings), counters, received, Room(settings.receipts_spool)
+    )
 
 
 class ClientGoneError(Exception):
@@ -57,7 +70,7 @@ class Exchange:
         "_all_came",
         "_fields",
         "_inflate",
-        "_pieces",
+        "_inflated",
         "_receive",
         "_send",
         "at_end",
@@ -81,18 +94,25 @@ class Exchange:
         """The body was read whole."""
         self._all_came = False
         self._inflate: Inflate | None = None
-        self._pieces: Iterator[bytes] | None = None
+        self._inflated: Iterator[bytes] | None = None
         self.attempt: Attempt | None = None
         """Of a request with an `Idempotency-Key`."""
         self.status = 0
         """Of the answer, once it has begun."""
-        self.instance: str = scope["instance"]
-        self.principal: str = scope["principal"]
+        self.instance = f"{_process}-{next(_number)}"
+        """Id of the request: in the log, and in a problem document."""
+        self.principal = ANONYMOUS
+        """Who sends, once that is known."""
 
     def header(self, name: bytes) -> str:
         """Value of a request header (name in lower case), empty when absent."""
         value = self._fields.get(name)
         return value.decode("latin-1") if value else ""
+
+    def path_parameter(self, name: str) -> str:
+        """What stands in the path where the route has `{name}`."""
+        value: str = self.scope["path_params"][name]
+        return value
 
     def has(self, name: bytes) -> bool:
         """Whether there is such a request header, be it empty."""
@@ -101,6 +121,11 @@ class Exchange:
     def headers(self) -> Iterator[tuple[str, str]]:
         """All request headers, names in lower case."""
         return ((str(key, "latin-1"), str(value, "latin-1")) for key, value in self.scope["headers"])
+
+    def holds(self, most: int) -> int:
+        """Bytes that a body may take: three times its length (as text, as values, as an event), up to a bound."""
+        length = None if self.header(b"content-encoding") else self.content_length
+        return most if length is None else min(3 * length, most)
 
     def inflate(self) -> None:
         """Read the body as its `Content-Encoding` says. Raises `UnsupportedMediaType`."""
@@ -124,18 +149,18 @@ class Exchange:
             raise too_large(f"The body has {length:,} bytes, and may have {limit:,}.")
         seconds, size = self.settings.body_idle_seconds, 0
         until = time.monotonic() + seconds
-        pieces: list[bytes] = []
+        chunks: list[bytes] = []
         try:
-            while piece := await within(until - time.monotonic(), self._next()):
-                size += len(piece)
+            while chunk := await with_timeout(until - time.monotonic(), self._next()):
+                size += len(chunk)
                 if size > limit:
                     raise too_large(f"The body is larger than {limit:,} bytes.")
-                if self.at_end and not pieces:  # as most are
-                    return piece
-                pieces.append(piece)
+                if self.at_end and not chunks:  # as most are
+                    return chunk
+                chunks.append(chunk)
         except TimeoutError:
             raise RequestTimeout(f"The body did not come whole within {seconds:g} seconds.") from None
-        return b"".join(pieces)
+        return b"".join(chunks)
 
     async def next_chunk(self) -> bytes:
         """The next bytes of the body, empty at its end. Raises `RequestTimeout`, `ClientGoneError`."""
@@ -150,19 +175,19 @@ class Exchange:
         headers = [(name, value) for name, value in self.scope["headers"] if name != b"content-encoding"]
         self.scope = {**self.scope, "headers": headers}
         self._fields.pop(b"content-encoding", None)
-        self._inflate, self._pieces, self.at_end = None, iter([body]), False
+        self._inflate, self._inflated, self.at_end = None, iter([body]), False
 
     async def receive(self, pause: float) -> bytes:
         """The next bytes of the body, empty at its end. Raises `TimeoutError` after `pause` seconds without any."""
-        return await within(pause, self._next())
+        return await with_timeout(pause, self._next())
 
     async def _next(self) -> bytes:
         while True:
-            if self._pieces is not None:
-                if piece := next(self._pieces, b""):
+            if self._inflated is not None:
+                if chunk := next(self._inflated, b""):
                     await asyncio.sleep(0)  # inflating takes time, and never waits for the network
-                    return piece
-                self._pieces = None
+                    return chunk
+                self._inflated = None
             if self._all_came:
                 self.at_end = True
                 return b""
@@ -172,7 +197,7 @@ class Exchange:
             self._all_came = not message.get("more_body", False)
             body = bytes(message.get("body") or b"")
             if self._inflate is not None:
-                self._pieces = self._inflate(body, self._all_came)
+                self._inflated = self._inflate(body, self._all_came)
             elif body:
                 self.at_end = self._all_came
                 return body
@@ -192,12 +217,6 @@ class Exchange:
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def relay(self, message: ASGIMessage) -> None:
-        """What another application answers."""
-        if not self.status:
-            self.status = message["status"]
-        await self._send(message)
 
     async def write(self, body: bytes, *, more: bool) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
@@ -222,6 +241,11 @@ class Exchange:
         self.status = status  # as `start` and `write` do it: most answers go this way
         await self._send({"type": "http.response.start", "status": status, "headers": about})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def reply_without_body(self, status: int, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """An answer that is its status and headers."""
+        await self.start(status, [*headers] if status in {204, 304} else [(b"content-length", b"0"), *headers])
+        await self.write(b"", more=False)
 
     async def refuse(self, error: InlakeError) -> None:
         """Answer with a problem document, whatever is left of the body."""
@@ -251,7 +275,7 @@ class Exchange:
 
     async def _drain(self) -> None:
         left = self.settings.drain_bytes
-        self._inflate = self._pieces = None  # what is thrown away is not inflated
+        self._inflate = self._inflated = None  # what is thrown away is not inflated
         with suppress(TimeoutError, ClientGoneError):
             async with asyncio.timeout(self.settings.drain_seconds):
                 while left > 0 and (chunk := await self.receive(self.settings.drain_seconds)):

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+async def with_timeout(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     """The result of the work. Raises `TimeoutError` when it has waited for so long."""
     try:
         wait = work.send(None)  # as a task does it: up to the first thing that is not there yet

@@ -11,7 +11,8 @@ from inlake.gateway import Gateway
 from inlake.model import Receipt, Submission
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import ClientGoneError, Exchange
-from inlake.web.routes.lines import ENVELOPE_BYTES, Line, Lines, receipt_lines
+from inlake.web.request.spool import REJECTS_RESERVE
+from inlake.web.routes.lines import ENVELOPE_BYTES, Counts, Line, Lines, Summary, receipt_lines
 from inlake.web.routes.stream import CONTENT_TYPE
 from inlake.window import AtomicWindow, TimeSlice
 
@@ -19,6 +20,11 @@ ADVICE = "cut it, or send it without mode=atomic, as a stream of any length."
 PIECE = 500
 """Receipts that are written in one go."""
 _encode = msgspec.json.Encoder().encode
+
+
+def may_hold(x: Exchange) -> int:
+    """Bytes of the whole body as text, as events and as receipts."""
+    return x.holds(3 * x.settings.atomic_bytes) + REJECTS_RESERVE
 
 
 async def record_json_atomic(x: Exchange, gateway: Gateway, to: parse.Address) -> None:
@@ -81,7 +87,6 @@ async def _submissions(x: Exchange, to: parse.Address, lines: list[Line]) -> lis
 
 async def _answer(x: Exchange, receipts: list[tuple[int, Receipt]], accepted: int) -> None:
     """201, receipts and summary. A client that takes nothing for long is cut off: `ClientGoneError`."""
-    summary = {"accepted": accepted, "pending": 0, "rejected": 0, "failed": 0}
     await x.start(201, [(b"content-type", CONTENT_TYPE)])
     try:
         for start in range(0, len(receipts), PIECE):
@@ -90,6 +95,6 @@ async def _answer(x: Exchange, receipts: list[tuple[int, Receipt]], accepted: in
                 await x.write(piece, more=True)
             await asyncio.sleep(0)  # others have their turn, too
         async with asyncio.timeout(x.settings.body_idle_seconds):
-            await x.write(_encode({"summary": summary, "complete": True}) + b"\n", more=False)
+            await x.write(_encode(Summary(Counts(accepted), complete=True)) + b"\n", more=False)
     except TimeoutError:
         raise ClientGoneError from None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import msgspec
 from multipart import MultipartSegment, content_disposition_unquote, parse_options_header
 
 from inlake.errors import BadParameter, BinaryTooLarge, InlakeError, MalformedMultipart, MissingParameter
 from inlake.gateway import Gateway
-from inlake.model import Binary, Pending, Receipt, Submission
+from inlake.model import PART, Binary, Pending, Receipt, Submission
 from inlake.web.request import address as parse
 from inlake.web.request.digests import announced
 from inlake.web.request.exchange import Exchange
@@ -20,14 +20,21 @@ from inlake.web.routes.lines import ENVELOPE_BYTES
 from inlake.web.routes.promises import describe
 from inlake.web.routes.records import reply_receipt
 from inlake.web.routes.repeats import begin_with_file, learn_record
+from inlake.wiring import Deployment
 
+UPLOAD_BYTES = 6 * PART
 FORM_BYTES = 64 << 10
 """What the framing of a form adds to its record and file, with room."""
 
 _EXTENDED_NAME = re.compile(r";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
 
 
-async def record_json_and_binary(x: Exchange, gateway: Gateway) -> None:
+def may_hold(x: Exchange) -> int:
+    """Bytes of a binary on its way: four parts are being sent, one waits, one fills; and of its record."""
+    return x.holds(3 * x.settings.max_record_bytes + UPLOAD_BYTES)
+
+
+async def record_json_and_binary(x: Exchange, d: Deployment) -> None:
     """Check a record, store its binary, publish one event that names both.
 
     `multipart/form-data` with the parts `record` (JSON) and `file`. With `record` first a refused record takes not a
@@ -39,7 +46,7 @@ async def record_json_and_binary(x: Exchange, gateway: Gateway) -> None:
     form = Form(x)
     _check_length(x, x.settings.max_record_bytes + FORM_BYTES)
     try:
-        receipt = await _ingest(x, gateway, to, form)
+        receipt = await _ingest(x, d.gateway, to, form)
     except InlakeError as error:
         x.site.records["failed" if error.status >= 500 else "rejected"].value += 1
         raise
@@ -48,7 +55,7 @@ async def record_json_and_binary(x: Exchange, gateway: Gateway) -> None:
     await reply_receipt(x, receipt)
 
 
-async def binary(x: Exchange, gateway: Gateway) -> None:
+async def binary(x: Exchange, d: Deployment) -> None:
     """Store a binary now; its record comes in a request of its own and names it by the puuid that is answered.
 
     The body is the binary, with its `Content-Type`, and its name in `Content-Disposition` or the query; or a form with
@@ -65,9 +72,9 @@ async def binary(x: Exchange, gateway: Gateway) -> None:
         file = _raw(x)
     if filename is not None:
         file = msgspec.structs.replace(file, filename=filename)
-    file = await begin_with_file(x, gateway, file, parse.Address(), b"")
-    promise = await gateway.promises.of_file(file, x.principal)
-    promise = await gateway.promises.store(promise, file, kept=True)
+    file = await begin_with_file(x, d.gateway, file, parse.Address(), b"")
+    promise = await d.gateway.promises.of_file(file, x.principal)
+    promise = await d.gateway.promises.store(promise, file, kept=True)
     if x.attempt is not None and promise.stored is not None:
         x.attempt.file = promise.stored.sha256
     await x.reply(200, msgspec.json.encode(describe(promise)))
@@ -100,10 +107,7 @@ def disposition_filename(header: str) -> str:
 
 
 def _filename_asked(query: bytes) -> str | None:
-    try:
-        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
-    except ValueError:
-        raise BadParameter("The query string is not percent-encoded UTF-8.") from None
+    pairs = parse.pairs(query)
     if [name for name, _ in pairs] not in ([], ["filename"]):
         raise BadParameter("This route takes one query parameter, filename.")
     return pairs[0][1] if pairs else None

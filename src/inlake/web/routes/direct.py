@@ -5,147 +5,178 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from binascii import Error as BadBase64
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
-from msgspec import Meta
+from msgspec import Meta, Struct, field
 
 from inlake.errors import BadParameter, BinaryTooLarge, BodyTooLarge, UnsupportedMediaType
 from inlake.formats.json_text import malformed_json
-from inlake.gateway import Gateway
-from inlake.model import SignedRequest
 from inlake.promises.direct import LARGEST_PUT, MAX_PARTS, ONE_PUT, SMALLEST_PART, Offer, Plan, default_part_size
-from inlake.web.components import ref
-from inlake.web.openapi import LOCATION, PROMISE, problems
+from inlake.web.openapi import answer, content, json, parameters, problems
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import Exchange
-from inlake.web.request.route import Endpoint
-from inlake.web.routes.promises import describe
+from inlake.web.request.query import query
+from inlake.web.request.route import Document
+from inlake.web.routes.promises import PROMISE, Bytes, Promise, describe
 from inlake.wiring import Deployment
 
 ANNOUNCEMENT_BYTES = 1 << 20
 """Room for 10,000 checksums."""
-PUUID = {"name": "puuid", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
-ANNOUNCED = {
-    **PROMISE,
-    "state": "reserved",
-    "way": "direct",
-    "received": 0,
-    "sha256": None,
-    "put": {
-        "method": "PUT",
-        "url": "https://s3.example.org/bucket/objects/0f3c0d3a-4a0e-4d9f-8f43-2a3c7b1de0aa/spot.obj?X-Amz-Signature=...",
-        "headers": {"content-type": "model/obj", "if-none-match": "*"},
-    },
-}
-ANNOUNCE: dict[str, Any] = {
-    "tags": ["promises"],
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": ref("Announcement"),
-                "example": {"filename": "spot.obj", "size": 330624, "content_type": "model/obj"},
-            }
-        },
-    },
-    "responses": {
-        "201": {
-            "description": "The promise, and where to send its binary.",
-            "headers": LOCATION,
-            "content": {"application/json": {"schema": ref("DirectUpload"), "example": ANNOUNCED}},
-        },
-        **problems(400, 401, 403, 408, 413, 415, 501, 503, 507),
-    },
-}
-COMPLETE: dict[str, Any] = {
-    "tags": ["promises"],
-    "parameters": [PUUID],
-    "responses": {
-        "200": {
-            "description": "The binary is in the store, and is what was announced.",
-            "content": {"application/json": {"schema": ref("Promise"), "example": {**PROMISE, "way": "direct"}}},
-        },
-        **problems(401, 403, 404, 408, 409, 410, 413, 422, 501, 503, 507),
-    },
-}
-PARTS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The promise, and URLs for what is to be sent.",
-        "content": {"application/json": {"schema": ref("DirectUpload"), "example": ANNOUNCED}},
-    },
-    **problems(400, 401, 403, 404, 409, 410, 501, 503),
-}
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
-class Announcement(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /promises`."""
+class Announcement(Struct, forbid_unknown_fields=True):
+    """A binary that its client will send to the object store itself."""
 
-    size: Annotated[int, Meta(ge=0, le=1 << 50)]
+    size: Annotated[int, Meta(ge=0, le=1 << 50, description="Bytes.")]
     filename: Annotated[str, Meta(max_length=1_000)] = ""
     content_type: Annotated[str, Meta(max_length=255)] = "application/octet-stream"
-    sha256: str | None = None
-    parts: bool | list[str] | None = None
-    part_size: Annotated[int, Meta(ge=SMALLEST_PART, le=LARGEST_PUT)] | None = None
+    sha256: Annotated[str | None, Meta(description="Of the whole binary, in hexadecimal or base64.")] = None
+    parts: Annotated[
+        bool | list[str] | None,
+        Meta(description="True: parts; false: one PUT; or the SHA-256 of each part. Default: parts beyond 64 MiB."),
+    ] = None
+    part_size: Annotated[
+        Annotated[int, Meta(ge=SMALLEST_PART, le=LARGEST_PUT)] | None,
+        Meta(description="Bytes of every part but the last."),
+    ] = None
 
 
 _decode = msgspec.json.Decoder(Announcement).decode
 
 
-def direct_endpoints(d: Deployment) -> list[tuple[str, Endpoint, dict[str, Any]]]:
-    """Path, endpoint and documentation of the two POST routes."""
-    direct, promises = d.direct, d.gateway.promises
-
-    async def announce(x: Exchange, _: Gateway) -> None:
-        """Announce a binary that you will send to the object store yourself: the answer has the URLs for it.
-
-        One URL up to 64 MiB, else (or with `parts`) one for each part. They are good until the promise expires, let
-        through what was announced and nothing else, and need no other credentials.
-        """
-        a = _announcement(x, await x.body(ANNOUNCEMENT_BYTES, BodyTooLarge))
-        if a.size > x.settings.max_binary_bytes:
-            raise BinaryTooLarge(
-                f"The binary is larger than {x.settings.max_binary_bytes:,} bytes (INLAKE_MAX_BINARY_BYTES)."
-            )
-        plan, sha256 = _plan(a), None if a.sha256 is None else _hex("sha256", a.sha256)
-        offer = await direct.announce(a.filename, _printable(a.content_type), x.principal, plan, sha256)
-        told = msgspec.json.encode({**describe(offer.promise), **_offered(offer)})
-        await x.reply(201, told, headers=[(b"location", f"/promises/{offer.promise.puuid}".encode())])
-
-    async def complete(x: Exchange, _: Gateway) -> None:
-        """Say that all is sent: the gateway checks what is in the store, and only then does the promise count.
-
-        Size and SHA-256 are those of the bytes in the store. Parts that are missing are named, and the promise stays
-        open; a binary that is not what was announced is deleted. To complete again changes nothing.
-        """
-        await x.body(ANNOUNCEMENT_BYTES, BodyTooLarge)
-        promise = await promises.find(x.scope["path_params"]["puuid"], x.principal)
-        await x.reply(200, msgspec.json.encode(describe(await direct.complete(promise))))
-
-    return [("/promises", announce, ANNOUNCE), ("/promises/{puuid}/complete", complete, COMPLETE)]
+PartNumber = Annotated[int, Meta(ge=1, le=MAX_PARTS, description="From 1.")]
 
 
-def direct_routes(d: Deployment) -> APIRouter:
-    """`GET /promises/{puuid}/parts`."""
-    direct, promises = d.direct, d.gateway.promises
-    router = APIRouter()
+class SignedPart(Struct):
+    """A request to the object store for one part, to be sent as it is."""
 
-    @router.get("/promises/{puuid}/parts", tags=["promises"], responses=PARTS)
-    async def parts(
-        puuid: str, request: Request, first: Annotated[int, Query(alias="from", ge=1, le=MAX_PARTS)] = 1
-    ) -> Response:
-        """Fresh URLs for what is not complete yet, from part `from` on. Parts that came since move the expiry on."""
-        promise = await promises.find(puuid, request.scope["principal"])
-        offer = await direct.offer(await direct.renew(promise), first)
-        shown = {**describe(offer.promise), **_offered(offer)}
-        return Response(
-            msgspec.json.encode(shown), media_type="application/json", headers={"cache-control": "no-store"}
+    number: PartNumber
+    size: Bytes
+    method: str
+    url: str
+    headers: dict[str, str]
+
+
+class Put(Struct):
+    """A request to the object store, to be sent as it is."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+
+
+class DirectUpload(Promise, omit_defaults=True, kw_only=True):
+    """A promise and where to send its binary: `put`, or `parts` with more of them at `next`."""
+
+    put: Put | None = None
+    part_size: Annotated[int, Meta(description="Bytes of every part but the last.")] = 0
+    part_count: int = 0
+    parts: list[SignedPart] | None = None
+    next: str | msgspec.UnsetType | None = msgspec.UNSET
+    """Path of the next page of parts; null at the end."""
+
+
+class PartsWanted(Struct):
+    """The query for more parts."""
+
+    first: PartNumber = field(default=1, name="from")
+
+
+ANNOUNCED = DirectUpload(
+    puuid=PROMISE.puuid,
+    state="reserved",
+    way="direct",
+    received=0,
+    size=PROMISE.size,
+    sha256=None,
+    content_type=PROMISE.content_type,
+    filename=PROMISE.filename,
+    expires_at=PROMISE.expires_at,
+    reason=None,
+    receipt=None,
+    put=Put(
+        "PUT",
+        f"https://s3.example.org/bucket/objects/{PROMISE.puuid}/spot.obj?X-Amz-Signature=...",
+        {"content-type": "model/obj", "if-none-match": "*"},
+    ),
+)
+ANNOUNCE: Document = {
+    "tags": ["promises"],
+    "requestBody": {
+        "required": True,
+        "content": content(
+            "application/json",
+            Announcement,
+            {"filename": "spot.obj", "size": 330624, "content_type": "model/obj"},
+        ),
+    },
+    "responses": {
+        "201": answer(
+            "The promise, and where to send its binary.",
+            json(ANNOUNCED),
+            headers={"Location": "Where to ask: `/promises/{puuid}`."},
+        ),
+        **problems(400, 401, 403, 408, 413, 415, 501, 503, 507),
+    },
+}
+COMPLETE: Document = {
+    "tags": ["promises"],
+    "responses": {
+        "200": answer("The binary is in the store, and is what was announced.", json(PROMISE)),
+        **problems(401, 403, 404, 408, 409, 410, 413, 422, 501, 503, 507),
+    },
+}
+PARTS: Document = {
+    "tags": ["promises"],
+    "parameters": [*parameters(PartsWanted)],
+    "responses": {
+        "200": answer("The promise, and URLs for what is to be sent.", json(ANNOUNCED)),
+        **problems(400, 401, 403, 404, 409, 410, 501, 503),
+    },
+}
+
+
+def may_hold(x: Exchange) -> int:
+    """Bytes of an announcement."""
+    return x.holds(3 * ANNOUNCEMENT_BYTES)
+
+
+async def announce(x: Exchange, d: Deployment) -> None:
+    """Announce a binary that you will send to the object store yourself: the answer has the URLs for it.
+
+    One URL up to 64 MiB, else (or with `parts`) one for each part. They are good until the promise expires, let
+    through what was announced and nothing else, and need no other credentials.
+    """
+    a = _announcement(x, await x.body(ANNOUNCEMENT_BYTES, BodyTooLarge))
+    if a.size > x.settings.max_binary_bytes:
+        raise BinaryTooLarge(
+            f"The binary is larger than {x.settings.max_binary_bytes:,} bytes (INLAKE_MAX_BINARY_BYTES)."
         )
+    plan, sha256 = _plan(a), None if a.sha256 is None else _hex("sha256", a.sha256)
+    offer = await d.direct.announce(a.filename, _printable(a.content_type), x.principal, plan, sha256)
+    location = f"/promises/{offer.promise.puuid}".encode()
+    await x.reply(201, msgspec.json.encode(_offered(offer)), headers=[(b"location", location)])
 
-    return router
+
+async def complete(x: Exchange, d: Deployment) -> None:
+    """Say that all is sent: the gateway checks what is in the store, and only then does the promise count.
+
+    Size and SHA-256 are those of the bytes in the store. Parts that are missing are named, and the promise stays
+    open; a binary that is not what was announced is deleted. To complete again changes nothing.
+    """
+    await x.body(ANNOUNCEMENT_BYTES, BodyTooLarge)
+    promise = await d.gateway.promises.find(x.path_parameter("puuid"), x.principal)
+    await x.reply(200, msgspec.json.encode(describe(await d.direct.complete(promise))))
+
+
+async def parts(x: Exchange, d: Deployment) -> None:
+    """Fresh URLs for what is not complete yet, from part `from` on. Parts that came since move the expiry on."""
+    wanted = query(x, PartsWanted)
+    promise = await d.gateway.promises.find(x.path_parameter("puuid"), x.principal)
+    told = _offered(await d.direct.offer(await d.direct.renew(promise), wanted.first))
+    await x.reply(200, msgspec.json.encode(told), headers=[(b"cache-control", b"no-store")])
 
 
 def _announcement(x: Exchange, body: bytes) -> Announcement:
@@ -203,16 +234,14 @@ def _printable(content_type: str) -> str:
     return text
 
 
-def _offered(offer: Offer) -> dict[str, Any]:
+def _offered(offer: Offer) -> DirectUpload:
+    told = msgspec.structs.asdict(describe(offer.promise))
     if offer.put:
-        return {"put": _request(offer.put)}
-    return {
-        "part_size": offer.plan.part_size,
-        "part_count": offer.plan.count,
-        "parts": [{"number": n, "size": blob.size, **_request(signed)} for n, blob, signed in offer.parts],
-        "next": offer.next and f"/promises/{offer.promise.puuid}/parts?from={offer.next}",
-    }
-
-
-def _request(signed: SignedRequest) -> dict[str, Any]:
-    return {"method": signed.method, "url": signed.url, "headers": signed.headers}
+        return DirectUpload(**told, put=Put(*offer.put))
+    return DirectUpload(
+        **told,
+        part_size=offer.plan.part_size or 0,
+        part_count=offer.plan.count,
+        parts=[SignedPart(n, blob.size, *signed) for n, blob, signed in offer.parts],
+        next=f"/promises/{offer.promise.puuid}/parts?from={offer.next}" if offer.next else None,
+    )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+from msgspec import Struct
 
 from inlake.errors import InlakeError, LineTooLong
 from inlake.model import Receipt, SchemaVersion, StoredObject
+from inlake.web.openapi import content
 from inlake.web.request import address as parse
+from inlake.web.request.problems import Code, LineNumber, LineReject, Text
 
 ENVELOPE_BYTES = 2_000
 """What an envelope may add to a record."""
@@ -67,11 +70,10 @@ class Lines:
         return self._number, piece.strip(b" \t\r")
 
 
-class LineReceipt(msgspec.Struct, gc=False):
+class LineReceipt(Struct, gc=False):
     """A line of the answer to a stream: the receipt of a line of the request."""
 
-    line: int
-    """From 1."""
+    line: LineNumber
     status: int
     id: str
     key: str
@@ -80,6 +82,60 @@ class LineReceipt(msgspec.Struct, gc=False):
     offset: int
     schema: SchemaVersion | None
     resource: StoredObject | None
+
+
+class LinePending(Struct):
+    """A line of the answer to a stream: a line of the request that waits for its binary."""
+
+    line: LineNumber
+    status: int
+    id: str
+    key: str
+    promise: str
+    state: str
+    schema: SchemaVersion | None
+    expires_at: str
+
+
+class LineValid(Struct):
+    """A line of the answer to a stream: a line of the request that fits its schema."""
+
+    line: LineNumber
+    status: int
+    valid: bool
+    schema: SchemaVersion | None
+
+
+class Counts(Struct):
+    """Lines by result."""
+
+    accepted: int = 0
+    pending: int = 0
+    rejected: int = 0
+    failed: int = 0
+
+
+class Summary(Struct, omit_defaults=True):
+    """The last line of the answer to a stream; a stream without it was cut."""
+
+    summary: Counts
+    complete: bool
+    receipts_left_out: int = 0
+    code: Code = ""
+    detail: Text = ""
+
+
+STREAM = content(
+    "application/x-ndjson",
+    {
+        "type": "string",
+        "description": "One JSON object a line: a `LineReceipt`, `LinePending`, `LineValid` or `LineReject` for each "
+        "record, then a `Summary`.",
+        "x-lines": [LineReceipt, LinePending, LineValid, LineReject, Summary],
+    },
+    '{"line":1,"status":201,"id":"..."}\n{"line":2,"status":422,"code":"record_rejected","errors":[...]}\n'
+    '{"summary":{"accepted":1,"pending":0,"rejected":1,"failed":0},"complete":true}\n',
+)
 
 
 def receipt_lines(receipts: Iterable[tuple[int, Receipt]]) -> bytes:

@@ -6,45 +6,46 @@ import html
 from functools import cache
 from importlib.resources import files
 
-from fastapi import APIRouter
+import msgspec
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, Response
 
 from inlake.errors import RouteNotFound, every_error
+from inlake.web.request.exchange import Exchange
+from inlake.wiring import Deployment
 
-STATIC = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
+STATIC = {"swagger-ui-bundle.js": b"text/javascript; charset=utf-8", "swagger-ui.css": b"text/css; charset=utf-8"}
+HTML = b"text/html; charset=utf-8"
 
 
-def page_routes() -> APIRouter:
-    """`/docs`, `/docs/errors`, and the files of Swagger UI."""
-    router = APIRouter()
+async def openapi(x: Exchange, _: Deployment) -> None:
+    """The OpenAPI document."""
+    await x.reply(200, msgspec.json.encode(x.scope["app"].openapi()))
 
-    @router.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        """The routes, to read and to try; everything the page needs comes from here."""
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title="Inlake: the routes",
-            swagger_js_url="/docs/static/swagger-ui-bundle.js",
-            swagger_css_url="/docs/static/swagger-ui.css",
-            swagger_favicon_url="data:,",
-            swagger_ui_parameters={"tryItOutEnabled": True, "defaultModelsExpandDepth": -1},
-        )
 
-    @router.get("/docs/static/{name}", include_in_schema=False)
-    async def static(name: str) -> Response:
-        """The files of Swagger UI that the package carries."""
-        if name not in STATIC:
-            raise RouteNotFound(f"There is no /docs/static/{name[:100]}.")
-        content = _file(name)
-        return Response(content, headers={"cache-control": "max-age=86400"}, media_type=STATIC[name])
+async def docs(x: Exchange, _: Deployment) -> None:
+    """The routes, to read and to try; everything the page needs comes from here."""
+    page = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title="Inlake: the routes",
+        swagger_js_url="/docs/static/swagger-ui-bundle.js",
+        swagger_css_url="/docs/static/swagger-ui.css",
+        swagger_favicon_url="data:,",
+        swagger_ui_parameters={"tryItOutEnabled": True, "defaultModelsExpandDepth": -1},
+    )
+    await x.reply(200, bytes(page.body), HTML)
 
-    @router.get("/docs/errors", include_in_schema=False)
-    async def errors() -> Response:
-        """A page of all error codes: the `type` of every problem document points here."""
-        return HTMLResponse(_errors_page())
 
-    return router
+async def static(x: Exchange, _: Deployment) -> None:
+    """The files of Swagger UI that the package carries."""
+    name = x.path_parameter("file")
+    if name not in STATIC:
+        raise RouteNotFound(f"There is no /docs/static/{name[:100]}.")
+    await x.reply(200, _file(name), STATIC[name], [(b"cache-control", b"max-age=86400")])
+
+
+async def errors(x: Exchange, _: Deployment) -> None:
+    """A page of all error codes: the `type` of every problem document points here."""
+    await x.reply(200, _errors_page().encode(), HTML)
 
 
 @cache

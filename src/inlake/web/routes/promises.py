@@ -4,124 +4,174 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from msgspec import Meta, Struct
 
 from inlake.errors import Forbidden, PromiseExpired
-from inlake.model import ANONYMOUS
+from inlake.model import ANONYMOUS, Receipt
+from inlake.model import Part as StoredPart
+from inlake.promises import promise as log
 from inlake.promises.entries import Tus
-from inlake.promises.promise import Promise, marker_key, read
-from inlake.web.components import ref
-from inlake.web.openapi import PROMISE, problems
+from inlake.promises.promise import marker_key, read
+from inlake.web.openapi import answer, json, parameters, problems
+from inlake.web.request.exchange import Exchange
+from inlake.web.request.query import query
+from inlake.web.request.route import Document
 from inlake.wiring import Deployment
 
-PAGE = {"promises": [PROMISE], "next": None}
 AT_ONCE = 16
 """Logs that are read at the same time for one list."""
+Bytes = Annotated[int, Meta(ge=0, description="Bytes.")]
 
 
-def promise_routes(d: Deployment) -> APIRouter:
-    """`GET /promises`, `GET` and `DELETE /promises/{puuid}`."""
-    router = APIRouter(tags=["promises"])
-    promises = d.gateway.promises
+class PartDone(Struct):
+    """A part that the store holds."""
 
-    @router.get("/promises", responses=_documented("PromiseList", PAGE, 400, 401, 403, 503))
-    async def own(
-        request: Request,
-        limit: Annotated[int, Query(ge=1, le=1_000, description="Most promises in one answer.")] = 100,
-        after: Annotated[str, Query(max_length=36, description="`next` of the answer before.")] = "",
-    ) -> Response:
-        """One's own promises that wait for their binary or their record, a page at a time."""
-        principal = request.scope["principal"]
-        if principal == ANONYMOUS and d.settings.allow_anonymous:
-            raise Forbidden(
-                "Anonymous clients are not told apart, so nobody has a list: keep the puuid, or use an API key."
-            )
-        found, following = await _page(d, principal, after, limit)
-        return _json({"promises": found, "next": following})
-
-    @router.get("/promises/{puuid}", responses=_documented("Promise", PROMISE, 401, 403, 404, 410, 503))
-    async def promise(puuid: str, request: Request) -> Response:
-        """One promise: its state, the bytes received, and the receipt once its event is published."""
-        found = await promises.find(puuid, request.scope["principal"])
-        if found.state == "expired":
-            raise PromiseExpired(f"The promise {found} has expired: {found.reason}.", puuid=puuid, state="expired")
-        done = await d.direct.parts_done(found)
-        told = describe(found, sum(part.size for part in done) or await _received(d, found))
-        return _json({**told, "parts_done": [part._asdict() for part in done]} if done else told)
-
-    @router.delete(
-        "/promises/{puuid}",
-        status_code=204,
-        response_class=Response,
-        responses={204: {"description": "Given up."}, **problems(401, 403, 404, 409, 503)},
-    )
-    async def cancel(puuid: str, request: Request) -> Response:
-        """Give a promise up: its object goes. Not once a record has claimed it and it is stored."""
-        found = await promises.find(puuid, request.scope["principal"])
-        by_tus = isinstance(found.announced.way, Tus)  # then its writer is stopped too
-        await (d.uploads if by_tus else promises).cancel(found)
-        return Response(status_code=204)
-
-    return router
+    number: Annotated[int, Meta(ge=1, description="From 1.")]
+    size: Bytes
+    etag: str
+    checksum_sha256: Annotated[str | None, Meta(description="Base64, if it was announced.")]
 
 
-def describe(promise: Promise, received: int | None = None) -> dict[str, Any]:
+class Promise(Struct, omit_defaults=True):
+    """A binary announced or stored, that a record may name."""
+
+    puuid: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+    state: Annotated[str, Meta(examples=["reserved", "uploading", "stored", "claimed", "published", "failed"])]
+    way: Annotated[str, Meta(description="How the binary comes.", examples=["request", "tus", "direct"])]
+    received: Bytes
+    size: Annotated[int | None, Meta(description="Bytes, as stored, before as announced.")]
+    sha256: Annotated[str | None, Meta(description="Hexadecimal, as stored, before as announced.")]
+    content_type: str
+    filename: Annotated[str, Meta(description="As the client sent it.")]
+    expires_at: Annotated[
+        str | None, Meta(description="Without progress until then it is given up; null once it cannot be.")
+    ]
+    reason: Annotated[str | None, Meta(description="Why it failed: a code of a problem.")]
+    receipt: Receipt | None
+    parts_done: Annotated[list[PartDone], Meta(description="Of a direct upload: the parts that the store holds.")] = []
+
+
+class PromiseList(Struct):
+    """One's own promises that wait for their binary or their record."""
+
+    promises: list[Promise]
+    next: Annotated[str | None, Meta(description="`after` of the next page; null at the end.")]
+
+
+class Page(Struct):
+    """The query of a list."""
+
+    limit: Annotated[int, Meta(ge=1, le=1_000, description="Most promises in one answer.")] = 100
+    after: Annotated[str, Meta(max_length=36, description="`next` of the answer before.")] = ""
+
+
+PROMISE = Promise(
+    puuid="0f3c0d3a-4a0e-4d9f-8f43-2a3c7b1de0aa",
+    state="stored",
+    way="request",
+    received=330624,
+    size=330624,
+    sha256="07383815b560ed74e5e8c7aad0afb4b74f6cbf7a08ac7e40b2c24a9775000000",
+    content_type="model/obj",
+    filename="spot.obj",
+    expires_at="2026-11-23T20:15:00Z",
+    reason=None,
+    receipt=None,
+)
+LISTED: Document = {
+    "tags": ["promises"],
+    "parameters": [*parameters(Page)],
+    "responses": {
+        "200": answer("As they stand now.", json(PromiseList([PROMISE], None))),
+        **problems(400, 401, 403, 503),
+    },
+}
+FOUND: Document = {
+    "tags": ["promises"],
+    "responses": {"200": answer("As it stands now.", json(PROMISE)), **problems(401, 403, 404, 410, 503)},
+}
+CANCELLED: Document = {
+    "tags": ["promises"],
+    "responses": {"204": answer("Given up."), **problems(401, 403, 404, 409, 503)},
+}
+
+
+async def own(x: Exchange, d: Deployment) -> None:
+    """One's own promises that wait for their binary or their record, a page at a time."""
+    page = query(x, Page)
+    if x.principal == ANONYMOUS and d.settings.allow_anonymous:
+        raise Forbidden(
+            "Anonymous clients are not told apart, so nobody has a list: keep the puuid, or use an API key."
+        )
+    await x.reply(200, msgspec.json.encode(await _page(d, x.principal, page)))
+
+
+async def promise(x: Exchange, d: Deployment) -> None:
+    """One promise: its state, the bytes received, and the receipt once its event is published."""
+    found = await d.gateway.promises.find(x.path_parameter("puuid"), x.principal)
+    if found.state == "expired":
+        raise PromiseExpired(f"The promise {found} has expired: {found.reason}.", puuid=found.puuid, state="expired")
+    done = await d.direct.parts_done(found)
+    told = describe(found, sum(part.size for part in done) or await _received(d, found), done)
+    await x.reply(200, msgspec.json.encode(told))
+
+
+async def cancel(x: Exchange, d: Deployment) -> None:
+    """Give a promise up: its object goes. Not once a record has claimed it and it is stored."""
+    found = await d.gateway.promises.find(x.path_parameter("puuid"), x.principal)
+    by_tus = isinstance(found.announced.way, Tus)  # then its writer is stopped too
+    await (d.uploads if by_tus else d.gateway.promises).cancel(found)
+    await x.reply_without_body(204)
+
+
+def describe(p: log.Promise, received: int | None = None, done: list[StoredPart] = []) -> Promise:  # noqa: B006
     """A promise as its client sees it; `received`: bytes, where the store knows better than the log."""
-    stored, announced = promise.stored, promise.announced
-    waits = promise.end is None and not (stored and promise.claim)
-    return {
-        "puuid": promise.puuid,
-        "state": promise.state,
-        "way": announced.way.name,
-        "received": stored.size if stored else max(received or 0, promise.received),
-        "size": stored.size if stored else announced.size,
-        "sha256": stored.sha256 if stored else announced.sha256,
-        "content_type": announced.content_type,
-        "filename": announced.filename,
-        "expires_at": promise.expires_at if waits else None,
-        "reason": promise.reason or None,
-        "receipt": promise.receipt,
-    }
+    stored, announced = p.stored, p.announced
+    waits = p.end is None and not (stored and p.claim)
+    return Promise(
+        puuid=p.puuid,
+        state=p.state,
+        way=announced.way.name,
+        received=stored.size if stored else max(received or 0, p.received),
+        size=stored.size if stored else announced.size,
+        sha256=stored.sha256 if stored else announced.sha256,
+        content_type=announced.content_type,
+        filename=announced.filename,
+        expires_at=p.expires_at if waits else None,
+        reason=p.reason or None,
+        receipt=p.receipt,
+        parts_done=[PartDone(*part) for part in done],
+    )
 
 
-async def _received(d: Deployment, promise: Promise) -> int | None:
+async def _received(d: Deployment, p: log.Promise) -> int | None:
     """Bytes that the store holds of an upload in pieces."""
-    if not isinstance(promise.announced.way, Tus) or promise.upload is None or promise.stored or promise.end:
+    if not isinstance(p.announced.way, Tus) or p.upload is None or p.stored or p.end:
         return None
-    return await d.store.pieces.received(promise.key, promise.upload)
+    return await d.store.pieces.received(p.key, p.upload)
 
 
-async def _page(d: Deployment, principal: str, after: str, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+async def _page(d: Deployment, principal: str, page: Page) -> PromiseList:
     """Open promises by puuid, beginning behind `after`, and where the next page begins."""
     marks = [key.rpartition("/")[2] async for key in d.store.list(marker_key(principal, ""))]
-    puuids = heapq.nsmallest(limit + 1, (puuid for puuid in marks if puuid > after))
+    puuids = heapq.nsmallest(page.limit + 1, (puuid for puuid in marks if puuid > page.after))
     room = asyncio.Semaphore(AT_ONCE)
 
-    async def one(puuid: str) -> dict[str, Any] | None:
+    async def one(puuid: str) -> Promise | None:
         async with room:
-            promise = await read(d.store, puuid)
+            found = await read(d.store, puuid)
             # not kept: with the checksums of its parts, or the record that waits, a promise has up to two megabytes
-            return describe(promise) if promise and _is_open(promise) else None
+            return describe(found) if found and _is_open(found) else None
 
-    found = [promise for promise in await asyncio.gather(*map(one, puuids[:limit])) if promise]
-    return found, puuids[limit - 1] if len(puuids) > limit else None
+    shown = [each for each in await asyncio.gather(*map(one, puuids[: page.limit])) if each]
+    return PromiseList(shown, puuids[page.limit - 1] if len(puuids) > page.limit else None)
 
 
-def _is_open(promise: Promise) -> bool:
+def _is_open(p: log.Promise) -> bool:
     """Whether its client has something left to do or to wait for; not while the request that brings it runs."""
-    if promise.published or promise.end is not None:
+    if p.published or p.end is not None:
         return False
-    return not promise.owner or promise.claim is not None
-
-
-def _documented(shape: str, example: object, *errors: int) -> dict[int | str, dict[str, Any]]:
-    content = {"application/json": {"schema": ref(shape), "example": example}}
-    return {200: {"description": "As it stands now.", "content": content}, **problems(*errors)}
-
-
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), 200, None, "application/json")
+    return not p.owner or p.claim is not None

@@ -7,19 +7,34 @@ from functools import partial
 import msgspec
 
 from inlake.errors import BadParameter, EmptyBody, InlakeError, RecordTooLarge, UnsupportedMediaType
-from inlake.gateway import Gateway
-from inlake.model import Pending, Receipt, Submission
+from inlake.model import Pending, Receipt, SchemaVersion, Submission
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import Exchange
-from inlake.web.routes.atomic import record_json_atomic
+from inlake.web.routes import atomic, stream
 from inlake.web.routes.lines import ENVELOPE_BYTES
 from inlake.web.routes.stream import Stream
 from inlake.window import CheckedWindow, Window
+from inlake.wiring import Deployment
 
 _encode = msgspec.json.Encoder().encode
 
 
-async def record_json(x: Exchange, gateway: Gateway) -> None:
+class Valid(msgspec.Struct):
+    """The record fits."""
+
+    valid: bool
+    schema: SchemaVersion | None
+
+
+def may_hold(x: Exchange) -> int:
+    """Bytes of a record, or of a stream of them."""
+    settings = x.settings
+    if parse.media_type(x.header(b"content-type")) not in parse.NDJSON:
+        return x.holds(3 * settings.max_record_bytes)
+    return atomic.may_hold(x) if parse.address(x.scope["query_string"]).atomic else stream.may_hold(settings)
+
+
+async def record_json(x: Exchange, d: Deployment) -> None:
     """Check one record, or a stream of them, and publish each as an event.
 
     With `Content-Type: application/x-ndjson` the body is a stream of records, one a line, of any length: receipts come
@@ -30,14 +45,14 @@ async def record_json(x: Exchange, gateway: Gateway) -> None:
     if to.atomic:
         if kind not in parse.NDJSON:
             raise BadParameter("The mode atomic goes with a body of one record a line: application/x-ndjson.")
-        await record_json_atomic(x, gateway, to)
+        await atomic.record_json_atomic(x, d.gateway, to)
         return
     if kind in parse.NDJSON:
-        await Stream(x, partial(Window, gateway), to).run()
+        await Stream(x, partial(Window, d.gateway), to).run()
         return
     s = await _submission(x, to, kind)
     try:
-        receipt = await gateway.ingest(s)
+        receipt = await d.gateway.ingest(s)
     except InlakeError as error:
         x.site.records["failed" if error.status >= 500 else "rejected"].value += 1
         raise
@@ -55,17 +70,17 @@ async def reply_receipt(x: Exchange, receipt: Receipt | Pending) -> None:
         await x.reply(202, _encode(receipt), headers=[(b"location", location)])
 
 
-async def validate(x: Exchange, gateway: Gateway) -> None:
+async def validate(x: Exchange, d: Deployment) -> None:
     """Check records as `/ingress/record-json` does, and publish nothing."""
     to, kind = _address(x)
     if to.atomic:
         raise BadParameter("The mode atomic is for publishing: here every line is checked, and nothing is published.")
     if kind in parse.NDJSON:
-        await Stream(x, partial(CheckedWindow, gateway), to, counted=False).run()
+        await Stream(x, partial(CheckedWindow, d.gateway), to, counted=False).run()
         return
     s = await _submission(x, to, kind)
-    schema = await gateway.validate(s)
-    await x.reply(200, _encode({"valid": True, "schema": schema}))
+    schema = await d.gateway.validate(s)
+    await x.reply(200, _encode(Valid(True, schema)))
 
 
 def _address(x: Exchange) -> tuple[parse.Address, str]:

@@ -6,9 +6,8 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
-from functools import wraps
 
 from msgspec import structs
 
@@ -24,17 +23,17 @@ from inlake.errors import (
     RequestTimeout,
 )
 from inlake.gateway import Gateway
-from inlake.logbook.answers import Answer, Attempt, KeptAnswers, digest
+from inlake.logbook.answers import Answer, Attempt, digest
 from inlake.model import Binary
 from inlake.promises.arrival import in_background
 from inlake.web.request import address as parse
-from inlake.web.request.admission import Admission
 from inlake.web.request.exchange import ASGIMessage, Exchange
 from inlake.web.request.problems import problem_response
+from inlake.web.request.route import Handler
 from inlake.web.routes import stream as ndjson
 from inlake.window import TimeSlice
+from inlake.wiring import Deployment
 
-Endpoint = Callable[[Exchange, Gateway], Awaitable[None]]
 LINES = 100_000
 """Most lines of a body: each has a receipt, and all of them are kept in one object."""
 KEY_LENGTH = 255
@@ -51,32 +50,37 @@ class Answered(Exception):
     """The request is what was answered before: nothing is to be done."""
 
 
-def repeatable(endpoint: Endpoint, answers: KeptAnswers, admission: Admission, *, whole: bool) -> Endpoint:
-    """The endpoint, which obeys `Idempotency-Key` now.
+def with_body(handle: Handler) -> Handler:
+    """The handler for requests with an `Idempotency-Key` whose body is read before it, and then once more by it."""
 
-    `whole`: the body is read before it; else the endpoint reads it as a stream, and begins the attempt itself.
-    """
-
-    @wraps(endpoint)
-    def obeying(x: Exchange, gateway: Gateway) -> Awaitable[None]:
-        return obey(x, gateway) if x.has(b"idempotency-key") else endpoint(x, gateway)
-
-    async def obey(x: Exchange, gateway: Gateway) -> None:
-        given = [value for name, value in x.scope["headers"] if name == b"idempotency-key"]
-        x.attempt = attempt = answers.attempt(x.principal, x.scope["path"], _key(given))
-        if not whole:
-            await _run(x, attempt, endpoint(x, gateway))
-            return
+    async def obey(x: Exchange, d: Deployment) -> None:
+        attempt = _attempt(x, d)
+        limit = x.settings.idempotent_bytes
 
         async def work() -> None:
-            await _begin_whole(x, gateway, attempt, limit)
-            await endpoint(x, gateway)
+            await _begin_whole(x, d.gateway, attempt, limit)
+            await handle(x, d)
 
-        limit = x.settings.idempotent_bytes
-        with admission.set_aside(_memory(x, limit)):
+        with x.site.admission.set_aside(_memory(x, limit)):
             await _run(x, attempt, work())
 
-    return obeying
+    return obey
+
+
+def with_file(handle: Handler) -> Handler:
+    """The handler for requests with an `Idempotency-Key` that it reads as a stream: it begins the attempt itself."""
+
+    async def obey(x: Exchange, d: Deployment) -> None:
+        await _run(x, _attempt(x, d), handle(x, d))
+
+    return obey
+
+
+def _attempt(x: Exchange, d: Deployment) -> Attempt:
+    """The attempt at a request that its key names. Raises `BadIdempotencyKey`."""
+    given = [value for name, value in x.scope["headers"] if name == b"idempotency-key"]
+    x.attempt = d.answers.attempt(x.principal, x.scope["path"], _key(given))
+    return x.attempt
 
 
 def _memory(x: Exchange, limit: int) -> int:

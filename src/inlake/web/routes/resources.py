@@ -6,28 +6,28 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 from urllib.parse import quote
-
-from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
 
 from inlake.errors import DirectUploadNotAvailable, PromiseExpired, PromiseNotFound, RangeNotSatisfiable
 from inlake.model import StoredObject
 from inlake.promises.places import promise_named
 from inlake.promises.promise import read
-from inlake.web.openapi import problems
+from inlake.web.openapi import answer, content, problems
 from inlake.web.request.digests import digest_field
+from inlake.web.request.exchange import ClientGoneError, Exchange
+from inlake.web.request.route import Document
 from inlake.wiring import Deployment
 
-_BYTES = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The object.", "content": _BYTES},
-    206: {"description": "The range of bytes that the header `Range` asks for.", "content": _BYTES},
-    304: {"description": "The object that `If-None-Match` names."},
-    307: {"description": "With `INLAKE_RESOURCE_REDIRECT`: where the store itself sends it, for a minute."},
-    **problems(401, 403, 404, 410, 416, 503),
+_BYTES = content("*/*", {"type": "string", "format": "binary"})
+RESOURCE: Document = {
+    "tags": ["resources"],
+    "responses": {
+        "200": answer("The object.", _BYTES),
+        "206": answer("The range of bytes that the header `Range` asks for.", _BYTES),
+        "304": answer("The object that `If-None-Match` names."),
+        "307": answer("With `INLAKE_RESOURCE_REDIRECT`: where the store itself sends it, for a minute."),
+        **problems(401, 403, 404, 410, 416, 503),
+    },
 }
 SIGNED_SECONDS = 60
 """A client follows a redirect at once; what it reads then may take longer."""
@@ -36,73 +36,66 @@ FILENAME_LENGTH = 200
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
-def resource_routes(d: Deployment) -> APIRouter:
-    """The route, for GET and HEAD."""
-    router = APIRouter()
-
-    @router.get("/resources/{puuid}", tags=["resources"], response_class=Response, responses=RESPONSES)
-    @router.head("/resources/{puuid}", include_in_schema=False)
-    async def resource(puuid: str, request: Request) -> Response:
-        """The object of a promise, whole or one range of bytes; always as a download, never to run in a browser."""
-        stored, key = await _find(d, puuid, request.scope["principal"])
-        # a URL is signed for one method: HEAD is answered here
-        if d.settings.resource_redirect and request.method == "GET" and (url := await _signed(d, stored, key)):
-            return Response(status_code=307, headers={"location": url, "cache-control": "no-store"})
-        etag, digest = f'"{stored.sha256}"', digest_field(stored.sha256)
-        headers = {
-            "content-type": stored.content_type,  # and no charset that the client did not give
-            "etag": etag,
-            "repr-digest": digest,
-            "accept-ranges": "bytes",
-            "content-disposition": _disposition(stored),
-            # an uploaded HTML or SVG must not run on our origin
-            "x-content-type-options": "nosniff",
-            "content-security-policy": "sandbox; default-src 'none'",
-            "cache-control": "private",
-        }
-        if _is_known(request.headers.get("if-none-match", ""), etag):
-            return Response(status_code=304, headers=headers)
-        status, start, end = 200, 0, stored.size
-        if request.headers.get("if-range", etag) == etag and (wanted := request.headers.get("range")):
-            status, start, end = _range(wanted, stored.size)
-        headers["content-length"] = str(end - start)
-        if status == 206:
-            headers["content-range"] = f"bytes {start}-{end - 1}/{stored.size}"
-        else:
-            headers["content-digest"] = digest
-        if request.method == "HEAD" or start == end:
-            return Response(status_code=status, headers=headers)
-        body = d.store.read(key, start, end)
-        first = await anext(body)  # a store that is away is 503, and not an answer that breaks off
-        return _Bounded(_chain(first, body), status, headers, seconds=d.settings.body_idle_seconds)
-
-    return router
+async def resource(x: Exchange, d: Deployment) -> None:
+    """The object of a promise, whole or one range of bytes; always as a download, never to run in a browser."""
+    stored, key = await _find(d, x.path_parameter("puuid"), x.principal)
+    # a URL is signed for one method: HEAD is answered here
+    is_get = x.scope["method"] == "GET"
+    if d.settings.resource_redirect and is_get and (url := await _signed(d, stored, key)):
+        await x.reply_without_body(307, [(b"location", url.encode()), (b"cache-control", b"no-store")])
+        return
+    headers = _headers(stored)
+    if _is_known(x.header(b"if-none-match"), headers["etag"]):
+        await x.reply_without_body(304, _encoded(headers))
+        return
+    status, start, end = 200, 0, stored.size
+    wanted = x.header(b"range")
+    if wanted and (x.header(b"if-range") or headers["etag"]) == headers["etag"]:
+        status, start, end = _range(wanted, stored.size)
+    headers["content-length"] = str(end - start)
+    if status == 206:
+        headers["content-range"] = f"bytes {start}-{end - 1}/{stored.size}"
+    else:
+        headers["content-digest"] = headers["repr-digest"]
+    if not is_get or start == end:
+        await x.start(status, _encoded(headers))
+        await x.write(b"", more=False)
+        return
+    body = d.store.read(key, start, end)
+    first = await anext(body)  # a store that is away is 503, and not an answer that breaks off
+    await x.start(status, _encoded(headers))
+    await _send(x, first, body)
 
 
-class _Bounded(StreamingResponse):
-    """A stream whose reader is cut off when it takes nothing for a while."""
+async def _send(x: Exchange, first: bytes, rest: AsyncIterator[bytes]) -> None:
+    """The bytes. A client that takes nothing for a while is cut off: `ClientGoneError`."""
+    try:
+        async with asyncio.timeout(x.settings.body_idle_seconds):
+            await x.write(first, more=True)
+        async for chunk in rest:
+            async with asyncio.timeout(x.settings.body_idle_seconds):
+                await x.write(chunk, more=True)
+    except TimeoutError:
+        raise ClientGoneError from None
+    await x.write(b"", more=False)
 
-    def __init__(self, body: AsyncIterator[bytes], status: int, headers: dict[str, str], *, seconds: float) -> None:
-        super().__init__(body, status, headers)
-        self._seconds = seconds
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        cut = False
+def _headers(stored: StoredObject) -> dict[str, str]:
+    return {
+        "content-type": stored.content_type,  # and no charset that the client did not give
+        "etag": f'"{stored.sha256}"',
+        "repr-digest": digest_field(stored.sha256),
+        "accept-ranges": "bytes",
+        "content-disposition": _disposition(stored),
+        # an uploaded HTML or SVG must not run on our origin
+        "x-content-type-options": "nosniff",
+        "content-security-policy": "sandbox; default-src 'none'",
+        "cache-control": "private",
+    }
 
-        async def bounded(message: Message) -> None:
-            nonlocal cut
-            try:
-                async with asyncio.timeout(self._seconds):
-                    await send(message)
-            except TimeoutError:
-                cut = True
-                raise
 
-        try:
-            await super().__call__(scope, receive, bounded)
-        except Exception:
-            if not cut:
-                raise
+def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 def _disposition(stored: StoredObject) -> str:
@@ -136,12 +129,6 @@ async def _find(d: Deployment, puuid: str, principal: str) -> tuple[StoredObject
     if promise.stored is None:
         raise PromiseNotFound(f"The object is not complete yet: GET /promises/{puuid} tells how far it is.")
     return promise.stored, promise.key
-
-
-async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk
 
 
 def _is_known(tags: str, etag: str) -> bool:

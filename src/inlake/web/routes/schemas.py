@@ -1,4 +1,4 @@
-"""What is known about schemas and health: the routes that publish nothing."""
+"""`/schemas` and `/schemas/{name}`: what a record can be."""
 
 from __future__ import annotations
 
@@ -6,133 +6,124 @@ import asyncio
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query
-from fastapi.responses import PlainTextResponse, Response
+from msgspec import Meta, Struct
 
-from inlake.errors import InlakeError, InvalidSchema
+from inlake.errors import InvalidSchema
 from inlake.formats import has_records
-from inlake.metrics import Metrics
-from inlake.web.components import SCHEMAS, ref
-from inlake.web.openapi import problems
+from inlake.formats.shape import Shape
+from inlake.web.openapi import answer, json, parameters, problems
 from inlake.web.request import address as parse
+from inlake.web.request.exchange import Exchange
+from inlake.web.request.query import query
+from inlake.web.request.route import Document
 from inlake.wiring import Deployment
 
-CHECK_SECONDS = 5.0
-SCHEMA_ENTRY = {"name": "tate.artwork", "subject": "tate.artwork"}
-SCHEMA = {
-    **SCHEMA_ENTRY,
-    "version": 1,
-    "id": 7,
-    "versions": [1],
-    "type": "AVRO",
-    "schema": '{"type": "record", "name": "Artwork", "fields": [{"name": "acno", "type": "string"}]}',
-    "references": [],
-    "example": {"acno": "text"},
-    "fields": [{"name": "acno", "type": "text", "required": True}],
-    "resource_field": None,
+
+class SchemaEntry(Struct):
+    """A schema that a record can name."""
+
+    name: str
+    subject: str
+
+
+class SchemaList(Struct):
+    """All schemas."""
+
+    schemas: list[SchemaEntry]
+
+
+class Reference(Struct):
+    """A schema that another one imports."""
+
+    name: str
+    subject: str
+    version: int
+
+
+class Schema(Struct):
+    """A schema of the registry, and a record that fits it."""
+
+    name: str
+    subject: str
+    version: int
+    id: int
+    versions: list[int]
+    type: Annotated[str, Meta(examples=["AVRO", "PROTOBUF", "JSON"])]
+    schema: Annotated[str, Meta(description="The text of the schema.")]
+    references: list[Reference]
+    example: Annotated[Any, Meta(description="A record that fits; null where the schema is only for others to import.")]
+    fields: list[Shape]
+    resource_field: Annotated[str | None, Meta(description="The field that names the binary, if there is one.")]
+
+
+class Which(Struct):
+    """The query for a schema."""
+
+    message: Annotated[str | None, Meta(description="Protobuf only; default: the first in the file.")] = None
+
+    version: Annotated[Annotated[int, Meta(ge=1, le=999_999_999)] | None, Meta(description="Default: the latest.")] = (
+        None
+    )
+
+
+_ENTRY = SchemaEntry("tate.artwork", "tate.artwork")
+LISTED: Document = {
+    "tags": ["schemas"],
+    "responses": {"200": answer("All schemas.", json(SchemaList([_ENTRY]))), **problems(401, 403, 503)},
 }
-READY = {"status": "ready", "checks": {name: {"ok": True, "warnings": []} for name in ("bus", "store", "registry")}}
-
-NOT_READY = {
-    "status": "not ready",
-    "checks": {**READY["checks"], "store": {"ok": False, "code": "store_unavailable", "detail": "…"}},  # type: ignore[dict-item]
+_TEXT = '{"type": "record", "name": "Artwork", "fields": [{"name": "acno", "type": "string"}]}'
+EXAMPLE = Schema(
+    *(_ENTRY.name, _ENTRY.subject, 1, 7, [1], "AVRO", _TEXT, []),
+    example={"acno": "text"},
+    fields=[Shape(name="acno", type="text", required=True)],
+    resource_field=None,
+)
+FOUND: Document = {
+    "tags": ["schemas"],
+    "parameters": [*parameters(Which)],
+    "responses": {
+        "200": answer(
+            "The schema.",
+            json(EXAMPLE),
+        ),
+        **problems(400, 401, 403, 404, 422, 501, 503),
+    },
 }
 
 
-def schema_routes(d: Deployment) -> APIRouter:
-    """`/schemas` and `/schemas/{name}`."""
-    router = APIRouter()
+async def schemas(x: Exchange, d: Deployment) -> None:
+    """All schemas that a record can name."""
     before, _, after = d.settings.subject.partition("{schema}")
+    subjects = [s for s in await d.registry.subjects() if s.startswith(before) and s.endswith(after)]
+    listed = [SchemaEntry(s[len(before) : len(s) - len(after)], s) for s in subjects]
+    await x.reply(200, msgspec.json.encode(SchemaList([entry for entry in listed if entry.name])))
 
-    @router.get(
-        "/schemas", tags=["schemas"], responses=_documented("SchemaList", {"schemas": [SCHEMA_ENTRY]}, 401, 403, 503)
+
+async def schema(x: Exchange, d: Deployment) -> None:
+    """One schema: its text, its versions, its fields, and a record that fits it."""
+    name, which = x.path_parameter("name"), query(x, Which)
+    parse.names(name, None, None)
+    found = await d.registry.find(d.settings.subject_of(name), which.version)
+    references = [Reference(r.name or "", r.subject or "", r.version or 0) for r in found.schema.references or []]
+    told = Schema(
+        name,
+        found.subject or "",
+        found.version or 0,
+        found.schema_id or 0,
+        await d.registry.versions(d.settings.subject_of(name)),
+        found.schema.schema_type or "AVRO",
+        found.schema.schema_str or "",
+        references,
+        None,
+        [],
+        None,
     )
-    async def schemas() -> Response:
-        """All schemas that a record can name."""
-        subjects = [s for s in await d.registry.subjects() if s.startswith(before) and s.endswith(after)]
-        listed = [{"name": s[len(before) : len(s) - len(after)], "subject": s} for s in subjects]
-        return _json({"schemas": [entry for entry in listed if entry["name"]]})
-
-    @router.get(
-        "/schemas/{name}", tags=["schemas"], responses=_documented("Schema", SCHEMA, 400, 401, 403, 404, 422, 501, 503)
-    )
-    async def schema(
-        name: str, version: Annotated[int | None, Query(ge=1, le=999_999_999)] = None, message: str | None = None
-    ) -> Response:
-        """One schema: its text, its versions, its fields, and a record that fits it."""
-        parse.names(name, None, None)
-        found = await d.registry.find(d.settings.subject_of(name), version)
-        answer: dict[str, Any] = {
-            "name": name,
-            "subject": found.subject,
-            "version": found.version,
-            "id": found.schema_id,
-            "versions": await d.registry.versions(d.settings.subject_of(name)),
-            "type": found.schema.schema_type or "AVRO",
-            "schema": found.schema.schema_str,
-            "references": [r.to_dict() for r in found.schema.references or []],
-        }
-        try:
-            codec = (await d.gateway.codecs.find(name, version, message)).codec
-            answer["example"] = codec.example()
-            answer["fields"] = codec.shape().fields
-            answer["resource_field"] = d.settings.resource_field if codec.has_resource_field else None
-        except InvalidSchema:
-            references = await d.registry.references(found.schema)
-            if await asyncio.to_thread(has_records, found.schema, references):
-                raise
-            # a .proto without messages, for others to import
-            answer |= {"example": None, "fields": [], "resource_field": None}
-        return _json(answer)
-
-    return router
-
-
-def health_routes(d: Deployment, metrics: Metrics) -> APIRouter:
-    """`/health/live`, `/health/ready` and `/metrics`."""
-    router = APIRouter()
-
-    @router.get("/health/live", tags=["health"], responses=_documented("Live", {"status": "live"}))
-    async def live() -> Response:
-        """The process runs and answers."""
-        return _json({"status": "live"})
-
-    @router.get(
-        "/health/ready",
-        tags=["health"],
-        responses={**_documented("Readiness", READY), 503: _documented("Readiness", NOT_READY)[200]},
-    )
-    async def ready() -> Response:
-        """Bus, store and registry can be used; 503 with the reasons when one cannot."""
-        checks = {"bus": d.bus.check(), "store": d.store.check(), "registry": d.registry.check()}
-        results = dict(zip(checks, await asyncio.gather(*map(_checked, checks.values())), strict=True))
-        if all(r["ok"] for r in results.values()):
-            return _json({"status": "ready", "checks": results})
-        return _json({"status": "not ready", "checks": results}, 503, {"retry-after": "5"})
-
-    @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
-    async def counters() -> Response:
-        """Counters of this process in the Prometheus text format."""
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    return router
-
-
-def _documented(shape: str, example: object, *errors: int) -> dict[int | str, dict[str, Any]]:
-    content = {"application/json": {"schema": ref(shape), "example": example}}
-    description = SCHEMAS[shape]["description"]
-    return {200: {"description": description, "content": content}, **problems(*errors)}
-
-
-async def _checked(check: Any) -> dict[str, Any]:
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            return {"ok": True, "warnings": await check or []}
-    except InlakeError as error:
-        return {"ok": False, "code": error.code, "detail": error.detail}
-    except TimeoutError:
-        return {"ok": False, "code": "no_answer", "detail": f"No answer within {CHECK_SECONDS:g} seconds."}
-
-
-def _json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(value), status, headers, "application/json")
+        codec = (await d.gateway.codecs.find(name, which.version, which.message)).codec
+        told.example, told.fields = codec.example(), codec.shape().fields
+        told.resource_field = d.settings.resource_field if codec.has_resource_field else None
+    except InvalidSchema:
+        imported = await d.registry.references(found.schema)
+        if await asyncio.to_thread(has_records, found.schema, imported):
+            raise  # else it is a .proto without messages, for others to import
+    await x.reply(200, msgspec.json.encode(told))

@@ -11,12 +11,13 @@ import msgspec
 
 from inlake.errors import BodyTooLarge, EmptyBody, InlakeError, InternalError, MalformedEncoding, RequestTimeout
 from inlake.model import Label, Pending, Receipt, SchemaVersion, Submission
+from inlake.settings import Settings
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.problems import line_problem
 from inlake.web.request.route import fault
-from inlake.web.request.spool import REJECTS_RESERVE, Spool
-from inlake.web.routes.lines import ENVELOPE_BYTES, Line, Lines, receipt_lines
+from inlake.web.request.spool import IN_MEMORY, REJECTS_RESERVE, Spool
+from inlake.web.routes.lines import ENVELOPE_BYTES, Counts, Line, LinePending, Lines, LineValid, Summary, receipt_lines
 from inlake.window import Result, Window
 
 log = logging.getLogger("inlake.web")
@@ -31,6 +32,11 @@ ANSWER_BYTES = 32 << 20
 """Receipts of a request with an `Idempotency-Key`, which are held in memory and kept as one object: 300 bytes for each
 of 100,000 lines. One refused line may have a hundred reasons."""
 _encode = msgspec.json.Encoder().encode
+
+
+def may_hold(settings: Settings) -> int:
+    """Bytes of a window as events and as receipts, of the next one as text and as events, and of the spool."""
+    return 6 * settings.window_bytes + 2 * settings.max_record_bytes + IN_MEMORY + REJECTS_RESERVE // 8
 
 
 class Stream:
@@ -243,10 +249,11 @@ class Stream:
         if isinstance(result, Pending):
             self._statuses.add(202)
             self._counts["pending"] += 1
-            return b'{"line":%d,"status":202,%b\n' % (n, _encode(result)[1:])
+            p = result
+            return _encode(LinePending(n, 202, p.id, p.key, p.promise, p.state, p.schema, p.expires_at)) + b"\n"
         self._counts["accepted"] += 1
         self._statuses.add(200)
-        return b'{"line":%d,"status":200,"valid":true,"schema":%b}\n' % (n, _encode(result))
+        return _encode(LineValid(n, 200, True, result)) + b"\n"
 
     def _log_fault(self, n: int, error: InternalError) -> None:
         """The log has the first fault with its cause; how many there were it has at the end."""
@@ -256,11 +263,7 @@ class Stream:
 
     def _sum_up(self, cut: InlakeError | None) -> None:
         """The last line; a stream without it, or with `complete` false, was cut."""
-        last: dict[str, object] = {"summary": self._counts, "complete": cut is None}
-        if self._left_out:
-            last["receipts_left_out"] = self._left_out
-        if cut:
-            last |= {"code": cut.code, "detail": cut.detail}
+        last = Summary(Counts(**self._counts), cut is None, self._left_out, *([cut.code, cut.detail] if cut else []))
         self._spool.put(_encode(last) + b"\n", reserve=2 * REJECTS_RESERVE)
 
     def _answer(self, status: int) -> None:

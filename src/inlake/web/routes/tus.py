@@ -9,10 +9,10 @@ from __future__ import annotations
 import binascii
 import hashlib
 from base64 import b64decode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any
+from functools import wraps
 
 from inlake.errors import (
     BadParameter,
@@ -25,128 +25,153 @@ from inlake.errors import (
     TusVersionRefused,
     UnsupportedMediaType,
 )
-from inlake.gateway import Gateway
 from inlake.model import PART
-from inlake.promises import entries
-from inlake.promises.entries import Announced
+from inlake.promises.entries import Announced, Tus
 from inlake.promises.promise import Promise
-from inlake.web.openapi import problems
-from inlake.web.request.admission import PIECE
+from inlake.web.openapi import answer, content, header, problems
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import content_type
+from inlake.web.request.route import Document, Handler
 from inlake.wiring import Deployment
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,creation-defer-length,termination,checksum,expiration"
 ALGORITHMS = ("sha256", "sha1")
-FOLDER, UPLOAD = "/uploads", "/uploads/{puuid}"
-Handler = Callable[[Exchange], Awaitable[None]]
+CHUNK = "application/offset+octet-stream"
+"""Media type of bytes of an upload."""
+BYTES = {"type": "string", "format": "binary"}
 
 
-class Tus:
-    """The protocol: headers in, headers out. What an upload is and where its bytes go, `Uploads` knows."""
+def may_hold(x: Exchange) -> int:
+    """Bytes of a part of a binary; with it comes what was kept of the part before."""
+    most, length = 6 * PART, x.content_length
+    return most if length is None else min(3 * length + 2 * PART, most)
 
-    def __init__(self, d: Deployment) -> None:
-        self._uploads, self._promises = d.uploads, d.gateway.promises
-        self._most = d.settings.max_binary_bytes
-        self._to_folder: dict[str, Handler] = {"POST": self._create, "OPTIONS": self._tell}
-        self._to_upload: dict[str, Handler] = {
-            "HEAD": self._offset,
-            "PATCH": self._append,
-            "DELETE": self._terminate,
-            "OPTIONS": self._tell,
-        }
 
-    async def handle(self, x: Exchange, _: Gateway) -> None:
-        """Any request to `/uploads` or below it. Every answer says the version, also a refusal."""
+def tus(handle: Handler) -> Handler:
+    """The handler as one of tus: every answer says the version, also a refusal; another version is refused.
+
+    `X-HTTP-Method-Override` names the method that is meant, for clients that cannot send others than POST.
+    """
+
+    @wraps(handle)
+    async def handle_tus(x: Exchange, d: Deployment) -> None:
         x.always([(b"tus-resumable", VERSION.encode())])
-        method = x.header(b"x-http-method-override").upper() or x.scope["method"]
-        handlers = self._to_upload if "puuid" in x.scope["path_params"] else self._to_folder
-        if method not in handlers:
+        handlers = TO_UPLOAD if x.scope.get("path_params") else TO_FOLDER
+        override = x.header(b"x-http-method-override").upper()
+        meant = handlers.get(override) if override else handle
+        if meant is None:
             allow = ", ".join(handlers)
-            raise MethodNotAllowed(f"{method[:20]} is not allowed here; {allow} is.", allow=allow)
-        if method != "OPTIONS" and x.header(b"tus-resumable") != VERSION:
+            raise MethodNotAllowed(f"{override[:20]} is not allowed here; {allow} is.", allow=allow)
+        if meant is not tell and x.header(b"tus-resumable") != VERSION:
             raise TusVersionRefused(f"The header Tus-Resumable must say {VERSION}.", tus_version=VERSION)
-        await handlers[method](x)
+        await meant(x, d)
 
-    async def _tell(self, x: Exchange) -> None:
-        about = {
-            "tus-version": VERSION,
-            "tus-extension": EXTENSIONS,
-            "tus-max-size": str(self._most),
-            "tus-checksum-algorithm": ",".join(ALGORITHMS),
-        }
-        await _answer(x, 204, about)
+    return handle_tus
 
-    async def _create(self, x: Exchange) -> None:
-        """Creation, with or without the first bytes."""
-        size = self._announced_size(x)
-        with_bytes = x.header(b"content-type") == PIECE
-        checksum = _checksum(x) if with_bytes else None
-        metadata, filename, kind = _metadata(x.header(b"upload-metadata"))
-        promise = self._promises.new(Announced(filename, kind, entries.Tus(metadata), size), x.principal)
-        promise = await self._uploads.create(promise, at_most=self._most)
-        offset = 0
-        if with_bytes:
-            promise, offset = await self._take(x, promise, 0, checksum)
-        # relative to the address that the client has used, so that it holds behind any proxy
-        folder = "" if x.scope["path"].endswith("/") else "uploads/"
-        location = {"location": folder + promise.puuid}
-        await _answer(x, 201, location | ({"upload-offset": str(offset)} if with_bytes else {}) | _expires(promise))
 
-    async def _offset(self, x: Exchange) -> None:
-        promise = await self._find(x)
-        answer = {"upload-offset": str(await self._uploads.offset(promise)), "cache-control": "no-store"}
-        answer |= {"upload-defer-length": "1"} if promise.size is None else {"upload-length": str(promise.size)}
-        way = promise.announced.way
-        if isinstance(way, entries.Tus) and way.metadata:
-            answer["upload-metadata"] = way.metadata
-        await _answer(x, 200, answer | _expires(promise))
+async def tell(x: Exchange, _: Deployment) -> None:
+    """What the gateway can do."""
+    about = {
+        "tus-version": VERSION,
+        "tus-extension": EXTENSIONS,
+        "tus-max-size": str(x.settings.max_binary_bytes),
+        "tus-checksum-algorithm": ",".join(ALGORITHMS),
+    }
+    await _answer(x, 204, about)
 
-    async def _append(self, x: Exchange) -> None:
-        if x.header(b"content-type") != PIECE:
-            raise UnsupportedMediaType(f"The Content-Type of a PATCH must be {PIECE}.")
-        offset = _number(x, b"upload-offset")
-        if offset is None:
-            raise MissingParameter("The header Upload-Offset is missing: it says where the bytes belong.")
-        checksum = _checksum(x)
-        promise = await self._find(x)
-        size = _number(x, b"upload-length")
-        if size is not None:
-            self._check_size(size)
-            promise = await self._uploads.announce(promise, size)
-        promise, offset = await self._take(x, promise, offset, checksum)
-        await _answer(x, 204, {"upload-offset": str(offset)} | _expires(promise))
 
-    async def _terminate(self, x: Exchange) -> None:
-        await self._uploads.cancel(await self._find(x))
-        await _answer(x, 204, {})
+async def create(x: Exchange, d: Deployment) -> None:
+    """Begin an upload, with its first bytes or without."""
+    size = _announced_size(x)
+    with_bytes = x.header(b"content-type") == CHUNK
+    checksum = _checksum(x) if with_bytes else None
+    metadata, filename, kind = _metadata(x.header(b"upload-metadata"))
+    promise = d.gateway.promises.new(Announced(filename, kind, Tus(metadata), size), x.principal)
+    promise = await d.uploads.create(promise, at_most=x.settings.max_binary_bytes)
+    offset = 0
+    if with_bytes:
+        promise, offset = await _take(x, d, promise, 0, checksum)
+    # relative to the address that the client has used, so that it holds behind any proxy
+    folder = "" if x.scope["path"].endswith("/") else "uploads/"
+    location = {"location": folder + promise.puuid}
+    await _answer(x, 201, location | ({"upload-offset": str(offset)} if with_bytes else {}) | _expires(promise))
 
-    async def _find(self, x: Exchange) -> Promise:
-        return await self._uploads.find(x.scope["path_params"]["puuid"], x.principal)
 
-    async def _take(self, x: Exchange, promise: Promise, offset: int, checksum: Checksum | None) -> tuple[Promise, int]:
-        """Add the body of the request."""
-        whole = self._most if promise.size is None else promise.size
-        room = whole - offset
-        if room < 0:
-            raise OffsetConflict(f"The upload has {whole:,} bytes in all, or fewer.")
-        if (x.content_length or 0) > room:
-            raise BinaryTooLarge(f"The body is longer than the {room:,} bytes that the upload has left.")
-        bytes_coming = _pieces(x, room) if checksum is None else checksum.checked(x, room)
-        return await self._uploads.append(promise, offset, bytes_coming)
+async def find_offset(x: Exchange, d: Deployment) -> None:
+    """How far an upload is."""
+    promise = await _find(x, d)
+    answered = {"upload-offset": str(await d.uploads.offset(promise)), "cache-control": "no-store"}
+    answered |= {"upload-defer-length": "1"} if promise.size is None else {"upload-length": str(promise.size)}
+    way = promise.announced.way
+    if isinstance(way, Tus) and way.metadata:
+        answered["upload-metadata"] = way.metadata
+    await _answer(x, 200, answered | _expires(promise))
 
-    def _announced_size(self, x: Exchange) -> int | None:
-        """Of a new upload; None when it comes later."""
-        deferred, size = x.header(b"upload-defer-length"), _number(x, b"upload-length")
-        if deferred not in {"", "1"} or bool(deferred) == (size is not None):
-            raise BadParameter("Give Upload-Length, the number of bytes, or Upload-Defer-Length: 1.")
-        self._check_size(size or 0)
-        return size
 
-    def _check_size(self, size: int) -> None:
-        if size > self._most:
-            raise BinaryTooLarge(f"The upload may have {self._most:,} bytes (INLAKE_MAX_BINARY_BYTES).")
+async def append(x: Exchange, d: Deployment) -> None:
+    """Add bytes to an upload."""
+    if x.header(b"content-type") != CHUNK:
+        raise UnsupportedMediaType(f"The Content-Type of a PATCH must be {CHUNK}.")
+    offset = _number(x, b"upload-offset")
+    if offset is None:
+        raise MissingParameter("The header Upload-Offset is missing: it says where the bytes belong.")
+    checksum = _checksum(x)
+    promise = await _find(x, d)
+    size = _number(x, b"upload-length")
+    if size is not None:
+        _check_size(x, size)
+        promise = await d.uploads.announce(promise, size)
+    promise, offset = await _take(x, d, promise, offset, checksum)
+    await _answer(x, 204, {"upload-offset": str(offset)} | _expires(promise))
+
+
+async def terminate(x: Exchange, d: Deployment) -> None:
+    """Give an upload up."""
+    await d.uploads.cancel(await _find(x, d))
+    await _answer(x, 204, {})
+
+
+async def refuse_post(_: Exchange, __: Deployment) -> None:
+    """Any of these, for clients that cannot send other methods than POST."""
+    allow = ", ".join(TO_UPLOAD)
+    raise MethodNotAllowed(f"POST is not allowed here; {allow} is.", allow=allow)
+
+
+TO_FOLDER: dict[str, Handler] = {"POST": create, "OPTIONS": tell}
+TO_UPLOAD: dict[str, Handler] = {"HEAD": find_offset, "PATCH": append, "DELETE": terminate, "OPTIONS": tell}
+
+
+async def _find(x: Exchange, d: Deployment) -> Promise:
+    return await d.uploads.find(x.path_parameter("puuid"), x.principal)
+
+
+async def _take(
+    x: Exchange, d: Deployment, promise: Promise, offset: int, checksum: Checksum | None
+) -> tuple[Promise, int]:
+    """Add the body of the request."""
+    whole = x.settings.max_binary_bytes if promise.size is None else promise.size
+    room = whole - offset
+    if room < 0:
+        raise OffsetConflict(f"The upload has {whole:,} bytes in all, or fewer.")
+    if (x.content_length or 0) > room:
+        raise BinaryTooLarge(f"The body is longer than the {room:,} bytes that the upload has left.")
+    bytes_coming = _chunks(x, room) if checksum is None else checksum.checked(x, room)
+    return await d.uploads.append(promise, offset, bytes_coming)
+
+
+def _announced_size(x: Exchange) -> int | None:
+    """Of a new upload; None when it comes later."""
+    deferred, size = x.header(b"upload-defer-length"), _number(x, b"upload-length")
+    if deferred not in {"", "1"} or bool(deferred) == (size is not None):
+        raise BadParameter("Give Upload-Length, the number of bytes, or Upload-Defer-Length: 1.")
+    _check_size(x, size or 0)
+    return size
+
+
+def _check_size(x: Exchange, size: int) -> None:
+    if size > x.settings.max_binary_bytes:
+        raise BinaryTooLarge(f"The upload may have {x.settings.max_binary_bytes:,} bytes (INLAKE_MAX_BINARY_BYTES).")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +183,13 @@ class Checksum:
 
     async def checked(self, x: Exchange, room: int) -> AsyncIterator[bytes]:
         """The body, held back until all of it has come and is right: a wrong byte must not change the upload."""
-        pieces, size = [], 0
-        async for piece in _pieces(x, room):
-            size += len(piece)
+        chunks, size = [], 0
+        async for chunk in _chunks(x, room):
+            size += len(chunk)
             if size > PART:
                 raise CheckedBodyTooLarge(f"A body with Upload-Checksum may have {PART:,} bytes.", limit=PART)
-            pieces.append(piece)
-        body = b"".join(pieces)
+            chunks.append(chunk)
+        body = b"".join(chunks)
         if hashlib.new(self.algorithm, body, usedforsecurity=False).digest() != self.digest:
             raise ChecksumMismatch(f"The {self.algorithm} of the {size:,} bytes that came is another; send them again.")
         if body:
@@ -183,16 +208,16 @@ def _checksum(x: Exchange) -> Checksum | None:
     return Checksum(algorithm, _decoded(value, "Upload-Checksum"))
 
 
-async def _pieces(x: Exchange, room: int) -> AsyncIterator[bytes]:
+async def _chunks(x: Exchange, room: int) -> AsyncIterator[bytes]:
     """The body as it comes, up to `room` bytes; what comes beyond them is an error, and they are kept."""
-    while piece := await x.next_chunk():
-        x.site.binary_bytes.value += len(piece)
-        if len(piece) > room:
+    while chunk := await x.next_chunk():
+        x.site.binary_bytes.value += len(chunk)
+        if len(chunk) > room:
             if room:
-                yield piece[:room]
+                yield chunk[:room]
             raise BinaryTooLarge("The body is longer than what the upload has left; that much of it was taken.")
-        room -= len(piece)
-        yield piece
+        room -= len(chunk)
+        yield chunk
 
 
 def _metadata(text: str) -> tuple[str, str, str]:
@@ -232,38 +257,27 @@ def _expires(promise: Promise) -> dict[str, str]:
 
 
 async def _answer(x: Exchange, status: int, headers: dict[str, str]) -> None:
-    length = {} if status == 204 else {"content-length": "0"}
-    await x.start(status, [(name.encode(), value.encode()) for name, value in (headers | length).items()])
-    await x.write(b"", more=False)
-
-
-def _parameters(*names: str) -> list[dict[str, Any]]:
-    """Headers of a request, each with what it holds."""
-    return [
-        {
-            "name": name,
-            "in": "header",
-            "required": name == "Tus-Resumable",
-            "description": HEADERS[name],
-            "schema": {"type": "string", "enum": [VERSION]} if name == "Tus-Resumable" else {"type": "string"},
-            **({"example": EXAMPLES[name]} if name in EXAMPLES else {}),
-        }
-        for name in names
-    ]
+    await x.reply_without_body(status, [(name.encode(), value.encode()) for name, value in headers.items()])
 
 
 def _operation(
-    summary: str, status: int, answered: tuple[str, ...], asked: tuple[str, ...], *refusals: int, body: bool = False
-) -> dict[str, Any]:
-    headers = {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in answered}
-    content = {"content": {PIECE: {"schema": {"type": "string", "format": "binary"}}}}
-    return {
-        "description": f"{summary}.\n\ntus 1.0.0: https://tus.io/protocols/resumable-upload",
+    status: int, answered: tuple[str, ...], asked: tuple[str, ...], *refusals: int, body: bool = False
+) -> Document:
+    document = {
         "tags": ["uploads"],
-        "parameters": _parameters(*asked),
-        **({"requestBody": content} if body else {}),
-        "responses": {str(status): {"description": "Done.", "headers": headers}, **problems(*refusals)},
+        "externalDocs": {"description": "tus 1.0.0", "url": "https://tus.io/protocols/resumable-upload"},
+        "parameters": [_header(name) for name in asked],
+        "responses": {
+            str(status): answer("Done.", headers={name: HEADERS[name] for name in answered}),
+            **problems(*refusals),
+        },
     }
+    return document | ({"requestBody": {"content": content(CHUNK, BYTES)}} if body else {})
+
+
+def _header(name: str) -> Document:
+    asked = header(name, HEADERS[name], required=name == "Tus-Resumable")
+    return asked | ({"example": EXAMPLES[name]} if name in EXAMPLES else {})
 
 
 HEADERS = {
@@ -290,34 +304,26 @@ EXAMPLES = {
 _ASKED = ("Tus-Resumable", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Checksum")
 _TOLD = ("Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm")
 _REFUSED = (400, 401, 403, 404, 408, 409, 410, 412, 413, 415, 423, 460, 503, 507)
-OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
-    ("POST", FOLDER): _operation(
-        "Begin an upload", 201, ("Location", "Upload-Offset", "Upload-Expires"), _ASKED, *_REFUSED, body=True
-    ),
-    ("OPTIONS", FOLDER): _operation("What the gateway can do", 204, _TOLD, (), 401, 403, 503),
-    ("HEAD", UPLOAD): _operation(
-        "How far an upload is",
-        200,
-        ("Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Expires"),
-        ("Tus-Resumable",),
-        *(401, 403, 404, 410, 412, 423, 503),
-    ),
-    ("PATCH", UPLOAD): _operation(
-        "Add bytes to an upload",
-        204,
-        ("Upload-Offset", "Upload-Expires"),
-        ("Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Checksum"),
-        *_REFUSED,
-        body=True,
-    ),
-    ("DELETE", UPLOAD): _operation("Give an upload up", 204, (), ("Tus-Resumable",), 401, 403, 404, 409, 410, 412, 503),
-    ("OPTIONS", UPLOAD): _operation("What the gateway can do", 204, _TOLD, (), 401, 403, 503),
-    ("POST", UPLOAD): _operation(
-        "Any of these, for clients that cannot send other methods than POST",
-        204,
-        ("Upload-Offset", "Upload-Expires"),
-        ("Tus-Resumable", "X-HTTP-Method-Override", "Upload-Offset", "Upload-Length", "Upload-Checksum"),
-        *(405, *_REFUSED),
-        body=True,
-    ),
-}
+CREATE = _operation(201, ("Location", "Upload-Offset", "Upload-Expires"), _ASKED, *_REFUSED, body=True)
+TELL = _operation(204, _TOLD, (), 401, 403, 503)
+FIND = _operation(
+    200,
+    ("Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Expires"),
+    ("Tus-Resumable",),
+    *(401, 403, 404, 410, 412, 423, 503),
+)
+APPEND = _operation(
+    204,
+    ("Upload-Offset", "Upload-Expires"),
+    ("Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Checksum"),
+    *_REFUSED,
+    body=True,
+)
+TERMINATE = _operation(204, (), ("Tus-Resumable",), 401, 403, 404, 409, 410, 412, 503)
+OVERRIDDEN = _operation(
+    204,
+    ("Upload-Offset", "Upload-Expires"),
+    ("Tus-Resumable", "X-HTTP-Method-Override", "Upload-Offset", "Upload-Length", "Upload-Checksum"),
+    *(405, *_REFUSED),
+    body=True,
+)

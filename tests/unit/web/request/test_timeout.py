@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from inlake.web.request.timeout import within
+from inlake.web.request.timeout import with_timeout
 
 
 async def test_what_is_there_needs_no_time() -> None:
     async def there() -> int:
         return 7
 
-    assert await within(0.0, there()) == 7
+    assert await with_timeout(0.0, there()) == 7
 
 
 async def test_what_comes_later_is_waited_for() -> None:
@@ -24,7 +24,7 @@ async def test_what_comes_later_is_waited_for() -> None:
             found.append(await asyncio.sleep(0.001, n))
         return found
 
-    assert await within(10, later()) == [0, 1, 2]
+    assert await with_timeout(10, later()) == [0, 1, 2]
 
 
 async def test_the_wait_has_an_end() -> None:
@@ -37,7 +37,7 @@ async def test_the_wait_has_an_end() -> None:
             ended.append(True)
 
     with pytest.raises(TimeoutError):
-        await within(0.01, never())
+        await with_timeout(0.01, never())
     assert ended
 
 
@@ -49,11 +49,11 @@ async def test_an_error_comes_through_before_and_after_a_wait() -> None:
 
     for waits in (0, 2):
         with pytest.raises(KeyError, match=str(waits)):
-            await within(10, fails(waits))
+            await with_timeout(10, fails(waits))
 
 
 async def test_a_cancelled_task_ends_the_work() -> None:
-    task = asyncio.create_task(within(10, asyncio.Event().wait()))
+    task = asyncio.create_task(with_timeout(10, asyncio.Event().wait()))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -22,7 +22,7 @@ from inlake.settings import load
 from inlake.web.request import address as parse
 from inlake.web.request.admission import Admission
 from inlake.web.request.exchange import ASGIMessage, ClientGoneError, Exchange, Site, make_site
-from inlake.web.routes.stream import FLYING, SLICE, Stream
+from inlake.web.routes.stream import FLYING, SLICE, Stream, may_hold
 
 Window = Sequence[Submission | InlakeError]
 Results = Sequence[Any]
@@ -142,15 +142,9 @@ async def test_a_stream_has_about_a_window_on_its_way(length: int, most: int) ->
 def test_the_buses_have_room_for_what_all_streams_that_are_admitted_have_on_their_way() -> None:
     settings = load({})
     admission, streams = Admission(settings), 0
-    scope = {
-        "headers": [(b"content-type", b"application/x-ndjson")],
-        "instance": "",
-        "principal": "",
-        "query_string": b"",
-    }
     with suppress(Busy):
         while True:
-            admission.admit(Exchange(scope, None, None, make_site(settings, Metrics())))  # type: ignore[arg-type]
+            admission.admit(may_hold(settings))
             streams += 1
     assert streams * FLYING * SLICE <= WAITING_EVENTS
     assert streams * (settings.window_bytes + (64 << 10)) <= min(WAITING_BYTES, PENDING_BYTES)

@@ -1,0 +1,96 @@
+"""`/health/live`, `/health/ready` and `/metrics`: whether the gateway works, and how much."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from inlake.errors import InlakeError
+from inlake.web.openapi import answer, content, json
+from inlake.web.request.exchange import Exchange
+from inlake.web.request.problems import Code
+from inlake.web.request.route import Document
+from inlake.wiring import Deployment
+
+CHECK_SECONDS = 5.0
+
+
+class Live(Struct):
+    """The process answers."""
+
+    status: str
+
+
+class Check(Struct, omit_defaults=True):
+    """Whether one of the three can be used."""
+
+    ok: bool
+    warnings: list[str] | msgspec.UnsetType = msgspec.UNSET
+    code: Code = ""
+    detail: str = ""
+
+
+class Checks(Struct):
+    """Of what the gateway needs."""
+
+    bus: Check
+    store: Check
+    registry: Check
+
+
+class Readiness(Struct):
+    """What the gateway needs, and whether it is there."""
+
+    status: str
+    checks: Checks
+
+
+_OK = Check(True, [])
+LIVE: Document = {"tags": ["health"], "responses": {"200": answer("The process answers.", json(Live("live")))}}
+READY: Document = {
+    "tags": ["health"],
+    "responses": {
+        "200": answer("All three can be used.", json(Readiness("ready", Checks(_OK, _OK, _OK)))),
+        "503": answer(
+            "One of them cannot be used.",
+            json(Readiness("not ready", Checks(_OK, Check(False, code="store_unavailable", detail="..."), _OK))),
+        ),
+    },
+}
+METRICS: Document = {
+    "tags": ["health"],
+    "responses": {"200": answer("Counters and gauges.", content("text/plain", str))},
+}
+
+
+async def live(x: Exchange, _: Deployment) -> None:
+    """The process runs and answers."""
+    await x.reply(200, msgspec.json.encode(Live("live")))
+
+
+async def ready(x: Exchange, d: Deployment) -> None:
+    """Bus, store and registry can be used; 503 with the reasons when one cannot."""
+    found = await asyncio.gather(*map(_checked, (d.bus.check(), d.store.check(), d.registry.check())))
+    if all(check.ok for check in found):
+        await x.reply(200, msgspec.json.encode(Readiness("ready", Checks(*found))))
+        return
+    told = msgspec.json.encode(Readiness("not ready", Checks(*found)))
+    await x.reply(503, told, headers=[(b"retry-after", b"5")])
+
+
+async def counters(x: Exchange, _: Deployment) -> None:
+    """Counters of this process in the Prometheus text format."""
+    await x.reply(200, x.site.metrics.text().encode(), b"text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _checked(check: Any) -> Check:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return Check(True, await check or [])
+    except InlakeError as error:
+        return Check(False, code=error.code, detail=error.detail)
+    except TimeoutError:
+        return Check(False, code="no_answer", detail=f"No answer within {CHECK_SECONDS:g} seconds.")
