@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from inlake.errors import BadParameter, InlakeError, InvalidSchema, SchemaChanged
 from inlake.formats import compile_codec
-from inlake.formats.shape import Shape
+from inlake.formats.texts import Texts, is_another
+from inlake.formats.unchecked import UncheckedCodec
 from inlake.memory import Recent, Shared
 from inlake.model import SchemaVersion
 from inlake.ports import Codec, Registry
@@ -48,8 +48,6 @@ class Compiled:
 Outcome = Compiled | InvalidSchema | BadParameter
 Key = tuple[str, int, int, str | None]
 """Name, version and id of a schema, and the message."""
-Texts = tuple["Schema", list[tuple[str, "Schema"]]]
-"""A schema and all that it refers to: what an id means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,77 +142,28 @@ class Codecs:
             schema=SchemaVersion(found.subject or settings.subject_of(name), found.version or 0, schema_id),
             topic=settings.topic_of(name),
             prefix=b"\x00" + schema_id.to_bytes(4, "big"),
-            headers=(
-                ("ce_specversion", b"1.0"),
-                ("ce_source", settings.source.encode()),
-                ("ce_type", name.encode()),
-                ("content-type", codec.content_type.encode()),
-            ),
+            headers=_headers(name, settings.source, codec.content_type),
             partition_by=settings.partition_by,
         )
 
 
-def is_another(texts: Texts, before: Texts | None) -> bool:
-    """Whether schema or references say something else than before; white space, and their versions, do not count."""
-    if before is None or texts == before:
-        return False
-    (schema, references), (schema_before, references_before) = texts, before
-    if [name for name, _ in references] != [name for name, _ in references_before]:
-        return True
-    pairs = [(schema, schema_before), *zip((s for _, s in references), (s for _, s in references_before), strict=True)]
-    return any(_content(a) != _content(b) for a, b in pairs)
-
-
-def _content(schema: Schema) -> tuple[str | None, str | list[str]]:
-    text = schema.schema_str or ""
-    try:
-        return schema.schema_type, json.dumps(json.loads(text), sort_keys=True)
-    except (ValueError, RecursionError):
-        return schema.schema_type, text.split()
-
-
 class Unchecked:
-    """For the unsecured routes: every name has the one codec that checks nothing and passes bytes on as they came."""
-
-    content_type = "application/json"
-    has_resource_field = True
+    """For the unsecured routes: every name has the codec that checks nothing."""
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.unsecured_topic
-        self._source = settings.source.encode()
+        self._source = settings.source
+        self._codec = UncheckedCodec()
 
     async def find(self, name: str, version: int | None = None, message: str | None = None) -> Compiled:  # noqa: ARG002
         """Never fails; version and message mean nothing here."""
-        content_type = ("content-type", self.content_type.encode())
-        headers = (("ce_specversion", b"1.0"), ("ce_source", self._source), ("ce_type", name.encode()), content_type)
-        return Compiled(self, None, self._topic, b"", headers)
-
-    def encode_plain(self, record: bytes) -> bytes:
-        """The bytes as they came."""
-        return record
-
-    def read(self, record: bytes, *, tagged: bool = False) -> Any:  # noqa: ARG002
-        """A draft without a resource: the object's URI goes into the headers only."""
-        return _Bytes(record)
-
-    def encode(self, draft: Any, resource: str | None = None) -> bytes:  # noqa: ARG002
-        """The bytes as they came."""
-        return bytes(draft.record)
-
-    def decode(self, payload: bytes) -> Any:
-        """The text as it came."""
-        return payload.decode(errors="replace")
-
-    def shape(self) -> Any:
-        """Anything goes."""
-        return Shape(type="any")
-
-    def example(self) -> Any:
-        """Anything goes."""
-        return {}
+        return Compiled(self._codec, None, self._topic, b"", _headers(name, self._source, self._codec.content_type))
 
 
-@dataclass(frozen=True, slots=True)
-class _Bytes:
-    record: bytes
-    resource: None = None
+def _headers(name: str, source: str, content_type: str) -> tuple[tuple[str, bytes], ...]:
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_source", source.encode()),
+        ("ce_type", name.encode()),
+        ("content-type", content_type.encode()),
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from types import TracebackType
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from inlake.codecs import Compiled, Finder
 from inlake.errors import InlakeError
@@ -14,18 +15,25 @@ from inlake.ports import Bus
 from inlake.promises.promise import Promise
 from inlake.promises.steps import Promises
 
-
-class PanicIsAnError:
-    """Around a codec: what a library in Rust panics with is no `Exception`, and would pass by who answers a fault."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _: type[BaseException] | None, raised: BaseException | None, __: TracebackType | None) -> None:
-        if raised is not None and not isinstance(raised, Exception | KeyboardInterrupt | SystemExit):
-            raise RuntimeError("The codec has panicked.") from raised
+NO_FAULT = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
+"""What ends a request or the process. All else is a fault, also what is no `Exception`: a library in Rust panics so."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-panic_is_an_error = PanicIsAnError()
+def panic_is_an_error(step: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A step out of which a panic comes as an `Exception`: else it would pass by who answers a fault."""
+
+    @wraps(step)
+    async def taken(*args: P.args, **named: P.kwargs) -> T:
+        try:
+            return await step(*args, **named)
+        except (Exception, *NO_FAULT):
+            raise
+        except BaseException as panic:
+            raise RuntimeError("A library has panicked.") from panic
+
+    return taken
 
 
 class Gateway:
@@ -37,6 +45,7 @@ class Gateway:
         self.bus = bus
         self.stamp = Stamp()
 
+    @panic_is_an_error
     async def ingest(self, s: Submission, sent: Promise | None = None) -> Receipt | Pending:
         """Validate, store, publish and confirm one submission; `Pending` when its binary is not complete yet.
 
@@ -44,12 +53,11 @@ class Gateway:
         failure leaves `Sweep` removes, until the promise is claimed; from then on the event is on its way.
         """
         compiled = await self.codecs.find(s.label.schema, s.label.version, s.label.message)
-        with panic_is_an_error:
-            draft = compiled.codec.read(s.record, tagged=s.label.tagged)  # JSON to a value
-            resource = draft.resource
-        promise = await self.promises.locate(s, resource, compiled.codec, sent)  # its URI is known, no more
-        with panic_is_an_error:
-            payload = compiled.codec.encode(draft, promise.uri if promise else None)  # filled, then all errors or none
+        draft = compiled.codec.read(s.record, tagged=s.label.tagged)  # JSON to a value
+        promise = None  # of a record without a binary, for which nothing is looked up
+        if draft.resource is not None or s.file or sent:
+            promise = await self.promises.locate(s, draft.resource, compiled.codec, sent)  # its URI is known, no more
+        payload = compiled.codec.encode(draft, promise.uri if promise else None)  # filled, then all errors or none
         event = make_event(s, compiled, payload, self.stamp.now())  # id, time, key, headers: final from here on
         if promise is None:
             return await self._publish(event, compiled)
@@ -71,11 +79,11 @@ class Gateway:
             await asyncio.shield(self.promises.abandon(promise))  # nothing happens if it is claimed
             raise
 
+    @panic_is_an_error
     async def validate(self, s: Submission) -> SchemaVersion | None:
         """The first steps of the path: the schema that the record fits. Nothing is looked up in the store."""
         compiled = await self.codecs.find(s.label.schema, s.label.version, s.label.message)
-        with panic_is_an_error:
-            compiled.codec.encode(compiled.codec.read(s.record, tagged=s.label.tagged))
+        compiled.codec.encode(compiled.codec.read(s.record, tagged=s.label.tagged))
         return compiled.schema
 
     async def _publish(self, event: Event, compiled: Compiled) -> Receipt:

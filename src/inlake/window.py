@@ -15,7 +15,7 @@ from typing import Any
 from inlake.codecs import Compiled
 from inlake.errors import BodyRejected, InlakeError, InternalError, PromiseNotAtomic
 from inlake.event import make_event
-from inlake.gateway import Gateway, pending
+from inlake.gateway import NO_FAULT, Gateway, pending
 from inlake.model import Event, Label, Pending, Position, Receipt, SchemaVersion, Submission
 from inlake.promises.places import promise_named
 from inlake.promises.promise import Promise
@@ -24,9 +24,6 @@ from inlake.promises.steps import event_of
 AT_ONCE = 16
 """Promises of one window that are worked on at the same time."""
 NOT_ATOMIC = "A record that names a promise cannot be published all or nothing: send it without mode=atomic."
-NOT_OF_A_LINE = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
-"""What ends a request or the process. All else that is raised while a record is encoded is the fault of its line: also
-what is no `Exception`, since that is what a library in Rust panics with."""
 Result = Receipt | Pending | SchemaVersion | InlakeError | None
 """What became of a record; None where it was checked against nothing."""
 Encoded = tuple[int, Event, Compiled, Promise | None]
@@ -88,7 +85,7 @@ class Window:
                 self.encoded.append((i, make_event(s, compiled, payload, stamp), compiled, None))
             except InlakeError as error:
                 self._refuse(i, error)
-            except NOT_OF_A_LINE:
+            except NO_FAULT:
                 raise
             except BaseException as fault:  # noqa: BLE001 - a bad line never sinks the others
                 self._fail(i, fault)
@@ -140,7 +137,7 @@ class Window:
                     self.encoded.append((i, event_of(promise), compiled, promise))
             except InlakeError as error:
                 self._refuse(i, error)
-            except NOT_OF_A_LINE:
+            except NO_FAULT:
                 raise
             except BaseException as fault:  # noqa: BLE001 - a bad line never sinks the others
                 self._fail(i, fault)
@@ -177,7 +174,7 @@ class CheckedWindow(Window):
                 self.results[i] = compiled.schema
             except InlakeError as error:
                 self._refuse(i, error)
-            except NOT_OF_A_LINE:
+            except NO_FAULT:
                 raise
             except BaseException as fault:  # noqa: BLE001 - a bad line never sinks the others
                 self._fail(i, fault)
