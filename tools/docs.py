@@ -42,10 +42,10 @@ may help, the answer carries `Retry-After`.
 """
 
 CLI_HEAD = """
-`pip install .` in a clone, or a wheel made of it (nothing is on a public index), brings `inlake send`, `inlake promise`
-and `inlake keys`; the other commands come with `pip install '.[server]'`. Errors are one sentence on stderr;
-`inlake --debug COMMAND`, or `INLAKE_DEBUG=1`, shows where an unexpected one came from. `inlake --version` prints the
-version.
+`pip install .` in a clone, or a wheel made of it (nothing is on a public index), brings `inlake send`, `inlake map`,
+`inlake schemas infer`, `inlake promise` and `inlake keys`; the other commands come with `pip install '.[server]'`.
+Errors are one sentence on stderr; `inlake --debug COMMAND`, or `INLAKE_DEBUG=1`, shows where an unexpected one came
+from. `inlake --version` prints the version.
 
 `inlake --install-completion` makes the Tab key complete commands and options in bash, zsh and fish, and for `send` the
 names of schemas, which the gateway of `INLAKE_URL` is asked for; `inlake --show-completion` prints what that installs.

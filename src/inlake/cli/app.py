@@ -12,6 +12,7 @@ from inlake.cli.commands import keys, promise, schemas
 from inlake.cli.commands.check import check
 from inlake.cli.commands.config import config
 from inlake.cli.commands.infer import infer
+from inlake.cli.commands.map import draft
 from inlake.cli.commands.send import send
 from inlake.cli.commands.serve import serve
 from inlake.cli.commands.sweep import sweep
@@ -37,6 +38,7 @@ def build() -> typer.Typer:
     app.callback()(_common)
     app.command("serve")(guarded(serve))
     app.command("send")(guarded(send))
+    app.command("map")(guarded(draft))
     app.command("tail")(guarded(tail))
     app.command("check")(guarded(check))
     app.command("config")(guarded(config))
