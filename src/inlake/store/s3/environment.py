@@ -1,4 +1,4 @@
-"""The standard AWS_* variables, made into what obstore and botocore want to know."""
+"""The standard AWS_* variables, made into what obstore and our own requests want to know."""
 
 from __future__ import annotations
 
@@ -114,39 +114,6 @@ def client_options(environment: Mapping[str, str], stall: float) -> ClientConfig
         except OSError as error:
             raise ValueError(f"AWS_CA_BUNDLE: {bundle} cannot be used: {error.strerror}.") from None
     return cast("ClientConfig", options)
-
-
-def client_arguments(environment: Mapping[str, str], stall: float) -> tuple[dict[str, Any], dict[str, str]]:
-    """What botocore wants to know, its `config` as a dict, and the encryption that each upload asks for.
-
-    Keys that are in neither the environment nor the shared credentials file botocore looks for in its own way: a role,
-    the machine's metadata.
-    """
-    config = cast("dict[str, Any]", s3_config(environment))
-    virtual = str(config.get("aws_virtual_hosted_style_request", "")).lower() == "true"
-    arguments = {
-        "endpoint_url": endpoint(environment),
-        "region_name": config["region"],
-        "aws_access_key_id": config.get("aws_access_key_id"),
-        "aws_secret_access_key": config.get("aws_secret_access_key"),
-        "aws_session_token": config.get("aws_session_token"),
-        "verify": environment.get("AWS_CA_BUNDLE"),
-        "config": {
-            "connect_timeout": min(5, stall),
-            "read_timeout": stall,
-            "retries": {"mode": "standard", "max_attempts": MAX_RETRIES},
-            "max_pool_connections": 64,
-            "request_checksum_calculation": "when_required",
-            "response_checksum_validation": "when_required",
-            "warm_up_loader_caches": True,  # its tables are read in a thread: 0.2 s that the event loop does not stand
-            "s3": {"addressing_style": "virtual" if virtual else "path", "payload_signing_enabled": False},
-        },
-    }
-    encryption = {
-        "ServerSideEncryption": config.get("aws_server_side_encryption"),
-        "SSEKMSKeyId": config.get("aws_sse_kms_key_id"),
-    }
-    return arguments, {name: value for name, value in encryption.items() if value}
 
 
 def retry_config(stall: float) -> RetryConfig:

@@ -55,13 +55,19 @@ def error_code(error: BaseException) -> str:
 
 
 def explain_failure(where: str, error: BaseException) -> InlakeError:
-    """The same for what botocore raises when there is no answer: its texts name endpoints, never secrets."""
+    """The same for what aiohttp and botocore raise when there is no answer."""
     match type(error).__name__:
         case "NoCredentialsError" | "PartialCredentialsError" | "CredentialRetrievalError":
             return StoreUnavailable(f"{where}: no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
-        case "TimeoutError" | "ReadTimeoutError" | "ConnectTimeoutError":
+        case (
+            "TimeoutError"
+            | "ReadTimeoutError"
+            | "ConnectTimeoutError"
+            | "ServerTimeoutError"
+            | "ConnectionTimeoutError"
+        ):
             return StoreUnavailable(f"{where} did not answer in time.")
-        case "EndpointConnectionError" | "SSLError":
+        case name if name == "EndpointConnectionError" or name.startswith("ClientConnector"):
             return StoreUnavailable(f"{where} cannot be connected to.")
     return StoreUnavailable(f"{where} closed the connection, or cannot be used ({type(error).__name__}).")
 

@@ -1,4 +1,4 @@
-"""URLs with which a client itself sends to S3 or reads from it: AWS Signature Version 4, in the query.
+"""URLs with which a client itself sends to S3 or reads from it, and we do: AWS Signature Version 4, in the query.
 
 The rules are those of the Amazon S3 API Reference, "Authenticating Requests: Using Query Parameters". Whatever header
 is signed the client must send as it was signed: so a URL lets through one length, one checksum, one type.
@@ -52,7 +52,8 @@ class Presigner:
         url = public_endpoint or endpoint(bucket.environment) or f"https://s3.{self._region}.amazonaws.com"
         virtual = str(config.get("aws_virtual_hosted_style_request")).lower() == "true"
         self._base = _base(url, bucket.name, virtual=virtual)
-        self._encryption = {header: config[name] for name, header in _ENCRYPTION.items() if name in config}
+        self.encryption = {header: config[name] for name, header in _ENCRYPTION.items() if name in config}
+        """Headers that every new object comes with."""
         self._keys: Keys | None = None
         if "aws_access_key_id" in config:
             names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
@@ -79,52 +80,54 @@ class Presigner:
 
     async def put(self, key: str, headers: Mapping[str, str], expires: float) -> SignedRequest:
         """One PUT that works once: `If-None-Match: *` keeps a second one from replacing what was checked."""
-        return await self._sign("PUT", key, {**headers, **self._encryption, "if-none-match": "*"}, {}, expires)
+        return await self.sign("PUT", key, {}, {**headers, **self.encryption, "if-none-match": "*"}, expires)
 
     async def part(
         self, key: str, upload: str, number: int, headers: Mapping[str, str], expires: float
     ) -> SignedRequest:
         """A PUT of one part; a second one replaces the first, until the parts are put together."""
-        return await self._sign("PUT", key, headers, {"partNumber": str(number), "uploadId": upload}, expires)
+        return await self.sign("PUT", key, {"partNumber": str(number), "uploadId": upload}, headers, expires)
 
     async def get(self, key: str, answer: Mapping[str, str], expires: float) -> SignedRequest:
         """A GET; `answer`: headers that the answer shall have."""
-        query = {f"response-{name}": value for name, value in answer.items()}
-        return await self._sign("GET", key, {}, query, expires)
+        return await self.sign("GET", key, {f"response-{name}": value for name, value in answer.items()}, {}, expires)
 
-    async def _sign(
-        self, method: str, key: str, headers: Mapping[str, str], query: Mapping[str, str], expires: float
+    async def sign(
+        self, method: str, key: str | None, query: Mapping[str, str], headers: Mapping[str, str], expires: float
     ) -> SignedRequest:
-        """`expires`: seconds since 1970; the URL is good until then and no longer. `PromiseExpired` when it is past."""
+        """`key`: None for the bucket itself; `headers`: names in lower case; `expires`: seconds since 1970, the URL is
+        good until then and no longer. `PromiseExpired` when it is past."""
         keys, now = await self.keys(), datetime.now(UTC)
         seconds = min(int(expires - now.timestamp()), LONGEST)
         if seconds < 1:
             raise PromiseExpired("The promise has expired: make another.")
-        url = f"{self._base}/{quote(self._bucket.path(key), safe='/-_.~')}"
-        url = presign(method, url, keys, self._region, headers=headers, query=query, seconds=seconds, now=now)
+        path = "" if key is None else quote(self._bucket.path(key), safe="/-_.~")
+        unsigned = Unsigned(method, f"{self._base}/{path}", headers, query)
+        url = presign(unsigned, keys, self._region, seconds=seconds, now=now)
         # every HTTP client counts the bytes itself, and a page in a browser may not say it
         return SignedRequest(method, url, {name: value for name, value in headers.items() if name != "content-length"})
 
 
-def presign(
-    method: str,
-    url: str,
-    keys: Keys,
-    region: str,
-    *,
-    headers: Mapping[str, str],
-    query: Mapping[str, str],
-    seconds: int,
-    now: datetime,
-) -> str:
-    """`url`, its path percent-encoded, with a query that signs the request. `headers`: names in lower case."""
+class Unsigned(NamedTuple):
+    """A request before it is signed."""
+
+    method: str
+    url: str
+    """Its path percent-encoded."""
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    query: Mapping[str, str]
+
+
+def presign(request: Unsigned, keys: Keys, region: str, *, seconds: int, now: datetime) -> str:
+    """The URL with a query that signs the request."""
     day, at = f"{now:%Y%m%d}", f"{now:%Y%m%dT%H%M%SZ}"
     scope = f"{day}/{region}/s3/aws4_request"
-    place = urlsplit(url)
-    signed = {**headers, "host": place.netloc}
+    place = urlsplit(request.url)
+    signed = {**request.headers, "host": place.netloc}
     names = ";".join(sorted(signed))
     asked = {
-        **query,
+        **request.query,
         "X-Amz-Algorithm": ALGORITHM,
         "X-Amz-Credential": f"{keys.access}/{scope}",
         "X-Amz-Date": at,
@@ -135,10 +138,10 @@ def presign(
     pairs = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in asked.items())
     text = "&".join(f"{name}={value}" for name, value in pairs)
     lines = "".join(f"{name}:{' '.join(signed[name].split())}\n" for name in sorted(signed))
-    request = f"{method}\n{place.path}\n{text}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
-    to_sign = "\n".join([ALGORITHM, at, scope, hashlib.sha256(request.encode()).hexdigest()])
+    canonical = f"{request.method}\n{place.path}\n{text}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+    to_sign = "\n".join([ALGORITHM, at, scope, hashlib.sha256(canonical.encode()).hexdigest()])
     signature = _hmac(_signing_key(keys.secret, day, region), to_sign).hex()
-    return f"{url}?{text}&X-Amz-Signature={signature}"
+    return f"{request.url}?{text}&X-Amz-Signature={signature}"
 
 
 @lru_cache(2)
