@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import quote
 
-import msgspec
-
 from inlake.codecs import Compiled
+from inlake.formats.json_pointer import steps_of, value_at
 from inlake.model import Context, Event, Label, Submission
 
-_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_text = msgspec.json.Decoder(str).decode
-_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _LAST_DIGITS = [f"{n:03x}" for n in range(0x1000)]
 
 
@@ -114,43 +108,4 @@ def partition_bytes(rule: str, record: bytes, event_id: str) -> bytes | None:
     """
     if rule == "key":
         return None
-    return event_id.encode() if rule == "event" else _value_at(record, _steps(rule))
-
-
-@lru_cache(8)
-def _steps(pointer: str) -> tuple[str, ...]:
-    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
-
-
-def _value_at(record: bytes, steps: tuple[str, ...]) -> bytes | None:
-    """The value at the end of the steps. Nothing but the way to it is decoded."""
-    value = record.strip()
-    for step in steps:
-        if value.startswith(b"{"):
-            found = _member(step)(value)
-        elif value.startswith(b"[") and _INDEX.fullmatch(step) and len(items := _items(value)) > int(step):
-            found = items[int(step)]
-        else:
-            return None
-        value = bytes(found).strip()
-    if value.startswith(b'"'):
-        return _text(value).encode()
-    if value.startswith((b"{", b"[")):
-        return msgspec.json.format(value, indent=-1)
-    return value if value not in {b"", b"null"} else None
-
-
-@lru_cache(100)
-def _member(name: str) -> Callable[[bytes], msgspec.Raw]:
-    """A function that takes the member of that name out of a JSON object; without such a member it returns no bytes.
-
-    The struct has that member only: all others are skipped, which is much quicker than to make a dictionary of them.
-    """
-    nothing = msgspec.Raw()
-    try:
-        only = msgspec.defstruct("Only", [("member", msgspec.Raw, nothing)], rename={"member": name}, gc=False)
-    except ValueError:  # a struct takes no name with quotes, backslashes or control characters
-        members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-        return lambda value: members.decode(value).get(name, nothing)
-    decoder = msgspec.json.Decoder(only)
-    return lambda value: decoder.decode(value).member  # type: ignore[attr-defined]
+    return event_id.encode() if rule == "event" else value_at(record, steps_of(rule))

@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from inlake.errors import every_error
 from inlake.web.request.problems import FieldError, Problem
-from inlake.web.request.route import Document, Route, Routed
+from inlake.web.request.route import Document, Route
+from inlake.web.request.table import Routed
 
 TAGS = [
     {"name": "ingress", "description": "Records, binaries, or both in one request."},

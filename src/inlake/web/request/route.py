@@ -1,24 +1,18 @@
-"""From a request to its handler: its route is looked up, it is admitted, and an error is answered in one place."""
+"""A route: its request is admitted and handled, and an error is answered in one place."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from fastapi import FastAPI, Response
+from fastapi import Response
 from fastapi.routing import APIRoute
-from starlette.routing import Match
 
-from inlake.errors import InlakeError, InternalError, MethodNotAllowed, RouteNotFound, ShuttingDown
-from inlake.web.request.access_log import AccessLog
-from inlake.web.request.exchange import ClientGoneError, Exchange, Receive, Scope, Send, Site
+from inlake.errors import InlakeError, InternalError, ShuttingDown
+from inlake.web.request.exchange import ClientGoneError, Exchange, Site
 from inlake.wiring import Deployment
 
-log = logging.getLogger("inlake.web")
-METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 Handler = Callable[[Exchange, Deployment], Awaitable[None]]
 Document = dict[str, Any]
 """What OpenAPI calls an operation; in place of a JSON Schema there may be a type."""
@@ -93,53 +87,3 @@ def fault(instance: str) -> InternalError:
 
 async def _documented() -> None:
     """What FastAPI takes for the endpoint: nothing of it is called."""
-
-
-class Routed(FastAPI):
-    """FastAPI that answers requests by our table. One look finds a route whose path is fixed: FastAPI's own way there
-    costs as much as all the rest."""
-
-    def __init__(self, table: Sequence[Route], d: Deployment, site: Site, access_log: AccessLog, **given: Any) -> None:
-        """`given`: as FastAPI has it."""
-        super().__init__(**given)
-        self.table = table
-        self.router.routes.extend(table)
-        self._fixed = {(route.row.method, route.path): route for route in table if "{" not in route.path}
-        self._nowhere = Route(Row("GET", "/", self._refuse), d, site)
-        """Answers what no route does."""
-        self._site = site
-        self._access_log = access_log
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await super().__call__(scope, receive, send)  # start and stop
-            self._access_log.flush()  # the process may end by a signal now
-            return
-        began = time.perf_counter()
-        scope["app"], x = self, Exchange(scope, receive, send, self._site)
-        route = self._fixed.get((scope["method"], scope["path"])) or self._find(scope, scope["method"])
-        try:
-            await route.answer(x)
-        except Exception:
-            log.exception("request %s failed", x.instance)
-        finally:
-            path = route.path if route is not self._nowhere else "none"
-            self._access_log.note(x, path, time.perf_counter() - began)
-
-    def _find(self, scope: Scope, method: str) -> Route:
-        """The route; one for GET takes HEAD too, whose answer the server sends without its body (RFC 9110, 9.3.2)."""
-        asked = {**scope, "method": method}
-        for route in self.table:
-            match, found = route.matches(asked)
-            if match is Match.FULL:
-                scope["path_params"] = found["path_params"]
-                return route
-        return self._find(scope, "GET") if method == "HEAD" else self._nowhere
-
-    async def _refuse(self, x: Exchange, _: Deployment) -> None:
-        where = f"{x.scope['method']} {x.scope['path'][:200]}"
-        allowed = [method for method in METHODS if self._find(dict(x.scope), method) is not self._nowhere]
-        if not allowed:
-            raise RouteNotFound(f"There is no {where}; /docs lists the routes.")
-        allow = ", ".join(allowed)
-        raise MethodNotAllowed(f"{where} is not allowed; {allow} is.", allow=allow)
