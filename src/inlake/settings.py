@@ -16,6 +16,12 @@ PREFIX = "INLAKE_"
 KAFKA_PREFIX = PREFIX + "KAFKA_"
 OTHERS = ("INLAKE_URL", "INLAKE_TOKEN", "INLAKE_DEBUG", "INLAKE_REQUIRE_LIVE", "INLAKE_TEST_")
 """Variables of the client, the commands and the tests."""
+_PART = r"(?:[\w.~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
+_URI_REFERENCE = re.compile(  # RFC 3986, 4.1: a scheme, or no colon in the first segment; authority; path; query; fragment
+    r"(?:[A-Za-z][A-Za-z0-9+.-]*:|(?![^/?#]*:))"
+    rf"(?://(?:{_PART}|\[[0-9A-Fa-f:.]+\])*(?=[/?#]|$))?(?:{_PART}|/)*(?:\?(?:{_PART}|[/?])*)?(?:#(?:{_PART}|[/?])*)?",
+    re.ASCII,
+)
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
@@ -62,7 +68,9 @@ class Settings(BaseModel):
         "inlake-unsecured", min_length=1, description="Topic of what comes in by the unsecured routes."
     )
     partition_by: str = Field("key", description="What chooses the partition of an event: `key` (order per schema and destination; one partition takes all of them), `event` (spread evenly, no order), or a JSON Pointer into the record as sent, `/maker/id` (order per value there; the key where it is absent or null).")  # fmt: skip
-    source: str = Field("/inlake", min_length=1, description="CloudEvents `ce_source`; the same on every replica.")
+    source: str = Field(
+        "/inlake", min_length=1, description="CloudEvents `ce_source`, a URI-reference; the same on every replica."
+    )
     subject: str = Field("{schema}", description="Subject in the registry; TopicNameStrategy: `inlake.{schema}-value`.")
     resource_field: str = Field("__resource_path__", min_length=1, description="Top-level field of a record that says where its object is.")  # fmt: skip
 
@@ -161,6 +169,15 @@ class Settings(BaseModel):
     def _is_a_rule(cls, value: str) -> str:
         if value not in {"key", "event"} and not re.fullmatch(r"(/([^~/]|~[01])*)+", value):
             raise ValueError(f"{value!r} is neither key nor event nor a JSON Pointer such as /maker/id")
+        return value
+
+    @field_validator("source")
+    @classmethod
+    def _is_a_uri_reference(cls, value: str) -> str:
+        if not _URI_REFERENCE.fullmatch(value):
+            raise ValueError(
+                f"{value!r} is no URI-reference (RFC 3986) such as /inlake or https://museum.example/inlake"
+            )
         return value
 
     @field_validator("topic", "subject")

@@ -74,6 +74,8 @@ def test_the_gateway_finds_the_others_by_the_names_and_ports_they_have() -> None
     s3 = SERVICES["s3"]
     assert GATEWAY["AWS_ENDPOINT_URL_S3"] == "http://s3:7070"
     assert s3["command"][:2] == ["--port", ":7070"]
+    public = GATEWAY["INLAKE_STORE_PUBLIC_ENDPOINT"].removeprefix("http://")
+    assert s3["ports"] == [f"{public}:7070"]
     bucket = SERVICES["bucket"]["environment"]
     assert bucket["BUCKET"] == "http://s3:7070/" + GATEWAY["INLAKE_STORE"].removeprefix("s3://").split("/")[0]
     keys = {GATEWAY["AWS_ACCESS_KEY_ID"], s3["environment"]["ROOT_ACCESS_KEY"], bucket["KEY"]}

@@ -93,3 +93,43 @@ def test_a_rule_of_partitions_that_can_be_followed_is_taken(rule: str) -> None:
 def test_any_other_rule_of_partitions_stops_the_start_with_a_sentence(rule: str) -> None:
     with pytest.raises(SettingsError, match=r"^INLAKE_PARTITION_BY: .* neither key nor event nor a JSON Pointer"):
         load({"INLAKE_PARTITION_BY": rule})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/inlake",
+        "museum",
+        "https://museum.example/inlake?site=a/b#x",
+        "urn:uuid:0f3c0d3a-4a0e-4d9f-8f43-2a3c7b1de0aa",
+        "//[2001:db8::1]:8000/inlake",
+        "../inlake;v=1",
+        "/mus%C3%A9e",
+        "#a",
+    ],
+)
+def test_a_source_that_is_a_uri_reference_is_taken(source: str) -> None:
+    assert load({"INLAKE_SOURCE": source}).source == source
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "my museum",
+        "musée",
+        "1:2",
+        "a:b c",
+        "/a%2",
+        "/a%",
+        "<x>",
+        "/a[1]",
+        "a\\b",
+        "//[::1",
+        "http://[x]/",
+        "/a#b#c",
+        "/a\n",
+    ],
+)
+def test_any_other_source_stops_the_start_with_a_sentence(source: str) -> None:
+    with pytest.raises(SettingsError, match=r"^INLAKE_SOURCE: .* is no URI-reference"):
+        load({"INLAKE_SOURCE": source})
