@@ -25,17 +25,15 @@ def draft_map(columns: Sequence[Column], rows: Iterable[Row], shape: Shape, layo
     """The text of a map file. `rows`: a part of the table, to see how its cells are written."""
     looked_at = [row for row in rows if not row.faults]
     found = {column.name: pointer for column in columns if (pointer := _matching(column.name, shape.root))}
-    lines = [
-        f"# From a table to the schema {shape.schema}, version {shape.version}. The table: {layout.sentence()}.",
-        "",
-    ]
+    lines = [f"# From a table to the schema {shape.schema}, version {shape.version}.", f"# {layout.sentence()}.", ""]
     if left := [column.name for column in columns if column.name not in found]:
         lines += ["# Columns without a field of their name. Give them one below; those named here go nowhere."]
         lines += [f"ignore = [{', '.join(map(_quoted, left))}]", ""]
     if file := next((column.name for column in columns if _names_files(column, looked_at)), None):
         lines += ["# The column that names the file of a row, for `inlake upload`.", f"# file = {_quoted(file)}", ""]
     lines += ["[columns]", *_placed(columns, found, looked_at, shape)]
-    if empty := [leaf for leaf in _leaves(shape.root) if not _is_filled(leaf.pointer, found.values())]:
+    leaves = [leaf for leaf in _leaves(shape.root) if leaf.pointer != f"/{shape.resource_field}"]
+    if empty := [leaf for leaf in leaves if not _is_filled(leaf.pointer, found.values())]:
         lines += ["", "# Fields that no column fills, to be placed above, or said once for all records.", "[constants]"]
         lines += [f"# {_quoted(leaf.pointer)} =   # {_said(leaf.field)}" for leaf in empty]
     return "\n".join(lines) + "\n"
