@@ -24,7 +24,8 @@
     ├── HeadersTooLarge 431
     ├── ChecksumMismatch 460
     ├── InternalError 500
-    ├── NotBuilt 501 .............. FormatNotBuilt  DirectUploadNotAvailable
+    ├── NotBuilt 501 .............. FormatNotBuilt  DirectUploadNotAvailable  MethodNotBuilt
+    │                               TransferCodingNotBuilt  ResumableUploadNotBuilt
     ├── Unavailable 503 ........... BusUnavailable  OutcomeUnknown  TopicMissing  StoreUnavailable
     │                               RegistryUnavailable  RegistryRefused  SchemaChanged  Busy
     │                               ShuttingDown
@@ -379,6 +380,18 @@ class NotBuilt(InlakeError):
 
 class FormatNotBuilt(NotBuilt):
     """The schema is in a language that Inlake does not read"""
+
+
+class MethodNotBuilt(NotBuilt):
+    """The method is not one that the gateway knows"""
+
+
+class TransferCodingNotBuilt(NotBuilt):
+    """The body comes in a transfer coding that is not taken"""
+
+
+class ResumableUploadNotBuilt(NotBuilt):
+    """The body is a part of an upload by a protocol that the gateway does not speak"""
 
 
 class DirectUploadNotAvailable(NotBuilt):

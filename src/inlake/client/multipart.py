@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import UnsupportedOperation
-from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+from inlake.client.media_types import media_type
 from inlake.client.problems import FileChanged
 
 BLOCK = 1 << 18
-MEDIA_TYPES = {
-    # what museums send and the system's tables do not know, or know differently from one machine to the next
-    ".glb": "model/gltf-binary",
-    ".gltf": "model/gltf+json",
-    ".nq": "application/n-quads",
-    ".nt": "application/n-triples",
-    ".obj": "model/obj",
-    ".ply": "model/x-ply",
-    ".stl": "model/stl",
-    ".ttl": "text/turtle",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +38,6 @@ def readable(filename: str) -> str:
     except UnicodeEncodeError:
         return os.fsencode(filename).decode("cp1252", errors="replace")
     return filename
-
-
-def media_type(filename: str) -> str:
-    suffix = Path(filename).suffix.lower()
-    return MEDIA_TYPES.get(suffix) or mimetypes.guess_type(filename)[0] or "application/octet-stream"
 
 
 class RecordAndFile:

@@ -10,7 +10,7 @@ import multipart
 import pytest
 
 from inlake.client import Upload
-from inlake.client.multipart import BLOCK, RecordAndFile, media_type
+from inlake.client.multipart import BLOCK, RecordAndFile
 
 
 class Pipe(io.RawIOBase):
@@ -93,19 +93,3 @@ def test_a_filename_cannot_break_out_of_its_header() -> None:
 def test_a_name_outside_ascii_is_sent_as_utf8() -> None:
     parts = parsed(RecordAndFile(b"{}", Upload(io.BytesIO(b"x"), "Überströmer.png", "image/png")))
     assert parts["file"].filename == "Überströmer.png"
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("a.obj", "model/obj"),
-        ("a.OBJ", "model/obj"),
-        ("a.glb", "model/gltf-binary"),
-        ("a.ttl", "text/turtle"),
-        ("a.png", "image/png"),
-        ("a.pdf", "application/pdf"),
-        ("a", "application/octet-stream"),
-    ],
-)
-def test_the_media_type_is_told_from_the_name(name: str, kind: str) -> None:
-    assert media_type(name) == kind

@@ -11,7 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from inlake.errors import BadParameter, InlakeError, RequestTimeout, TooLarge
+from inlake.errors import (
+    BadParameter,
+    InlakeError,
+    RequestTimeout,
+    ResumableUploadNotBuilt,
+    TooLarge,
+    TransferCodingNotBuilt,
+)
 from inlake.logbook.answers import Attempt
 from inlake.metrics import Counter, Metrics
 from inlake.model import ANONYMOUS
@@ -28,6 +35,8 @@ ASGIMessage = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[ASGIMessage]]
 Send = Callable[[ASGIMessage], Awaitable[None]]
 _number = itertools.count(1)
+_OF_PARTS = frozenset({b"content-range", b"transfer-encoding", b"upload-complete", b"upload-incomplete"})
+"""What says that the bytes of a body are not, or may not be, the whole as it is meant."""
 _process = os.urandom(4).hex()
 
 
@@ -118,9 +127,26 @@ class Exchange:
         """Whether there is such a request header, be it empty."""
         return name in self._fields
 
+    def has_one_of(self, names: frozenset[bytes]) -> bool:
+        """Whether there is any of these request headers."""
+        return not names.isdisjoint(self._fields)
+
     def headers(self) -> Iterator[tuple[str, str]]:
         """All request headers, names in lower case."""
         return ((str(key, "latin-1"), str(value, "latin-1")) for key, value in self.scope["headers"])
+
+    def check_is_whole(self) -> None:
+        """Refuse a body that would be taken for what it is not. Raises `NotBuilt`, `BadParameter`."""
+        if not self._fields.keys().isdisjoint(_OF_PARTS):
+            if self.header(b"upload-complete").startswith("?0") or self.header(b"upload-incomplete").startswith("?1"):
+                raise ResumableUploadNotBuilt(
+                    "The body is a part of an upload by draft-ietf-httpbis-resumable-upload, which is not built here: "
+                    "send it whole, or by tus 1.0 to /uploads."
+                )
+            if self.has(b"content-range"):
+                raise BadParameter("A part of a body (Content-Range) is not taken: send all of it, or use /uploads.")
+            if (coding := self.header(b"transfer-encoding").strip().lower()) not in {"", "chunked"}:
+                raise TransferCodingNotBuilt(f"The transfer coding {coding[:40]!r} is not taken: chunked alone is.")
 
     def holds(self, most: int) -> int:
         """Bytes that a body may take: three times its length (as text, as values, as an event), up to a bound."""
@@ -170,11 +196,11 @@ class Exchange:
             seconds = self.settings.body_idle_seconds
             raise RequestTimeout(f"No byte of the body came for {seconds:g} seconds.") from None
 
-    def rewind(self, body: bytes) -> None:
-        """Let the body, which was read whole and inflated, be read once more."""
-        headers = [(name, value) for name, value in self.scope["headers"] if name != b"content-encoding"]
+    def rewind(self, body: bytes, without: frozenset[bytes]) -> None:
+        """Let the body, which was read whole and inflated, be read once more, without the headers that it obeyed."""
+        headers = [(name, value) for name, value in self.scope["headers"] if name not in without]
         self.scope = {**self.scope, "headers": headers}
-        self._fields.pop(b"content-encoding", None)
+        self._fields = {name: value for name, value in self._fields.items() if name not in without}
         self._inflate, self._inflated, self.at_end = None, iter([body]), False
 
     async def receive(self, pause: float) -> bytes:

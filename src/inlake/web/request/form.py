@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -10,8 +9,8 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 
 from inlake.errors import BinaryTooLarge, MalformedMultipart, RecordTooLarge, UnsupportedMediaType
 from inlake.model import Binary
-from inlake.promises.arrival import check_digest
-from inlake.web.request.digests import announced
+from inlake.web.request.digests import Check, announced, checked, sha256_of
+from inlake.web.request.disposition import filename
 from inlake.web.request.exchange import Exchange
 
 PARTS = 8
@@ -34,14 +33,16 @@ class Form:
         self._x = x
         try:
             self._parser = PushMultipartParser(
-                options["boundary"], max_segment_count=PARTS, max_header_size=PART_HEADER_BYTES
+                options["boundary"],
+                max_segment_count=PARTS,
+                max_header_size=PART_HEADER_BYTES,
+                header_charset="latin-1",  # so that any bytes can be read, and a name that is not UTF-8 be refused
             )
         except MultipartError as error:
             raise MalformedMultipart(f"The boundary is not allowed: {error}.") from None
         self._events: deque[MultipartSegment | bytes | bytearray | None] = deque()
-        self._announced = announced(x.headers())
+        self._check = Check(announced(x.headers()))
         """Of the whole form: the digest of a file stands in the headers of its part."""
-        self._sha256 = hashlib.sha256()
         self._quiet = 0
         """Bytes since the last event: preamble, part headers, epilogue."""
 
@@ -69,12 +70,13 @@ class Form:
 
     def file(self, head: MultipartSegment, *, last: bool) -> Binary:
         """The part as a binary to be read once; with `last` anything but the end of the form after it is an error."""
-        return Binary(
-            filename=head.filename or "",
-            content_type=content_type(head.header("Content-Type")),
-            chunks=self._file(last),
-            sha256=announced(head.headerlist),
-        )
+        try:
+            name = filename(head.header("Content-Disposition", ""))
+        except UnicodeDecodeError:
+            raise MalformedMultipart("The filename of a part is not UTF-8, which forms are (RFC 7578, 5.1).") from None
+        digests = announced(head.headerlist)
+        kind = content_type(head.header("Content-Type"))
+        return Binary(name, kind, checked(digests, self._file(last)), sha256_of(digests))
 
     async def _file(self, last: bool) -> AsyncIterator[bytes]:
         async for piece in counted(self._x, self.content()):
@@ -87,15 +89,14 @@ class Form:
             if self._parser.closed:
                 return _END
             chunk = await self._x.next_chunk()
-            if self._announced:
-                self._sha256.update(chunk)
+            self._check.update(chunk)
             try:
                 if chunk:
                     self._events.extend(self._parser.parse(chunk))
                     self._quiet = 0 if self._events else self._quiet + len(chunk)
                 else:
                     self._parser.close()  # raises unless the last boundary has come
-                    check_digest(self._announced, self._sha256.hexdigest())
+                    self._check.end()
             except MultipartError as error:
                 raise MalformedMultipart(f"The multipart body is malformed or cut off: {error}.") from None
             if self._quiet > QUIET_BYTES:

@@ -61,6 +61,7 @@ class Route(APIRoute):
             if row.may_hold is None:
                 await handle(x, self._deployment)
                 return
+            x.check_is_whole()
             held = admission.admit(row.may_hold(x))
             try:
                 await handle(x, self._deployment)

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Match
 
-from inlake.errors import MethodNotAllowed, RouteNotFound
+from inlake.errors import MethodNotAllowed, MethodNotBuilt, RouteNotFound
 from inlake.web.request.access_log import AccessLog
 from inlake.web.request.exchange import Exchange, Receive, Scope, Send, Site
 from inlake.web.request.route import Route, Row
@@ -62,7 +62,10 @@ class Routed(FastAPI):
         return self._find(scope, "GET") if method == "HEAD" else self._nowhere
 
     async def _refuse(self, x: Exchange, _: Deployment) -> None:
-        where = f"{x.scope['method']} {x.scope['path'][:200]}"
+        method = x.scope["method"]
+        where = f"{method} {x.scope['path'][:200]}"
+        if method not in METHODS:
+            raise MethodNotBuilt(f"The method {method[:40]} is not one of {', '.join(METHODS)}.")
         allowed = [method for method in METHODS if self._find(dict(x.scope), method) is not self._nowhere]
         if not allowed:
             raise RouteNotFound(f"There is no {where}; /docs lists the routes.")

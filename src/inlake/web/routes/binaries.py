@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
-from urllib.parse import unquote
 
 import msgspec
-from multipart import MultipartSegment, content_disposition_unquote, parse_options_header
+from multipart import MultipartSegment
 
 from inlake.errors import BadParameter, BinaryTooLarge, InlakeError, MalformedMultipart, MissingParameter
 from inlake.gateway import Gateway
 from inlake.model import PART, Binary, Pending, Receipt, Submission
 from inlake.web.request import address as parse
-from inlake.web.request.digests import announced
+from inlake.web.request.digests import announced, checked, sha256_of
+from inlake.web.request.disposition import filename
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import Form, content_type, counted, refuse_encoding
 from inlake.web.routes.lines import ENVELOPE_BYTES
@@ -25,8 +24,6 @@ from inlake.wiring import Deployment
 UPLOAD_BYTES = 6 * PART
 FORM_BYTES = 64 << 10
 """What the framing of a form adds to its record and file, with room."""
-
-_EXTENDED_NAME = re.compile(r";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
 
 
 def may_hold(x: Exchange) -> int:
@@ -59,9 +56,10 @@ async def binary(x: Exchange, d: Deployment) -> None:
     """Store a binary now; its record comes in a request of its own and names it by the puuid that is answered.
 
     The body is the binary, with its `Content-Type`, and its name in `Content-Disposition` or the query; or a form with
-    the part `file`. A SHA-256 in `Repr-Digest` or `Content-Digest` is checked.
+    the part `file`. A digest (`Repr-Digest`, `Content-Digest`, `Digest`,
+    `Content-MD5`) is checked.
     """
-    filename = _filename_asked(x.scope["query_string"])
+    asked = _filename_asked(x.scope["query_string"])
     if x.header(b"content-type").partition(";")[0].strip().lower() == "multipart/form-data":
         form = Form(x)
         _check_length(x, FORM_BYTES)
@@ -70,8 +68,8 @@ async def binary(x: Exchange, d: Deployment) -> None:
         refuse_encoding(x)
         _check_length(x, 0)
         file = _raw(x)
-    if filename is not None:
-        file = msgspec.structs.replace(file, filename=filename)
+    if asked is not None:
+        file = msgspec.structs.replace(file, filename=asked)
     file = await begin_with_file(x, d.gateway, file, parse.Address(), b"")
     promise = await d.gateway.promises.of_file(file, x.principal)
     promise = await d.gateway.promises.store(promise, file, kept=True)
@@ -90,20 +88,9 @@ def _raw(x: Exchange) -> Binary:
     kind = content_type(x.header(b"content-type"))
     if kind == "application/x-www-form-urlencoded":  # what curl says of any body, if it is not told otherwise
         kind = "application/octet-stream"
-    name = disposition_filename(x.header(b"content-disposition"))
-    return Binary(name, kind, counted(x, chunks()), announced(x.headers()))
-
-
-def disposition_filename(header: str) -> str:
-    """The filename of a `Content-Disposition` (RFC 6266), `filename*` (RFC 8187) before `filename`; empty if none."""
-    if extended := _EXTENDED_NAME.search(header):
-        return unquote(extended[1])
-    _, options = parse_options_header(header, unquote=content_disposition_unquote)
-    name: str = options.get("filename", "")
-    try:
-        return name.encode("latin-1").decode()  # clients that put UTF-8 into a header as it is
-    except UnicodeError:
-        return name
+    name = filename(x.header(b"content-disposition"), may_be_latin_1=True)
+    digests = announced(x.headers())
+    return Binary(name, kind, checked(digests, counted(x, chunks())), sha256_of(digests))
 
 
 def _filename_asked(query: bytes) -> str | None:

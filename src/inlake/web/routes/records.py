@@ -6,9 +6,10 @@ from functools import partial
 
 import msgspec
 
-from inlake.errors import BadParameter, EmptyBody, InlakeError, RecordTooLarge, UnsupportedMediaType
+from inlake.errors import BadDigest, BadParameter, EmptyBody, InlakeError, RecordTooLarge, UnsupportedMediaType
 from inlake.model import Pending, Receipt, SchemaVersion, Submission
 from inlake.web.request import address as parse
+from inlake.web.request.digests import FIELD_NAMES, check_body
 from inlake.web.request.exchange import Exchange
 from inlake.web.routes import atomic, stream
 from inlake.web.routes.lines import ENVELOPE_BYTES
@@ -90,6 +91,8 @@ def _address(x: Exchange) -> tuple[parse.Address, str]:
         raise BadParameter("The parameter content goes beside a file, to /ingress/record-json-and-binary.")
     kind = parse.media_type(x.header(b"content-type"))
     x.inflate()
+    if kind in parse.NDJSON and x.has_one_of(FIELD_NAMES):
+        raise BadDigest("The digest of a stream is known only when its records are published: send it without.")
     if kind not in parse.NDJSON and not parse.is_json(kind):
         raise UnsupportedMediaType(
             f"The body is {kind[:100]}: send one record as Content-Type: application/json, or one a line as "
@@ -101,6 +104,8 @@ def _address(x: Exchange) -> tuple[parse.Address, str]:
 async def _submission(x: Exchange, to: parse.Address, kind: str) -> Submission:
     """The one record of a body. Raises `EmptyBody`, `RecordTooLarge`, and what `parse.submission` raises."""
     body = await x.body(x.settings.max_record_bytes + ENVELOPE_BYTES, RecordTooLarge)
+    if x.has_one_of(FIELD_NAMES):
+        check_body(x, body)
     record = body.removeprefix(parse.BOM)
     if not record.strip():
         raise EmptyBody("The body is empty: it must hold one record.")

@@ -27,6 +27,7 @@ from inlake.logbook.answers import Answer, Attempt, digest
 from inlake.model import Binary
 from inlake.promises.arrival import in_background
 from inlake.web.request import address as parse
+from inlake.web.request.digests import FIELD_NAMES, check_body
 from inlake.web.request.exchange import ASGIMessage, Exchange
 from inlake.web.request.problems import problem_response
 from inlake.web.request.route import Handler
@@ -142,6 +143,8 @@ async def _begin_whole(x: Exchange, gateway: Gateway, attempt: Attempt, limit: i
                 f"With an Idempotency-Key a body has at most {limit:,} bytes (INLAKE_IDEMPOTENT_BYTES): cut the stream "
                 "into several requests, each with its key."
             )
+    if x.has_one_of(FIELD_NAMES):
+        check_body(x, bytes(body))
     lines = [bytes(body)]
     if parse.media_type(kind) in parse.NDJSON:
         if body.count(b"\n") > LINES:
@@ -154,7 +157,7 @@ async def _begin_whole(x: Exchange, gateway: Gateway, attempt: Attempt, limit: i
     await attempt.begin(gateway.codecs, await _schemas(to, lines), parts, traceparent)
     if attempt.answer is not None:
         raise Answered
-    x.rewind(bytes(body))
+    x.rewind(bytes(body), FIELD_NAMES | {b"content-encoding"})
 
 
 async def _schemas(to: parse.Address, records: list[bytes]) -> set[str]:
