@@ -14,6 +14,7 @@ from inlake.logbook.answers import KeptAnswers
 from inlake.logbook.lease import Leases
 from inlake.model import Event, Position
 from inlake.promises.direct import DirectUploads
+from inlake.promises.shipments.steps import Shipments, Timeouts
 from inlake.promises.steps import Promises
 from inlake.promises.sweep import Sweep
 from inlake.promises.uploads import Uploads
@@ -101,7 +102,8 @@ class World:
         uploads = Uploads(store, promises, Leases(store, me=me))
         answers = KeptAnswers(store, ttl=60, me=me)
         late = OVERDUE if overdue else 60
-        sweep = Sweep(store, promises, uploads, answers, bus_timeout=late, upload_timeout=late)
+        shipments = Shipments(store, bus, Timeouts(patience, 120 if late > 0 else late, late), me=me)
+        sweep = Sweep(store, promises, uploads, shipments, bus_timeout=late, upload_timeout=late)
         deployment = replace(
             d,
             store=store,
@@ -109,6 +111,7 @@ class World:
             gateway=DataPath(d.gateway.codecs, promises, bus),
             uploads=uploads,
             direct=DirectUploads(store, promises),
+            shipments=shipments,
             answers=answers,
             sweep=sweep,
         )

@@ -167,6 +167,10 @@ class SchemaNotFound(NotFound):
     """The schema or its version is unknown"""
 
 
+class ShipmentNotFound(NotFound):
+    """The shipment, or a line of it, is unknown, or another principal's"""
+
+
 class PromiseNotFound(NotFound):
     """The promise is unknown, or another principal's"""
 
@@ -215,6 +219,18 @@ class UploadIncomplete(Conflict):
     """The store does not hold the whole binary yet"""
 
 
+class ShipmentBusy(Conflict):
+    """Another request is completing the shipment"""
+
+    retry_after = 1
+
+
+class ShipmentExpired(InlakeError):
+    """The shipment has ended before the file came"""
+
+    status = 410
+
+
 class PromiseExpired(InlakeError):
     """The promise expired before it was claimed"""
 
@@ -237,6 +253,10 @@ class BodyTooLarge(TooLarge):
 
 class AtomicBodyTooLarge(TooLarge):
     """The body is too large to be published all or nothing"""
+
+
+class ShipmentTooLarge(TooLarge):
+    """The shipment has too many files, or its lines are too large"""
 
 
 class BinaryTooLarge(TooLarge):

@@ -97,6 +97,10 @@ class Store(Protocol):
         """Bytes of the object; None when there is none."""
         ...
 
+    async def sizes(self, keys: Sequence[str]) -> dict[str, int]:
+        """Bytes of those of the objects that are there. What the keys have in common at their begin spares requests."""
+        ...
+
     def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes [start, end) of an object in chunks; end None is its end."""
         ...

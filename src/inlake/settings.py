@@ -123,6 +123,12 @@ class Settings(BaseModel):
         ge=KIB,
         description="Most bytes, inflated, of a body that is published all or nothing (`mode=atomic`).",
     )
+    direct: bool = Field(
+        True,
+        description="Clients reach the object store, and send the files of a shipment there by signed URLs; false: they come through the gateway, as to a folder.",
+    )
+    shipment_files: int = Field(1_000, ge=1, le=10_000, description="Most files in a shipment.")
+    shipment_bytes: int = Field(16 * MIB, ge=KIB, description="Most bytes, inflated, of what a shipment announces: its records and the names of its files.")  # fmt: skip
     window_records: int = Field(
         1_000,
         ge=1,

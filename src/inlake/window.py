@@ -13,13 +13,13 @@ from operator import itemgetter
 from typing import Any
 
 from inlake.codecs import Compiled
-from inlake.errors import BodyRejected, InlakeError, InternalError, PromiseNotAtomic
+from inlake.errors import BadPlace, BodyRejected, InlakeError, InternalError, PromiseNotAtomic
 from inlake.event import make_event
 from inlake.gateway import NO_FAULT, Gateway, pending
-from inlake.model import Event, Label, Pending, Position, Receipt, SchemaVersion, Submission
+from inlake.model import Event, Label, Pending, Position, Receipt, SchemaVersion, StoredObject, Submission
 from inlake.promises.places import promise_named
 from inlake.promises.promise import Promise
-from inlake.promises.steps import event_of
+from inlake.promises.steps import check_resource_field, event_of, with_resource
 
 AT_ONCE = 16
 """Promises of one window that are worked on at the same time."""
@@ -235,6 +235,40 @@ class AtomicWindow(Window):
     def _fail(self, i: int, fault: BaseException) -> None:
         """The fault of one is the fault of all."""
         raise RuntimeError(f"Line {self._numbers[i]} failed.") from fault
+
+
+class ShippedWindow(Window):
+    """Records of a shipment: each is encoded with the URI of its object, and published when that is there."""
+
+    def __init__(self, gateway: Gateway, objects: Sequence[StoredObject | None]) -> None:
+        """`objects`: at the indexes of their records, as they will be; None where there is no record."""
+        super().__init__(gateway)
+        self._objects = objects
+
+    async def encode(self, submissions: Sequence[Submission | InlakeError]) -> None:
+        """Validate the records, filled, and make their events."""
+        self.results = [None] * len(submissions)
+        time_slice, stamp = TimeSlice(), self.gateway.stamp.now()
+        for i, (s, stored) in enumerate(zip(submissions, self._objects, strict=True)):
+            try:
+                if isinstance(s, InlakeError):
+                    raise s
+                assert stored is not None
+                compiled = await self.gateway.codecs.find(s.label.schema, s.label.version, s.label.message)
+                draft = compiled.codec.read(s.record, tagged=s.label.tagged)
+                check_resource_field(compiled.codec, s.label.schema)
+                if draft.resource is not None:
+                    raise BadPlace("The objects of a shipment are named by the gateway: leave the resource path out.")
+                event = make_event(s, compiled, compiled.codec.encode(draft, stored.uri), stamp)
+                self.encoded.append((i, with_resource(event, stored), compiled, None))
+            except InlakeError as error:
+                self._refuse(i, error)
+            except NO_FAULT:
+                raise
+            except BaseException as fault:  # noqa: BLE001 - a bad line never sinks the others
+                self._fail(i, fault)
+            if await time_slice.yield_if_long():
+                stamp.now()
 
 
 async def _at_once(work: Iterable[Coroutine[Any, Any, None]]) -> None:

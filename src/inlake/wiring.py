@@ -15,6 +15,7 @@ from inlake.logbook.answers import KeptAnswers
 from inlake.logbook.lease import Leases
 from inlake.ports import Bus, Registry, Store
 from inlake.promises.direct import DirectUploads
+from inlake.promises.shipments.steps import Shipments, Timeouts
 from inlake.promises.steps import Promises
 from inlake.promises.sweep import Sweep
 from inlake.promises.uploads import Uploads
@@ -33,6 +34,8 @@ class Deployment:
     """Those that come in several requests."""
     direct: DirectUploads
     """Uploads past the gateway."""
+    shipments: Shipments
+    """Many binaries with their records at once."""
     answers: KeptAnswers
     """Of requests with an `Idempotency-Key`."""
     sweep: Sweep
@@ -59,13 +62,14 @@ def connect(settings: Settings, environment: Mapping[str, str]) -> Deployment:
     promises = Promises(store, bus, upload_timeout=settings.upload_timeout, promise_seconds=settings.promise_seconds)
     uploads = Uploads(store, promises, Leases(store))
     answers = KeptAnswers(store, ttl=settings.idempotency_ttl)
-    sweep = Sweep(
-        store, promises, uploads, answers, bus_timeout=settings.bus_timeout, upload_timeout=settings.upload_timeout
-    )
+    timeouts = Timeouts(settings.promise_seconds, 2 * settings.bus_timeout, 2 * settings.upload_timeout)
+    shipments = Shipments(store, bus, timeouts, direct=settings.direct)
+    bus_timeout, upload_timeout = settings.bus_timeout, settings.upload_timeout
+    sweep = Sweep(store, promises, uploads, shipments, bus_timeout=bus_timeout, upload_timeout=upload_timeout)
     gateway = Gateway(Codecs(registry, settings), promises, bus)
     unsecured = Gateway(Unchecked(settings), promises, bus)
     direct = DirectUploads(store, promises)
-    return Deployment(settings, gateway, unsecured, uploads, direct, answers, sweep, registry, store, bus)
+    return Deployment(settings, gateway, unsecured, uploads, direct, shipments, answers, sweep, registry, store, bus)
 
 
 def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:

@@ -20,6 +20,7 @@ import requests
 
 from inlake.errors import every_error
 from inlake.promises.direct import Plan
+from inlake.promises.shipments.entries import Completing, log_of
 from inlake.settings import load
 from inlake.wiring import connect_registry
 from tests.command import serving
@@ -130,6 +131,8 @@ CASES += [
     _request("record_too_large", 413, BOTH, *form(RECORD, FILE), max_record_bytes=5),
     _request("binary_too_large", 413, BOTH, *form(RECORD, FILE), max_binary_bytes=3),
     _request("atomic_body_too_large", 413, ATOMIC, GOOD + b"\n" + GOOD, NDJSON, atomic_records=1),
+    _request("shipment_too_large", 413, "/shipments?schema=note", b"{}\n{}", NDJSON, shipment_files=1),
+    _request("shipment_not_found", 404, f"/shipments/{uuid4()}/complete", b"", NDJSON),
     _request("atomic_body_too_large", 413, ATOMIC, b"\n" * 2000, NDJSON, atomic_bytes=1024),
     _request("line_too_long", 413, body=b"x" * 5000, kind=NDJSON, max_record_bytes=5),
     _request("unsupported_media_type", 415, kind="text/csv"),
@@ -228,6 +231,30 @@ async def _published(gateway: Gateway, place: str | None = None) -> str:
     answer = await gateway.post(BOTH, *form(("record", record, None, None), FILE))
     assert answer.status == 201, answer.body
     return str(answer.json()["resource"]["puuid"])
+
+
+@provokes("shipment_expired", 410)
+async def a_shipment_that_was_given_up(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        where = (await _shipment(gateway)).headers["location"]
+        assert (await gateway.post(where, b"", None, method="DELETE")).status == 204
+        return await gateway.post(f"{where}/complete", b"", None)
+
+
+@provokes("shipment_busy", 409, "1")
+async def a_shipment_that_another_process_completes(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        announced = await _shipment(gateway)
+        name, store = announced.lines()[-1]["id"], gateway.deployment.store
+        busy = Completing(owner="elsewhere:1:1", lines=[1], expires=0.0)
+        assert await log_of(store, name).add(1, busy)
+        return await gateway.post(announced.headers["location"], b"", None, method="DELETE")
+
+
+async def _shipment(gateway: Gateway) -> Answer:
+    file = {"filename": "a", "size": 0, "sha256": hashlib.sha256().hexdigest()}
+    body = json.dumps({"file": file, "record": {"title": "a"}}).encode()
+    return await gateway.post("/shipments?schema=note", body, NDJSON)
 
 
 @provokes("promise_used", 409)
@@ -620,5 +647,9 @@ def test_every_code_is_provoked() -> None:
 
 def test_a_retry_is_advised_wherever_it_may_help() -> None:
     for error in every_error():
-        passing = error.status in {503, 507} or error.code in {"idempotency_in_flight", "upload_locked"}
+        passing = error.status in {503, 507} or error.code in {
+            "idempotency_in_flight",
+            "shipment_busy",
+            "upload_locked",
+        }
         assert (error.retry_after is not None) == passing, error.code

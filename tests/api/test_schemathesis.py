@@ -29,6 +29,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 EXAMPLES = settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,12 @@ ROUTES = [
     ("POST", "/promises"),
     ("POST", "/promises/{puuid}/complete"),
     ("GET", "/promises/{puuid}/parts"),
+    ("GET", "/shipments"),
+    ("POST", "/shipments"),
+    ("GET", "/shipments/{shipment}"),
+    ("DELETE", "/shipments/{shipment}"),
+    ("PUT", "/shipments/{shipment}/{line}"),
+    ("POST", "/shipments/{shipment}/complete"),
     ("POST", "/uploads"),
     ("OPTIONS", "/uploads"),
     ("HEAD", "/uploads/{puuid}"),
@@ -88,7 +95,7 @@ def test_every_answer_is_a_documented_one(api: Any, method: str, path: str) -> N
     def run(case: Any, known: bool) -> None:
         if known and "name" in (case.path_parameters or {}):
             case.path_parameters["name"] = "note"
-        if known and "ingress" in path:
+        if known and ("ingress" in path or (method, path) == ("POST", "/shipments")):
             case.query = {**(case.query or {}), "schema": "note"}
         # a folder takes no uploads past the gateway: that is 501, and documented
         case.validate_response(case.call(), checks=CHECKS[1:] if (method, path) == ("POST", "/promises") else CHECKS)
@@ -153,6 +160,14 @@ async def test_receipts_and_problems_fit_their_shapes(tmp_path: Path) -> None:
         waiting = json.dumps({"title": "a", "__resource_path__": coming.puuid}).encode()
         fits((await gateway.post("/ingress/record-json?schema=note", waiting)).json(), "Pending")
         fits((await gateway.post("/ingress/validate?schema=note", b'{"title": "a"}')).json(), "Valid")
+        file = {"filename": "a", "size": 0, "sha256": "0" * 64}
+        lines = b"%b\n{}" % json.dumps({"file": file, "record": {"title": "a"}}).encode()
+        accepted, reject, last = (await gateway.post("/shipments?schema=note", lines, "application/x-ndjson")).lines()
+        fits(accepted, "LineAnnounced")
+        fits(reject, "LineReject")
+        fits(last, "ShipmentSummary")
+        fits((await gateway.post(f"/shipments/{last['id']}", method="GET")).json(), "ShipmentFound")
+        fits((await gateway.post("/shipments", method="GET")).json(), "ShipmentList")
         for path, shape in (("/schemas", "SchemaList"), ("/schemas/note", "Schema"), ("/health/ready", "Readiness")):
             fits((await gateway.post(path, method="GET")).json(), shape)
 

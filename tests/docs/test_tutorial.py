@@ -16,6 +16,7 @@ PAGES = [
     "how-to/linked-art-and-iiif.md",
     "how-to/python-client.md",
     "how-to/retries.md",
+    "how-to/shipments.md",
     "how-to/tables.md",
     "how-to/tus.md",
     "how-to/two-requests.md",

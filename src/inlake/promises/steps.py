@@ -28,7 +28,7 @@ from inlake.errors import (
 from inlake.logbook import process
 from inlake.logbook.lease import forget
 from inlake.memory import Recent
-from inlake.model import Binary, Event, Position, Receipt, SchemaVersion, Submission, masked
+from inlake.model import Binary, Event, Position, Receipt, SchemaVersion, StoredObject, Submission, masked
 from inlake.ports import Bus, Codec, Store
 from inlake.promises.arrival import Arrival, check_same, in_background
 from inlake.promises.cleanup import Cleanup
@@ -95,10 +95,7 @@ class Promises:
                 return await self._find_open(puuid, s.label.principal, s.event_id)
             check_foreign(resource, self._root)
             return None
-        if not codec.has_resource_field:
-            raise NoResourceField(
-                f"The schema {s.label.schema} has no top-level text field for the path of the binary."
-            )
+        check_resource_field(codec, s.label.schema)
         if sent:
             if resource is not None:
                 raise PlaceTaken(
@@ -362,11 +359,21 @@ class Promises:
         return added
 
 
+def check_resource_field(codec: Codec, schema: str) -> None:
+    """Raises `NoResourceField` for a schema whose records cannot name a binary."""
+    if not codec.has_resource_field:
+        raise NoResourceField(f"The schema {schema} has no top-level text field for the path of the binary.")
+
+
 def event_of(promise: Promise) -> Event:
-    """The event of a promise that is stored and claimed, with the headers that name its object: always these bytes."""
+    """The event of a promise that is stored and claimed: always these bytes."""
     assert promise.stored is not None
     assert promise.claim is not None
-    event, stored = promise.claim.event, promise.stored
+    return with_resource(promise.claim.event, promise.stored)
+
+
+def with_resource(event: Event, stored: StoredObject) -> Event:
+    """The event with the headers that name its object."""
     resource = [
         ("inlake_puuid", stored.puuid.encode()),
         ("inlake_resource_uri", stored.uri.encode()),

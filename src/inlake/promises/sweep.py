@@ -18,6 +18,8 @@ from inlake.model import masked
 from inlake.ports import Store
 from inlake.promises.entries import Direct, Failed, Removing, Tus
 from inlake.promises.promise import OPEN, Promise, read
+from inlake.promises.shipments.entries import OPEN as SHIPPING
+from inlake.promises.shipments.steps import Shipments
 from inlake.promises.steps import Promises
 from inlake.promises.uploads import Uploads
 
@@ -58,7 +60,7 @@ class Sweep:
         store: Store,
         promises: Promises,
         uploads: Uploads | None = None,
-        answers: KeptAnswers | None = None,
+        shipments: Shipments | None = None,
         *,
         bus_timeout: float,
         upload_timeout: float,
@@ -67,16 +69,18 @@ class Sweep:
         self._store = store
         self._promises = promises
         self._uploads = uploads
-        self._answers = answers
+        self._shipments = shipments
         self._publishing = 2 * bus_timeout
         self._late = 2 * upload_timeout
         self._rests: dict[str, float] = {}
         """When a promise needs to be looked at again, by its mark."""
 
-    async def run_for_ever(self, pause: float, count: Callable[[str], None] = lambda _: None) -> None:
+    async def run_for_ever(
+        self, pause: float, count: Callable[[str], None] = lambda _: None, answers: KeptAnswers | None = None
+    ) -> None:
         """Sweep now and after every pause (seconds), until cancelled. A store that is away is tried again.
 
-        `count` is told of every finding, by its `what`.
+        `count` is told of every finding, by its `what`; `answers`: those that are over are removed as well.
         """
         while True:
             done: Counter[str] = Counter()
@@ -85,8 +89,8 @@ class Sweep:
                     count(finding.what)
                     done[finding.what] += 1
                 await reserve.fill(self._store)
-                if self._answers:
-                    await self._answers.look()
+                if answers:
+                    await answers.look()
             except InlakeError:
                 pass  # the store is away
             except Exception:
@@ -105,20 +109,38 @@ class Sweep:
         `rested`: leave out those that `_rest` says can wait; for who sweeps again and again.
         """
         before, self._rests = self._rests, {}
-        async for marker in self._store.list(OPEN):
-            if rested and before.get(marker, 0) > time.time():
-                self._rests[marker] = before[marker]
-                continue
-            try:
-                finding = await self._look(marker)
-                if finding is not None and (done := finding.what if dry_run else await self._settle(finding)):
-                    yield replace(finding, what=done)
-            except InlakeError as error:
-                log.warning("sweep: promise %s waits: %s", _short(marker), error.detail)
-                yield Finding("waiting", marker, None, error.detail)
-            except Exception as error:  # what one promise has wrong must not keep the others waiting
-                log.exception("sweep: promise %s cannot be read", _short(marker))
-                yield Finding("unreadable", marker, None, repr(error))
+        for folder, deal_with in ((OPEN, self._deal_with_promise), (SHIPPING, self._deal_with_shipment)):
+            async for marker in self._store.list(folder):
+                if rested and before.get(marker, 0) > time.time():
+                    self._rests[marker] = before[marker]
+                    continue
+                try:
+                    if finding := await deal_with(marker, dry_run=dry_run):
+                        yield finding
+                except InlakeError as error:
+                    log.warning("sweep: %s waits: %s", _short(marker), error.detail)
+                    yield Finding("waiting", marker, None, error.detail)
+                except Exception as error:  # what one has wrong must not keep the others waiting
+                    log.exception("sweep: %s cannot be read", _short(marker))
+                    yield Finding("unreadable", marker, None, repr(error))
+
+    async def _deal_with_promise(self, marker: str, *, dry_run: bool) -> Finding | None:
+        finding = await self._look(marker)
+        if finding is None or dry_run:
+            return finding
+        done = await self._settle(finding)
+        return replace(finding, what=done) if done else None
+
+    async def _deal_with_shipment(self, marker: str, *, dry_run: bool) -> Finding | None:
+        if self._shipments is None:
+            return None
+        due = await self._shipments.look(marker.rpartition("/")[2], marker)
+        if due.what is None:
+            self._rests[marker] = min(due.at, time.time() + LONGEST_REST)
+            return None
+        if dry_run or await self._shipments.settle(due, marker):
+            return Finding(due.what, marker, None, f"shipment: {due.why}")
+        return None
 
     async def _look(self, marker: str) -> Finding | None:
         """What there is to do, if anything."""

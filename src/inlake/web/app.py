@@ -19,7 +19,7 @@ from inlake.web.request.access_log import AccessLog
 from inlake.web.request.admission import Admission
 from inlake.web.request.exchange import make_site
 from inlake.web.request.route import Route, Row
-from inlake.web.routes import binaries, direct, health, pages, promises, records, resources, schemas, tus
+from inlake.web.routes import binaries, direct, health, pages, promises, records, resources, schemas, shipments, tus
 from inlake.web.routes import documents as doc
 from inlake.web.routes.repeats import with_body, with_file
 from inlake.wiring import Deployment
@@ -57,6 +57,12 @@ TABLE = [
     Row("PATCH", "/uploads/{puuid}", tus.tus(tus.append), tus.APPEND, tus.may_hold),
     Row("DELETE", "/uploads/{puuid}", tus.tus(tus.terminate), tus.TERMINATE),
     Row("OPTIONS", "/uploads/{puuid}", tus.tus(tus.tell), tus.TELL),
+    Row("GET", "/shipments", shipments.own, shipments.LISTED),
+    Row("POST", "/shipments", shipments.announce, shipments.ANNOUNCE, shipments.may_hold, with_body),
+    Row("GET", "/shipments/{shipment}", shipments.shipment, shipments.FOUND, shipments.may_hold),
+    Row("DELETE", "/shipments/{shipment}", shipments.cancel, shipments.CANCELLED),
+    Row("PUT", "/shipments/{shipment}/{line}", shipments.put, shipments.PUT, shipments.may_hold_file),
+    Row("POST", "/shipments/{shipment}/complete", shipments.complete, shipments.COMPLETE, shipments.may_hold),
     Row("GET", "/schemas", schemas.schemas, schemas.LISTED),
     Row("GET", "/schemas/{name}", schemas.schema, schemas.FOUND),
     Row("GET", "/resources/{puuid}", resources.resource, resources.RESOURCE),
@@ -103,7 +109,7 @@ def _running(d: Deployment, admission: Admission, count_sweep: Callable[[str], N
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(d.sweep.run_for_ever(d.settings.sweep_seconds, count_sweep))
+        sweeping = asyncio.create_task(d.sweep.run_for_ever(d.settings.sweep_seconds, count_sweep, d.answers))
         yield
         sweeping.cancel()
         await asyncio.wait([sweeping])

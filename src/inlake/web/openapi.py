@@ -16,6 +16,7 @@ from inlake.web.request.table import Routed
 TAGS = [
     {"name": "ingress", "description": "Records, binaries, or both in one request."},
     {"name": "promises", "description": "A binary and its record in two requests; binaries sent straight to S3."},
+    {"name": "shipments", "description": "Many binaries with their records, announced and published together."},
     {"name": "uploads", "description": "Resumable uploads: tus 1.0.0."},
     {"name": "schemas", "description": "What a record can be."},
     {"name": "resources", "description": "Stored binaries."},
@@ -24,6 +25,8 @@ TAGS = [
 """Groups of the document, in its order."""
 PATH_PARAMETERS = {
     "puuid": {"type": "string", "format": "uuid", "description": "Name of the promise."},
+    "shipment": {"type": "string", "format": "uuid", "description": "Id of the shipment."},
+    "line": {"type": "integer", "minimum": 1, "description": "Number of the line in the request that announced it."},
     "name": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,200}$", "description": "Name of the schema."},
 }
 BEARER = {

@@ -60,6 +60,11 @@ class FolderStore:
     async def head(self, key: str) -> int | None:
         return await self._run(size, self._path(key))
 
+    async def sizes(self, keys: Sequence[str]) -> dict[str, int]:
+        paths = {key: self._path(key) for key in keys}
+        found = await self._run(lambda: {key: size(path) for key, path in paths.items()})
+        return {key: size for key, size in found.items() if size is not None}
+
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Chunks of up to 1 MiB. `NotFound` when there is no such object; nothing beyond its end."""
         file = await self._run(open_object, self._path(key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
 from uuid import uuid4
@@ -169,6 +170,20 @@ class S3Store:
         while page := await self._ask(lambda: anext(pages, None), self._timeout):
             for found in page:
                 yield found["path"]
+
+    async def sizes(self, keys: Sequence[str]) -> dict[str, int]:
+        """By listing what begins as all keys do, a thousand objects a request."""
+        if len(keys) < 3:
+            found = {key: await self.head(key) for key in keys}
+            return {key: size for key, size in found.items() if size is not None}
+        wanted, common = set(keys), commonprefix(keys)  # noqa: RUF071 - of the text
+        sizes: dict[str, int] = {}
+        pages = self._s3.list(common.rpartition("/")[0] or None, offset=common, chunk_size=1_000)
+        while page := await self._ask(lambda: anext(pages, None), self._timeout):
+            sizes |= {found["path"]: found["size"] for found in page if found["path"] in wanted}
+            if not page[-1]["path"].startswith(common):
+                break
+        return sizes
 
     async def delete(self, key: str) -> None:
         path = check_key(key)

@@ -171,7 +171,13 @@ def submission(
     if to.schema is not None:
         label = Label(to.schema, to.destination, to.version, to.message, principal, tagged, traceparent)
         return Submission(label, record, file)
-    envelope = _envelope(record)
+    return unwrapped(_envelope(record), principal=principal, tagged=tagged, traceparent=traceparent, file=file)
+
+
+def unwrapped(
+    envelope: Envelope, *, principal: str, tagged: bool, traceparent: str | None, file: Binary | None = None
+) -> Submission:
+    """A record out of its envelope. Raises `BadEnvelope`, `BadName`, ..."""
     schema, destination = names(envelope.schema, envelope.destination, envelope.key_inlk)
     if schema is None:
         raise MissingParameter('No schema: give ?schema=NAME, or send an envelope {"schema": ..., "record": {...}}.')

@@ -6,13 +6,13 @@ import asyncio
 
 import msgspec
 
-from inlake.errors import AtomicBodyTooLarge, EmptyBody, InlakeError
+from inlake.errors import AtomicBodyTooLarge, InlakeError
 from inlake.gateway import Gateway
 from inlake.model import Receipt, Submission
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.spool import REJECTS_RESERVE
-from inlake.web.routes.lines import ENVELOPE_BYTES, Counts, Line, Lines, Summary, receipt_lines
+from inlake.web.routes.lines import Counts, Limits, Line, Summary, read_lines, receipt_lines
 from inlake.web.routes.stream import CONTENT_TYPE
 from inlake.window import AtomicWindow, TimeSlice
 
@@ -31,7 +31,8 @@ async def record_json_atomic(x: Exchange, gateway: Gateway, to: parse.Address) -
     """Publish all records of the body, or none; the answer is that to a stream whose every line was accepted."""
     if to.schema is not None:  # what is wrong with the query refuses the body unread
         await gateway.codecs.find(to.schema, to.version, to.message)
-    lines = await _read(x)
+    limits = Limits("atomic_bytes", "atomic_records", AtomicBodyTooLarge, ADVICE)
+    lines = await read_lines(x, limits)
     numbers = [n for n, _ in lines]
     window = AtomicWindow(gateway, numbers, named=x.settings.max_errors)
     outcome = "failed"
@@ -46,26 +47,6 @@ async def record_json_atomic(x: Exchange, gateway: Gateway, to: parse.Address) -
         x.site.records[outcome].value += len(lines)
     receipts = [(n, result) for n, result in zip(numbers, results, strict=True) if isinstance(result, Receipt)]
     await _answer(x, receipts if to.receipts == "all" else [], len(receipts))
-
-
-async def _read(x: Exchange) -> list[Line]:
-    """The lines of the whole body. Raises `AtomicBodyTooLarge`, `EmptyBody`."""
-    most, limit = x.settings.atomic_records, x.settings.atomic_bytes
-    lines: list[Line] = []
-    cutter, size = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES), 0
-    while chunk := await x.next_chunk():
-        size += len(chunk)
-        if size > limit:
-            raise AtomicBodyTooLarge(f"The body is larger than {limit:,} bytes (INLAKE_ATOMIC_BYTES): {ADVICE}")
-        lines += cutter.feed(chunk)
-        if len(lines) > most:
-            break
-    lines += cutter.end()
-    if len(lines) > most:
-        raise AtomicBodyTooLarge(f"The body has more than {most:,} records (INLAKE_ATOMIC_RECORDS): {ADVICE}")
-    if not lines:
-        raise EmptyBody("The body holds no record: send one a line.")
-    return lines
 
 
 async def _submissions(x: Exchange, to: parse.Address, lines: list[Line]) -> list[Submission | InlakeError]:

@@ -154,8 +154,8 @@ async def announce(x: Exchange, d: Deployment) -> None:
         raise BinaryTooLarge(
             f"The binary is larger than {x.settings.max_binary_bytes:,} bytes (INLAKE_MAX_BINARY_BYTES)."
         )
-    plan, sha256 = _plan(a), None if a.sha256 is None else _hex("sha256", a.sha256)
-    offer = await d.direct.announce(a.filename, _printable(a.content_type), x.principal, plan, sha256)
+    plan, sha256 = _plan(a), None if a.sha256 is None else hex_sha256("sha256", a.sha256)
+    offer = await d.direct.announce(a.filename, printable_type(a.content_type), x.principal, plan, sha256)
     location = f"/promises/{offer.promise.puuid}".encode()
     await x.reply(201, msgspec.json.encode(_offered(offer)), headers=[(b"location", location)])
 
@@ -201,7 +201,7 @@ def _plan(a: Announcement) -> Plan:
             raise BadParameter(f"One PUT takes {LARGEST_PUT:,} bytes at most: leave `parts` out, or set it to true.")
         return Plan(a.size)
     part_size = a.part_size or default_part_size(a.size)
-    checksums = tuple(_hex("parts", text) for text in a.parts) if isinstance(a.parts, list) else ()
+    checksums = tuple(hex_sha256("parts", text) for text in a.parts) if isinstance(a.parts, list) else ()
     plan = Plan(a.size, part_size, checksums)
     if plan.count > MAX_PARTS or part_size > LARGEST_PUT:
         raise BadParameter(
@@ -214,7 +214,7 @@ def _plan(a: Announcement) -> Plan:
     return plan
 
 
-def _hex(name: str, text: str) -> str:
+def hex_sha256(name: str, text: str) -> str:
     """A SHA-256 given in hexadecimal or, as S3 has it, in base64. Raises `BadParameter`."""
     if _HEX.fullmatch(text):
         return text.lower()
@@ -227,7 +227,7 @@ def _hex(name: str, text: str) -> str:
     return digest.hex()
 
 
-def _printable(content_type: str) -> str:
+def printable_type(content_type: str) -> str:
     text = content_type.strip()
     if not text or not text.isascii() or not text.isprintable():
         raise BadParameter("The content_type must be a media type in printable ASCII, such as image/jpeg.")

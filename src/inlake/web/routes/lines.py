@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from inlake.errors import InlakeError, LineTooLong
+from inlake.errors import EmptyBody, InlakeError, LineTooLong
 from inlake.model import Receipt, SchemaVersion, StoredObject
 from inlake.web.openapi import content
 from inlake.web.request import address as parse
+from inlake.web.request.exchange import Exchange
 from inlake.web.request.problems import Code, LineNumber, LineReject, Text
 
 ENVELOPE_BYTES = 2_000
@@ -68,6 +70,38 @@ class Lines:
         if self._number == 1:
             piece = piece.removeprefix(parse.BOM)
         return self._number, piece.strip(b" \t\r")
+
+
+class Limits(NamedTuple):
+    """Of a body of lines that is read whole."""
+
+    bytes: str
+    """Name of the setting, in lower case; inflated."""
+    lines: str
+    """Name of the setting."""
+    error: type[InlakeError]
+    advice: str
+
+
+async def read_lines(x: Exchange, limits: Limits) -> list[Line]:
+    """The lines of the whole body. Raises the error of the limits, `EmptyBody`."""
+    size, most = getattr(x.settings, limits.bytes), getattr(x.settings, limits.lines)
+    lines: list[Line] = []
+    cutter, received = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES), 0
+    while chunk := await x.next_chunk():
+        received += len(chunk)
+        if received > size:
+            name = f"INLAKE_{limits.bytes.upper()}"
+            raise limits.error(f"The body is larger than {size:,} bytes ({name}): {limits.advice}")
+        lines += cutter.feed(chunk)
+        if len(lines) > most:
+            break
+    lines += cutter.end()
+    if len(lines) > most:
+        raise limits.error(f"The body has more than {most:,} lines (INLAKE_{limits.lines.upper()}): {limits.advice}")
+    if not lines:
+        raise EmptyBody("The body holds no record: send one a line.")
+    return lines
 
 
 class LineReceipt(Struct, gc=False):

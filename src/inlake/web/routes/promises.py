@@ -15,6 +15,7 @@ from inlake.model import Part as StoredPart
 from inlake.promises import promise as log
 from inlake.promises.entries import Tus
 from inlake.promises.promise import marker_key, read
+from inlake.promises.shipments.entries import File, Shipment, is_of_shipment
 from inlake.web.openapi import answer, json, parameters, problems
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.query import query
@@ -40,7 +41,7 @@ class Promise(Struct, omit_defaults=True):
 
     puuid: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
     state: Annotated[str, Meta(examples=["reserved", "uploading", "stored", "claimed", "published", "failed"])]
-    way: Annotated[str, Meta(description="How the binary comes.", examples=["request", "tus", "direct"])]
+    way: Annotated[str, Meta(description="How the binary comes.", examples=["request", "tus", "direct", "shipment"])]
     received: Bytes
     size: Annotated[int | None, Meta(description="Bytes, as stored, before as announced.")]
     sha256: Annotated[str | None, Meta(description="Hexadecimal, as stored, before as announced.")]
@@ -111,7 +112,11 @@ async def own(x: Exchange, d: Deployment) -> None:
 
 async def promise(x: Exchange, d: Deployment) -> None:
     """One promise: its state, the bytes received, and the receipt once its event is published."""
-    found = await d.gateway.promises.find(x.path_parameter("puuid"), x.principal)
+    puuid = x.path_parameter("puuid")
+    if is_of_shipment(puuid) and (line := await d.shipments.find_line(puuid, x.principal)):
+        await x.reply(200, msgspec.json.encode(await _of_shipment(d, *line)))
+        return
+    found = await d.gateway.promises.find(puuid, x.principal)
     if found.state == "expired":
         raise PromiseExpired(f"The promise {found} has expired: {found.reason}.", puuid=found.puuid, state="expired")
     done = await d.direct.parts_done(found)
@@ -144,6 +149,28 @@ def describe(p: log.Promise, received: int | None = None, done: list[StoredPart]
         reason=p.reason or None,
         receipt=p.receipt,
         parts_done=[PartDone(*part) for part in done],
+    )
+
+
+async def _of_shipment(d: Deployment, shipment: Shipment, file: File) -> Promise:
+    """A line of a shipment as if it were a promise of its own. Raises `PromiseExpired`."""
+    state = shipment.state_of(file.line)
+    if state == "expired":
+        raise PromiseExpired(f"The shipment {shipment} has expired: {shipment.end and shipment.end.reason}.")
+    refused = shipment.refused.get(file.line)
+    there = file.size if state == "published" else await d.store.head(file.key) or 0
+    return Promise(
+        puuid=file.puuid,
+        state=state if state != "announced" else "stored" if there == file.size else "reserved",
+        way="shipment",
+        received=there,
+        size=file.size,
+        sha256=file.sha256,
+        content_type=file.content_type,
+        filename=file.filename,
+        expires_at=shipment.expires_at if state == "announced" else None,
+        reason=refused.code if refused else None,
+        receipt=await d.shipments.receipt(shipment, file),
     )
 
 

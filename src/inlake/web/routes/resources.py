@@ -12,6 +12,7 @@ from inlake.errors import DirectUploadNotAvailable, PromiseExpired, PromiseNotFo
 from inlake.model import StoredObject
 from inlake.promises.places import promise_named
 from inlake.promises.promise import read
+from inlake.promises.shipments.entries import is_of_shipment
 from inlake.web.openapi import answer, content, problems
 from inlake.web.request.digests import digest_field
 from inlake.web.request.exchange import ClientGoneError, Exchange
@@ -121,6 +122,14 @@ async def _signed(d: Deployment, stored: StoredObject, key: str) -> str | None:
 
 async def _find(d: Deployment, puuid: str, principal: str) -> tuple[StoredObject, str]:
     """The object and its key in the store."""
+    if is_of_shipment(puuid) and (found := await d.shipments.find_line(puuid, principal)):
+        shipment, file = found
+        state, key = shipment.state_of(file.line), file.key
+        if state in {"failed", "expired"}:
+            raise PromiseExpired("The object was given up.")
+        if await d.store.head(key) != file.size:
+            raise PromiseNotFound(f"The object is not complete yet: GET /promises/{puuid} tells how far it is.")
+        return file.stored(d.store.uri(key)), key
     promise = await read(d.store, puuid) if promise_named(puuid) == puuid else None
     if promise is None or promise.principal != principal:
         raise PromiseNotFound("There is no such object, or it is another principal's.")

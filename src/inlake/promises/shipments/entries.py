@@ -1,0 +1,283 @@
+"""The log of a shipment: what its entries say, and what they add up to.
+
+.inlake/shipments/<first 12 digits of its id>/<n>   the log
+.inlake/shipping/<sha256 of principal>/<id>   there is work left; created before entry 0, deleted after the last
+
+announced ── completing ── published ── completing ── ... ── expired
+
+Whoever publishes creates `completing` before and `published` after, also where nothing became of it. Between the two no
+other entry fits but another `completing`, of who goes on for a process that died: it publishes the same bytes again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from inlake.logbook.log import STATE, Log
+from inlake.model import Event, Position, Receipt, SchemaVersion, StoredObject, masked
+from inlake.ports import Store
+from inlake.promises.entries import ClaimedEvent
+from inlake.promises.places import object_key, promise_named
+
+OPEN = f"{STATE}/shipping/"
+PREFIX = 13
+"""Characters of an id that all puuids of a shipment share: 48 random bits and a hyphen."""
+State = Literal["open", "completing", "published", "expired"]
+LineState = Literal["announced", "published", "failed", "expired"]
+
+
+class Entry(Struct, frozen=True, kw_only=True, tag_field="fact", tag=str.lower, omit_defaults=True):
+    """One fact. Times are seconds since 1970."""
+
+    at: float = msgspec.field(default_factory=time.time)
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """A line without its event: a binary that was announced."""
+
+    line: int
+    """From 1, as in the request."""
+    puuid: str
+    filename: str
+    content_type: str
+    size: int
+    sha256: str
+    """Hexadecimal."""
+
+    @property
+    def key(self) -> str:
+        """Object key, relative to the store's prefix."""
+        return object_key(self.puuid, self.filename)
+
+    def stored(self, uri: str) -> StoredObject:
+        """As receipts show it."""
+        return StoredObject(self.puuid, uri, self.size, self.sha256, self.content_type, self.filename)
+
+
+class Line(File, frozen=True, kw_only=True):
+    """A binary with the event that goes out once it is there."""
+
+    claimed: ClaimedEvent
+    schema: tuple[str, int, int] | None
+    """Subject, version, id."""
+
+    @property
+    def event(self) -> Event:
+        """As it is published."""
+        return self.claimed.event()
+
+    def receipt(self, at: Position, uri: str) -> Receipt:
+        """What the client gets once the event is out."""
+        schema = SchemaVersion(*self.schema) if self.schema else None
+        key = self.claimed.key
+        return Receipt(self.claimed.id, key, at.topic, at.partition, at.offset, schema, self.stored(uri))
+
+
+class Announced(Entry, frozen=True):
+    """Written before the first byte."""
+
+    id: str
+    principal: str
+    secret: str
+    """Hexadecimal; the puuids of the lines are made with it."""
+    expires: float
+    lines: list[Line]
+
+
+class Manifest(Entry, frozen=True, tag="announced"):
+    """The same entry, read without its events."""
+
+    id: str
+    principal: str
+    expires: float
+    lines: list[File]
+
+
+class Completing(Entry, frozen=True):
+    """The events of these lines go out now, by this process."""
+
+    owner: str
+    lines: list[int]
+    expires: float
+
+
+class Refused(Struct, frozen=True, array_like=True):
+    """A line whose event the bus refuses for good."""
+
+    line: int
+    code: str
+    detail: str
+    kept: bool
+    """The object stays: the event may have been published before."""
+
+
+class Published(Entry, frozen=True):
+    """What became of the lines of `completing`; those that are not named wait for another."""
+
+    lines: list[int]
+    positions: list[tuple[str, int, int]]
+    """Topic, partition, offset, in the order of `lines`."""
+    refused: list[Refused] = []
+
+
+class Expired(Entry, frozen=True):
+    """Given up, but for what was published."""
+
+    reason: str
+    owner: str
+
+
+_decode = msgspec.json.Decoder(Announced | Completing | Published | Expired).decode
+_decode_light = msgspec.json.Decoder(Manifest | Completing | Published | Expired).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """What a log adds up to."""
+
+    announced: Manifest | Announced
+    entries: int
+    last: Entry
+    expires: float
+    positions: dict[int, Position] = field(default_factory=dict)
+    """Where the events of lines are."""
+    refused: dict[int, Refused] = field(default_factory=dict)
+    end: Expired | None = None
+
+    @property
+    def id(self) -> str:
+        return self.announced.id
+
+    @property
+    def completing(self) -> Completing | None:
+        """The entry of who publishes now."""
+        return self.last if isinstance(self.last, Completing) else None
+
+    @property
+    def state(self) -> State:
+        """One word for it, as clients see it."""
+        if self.end is not None:
+            return "expired"
+        if not self.left:
+            return "published"
+        return "completing" if self.completing else "open"
+
+    def state_of(self, line: int) -> LineState:
+        """One word for a line."""
+        if line in self.positions:
+            return "published"
+        if line in self.refused:
+            return "failed"
+        return "expired" if self.end else "announced"
+
+    @property
+    def expires_at(self) -> str:
+        """RFC 3339, UTC, to the second."""
+        return datetime.fromtimestamp(self.expires, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    @property
+    def left(self) -> list[File]:
+        """The lines that nothing became of yet."""
+        return [f for f in self.announced.lines if f.line not in self.positions and f.line not in self.refused]
+
+    def file(self, line: int) -> File | None:
+        """A line of it."""
+        return next((file for file in self.announced.lines if file.line == line), None)
+
+    def after(self, entry: Entry) -> Shipment:
+        """The shipment after one more entry."""
+        shipment = replace(self, entries=self.entries + 1, last=entry)
+        match entry:
+            case Completing(expires=expires):
+                return replace(shipment, expires=max(expires, self.expires))
+            case Published(lines=lines, positions=positions, refused=refused):
+                found = zip(lines, (Position(*at) for at in positions), strict=True)
+                failed = {one.line: one for one in refused}
+                return replace(
+                    shipment, positions={**self.positions, **dict(found)}, refused={**self.refused, **failed}
+                )
+            case Expired():
+                return replace(shipment, end=entry)
+        return shipment
+
+    def allows(self, entry: Entry) -> bool:
+        """Whether the entry may be the next one."""
+        if self.end is not None:
+            return False
+        return isinstance(entry, Completing) or isinstance(entry, Published) == (self.completing is not None)
+
+    def __str__(self) -> str:
+        """For logs: the id is the only secret of an anonymous client."""
+        return masked(self.id)
+
+
+class Names:
+    """The id of a new shipment and the puuids of its lines: UUIDs, version 8 (RFC 9562, 5.8).
+
+    Their first 48 bits are random, and the same for all, so that a store lists them in one go; the others are bits of
+    an HMAC with a secret of the shipment: who knows one puuid knows none of the others, nor the id.
+    """
+
+    def __init__(self) -> None:
+        self._prefix = secrets.randbits(48)
+        self.secret = secrets.token_bytes(32)
+        self.id = self.puuid(0)
+
+    def puuid(self, line: int) -> str:
+        """Of a line, from 1."""
+        bits = int.from_bytes(hmac.digest(self.secret, b"%d" % line, "sha256")[:10], "big")
+        high, low = bits >> 62 & 0xFFF, bits & (1 << 62) - 1
+        return str(UUID(int=self._prefix << 80 | 0x8 << 76 | high << 64 | 0b10 << 62 | low))
+
+
+def is_of_shipment(puuid: str) -> bool:
+    """Whether a puuid is that of a line of some shipment, by its form."""
+    return promise_named(puuid) == puuid and puuid[14] == "8"
+
+
+def marker_key(principal: str, shipment: str) -> str:
+    """Key of the mark that a shipment has work left."""
+    return f"{OPEN}{hashlib.sha256(principal.encode()).hexdigest()}/{shipment}"
+
+
+def log_of(store: Store, name: str) -> Log[Announced | Completing | Published | Expired]:
+    """The log of a shipment, by its id or a puuid of a line."""
+    return Log(store, _folder(name), _decode)
+
+
+async def read(store: Store, name: str, known: Shipment | None = None) -> Shipment | None:
+    """The shipment without its events, by its id or a puuid of a line; None when there is none.
+
+    `known`: as it was; the rest is read.
+    """
+    log: Log[Manifest | Completing | Published | Expired] = Log(store, _folder(name), _decode_light)
+    return _added(known, await log.read(known.entries if known else 0))
+
+
+async def read_whole(store: Store, name: str) -> Shipment | None:
+    """The shipment with its events."""
+    return _added(None, await log_of(store, name).read())
+
+
+def _added(shipment: Shipment | None, entries: Sequence[Entry]) -> Shipment | None:
+    for entry in entries:
+        if isinstance(entry, Announced | Manifest):
+            shipment = Shipment(entry, 1, entry, entry.expires)
+        elif shipment is not None:
+            shipment = shipment.after(entry)
+    return shipment
+
+
+def _folder(name: str) -> str:
+    return f"{STATE}/shipments/{name[:PREFIX].replace('-', '')}"

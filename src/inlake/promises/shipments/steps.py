@@ -1,0 +1,390 @@
+"""The steps of a shipment: announce, send, complete. All state is in the store: any process does the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from inlake import ports
+from inlake.errors import (
+    DirectUploadNotAvailable,
+    InlakeError,
+    ShipmentBusy,
+    ShipmentExpired,
+    ShipmentNotFound,
+    SizeMismatch,
+    UploadIncomplete,
+    every_error,
+)
+from inlake.logbook import process
+from inlake.memory import Recent
+from inlake.model import Binary, Blob, Event, Position, Receipt, SchemaVersion, SignedRequest, masked
+from inlake.promises.arrival import Arrival
+from inlake.promises.entries import ClaimedEvent
+from inlake.promises.places import promise_named
+from inlake.promises.shipments.check import whole
+from inlake.promises.shipments.entries import (
+    Announced,
+    Completing,
+    Entry,
+    Expired,
+    File,
+    Line,
+    Names,
+    Published,
+    Refused,
+    Shipment,
+    log_of,
+    marker_key,
+    read,
+    read_whole,
+)
+
+log = logging.getLogger("inlake.shipments")
+LOOK = 0.05
+"""Seconds between two looks whether another process has published."""
+TURN = 20
+"""Requests that are signed before others have their turn."""
+BY_CODE = {error.code: error for error in every_error()}
+Result = Receipt | InlakeError
+
+
+class Accepted(NamedTuple):
+    """A line whose record is validated: its event goes out as it is here."""
+
+    line: int
+    puuid: str
+    blob: Blob
+    filename: str
+    content_type: str
+    event: Event
+    schema: SchemaVersion | None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What sweep has to do for a shipment."""
+
+    what: Literal["finished", "expired", "removed"] | None
+    why: str
+    at: float
+    """When there is something to do, or is to be looked again."""
+    found: Shipment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds."""
+
+    shipment: float
+    """Without progress a shipment is given up."""
+    publishing: float
+    """What a process publishes is over, or the process is gone."""
+    removal: float
+    """A slow writer may come after a shipment has ended."""
+
+
+class Shipments:
+    """Shipments of one deployment."""
+
+    def __init__(
+        self, store: ports.Store, bus: ports.Bus, timeouts: Timeouts, *, direct: bool = True, me: str | None = None
+    ) -> None:
+        """`direct`: clients reach the store; `me`: who works here (default: `process.me`)."""
+        self._store, self._bus, self._timeouts = store, bus, timeouts
+        self._me = me or process.me()
+        self._direct = store.direct if direct else None
+        self._known = Recent[str, Shipment](20)
+        """Shipments that files come for, as they were."""
+        self._published = Recent[str, Published](100)
+        """What became of lines where the log does not say so yet; by the shipment's id and the entry's number."""
+
+    # ------------------------------------------------------------------------------------------------------- announce
+    async def announce(self, names: Names, principal: str, lines: Sequence[Accepted]) -> Shipment:
+        """Write down all files and events. From here on each event is fixed."""
+        now = time.time()
+        await self._store.create(marker_key(principal, names.id), json.dumps({"at": now}).encode())
+        written = [
+            Line(
+                line=a.line,
+                puuid=a.puuid,
+                filename=a.filename,
+                content_type=a.content_type,
+                size=a.blob.size,
+                sha256=a.blob.sha256 or "",
+                claimed=ClaimedEvent.of(a.event),
+                schema=(a.schema.subject, a.schema.version, a.schema.id) if a.schema else None,
+            )
+            for a in lines
+        ]
+        expires = now + self._timeouts.shipment
+        announced = Announced(
+            at=now, id=names.id, principal=principal, secret=names.secret.hex(), expires=expires, lines=written
+        )
+        try:
+            if not await log_of(self._store, names.id).add(0, announced):
+                raise ShipmentBusy("Another shipment has this name: send it again.")
+        except InlakeError:
+            await self._store.delete(marker_key(principal, names.id))
+            raise
+        return Shipment(announced, 1, announced, expires)
+
+    async def find(self, shipment: str, principal: str, *, whole: bool = False) -> Shipment:
+        """One's own shipment in any state, with its events if it is `whole`. Raises `ShipmentNotFound`, for another's
+        too."""
+        reading = read_whole if whole else read
+        found = await reading(self._store, shipment) if promise_named(shipment) == shipment else None
+        if found is None or found.id != shipment or found.announced.principal != principal:
+            raise ShipmentNotFound(f"There is no shipment {masked(shipment)} of yours.")
+        return found
+
+    async def find_line(self, puuid: str, principal: str) -> tuple[Shipment, File] | None:
+        """One's own line by its puuid."""
+        found = await read(self._store, puuid)
+        if found is None or found.announced.principal != principal:
+            return None
+        return next(((found, file) for file in found.announced.lines if file.puuid == puuid), None)
+
+    async def receipt(self, shipment: Shipment, file: File) -> Receipt | None:
+        """Of a line whose event is out."""
+        at = shipment.positions.get(file.line)
+        written = await read_whole(self._store, shipment.id) if at else None
+        line = written.file(file.line) if written else None
+        return line.receipt(at, self._store.uri(line.key)) if at and isinstance(line, Line) else None
+
+    # ----------------------------------------------------------------------------------------------------------- send
+    async def offer(self, shipment: Shipment, files: Sequence[File], folder: str) -> list[SignedRequest]:
+        """Where each file goes: to the store, or to `folder` at the gateway where the store takes nothing from clients.
+
+        `folder`: the address of the shipment.
+        """
+        offered = []
+        for n, file in enumerate(files, 1):
+            offered.append(await self._offer(shipment, file, folder))
+            if n % TURN == 0:
+                await asyncio.sleep(0)
+        return offered
+
+    async def _offer(self, shipment: Shipment, file: File, folder: str) -> SignedRequest:
+        if self._direct is not None:
+            try:
+                return await self._direct.sign_put(
+                    file.key,
+                    Blob(file.size, file.sha256),
+                    content_type=file.content_type,
+                    metadata={"puuid": file.puuid},
+                    expires=shipment.expires,
+                )
+            except DirectUploadNotAvailable:  # there are no credentials to sign with
+                self._direct = None
+        return SignedRequest("PUT", f"{folder}/{file.line}", {"content-type": file.content_type})
+
+    async def put(self, shipment: str, line: int, principal: str, chunks: AsyncIterator[bytes]) -> File:
+        """Store a file that comes through the gateway. It is what was announced, or nothing of it stays.
+
+        Raises `ShipmentNotFound`, `ShipmentExpired`, `SizeMismatch`, `DigestMismatch`.
+        """
+        known = self._known.recall(shipment)
+        if known is None or known.announced.principal != principal:
+            known = await self.find(shipment, principal)
+        known = await read(self._store, shipment, known) or known
+        self._known.keep(shipment, known)
+        file = known.file(line)
+        if file is None:
+            raise ShipmentNotFound(f"The shipment {known} has no line {line}.")
+        _check_open(known)
+        arrival = Arrival(Binary(file.filename, file.content_type, _exactly(file, chunks), file.sha256))
+        arrival.expires = known.expires
+        await self._store.put(file.key, arrival.parts(), content_type=file.content_type, metadata={"puuid": file.puuid})
+        after = await read(self._store, shipment, known) or known
+        if after.state_of(line) == "expired":  # while it came
+            await self._store.delete(file.key)
+            _check_open(after)
+        return file
+
+    # ------------------------------------------------------------------------------------------------------- complete
+    async def complete(self, shipment: str, principal: str) -> tuple[Shipment, list[tuple[int, Result]]]:
+        """Publish the events of all lines whose object is there: what became of each line.
+
+        Raises `ShipmentNotFound`, `ShipmentExpired`, `ShipmentBusy`.
+        """
+        found = await self.find(shipment, principal, whole=True)
+        found, failed = await self._complete(found)
+        lines = [line for line in found.announced.lines if isinstance(line, Line)]
+        return found, [(line.line, self._result(found, line, failed)) for line in lines]
+
+    async def _complete(self, found: Shipment) -> tuple[Shipment, dict[int, InlakeError]]:
+        """The steps of `complete`, of a shipment with its events; why lines are not published though they are there."""
+        failed: dict[int, InlakeError] = {}
+        wait_until = time.monotonic() + self._timeouts.publishing
+        while found.left:
+            _check_open(found)
+            busy = found.completing
+            if busy and (known := self._published.recall(_name(found))):
+                return (await self._note(found, known)), failed
+            if busy and not self._is_over(busy):
+                if time.monotonic() > wait_until:
+                    raise ShipmentBusy("The shipment is being completed by another request: send this one again.")
+                await asyncio.sleep(LOOK)
+                found = await read(self._store, found.id, found) or found
+                continue
+            if busy:  # its process is gone
+                there = {n for n in busy.lines if found.state_of(n) == "announced"}
+            else:
+                there, wrong = await whole(self._store, found.left)
+                await self._delete([file for file in found.left if file.line in wrong])
+                failed |= wrong
+            if not there:
+                break
+            found, added = await self._add(found, self._completing(sorted(there)))
+            if added:
+                found, errors = await self._publish(found, again=busy is not None)
+                failed |= errors
+                if not busy:
+                    break
+        return found, failed
+
+    def _completing(self, lines: list[int]) -> Completing:
+        return Completing(owner=self._me, lines=lines, expires=time.time() + self._timeouts.shipment)
+
+    def _is_over(self, busy: Completing) -> bool:
+        """Whether who publishes is gone, or had all the time that it may take."""
+        return process.is_certainly_dead(busy.owner) or time.time() > busy.at + self._timeouts.publishing
+
+    async def _publish(self, found: Shipment, *, again: bool) -> tuple[Shipment, dict[int, InlakeError]]:
+        """Publish the lines of the entry `completing`, which is this process's, and note what became of them.
+
+        `again`: a process before may have published them.
+        """
+        assert found.completing is not None
+        wanted = set(found.completing.lines)
+        lines = [line for line in found.announced.lines if isinstance(line, Line) and line.line in wanted]
+        results = await self._bus.publish([line.event for line in lines])
+        positions: dict[int, tuple[str, int, int]] = {}
+        refused, failed = [], {}
+        for line, result in zip(lines, results, strict=True):
+            if isinstance(result, Position):
+                positions[line.line] = (result.topic, result.partition, result.offset)
+            else:
+                failed[line.line] = result
+                if not result.retryable:
+                    refused.append(Refused(line.line, result.code, result.detail, again))
+        found = await self._note(found, Published(lines=[*positions], positions=[*positions.values()], refused=refused))
+        gone = {one.line for one in refused if not one.kept}
+        await self._delete([line for line in lines if line.line in gone])
+        return found, failed
+
+    async def _note(self, found: Shipment, entry: Published) -> Shipment:
+        """Write what became of lines. If it cannot be written now, a later look does, and publishes nothing again."""
+        name = _name(found)
+        self._published.keep(name, entry)
+        try:
+            noted, added = await self._add(found, entry)
+            del self._published[name]
+            if not noted.left and not noted.refused:
+                await self._store.delete(marker_key(found.announced.principal, found.id))
+            return noted if added else noted.after(entry)
+        except InlakeError as error:
+            log.warning("shipment %s: its events are out, but its log does not say so: %s", found, error.detail)
+            return found.after(entry)
+
+    def _result(self, found: Shipment, line: Line, failed: dict[int, InlakeError]) -> Result:
+        if at := found.positions.get(line.line):
+            return line.receipt(at, self._store.uri(line.key))
+        if refused := found.refused.get(line.line):
+            return BY_CODE.get(refused.code, InlakeError)(refused.detail)
+        return failed.get(line.line) or UploadIncomplete("The file is not in the store yet: send it, complete again.")
+
+    # ------------------------------------------------------------------------------------------------------- the end
+    async def cancel(self, shipment: str, principal: str) -> None:
+        """Give up what is not published. Raises `ShipmentNotFound`, `ShipmentBusy`."""
+        found = await self.find(shipment, principal)
+        if found.end is None and found.left:
+            await self._expire(found, "cancelled")
+
+    async def _expire(self, found: Shipment, reason: str) -> bool:
+        found, added = await self._add(found, Expired(reason=reason, owner=self._me))
+        if found.end is None and found.left:
+            raise ShipmentBusy("The shipment is being completed just now: ask how it went.")
+        if added:
+            await self._delete(found.left)
+        return added
+
+    async def look(self, name: str, mark: str) -> Due:
+        """What there is to do for a shipment with work left, and nobody does."""
+        found, now, late = await read(self._store, name), time.time(), self._timeouts.removal
+        if found is None:  # a crash between mark and entry 0
+            made = await self._store.get(mark)
+            due = json.loads(made)["at"] + late if made else now
+            return Due("removed" if made and now > due else None, "a mark without a log", due)
+        slow_writers = max(found.last.at, found.expires if self._direct else 0.0) + late
+        if found.end is not None or not found.left:
+            due = slow_writers if found.end or found.refused else 0.0
+            return Due("removed" if now > due else None, f"{found.state}, and its mark was left", due, found)
+        if found.completing:
+            due = found.completing.at + self._timeouts.publishing
+            return Due("finished" if self._is_over(found.completing) else None, "begun to be published", due, found)
+        return Due("expired" if now > found.expires else None, "no more progress", found.expires, found)
+
+    async def settle(self, due: Due, mark: str) -> bool:
+        """Do it; False when another process has done so."""
+        found = due.found
+        if found is None or due.what == "removed":
+            if found is not None:
+                kept = {one.line for one in found.refused.values() if one.kept} | found.positions.keys()
+                await self._delete([file for file in found.announced.lines if file.line not in kept])
+            await self._store.delete(mark)
+            return True
+        written = await read_whole(self._store, found.id)
+        assert written is not None
+        found, _ = await self._complete(written)  # what is there is published, what is not is given up
+        return await self._expire(found, "no progress") if due.what == "expired" and found.left else True
+
+    async def _delete(self, files: Sequence[File]) -> None:
+        """Delete the objects of lines, and their unfinished uploads."""
+        sizes = await self._store.sizes([file.key for file in files]) if files else {}
+        for key in sizes:
+            await self._store.delete(key)
+        if self._direct is None:  # a PUT through the gateway may have died
+            for file in files:
+                if file.key not in sizes:
+                    await self._store.pieces.abort(file.key)
+
+    async def _add(self, found: Shipment, entry: Entry) -> tuple[Shipment, bool]:
+        """Add an entry if the log allows it: what the log adds up to then, and whether the entry is ours."""
+        ends = isinstance(entry, Published | Expired)
+        while found.allows(entry):
+            if await log_of(self._store, found.id).add(found.entries, entry, ends=ends):  # type: ignore[arg-type]
+                return found.after(entry), True
+            before, found = found, await read(self._store, found.id, found) or found
+            if isinstance(entry, Completing | Published) or found.entries == before.entries:
+                break  # what it says belongs to the log as it was
+        return found, False
+
+
+def _check_open(shipment: Shipment) -> None:
+    if shipment.end is not None:
+        raise ShipmentExpired(f"The shipment {shipment} has ended ({shipment.end.reason}): announce what is left anew.")
+
+
+async def _exactly(file: File, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, of as many bytes as were announced. Raises `SizeMismatch`."""
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > file.size:
+            break
+        yield chunk
+    if size != file.size:
+        raise SizeMismatch(
+            f"The body has {'more' if size > file.size else 'fewer'} bytes than the {file.size:,} announced."
+        )
+
+
+def _name(found: Shipment) -> str:
+    return f"{found.id}/{found.entries}"

@@ -1,0 +1,105 @@
+"""The lines of a shipment as its client announces them: a file and a record in each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from inlake.errors import BadEnvelope, BinaryTooLarge, InlakeError
+from inlake.formats.json_text import malformed_json
+from inlake.model import StoredObject, Submission
+from inlake.promises.direct import LARGEST_PUT
+from inlake.promises.places import object_key
+from inlake.promises.shipments.entries import Names
+from inlake.web.request import address as parse
+from inlake.web.request.exchange import Exchange
+from inlake.web.routes.direct import hex_sha256, printable_type
+from inlake.web.routes.lines import Line
+from inlake.window import TimeSlice
+from inlake.wiring import Deployment
+
+
+class FileAnnounced(Struct, forbid_unknown_fields=True):
+    """A binary that its client will send."""
+
+    filename: Annotated[str, Meta(max_length=1_000)]
+    size: Annotated[int, Meta(ge=0, le=LARGEST_PUT, description="Bytes.")]
+    sha256: Annotated[str, Meta(description="In hexadecimal or base64.")]
+    content_type: Annotated[str, Meta(max_length=255)] = "application/octet-stream"
+
+
+class ShippedRecord(Struct, forbid_unknown_fields=True):
+    """A line of a shipment whose schema stands in the query."""
+
+    file: FileAnnounced
+    record: msgspec.Raw
+
+
+class ShippedEnvelope(parse.Envelope, forbid_unknown_fields=True, kw_only=True):
+    """A line of a shipment that names its schema."""
+
+    file: FileAnnounced
+
+
+@dataclass(frozen=True, slots=True)
+class Announcements:
+    """The lines of a shipment: those that can be read have a record, and an object as it will be."""
+
+    submissions: list[Submission | InlakeError] = field(default_factory=list)
+    objects: list[StoredObject | None] = field(default_factory=list)
+
+
+async def read_announcements(
+    x: Exchange, d: Deployment, to: parse.Address, names: Names, lines: Sequence[Line]
+) -> Announcements:
+    """The records and the objects that the lines announce; of a line that announces none, why."""
+    announcements = Announcements()
+    traceparent, time_slice = parse.traceparent(x.header(b"traceparent")), TimeSlice()
+    for n, line in lines:
+        try:
+            if isinstance(line, InlakeError):
+                raise line
+            file, s = _line(x, to, line, traceparent)
+            stored = _object(x, d, file, names.puuid(n))
+            announcements.submissions.append(s if x.attempt is None else x.attempt.bind(s, n))
+            announcements.objects.append(stored)
+        except InlakeError as error:
+            announcements.submissions.append(error.kept())
+            announcements.objects.append(None)
+        await time_slice.yield_if_long()
+    return announcements
+
+
+def _line(x: Exchange, to: parse.Address, line: bytes, traceparent: str | None) -> tuple[FileAnnounced, Submission]:
+    """A file and its record. Raises `BadEnvelope`, `MalformedJson`, `RecordTooLarge`, ..."""
+    try:
+        if to.schema is not None:
+            record = msgspec.json.decode(line, type=ShippedRecord)
+            s = parse.submission(to, bytes(record.record), principal=x.principal, tagged=False, traceparent=traceparent)
+            parse.check_size(s.record, x.settings.max_record_bytes)
+            return record.file, s
+        envelope = msgspec.json.decode(line, type=ShippedEnvelope)
+    except msgspec.ValidationError as error:
+        raise BadEnvelope(f'A line of a shipment is {{"file": {{...}}, "record": {{...}}}}: {error}.') from None
+    except RecursionError:
+        raise BadEnvelope("The line is nested too deeply.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise malformed_json(line, error) from None
+    s = parse.unwrapped(envelope, principal=x.principal, tagged=False, traceparent=traceparent)
+    parse.check_size(s.record, x.settings.max_record_bytes)
+    return envelope.file, s
+
+
+def _object(x: Exchange, d: Deployment, file: FileAnnounced, puuid: str) -> StoredObject:
+    """The object of a file, as it will be. Raises `BinaryTooLarge`, `BadParameter`."""
+    if file.size > x.settings.max_binary_bytes:
+        raise BinaryTooLarge(
+            f"The binary is larger than {x.settings.max_binary_bytes:,} bytes (INLAKE_MAX_BINARY_BYTES)."
+        )
+    uri = d.store.uri(object_key(puuid, file.filename))
+    sha256, kind = hex_sha256("sha256", file.sha256), printable_type(file.content_type)
+    return StoredObject(puuid, uri, file.size, sha256, kind, file.filename)

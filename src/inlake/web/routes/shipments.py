@@ -1,0 +1,365 @@
+"""`/shipments`: many binaries with their records, announced, sent and published together."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from inlake.codecs import Compiled
+from inlake.errors import (
+    BadParameter,
+    BodyRejected,
+    Forbidden,
+    InlakeError,
+    ShipmentNotFound,
+    ShipmentTooLarge,
+    UnsupportedMediaType,
+)
+from inlake.model import ANONYMOUS, Blob, Event, Receipt, SignedRequest, StoredObject
+from inlake.promises.shipments import entries
+from inlake.promises.shipments.entries import Names, marker_key, read
+from inlake.promises.shipments.steps import Accepted
+from inlake.web.openapi import answer, content, json, parameters, problems
+from inlake.web.request import address as parse
+from inlake.web.request.exchange import Exchange
+from inlake.web.request.form import counted, refuse_encoding
+from inlake.web.request.problems import LineReject, line_problem
+from inlake.web.request.query import query
+from inlake.web.request.route import Document
+from inlake.web.routes.announcements import ShippedEnvelope, ShippedRecord, read_announcements
+from inlake.web.routes.binaries import UPLOAD_BYTES
+from inlake.web.routes.direct import Put
+from inlake.web.routes.documents import ADDRESS, ATOMIC, BYTES, IDEMPOTENCY_KEY, STORED
+from inlake.web.routes.lines import Counts, Limits, LineReceipt, Summary, read_lines, receipt_lines
+from inlake.web.routes.stream import CONTENT_TYPE
+from inlake.window import ShippedWindow
+from inlake.wiring import Deployment
+
+LIMITS = Limits("shipment_bytes", "shipment_files", ShipmentTooLarge, "make several shipments of it.")
+_encode = msgspec.json.Encoder().encode
+
+
+class LineAnnounced(Struct):
+    """A line of the answer: what was announced is kept, and the binary goes where `put` says."""
+
+    line: int
+    status: int
+    id: str
+    puuid: str
+    put: Put
+
+
+class ShipmentSummary(Summary, kw_only=True, omit_defaults=True):
+    """The last line of the answer; a stream without it was cut."""
+
+    id: str | None
+    state: str
+    expires_at: str | None
+
+
+class LineFound(Struct, omit_defaults=True):
+    """A line of a shipment as it stands now."""
+
+    line: int
+    state: str
+    puuid: str
+    filename: str
+    size: int
+    put: Put | None = None
+
+
+class Shipment(Struct):
+    """A shipment as it stands now."""
+
+    id: str
+    state: str
+    expires_at: str
+    files: int
+    published: int
+
+
+class ShipmentFound(Shipment):
+    """A shipment with its lines."""
+
+    lines: list[LineFound]
+
+
+class ShipmentList(Struct):
+    """One's own shipments with work left."""
+
+    shipments: list[Shipment]
+    next: Annotated[str | None, Meta(description="`after` of the next page; null at the end.")]
+
+
+class Wanted(Struct):
+    """The query for a shipment."""
+
+    missing: Annotated[bool, Meta(description="Only the files that are to be sent, with fresh URLs.")] = False
+
+
+class Page(Struct):
+    """The query of a list."""
+
+    limit: Annotated[int, Meta(ge=1, le=1_000, description="Most shipments in one answer.")] = 100
+    after: Annotated[str, Meta(max_length=36, description="`next` of the answer before.")] = ""
+
+
+PUUID = "5b2f0c9e-11d4-8a3c-9c41-0a1b2c3d4e5f"
+ID = "5b2f0c9e-11d4-8f00-8123-456789abcdef"
+UNTIL = "2026-11-23T20:15:00Z"
+HEADERS = {"content-type": "model/obj", "if-none-match": "*"}
+FOUND_EXAMPLE = ShipmentFound(ID, "open", UNTIL, 1, 0, [LineFound(1, "announced", PUUID, "spot.obj", 330624)])
+ANNOUNCEMENT = (
+    '{"file":{"filename":"spot.obj","size":330624,"sha256":"0738...","content_type":"model/obj"},'
+    '"record":{"title":"Spot"}}\n'
+)
+ANSWERED = content(
+    "application/x-ndjson",
+    {
+        "type": "string",
+        "description": "One JSON object a line: a `LineAnnounced` or `LineReject` for each, then a `ShipmentSummary`.",
+        "x-lines": [LineAnnounced, LineReject, ShipmentSummary],
+    },
+    '{"line":1,"status":202,"id":"...","puuid":"...","put":{"method":"PUT","url":"...","headers":{}}}\n'
+    '{"summary":{"accepted":0,"pending":1,"rejected":0,"failed":0},"complete":true,"id":"...","state":"open"}\n',
+)
+RECEIPTS = content(
+    "application/x-ndjson",
+    {
+        "type": "string",
+        "description": "One JSON object a line: a `LineReceipt` or `LineReject` for each, then a `ShipmentSummary`.",
+        "x-lines": [LineReceipt, LineReject, ShipmentSummary],
+    },
+)
+ANNOUNCE: Document = {
+    "tags": ["shipments"],
+    "parameters": [*ADDRESS, ATOMIC, IDEMPOTENCY_KEY],
+    "requestBody": {
+        "required": True,
+        "content": content(
+            "application/x-ndjson",
+            {"type": "string", "description": "One a line.", "x-lines": [ShippedRecord, ShippedEnvelope]},
+            ANNOUNCEMENT,
+        ),
+    },
+    "responses": {
+        "201": answer(
+            "Kept: where each file goes.", ANSWERED, headers={"Location": "The shipment: `/shipments/{shipment}`."}
+        ),
+        "207": answer("Every line is refused, for different reasons.", ANSWERED),
+        **problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 501, 503, 507, beside=ANSWERED),
+    },
+}
+LISTED: Document = {
+    "tags": ["shipments"],
+    "parameters": [*parameters(Page)],
+    "responses": {
+        "200": answer("As they stand now.", json(ShipmentList([Shipment(ID, "open", UNTIL, 1, 0)], None))),
+        **problems(400, 401, 403, 503),
+    },
+}
+FOUND: Document = {
+    "tags": ["shipments"],
+    "parameters": [*parameters(Wanted)],
+    "responses": {"200": answer("As it stands now.", json(FOUND_EXAMPLE)), **problems(400, 401, 403, 404, 410, 503)},
+}
+CANCELLED: Document = {
+    "tags": ["shipments"],
+    "responses": {"204": answer("Given up."), **problems(401, 403, 404, 409, 503, 507)},
+}
+PUT: Document = {
+    "tags": ["shipments"],
+    "requestBody": {"required": True, "content": content("application/octet-stream", BYTES, "v 0 0 0")},
+    "responses": {
+        "200": answer("Stored.", json(STORED)),
+        **problems(401, 403, 404, 408, 410, 413, 415, 422, 503, 507),
+    },
+}
+COMPLETE: Document = {
+    "tags": ["shipments"],
+    "responses": {
+        "201": answer("Every line is published: the receipts.", RECEIPTS),
+        "207": answer("Lines have different statuses.", RECEIPTS),
+        **problems(401, 403, 404, 409, 410, 413, 422, 503, 507, beside=RECEIPTS),
+    },
+}
+
+
+def may_hold(x: Exchange) -> int:
+    """Bytes of all lines as text, as events and as they are written down."""
+    return x.holds(4 * x.settings.shipment_bytes)
+
+
+def may_hold_file(x: Exchange) -> int:
+    """Bytes of a binary on its way."""
+    return x.holds(UPLOAD_BYTES)
+
+
+async def announce(x: Exchange, d: Deployment) -> None:
+    """Announce binaries with their records, one a line: `{"file": {...}, "record": {...}}`.
+
+    Every record is checked with the URI of its object filled in; from here on its event is fixed. The answer says for
+    each line where its file goes. A refused line is not part of the shipment; with `mode=atomic` one refuses all.
+    """
+    to = parse.address(x.scope["query_string"])
+    if to.content is not None:
+        raise BadParameter("The parameter content goes beside a file, to /ingress/record-json-and-binary.")
+    kind = parse.media_type(x.header(b"content-type"))
+    x.inflate()
+    if kind not in parse.NDJSON:
+        raise UnsupportedMediaType(f"The body is {kind[:100]}: announce one file a line as application/x-ndjson.")
+    if to.schema is not None:  # what is wrong with the query refuses the body unread
+        await d.gateway.codecs.find(to.schema, to.version, to.message)
+    names, lines = Names(), await read_lines(x, LIMITS)
+    announcements = await read_announcements(x, d, to, names, lines)
+    window = ShippedWindow(d.gateway, announcements.objects)
+    await window.encode(announcements.submissions)
+    refused = {n: r for (n, _), r in zip(lines, window.results, strict=True) if isinstance(r, InlakeError)}
+    failed = sum(error.status >= 500 for error in refused.values())
+    counts = Counts(pending=len(window.encoded), rejected=len(refused) - failed, failed=failed)
+    for name in ("pending", "rejected", "failed"):
+        x.site.records[name].value += getattr(counts, name)
+    if refused and to.atomic:
+        raise BodyRejected([*refused.items()][: x.settings.max_errors], len(refused))
+    told = {n: line_problem(error, n) for n, error in refused.items()}
+    if not window.encoded:
+        await _answer(x, [*told.values()], _summary(counts), {error.status for error in refused.values()})
+        return
+    accepted = [_accepted(lines[i][0], announcements.objects[i], event, c) for i, event, c, _ in window.encoded]
+    found = await d.shipments.announce(names, x.principal, accepted)
+    puts = await d.shipments.offer(found, found.announced.lines, f"/shipments/{found.id}")
+    for line, signed in zip(accepted, puts, strict=True):
+        told[line.line] = _encode(LineAnnounced(line.line, 202, line.event.id, line.puuid, _put(signed))) + b"\n"
+    location = [(b"location", f"/shipments/{found.id}".encode())]
+    await _answer(x, [told[n] for n, _ in lines], _summary(counts, found), {201}, location)
+
+
+async def put(x: Exchange, d: Deployment) -> None:
+    """Send the file of a line through the gateway, where the store takes nothing from clients.
+
+    Its size and SHA-256 are those that were announced, or nothing of it stays.
+    """
+    refuse_encoding(x)
+    line = x.path_parameter("line")
+    if not (line.isascii() and line.isdecimal() and len(line) < 10):
+        raise ShipmentNotFound(f"There is no line {line[:20]!r} of a shipment.")
+    file = await d.shipments.put(x.path_parameter("shipment"), int(line), x.principal, counted(x, _chunks(x)))
+    await x.reply(200, _encode(file.stored(d.store.uri(file.key))))
+
+
+async def complete(x: Exchange, d: Deployment) -> None:
+    """Publish the events of all lines whose file is there, in one call; the receipts come back one a line.
+
+    A line whose file is missing is 409 `upload_incomplete`, and the shipment stays open for it: send it, and complete
+    again. The lines that are published already have the same receipt again.
+    """
+    await x.body(1 << 10, ShipmentTooLarge)
+    found, results = await d.shipments.complete(x.path_parameter("shipment"), x.principal)
+    counts, statuses, lines = Counts(), set[int](), []
+    for n, result in results:
+        if isinstance(result, Receipt):
+            counts.accepted += 1
+            statuses.add(201)
+            lines.append(receipt_lines([(n, result)]))
+            continue
+        if result.status >= 500:
+            counts.failed += 1
+        elif result.code == "upload_incomplete":
+            counts.pending += 1
+        else:
+            counts.rejected += 1
+        statuses.add(result.status)
+        lines.append(line_problem(result, n))
+    await _answer(x, lines, _summary(counts, found), statuses)
+
+
+async def shipment(x: Exchange, d: Deployment) -> None:
+    """One shipment, and the state of each of its lines.
+
+    With `missing=true` only those whose files are to be sent, with new URLs.
+    """
+    missing = query(x, Wanted).missing
+    found = await d.shipments.find(x.path_parameter("shipment"), x.principal)
+    left = found.left if found.end is None else []
+    sizes = await d.store.sizes([file.key for file in left]) if left else {}
+    stored = {file.line for file in left if file.key in sizes}
+    lines = found.announced.lines
+    puts: list[Put | None] = [None] * len(lines)
+    if missing:
+        lines = [file for file in left if file.line not in stored]
+        puts = [_put(each) for each in await d.shipments.offer(found, lines, f"/shipments/{found.id}")]
+    shown = [
+        LineFound(
+            file.line,
+            "stored" if file.line in stored else found.state_of(file.line),
+            file.puuid,
+            file.filename,
+            file.size,
+            each,
+        )
+        for file, each in zip(lines, puts, strict=True)
+    ]
+    head = _described(found)
+    told = ShipmentFound(head.id, head.state, head.expires_at, head.files, head.published, shown)
+    await x.reply(200, _encode(told), headers=[(b"cache-control", b"no-store")])
+
+
+async def cancel(x: Exchange, d: Deployment) -> None:
+    """Give up what is not published of a shipment: its files are deleted. What is published stays."""
+    await d.shipments.cancel(x.path_parameter("shipment"), x.principal)
+    await x.reply_without_body(204)
+
+
+async def own(x: Exchange, d: Deployment) -> None:
+    """One's own shipments with work left, a page at a time."""
+    page = query(x, Page)
+    if x.principal == ANONYMOUS and d.settings.allow_anonymous:
+        raise Forbidden("Anonymous clients are not told apart, so nobody has a list: keep the id, or use an API key.")
+    marks = [key.rpartition("/")[2] async for key in d.store.list(marker_key(x.principal, ""))]
+    names = heapq.nsmallest(page.limit + 1, (name for name in marks if name > page.after))
+    found = [await read(d.store, name) for name in names[: page.limit]]
+    shown = [_described(each) for each in found if each and each.state in {"open", "completing"}]
+    following = names[page.limit - 1] if len(names) > page.limit else None
+    await x.reply(200, _encode(ShipmentList(shown, following)))
+
+
+def _accepted(line: int, stored: StoredObject | None, event: Event, compiled: Compiled) -> Accepted:
+    assert stored is not None
+    blob = Blob(stored.size, stored.sha256)
+    return Accepted(line, stored.puuid, blob, stored.filename, stored.content_type, event, compiled.schema)
+
+
+def _summary(counts: Counts, found: entries.Shipment | None = None) -> ShipmentSummary:
+    if found is None:
+        return ShipmentSummary(counts, complete=True, id=None, state="refused", expires_at=None)
+    return ShipmentSummary(counts, complete=True, id=found.id, state=found.state, expires_at=found.expires_at)
+
+
+def _described(found: entries.Shipment) -> Shipment:
+    """A shipment as its client sees it."""
+    files = len(found.announced.lines)
+    return Shipment(found.id, found.state, found.expires_at, files, len(found.positions))
+
+
+def _put(signed: SignedRequest) -> Put:
+    return Put(signed.method, signed.url, signed.headers)
+
+
+async def _chunks(x: Exchange) -> AsyncIterator[bytes]:
+    while chunk := await x.next_chunk():
+        yield chunk
+
+
+async def _answer(
+    x: Exchange,
+    lines: Sequence[bytes],
+    summary: ShipmentSummary,
+    statuses: set[int],
+    headers: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
+    status = statuses.pop() if len(statuses) == 1 else 207
+    await x.reply(status, b"".join(lines) + _encode(summary) + b"\n", CONTENT_TYPE, headers)
