@@ -145,7 +145,8 @@ class Pieces(Protocol):
         """Add bytes behind `offset`; the new length. `chunks`: of any size.
 
         What arrived before `chunks` raised is kept, then the exception goes on. Memory: six times `PART` at most,
-        for an upload of up to 70 GiB. `size`: of the whole if it is known; then its end needs no keeping aside.
+        for an upload of up to 70 GiB. `size`: of the whole if it is known; then its end needs no keeping aside, and a
+        small object may be visible with its last byte already.
         `OffsetConflict` when `offset` is not what is held, `NotFound` when there is no such upload. Callers see to it
         that one at a time appends.
         """

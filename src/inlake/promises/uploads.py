@@ -19,6 +19,7 @@ from inlake.errors import (
     UploadLocked,
 )
 from inlake.logbook.lease import TAKEN, Lease, Leases, forget
+from inlake.memory import Recent
 from inlake.model import masked
 from inlake.ports import Store
 from inlake.promises.entries import Tus
@@ -35,7 +36,7 @@ class Uploads:
 
     def __init__(self, store: Store, promises: Promises, leases: Leases) -> None:
         self._store, self._promises, self._leases = store, promises, leases
-        self._hashes: dict[str, _Hash] = {}
+        self._hashes: Recent[str, _Hash] = Recent(HASHES)
         self._finishing: set[asyncio.Task[None]] = set()
 
     async def create(self, promise: Promise, *, at_most: int) -> Promise:
@@ -167,9 +168,7 @@ class Uploads:
     def _remember(self, promise: Promise, hashed: _Hash | None, length: int) -> None:
         """Keep the hash of the bytes held, for the next request to this process."""
         if hashed is not None and hashed.length == length:
-            self._hashes[promise.puuid] = hashed
-        while len(self._hashes) > HASHES:
-            del self._hashes[next(iter(self._hashes))]
+            self._hashes.keep(promise.puuid, hashed)
 
     async def _received(self, promise: Promise) -> int:
         assert promise.upload is not None

@@ -1,26 +1,24 @@
-"""Objects that come in pieces to S3: parts of one size, and what is too little for a part kept beside them.
+"""Objects that come in pieces to S3: parts of one size, and what is too little for a part kept as a tail behind them.
 
 A part's number is where it stands: `offset // P + 1`. Every part has P bytes, the last one excepted, so whoever
-writes a part a second time writes the same bytes. What does not fill a part becomes a small object of its own,
-`.inlake/tails/<key>/<upload>/<start>-<length>`; it counts only while it goes on exactly where the parts, or the piece
-before it, end. So nothing counts twice, whatever a crash leaves.
+writes a part a second time writes the same bytes. Uploads that one PUT holds have no parts: they are in `small`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from inlake.errors import NotFound, OffsetConflict, PartsRefused
 from inlake.memory import Recent
 from inlake.model import PART, Part
 from inlake.ports import Store
 from inlake.store.s3.multipart import Multipart
+from inlake.store.s3.small import PREFIX, PutNew, SmallUploads
+from inlake.store.s3.tails import Tail, Tails, behind, to_its_end
 
-TAILS = ".inlake/tails"
 PARTS = 9_000
 """Parts of the largest object that P is chosen for; S3 takes 10,000 of one upload."""
 WHOLE = 1_000
@@ -32,35 +30,40 @@ class Held(NamedTuple):
     """What the store holds of an upload."""
 
     parts: list[Part]
-    tail: list[tuple[int, int]]
-    """(start, length) of the pieces behind the parts."""
+    tail: Tail
     length: int
     """Bytes, of both together."""
-    pieces: bool
-    """There are small objects in the upload's folder, those that count or others."""
+    names: list[str]
+    """Keys of all tails that are there, those that count or not."""
 
 
 class S3Pieces:
     """Uploads that any process continues. The id of an upload says its P: `<P>-<id of S3>`."""
 
-    def __init__(self, store: Store, multipart: Multipart) -> None:
-        """`store`: for the tails."""
-        self._store, self._multipart = store, multipart
+    def __init__(self, store: Store, put_new: PutNew, multipart: Multipart) -> None:
+        self._store, self._multipart, self.tails = store, multipart, Tails(store)
+        self._small = SmallUploads(store, put_new, self.tails)
         self._whole: Recent[str, Held] = Recent(WHOLE)
         """What an append that reached the end put, by upload: the `complete` that follows asks nothing."""
 
     async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], size: int | None = None) -> str:
+        if size is not None and size <= PART:
+            return self._small.begin(key, content_type=content_type, metadata=metadata)
         part_size = max(PART, -(-(size or 0) // PARTS))
         upload = await self._multipart.begin(key, content_type=content_type, metadata=metadata, sha256=False)
         return f"{part_size}-{upload}"
 
     async def received(self, key: str, upload: str) -> int | None:
+        if upload.startswith(PREFIX):
+            return await self._small.received(key, upload)
         held = await self._held(key, upload)
         return held and held.length
 
     async def append(
         self, key: str, upload: str, offset: int, chunks: AsyncIterator[bytes], *, size: int | None = None
     ) -> int:
+        if upload.startswith(PREFIX):
+            return await self._small.append(key, upload, offset, chunks, size=size)
         held = await self._held(key, upload)
         if held is None:
             raise NotFound("There is no such upload.")
@@ -71,90 +74,56 @@ class S3Pieces:
             async for chunk in chunks:
                 await writer.write(chunk)
         finally:
-            await _to_its_end(writer.finish(size))  # also what a cancelled request has brought is kept
+            await to_its_end(writer.finish(size))  # also what a cancelled request has brought is kept
         if writer.length == size:
             self._whole.keep(upload, writer.held())
         return writer.length
 
     async def complete(self, key: str, upload: str) -> None:
+        if upload.startswith(PREFIX):
+            return await self._small.complete(key, upload)
         known = self._whole.pop(upload, None)
         try:
-            pieces = await self._complete(key, upload, known or await self._held(key, upload))
+            names = await self._complete(key, upload, known or await self._held(key, upload))
         except PartsRefused:
             if known is None:
                 raise
-            pieces = await self._complete(key, upload, await self._held(key, upload))
-        if pieces:
-            await self._drop(_folder(key, upload))
+            names = await self._complete(key, upload, await self._held(key, upload))
+        await self.tails.delete(names)
+        return None
 
-    async def _complete(self, key: str, upload: str, held: Held | None) -> bool:
-        """Whether there are pieces to be deleted."""
+    async def _complete(self, key: str, upload: str, held: Held | None) -> list[str]:
+        """The tails to be deleted."""
         if held is not None:
             parts = held.parts
             if held.tail or not parts:
-                last = await self.put_part(key, upload, len(parts) + 1, [await self.tail(key, upload, held)])
+                last = await self.put_part(key, upload, len(parts) + 1, await self.tails.read(key, upload, held.tail))
                 parts = [*parts, last]
             with suppress(NotFound):
                 await self._multipart.complete(key, _id(upload), parts)
-                return held.pieces
+                # an append that began with a tail has kept none of its names
+                return await self.tails.names(key, upload) if held.names else []
         if await self._store.head(key) is None:
             raise NotFound("There is no such upload, and no object of it.")
-        return True
+        return await self.tails.names(key, upload)
 
     async def abort(self, key: str) -> int:
         uploads = await self._multipart.uploads(key)
         for upload in uploads:
             await self._multipart.abort(key, upload)
-        await self._drop(_folder(key))
+        await self.tails.delete(await self.tails.names(key))
         return len(uploads)
 
     async def put_part(self, key: str, upload: str, number: int, chunks: list[bytes]) -> Part:
         return await self._multipart.put(key, _id(upload), number, chunks)
 
-    async def tail(self, key: str, upload: str, held: Held) -> bytes:
-        """The bytes behind the parts."""
-        pieces = [await self._store.get(f"{_folder(key, upload)}{start}-{length}") for start, length in held.tail]
-        if any(piece is None for piece in pieces):
-            raise OffsetConflict("Another request has moved the upload on: ask for its offset again.")
-        return b"".join(piece or b"" for piece in pieces)
-
-    async def keep(self, key: str, upload: str, start: int, data: bytes) -> None:
-        """Put a piece behind what is held."""
-
-        async def pieces() -> AsyncIterator[bytes]:
-            for at in range(0, len(data), PART):
-                yield data[at : at + PART]
-
-        name = f"{_folder(key, upload)}{start}-{len(data)}"
-        await self._store.put(name, pieces(), content_type="application/octet-stream", metadata={})
-
-    async def forget(self, key: str, upload: str, tail: list[tuple[int, int]]) -> None:
-        """Delete pieces that have become part of a part."""
-        for start, length in tail:
-            await self._store.delete(f"{_folder(key, upload)}{start}-{length}")
-
     async def _held(self, key: str, upload: str) -> Held | None:
-        found, names = await asyncio.gather(self._multipart.find(key, _id(upload)), self._names(_folder(key, upload)))
+        found, names = await asyncio.gather(self._multipart.find(key, _id(upload)), self.tails.names(key, upload))
         if found is None:
             return None
         parts = _in_row(found, part_size(upload))
-        length = sum(part.size for part in parts)
-        longest: dict[int, int] = {}
-        for name in names:
-            start, _, size = name.rpartition("/")[2].partition("-")
-            longest[int(start)] = max(int(size), longest.get(int(start), 0))
-        tail = []
-        while size_here := longest.get(length):
-            tail.append((length, size_here))
-            length += size_here
-        return Held(parts, tail, length, bool(names))
-
-    async def _names(self, folder: str) -> list[str]:
-        return [name async for name in self._store.list(folder)]
-
-    async def _drop(self, folder: str) -> None:
-        for name in await self._names(folder):
-            await self._store.delete(name)
+        tail, length = behind(names, sum(part.size for part in parts))
+        return Held(parts, tail, length, names)
 
 
 class _Writer:
@@ -195,7 +164,7 @@ class _Writer:
             await self._put(self._number, self._held, self._waiting)
         elif self._waiting:
             rest = b"".join(self._waiting)
-            await self._uploads.keep(self._key, self._upload, self.length - len(rest), rest)
+            await self._uploads.tails.keep(self._key, self._upload, self.length - len(rest), rest)
 
     async def _send(self) -> None:
         while len(self._sending) >= IN_FLIGHT:
@@ -211,10 +180,10 @@ class _Writer:
     async def _put(self, number: int, held: Held, chunks: list[bytes]) -> None:
         """A part: the tail that was kept, and what came behind it."""
         if held.tail:
-            chunks = [await self._uploads.tail(self._key, self._upload, held), *chunks]
+            chunks = [*await self._uploads.tails.read(self._key, self._upload, held.tail), *chunks]
         self._parts[number] = await self._uploads.put_part(self._key, self._upload, number, chunks)
         if held.tail:
-            await self._uploads.forget(self._key, self._upload, held.tail)
+            await self._uploads.tails.forget(self._key, self._upload, held.tail)
 
 
 def part_size(upload: str) -> int:
@@ -225,31 +194,9 @@ def part_size(upload: str) -> int:
     return int(size)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await it, also when cancelled meanwhile: nobody else may write before it is over."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # the cancelling is told, and not this
-        raise
-
-
 def _id(upload: str) -> str:
     """S3's own id."""
     return upload.partition("-")[2]
-
-
-def _folder(key: str, upload: str | None = None) -> str:
-    """Where the tails of a key are, or of one upload to it."""
-    of_key = f"{TAILS}/{_digest(key)}/"
-    return of_key if upload is None else f"{of_key}{_digest(upload)}/"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _in_row(parts: list[Part], size: int) -> list[Part]:

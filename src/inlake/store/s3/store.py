@@ -72,26 +72,35 @@ class S3Store:
         except BaseError as error:
             raise ValueError(f"The AWS_* variables cannot be used: {str(error).splitlines()[0]}.") from None
         self._multipart = Multipart(self._bucket, timeout=timeout, stall=stall)
-        self.pieces = S3Pieces(self, self._multipart)
+        self.pieces = S3Pieces(self, self.put_new, self._multipart)
         self.direct = S3Direct(self._multipart, Presigner(self._bucket, public_endpoint=public_endpoint))
 
     async def create(self, key: str, data: bytes) -> bool:
         path, creator = check_key(key), uuid4().hex
 
-        async def attempt(left: int = CONFLICT_RETRIES) -> bool:
+        async def attempt() -> bool:
+            return await self._put_new(path, data, {CREATOR: creator}) or await self._creator(path) == creator
+
+        return await self._ask(attempt, self._timeout)
+
+    async def put_new(self, key: str, data: bytes, attributes: dict[str, str]) -> bool:
+        """Put an object of one part if there is none; False when there is one, also our own whose answer was lost."""
+        return await self._ask(lambda: self._put_new(check_key(key), data, attributes), None)
+
+    async def _put_new(self, path: str, data: bytes, attributes: dict[str, str]) -> bool:
+        for left in range(CONFLICT_RETRIES, -1, -1):
             try:
-                await self._s3.put_async(path, data, attributes={CREATOR: creator}, mode="create", use_multipart=False)
+                await self._s3.put_async(path, data, attributes=attributes, mode="create", use_multipart=False)
             except AlreadyExistsError as error:
                 if error_code(error) in {"PreconditionFailed", ""}:
-                    return await self._creator(path) == creator
+                    return False
                 # AWS answers 409 while a delete is under way, a store on files while its folder is being removed
                 if left == 0:
                     raise
                 await asyncio.sleep(0.05)
-                return await attempt(left - 1)
-            return True
-
-        return await self._ask(attempt, self._timeout)
+            else:
+                break
+        return True
 
     async def _creator(self, path: str) -> str | None:
         try:
