@@ -140,7 +140,7 @@ class Settings(BaseModel):
         ge=1,
         description="Bytes that close a window of an NDJSON stream, and about what a stream has on its way to the bus.",
     )
-    window_ms: float = Field(500, gt=0, description="Milliseconds without a new byte that close a window of an NDJSON stream.")  # fmt: skip
+    window_ms: float = Field(500, gt=0, description="Milliseconds after its first line that close a window of an NDJSON stream, whatever comes after.")  # fmt: skip
     receipts_spool: int = Field(GIB, ge=0, description="Receipts that a client does not take at once go to an unlinked temporary file up to this size.")  # fmt: skip
     resource_redirect: bool = Field(
         False,

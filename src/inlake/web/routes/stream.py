@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 
@@ -143,18 +144,23 @@ class Stream:
                 log.error("request %s failed", self._x.instance, exc_info=failure)
 
     async def _window(self) -> list[Line]:
-        """Lines until the window is full, the body ends, or no byte comes for a while; none at the end of the body."""
+        """Lines until the window is full, its first line is some time old, or the body ends; none at the body's end."""
         settings, size = self._x.settings, 0
+        closes: float | None = None
         while not self._ended and (
             not self._waiting or (len(self._waiting) < settings.window_records and size < settings.window_bytes)
         ):
-            pause = settings.window_ms / 1000 if self._waiting else settings.body_idle_seconds
-            try:
-                chunk = await self._x.receive(pause)
-            except TimeoutError:
-                if self._waiting:
+            if not self._waiting:
+                chunk = await self._x.next_chunk()
+            else:
+                now = time.monotonic()
+                closes = closes or now + settings.window_ms / 1000
+                if closes <= now:
                     break
-                raise RequestTimeout(f"No byte of the body came for {pause:g} seconds.") from None
+                try:
+                    chunk = await self._x.receive(closes - now)
+                except TimeoutError:
+                    break
             size += len(chunk)
             self._waiting += self._lines.feed(chunk)
             self._ended = self._x.at_end

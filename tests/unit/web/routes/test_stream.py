@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
@@ -253,3 +254,38 @@ async def test_a_request_whose_client_is_gone_can_still_be_cancelled() -> None:
         await task
     assert sorted(ended) == [0, 1, 2]
     assert sending.counted() == {"accepted": SLICE}
+
+
+class Trickle(Sending):
+    """A client that sends a line every now and then, for a second; a reader that stops waiting loses none."""
+
+    pause = 0.03
+
+    def __init__(self, take: Take) -> None:
+        super().__init__(lines(0), take, window_ms=100, window_records=100_000)
+        self._end = time.monotonic() + 1
+        self._next: asyncio.Task[None] | None = None
+
+    async def _receive(self) -> ASGIMessage:
+        self._next = self._next or asyncio.ensure_future(asyncio.sleep(self.pause))
+        await asyncio.shield(self._next)
+        self._next = None
+        return {"type": "http.request", "body": b"1\n", "more_body": time.monotonic() < self._end}
+
+
+@pytest.mark.parametrize("pause", [0.03, 0.0])
+async def test_a_window_closes_some_time_after_its_first_line_whatever_comes_after(
+    pause: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[float] = []
+
+    async def take(_: int, window: Window) -> Results:
+        began.append(time.monotonic())
+        return receipts(window)
+
+    monkeypatch.setattr(Trickle, "pause", pause)
+    sending, start = Trickle(take), time.monotonic()
+    await sending.stream.run()
+    assert began[0] - start < 0.5
+    assert len(began) >= 3 or pause == 0
+    assert sum(sending.slices) == sending.lines()[-1]["summary"]["accepted"]
