@@ -20,7 +20,8 @@ Convert = Callable[[Cell], str]
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<fraction>\.[0-9]+)?(?P<exponent>[eE][+-]?[0-9]+)?\Z")
 _LEADING_ZEROS = re.compile(r"-?0[0-9]")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
-_BLANK = (None, "")
+TEXTS = frozenset({"text", "any", "bytes", "choice"})
+"""Types that blanks alone are a value of."""
 _DATE_ADVICE = 'Say how it is written in a map (date = "DD.MM.YYYY"); what is no whole date belongs into a text field.'
 
 
@@ -39,9 +40,13 @@ def converter(field: Field, rules: Rules, language: str) -> Convert:
     return _Types(rules, language).of(field)
 
 
-def is_empty(cell: Cell, rules: Rules) -> bool:
-    """Whether a cell counts as empty: nothing in it, or a word that the map names."""
-    return cell in _BLANK or (isinstance(cell, str) and bool(rules.null) and cell.strip() in rules.null)
+def is_empty(cell: Cell, rules: Rules, type_: str = "text") -> bool:
+    """Whether a cell counts as empty: nothing in it, a word that the map names, or blanks where they are no text."""
+    if not isinstance(cell, str):
+        return cell is None
+    if not cell or (rules.null and cell.strip() in rules.null):
+        return True
+    return type_ not in TEXTS and not cell.strip()
 
 
 def text_of(cell: Cell) -> str:

@@ -108,7 +108,7 @@ def _first_misfit(column: Column, field: Field, rows: list[Row], rules: Rules, l
     convert = converter(field, rules, language)
     for row in rows:
         cell = row.cells[column.index]
-        if is_empty(cell, rules):
+        if is_empty(cell, rules, field.type):
             continue
         try:
             convert(cell)

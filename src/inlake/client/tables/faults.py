@@ -52,6 +52,11 @@ class TableError(Exception):
         self.faults = tuple(faults)
 
 
+def no_table(detail: str, advice: str, code: str = "not_a_table") -> TableError:
+    """The one fault of a file that is no table."""
+    return TableError([Fault(code, detail, advice)])
+
+
 def letter_of(index: int) -> str:
     """The name of a column in a spreadsheet: 0 is A, 26 is AA."""
     name, number = "", index + 1

@@ -13,6 +13,7 @@ from typing import Any
 from inlake.client.tables.dates import Notation
 from inlake.client.tables.faults import Fault, TableError
 from inlake.client.tables.layout import Layout
+from inlake.client.tables.row import plain_name
 
 EMPTY = ("null", "absent", "text")
 TYPES = ("text", "integer", "number", "boolean", "date", "time", "timestamp")
@@ -93,16 +94,16 @@ class _Reader:
         rules = self._rules(Rules(), {key: value for key, value in told.items() if key not in known}, "")
         columns: dict[str, Target] = {}
         for name, target in self._dict(told, "columns").items():
-            columns[" ".join(name.split())] = self._target(name, target, rules)
+            columns[plain_name(name)] = self._target(name, target, rules)
         constants = self._dict(told, "constants")
         for pointer in constants:
             self._pointer(pointer, f"constants.{pointer}")
         file = told.get("file")
         if file is not None and not isinstance(file, str):
             self._wrong("file", "is the name of a column")
-        made = Map(
-            file, self._layout(self._dict(told, "table")), rules, self._words(told, "ignore"), columns, constants
-        )
+        ignore = frozenset(plain_name(name) for name in self._words(told, "ignore"))
+        layout = self._layout(self._dict(told, "table"))
+        made = Map(plain_name(file) if isinstance(file, str) else None, layout, rules, ignore, columns, constants)
         if self._faults:
             raise TableError(self._faults)
         return made

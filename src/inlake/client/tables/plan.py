@@ -12,7 +12,7 @@ from inlake.client.tables.cells import Misfit, converter, is_empty, text_of
 from inlake.client.tables.faults import Fault, TableError
 from inlake.client.tables.mapping import Map, Target
 from inlake.client.tables.places import Place, escape, find_field, leaf_names, segments_of
-from inlake.client.tables.row import Cell, Column, Row
+from inlake.client.tables.row import Cell, Column, Row, plain_name
 from inlake.client.tables.shape import Shape
 from inlake.client.tables.workbook import ERROR
 
@@ -49,7 +49,7 @@ class Plan:
         self._as_it_is = not columns
         self._file: Column | None = None
         if columns:
-            self._file = self._find_file(columns, file_column or self._map.file)
+            self._file = self._find_file(columns, plain_name(file_column) if file_column else self._map.file)
             self._place_columns(columns)
             self._place_constants()
             self._require(self._root)
@@ -215,15 +215,15 @@ class _Conversion:
         return f"[{','.join(text for text in texts if text is not None)}]"
 
     def _has_content(self, place: Place) -> bool:
-        if place.column is not None:
-            return place.rules is not None and not is_empty(self._row.cells[place.column.index], place.rules)
+        if place.column is not None and place.rules is not None:
+            return not is_empty(self._row.cells[place.column.index], place.rules, place.field.type)
         return place.constant not in {None, "null"} or any(map(self._has_content, place.inside.values()))
 
     def _cell(self, place: Place, column: Column) -> str | None:
         assert place.rules is not None
         assert place.convert is not None
         cell = self._row.cells[column.index]
-        if is_empty(cell, place.rules):
+        if is_empty(cell, place.rules, place.field.type):
             return self._empty(place, column, place.rules.empty)
         try:
             if isinstance(cell, str):

@@ -23,6 +23,11 @@ class Column:
     """As a spreadsheet names it."""
 
 
+def plain_name(name: str) -> str:
+    """The name of a column as it is known: without line breaks, and with one blank where there are several."""
+    return " ".join(name.split())
+
+
 class Row(NamedTuple):
     """A row with its cells as they stand in the table."""
 

@@ -10,7 +10,7 @@ from inlake.client.tables import Layout, TableError, read_map
 
 WHOLE = """
 file = "image"
-ignore = ["Notes"]
+ignore = ["No  tes"]
 decimal_comma = true
 null = ["n/a", "-"]
 date = "DD.MM.YYYY"
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 def test_a_column_says_only_what_is_different(path: Path) -> None:
     path.write_text(WHOLE)
     read = read_map(path)
-    assert (read.file, read.ignore, read.constants) == ("image", frozenset({"Notes"}), {"/source": "CMOA"})
+    assert (read.file, read.ignore, read.constants) == ("image", frozenset({"No tes"}), {"/source": "CMOA"})
     assert read.layout == Layout(encoding="cp1252", delimiter=";", header=3)
     assert read.columns["Main Title"].pointers == ("/title",)
     assert read.columns["Main Title"].rules == read.rules

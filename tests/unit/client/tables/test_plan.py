@@ -115,6 +115,10 @@ def test_blanks_around_a_number_do_no_harm(records: Any) -> None:
     assert records("a;b\n 7 ; true \n", avro(a="int", b="boolean")) == [{"a": 7, "b": True}]
 
 
+def test_blanks_alone_are_text_and_nothing_else(records: Any) -> None:
+    assert records("a;b;c\n ; ;1\n", avro(a="string", b=["null", "int"], c="int")) == [{"a": " ", "b": None, "c": 1}]
+
+
 def test_a_map_says_how_numbers_are_written(records: Any, faults: Any) -> None:
     shape = avro(a="double", b=["null", "double"])
     assert records("a;b\n1.234,50;-0,5\n", shape, 'decimal_comma = true\nthousands = "."') == [{"a": 1234.5, "b": -0.5}]

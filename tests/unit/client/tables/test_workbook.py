@@ -108,6 +108,8 @@ def test_what_is_no_table_is_refused_with_advice(tmp_path: Path) -> None:
     assert refused(io.BytesIO(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512))) == "not_a_table"
     assert refused(io.BytesIO(b"PK\x03\x04" + bytes(100))) == "not_a_table"
     assert refused(io.BytesIO(b"<html><body><table>")) == "not_a_table"
+    assert refused(io.BytesIO(b'[\n{"a": 1}]')) == "not_a_table"
+    assert refused(io.BytesIO(b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 4)) == "not_a_table"
     whole = xlsx(["a", "b"], [1, 2]).getvalue()
     assert refused(io.BytesIO(whole[: len(whole) // 2])) == "not_a_table"
     with pytest.raises(TableError) as found:
@@ -122,6 +124,19 @@ def test_a_table_in_a_folder_may_be_compressed(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"a,b\n1,2\n"))
     with open_table(path) as table:
         assert [row.cells for row in table] == [("1", "2")]
+
+
+def test_a_compressed_table_that_is_damaged_is_refused_or_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    import gzip
+
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(b"a,b\n1,2\n")
+    with pytest.raises(TableError) as found:
+        open_table(path)
+    assert found.value.faults[0].code == "not_a_table"
+    path.write_bytes(gzip.compress(b"a,b\n" + b"".join(b"%d,x\n" % i for i in range(1 << 19)))[:-100_000])
+    with pytest.raises(TableError), open_table(path, Layout(encoding="utf-8")) as table:
+        list(table)
 
 
 def test_lines_of_json_are_rows_with_their_record() -> None:
