@@ -17,6 +17,7 @@ from inlake.cli.commands.send import send
 from inlake.cli.commands.serve import serve
 from inlake.cli.commands.sweep import sweep
 from inlake.cli.commands.tail import tail
+from inlake.cli.commands.upload import upload
 from inlake.cli.failures import DEBUG, guarded
 
 
@@ -39,6 +40,7 @@ def build() -> typer.Typer:
     app.command("serve")(guarded(serve))
     app.command("send")(guarded(send))
     app.command("map")(guarded(draft))
+    app.command("upload")(guarded(upload))
     app.command("tail")(guarded(tail))
     app.command("check")(guarded(check))
     app.command("config")(guarded(config))

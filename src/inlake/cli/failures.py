@@ -70,6 +70,7 @@ def _end(error: Exception) -> NoReturn:
 
 def _explained(error: Exception) -> tuple[str, int]:
     from inlake.client import ClientError, Refused
+    from inlake.client.journal import JournalError
     from inlake.client.records import BrokenFile
     from inlake.client.tables.faults import TableError
 
@@ -78,7 +79,7 @@ def _explained(error: Exception) -> tuple[str, int]:
             return str(error), error.code
         case Refused() if error.status == UNAUTHORIZED:
             return f"{error.detail} A key goes into INLAKE_TOKEN, or behind --token.", REFUSED
-        case BrokenFile() | TableError():
+        case BrokenFile() | JournalError() | TableError():
             return str(error), USAGE
         case ClientError():
             return str(error), REFUSED if isinstance(error, Refused) else UNAVAILABLE

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inlake.cli.completion import schema_names
 from inlake.cli.failures import Failure
 
 if TYPE_CHECKING:
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 LOCAL = "http://127.0.0.1:8000"
 Url = Annotated[str | None, typer.Option(envvar="INLAKE_URL", help=f"Address of the gateway; {LOCAL} if not given.")]
 Token = Annotated[str | None, typer.Option(envvar="INLAKE_TOKEN", help="Sent as `Authorization: Bearer`.")]
+Destination = Annotated[str | None, typer.Option(help="Database that consumers should load the records into.")]
+Version = Annotated[int | None, typer.Option(help="Version of the schema; the latest if not given.")]
+MessageName = Annotated[str | None, typer.Option(help="Protobuf: full name of the message.")]
+Retry = Annotated[float, typer.Option(metavar="SECONDS", help="How long to send again where that may help.")]
+Schema = Annotated[
+    str,
+    typer.Argument(metavar="SCHEMA", help="Name of the schema: `tate.artwork` for one.", autocompletion=schema_names),
+]
 
 
 def connect(url: str | None, token: str | None, *, retry: float = 60) -> Client:

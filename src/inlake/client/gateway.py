@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from inlake.client.problems import ClientError, CutOff, NotAGateway, Problem, Re
 from inlake.client.receipts import WORDS, Receipt, is_receipt, parse_lines
 from inlake.client.retries import Waits, may_help
 
+T = TypeVar("T")
 RECORD = "/ingress/record-json"
 RECORD_AND_BINARY = "/ingress/record-json-and-binary"
 NDJSON = "application/x-ndjson"
@@ -130,6 +132,35 @@ class Client:
         for batch in batches:
             yield from self._send_whole(to, batch, run, receipts)
 
+    def validate_batches(self, to: Address, batches: Iterable[Batch]) -> Iterator[Answer]:
+        """What the gateway would say to each line; its receipts are those of lines that it would refuse."""
+        query = to.query(receipts="rejects")
+        for batch in batches:
+            request = Request("POST", "/ingress/validate", query, {"Content-Type": NDJSON}, batch.body)
+            yield self._until_settled(partial(self._send_once, request, batch))
+
+    def send_file(self, to: Address, record: bytes, path: Path, *, key: str) -> Receipt:
+        """Send a record with the binary at a path; sent again with the same Idempotency-Key where that may help."""
+        headers = {"Idempotency-Key": f'"{key}"'}
+
+        def once() -> Receipt:
+            with path.open("rb") as file:
+                body = RecordAndFile(record, Upload.of(file, path.name))
+                return self._receipt(Request("POST", RECORD_AND_BINARY, to.query(), {**headers, **body.headers}, body))
+
+        return self._until_settled(once)
+
+    def _until_settled(self, once: Callable[[], T]) -> T:
+        """What a request gives, which may be sent again; after the time for retries, the last error."""
+        waits = Waits(self._retry)
+        while True:
+            try:
+                return once()
+            except ClientError as error:
+                asked = error.retry_after if isinstance(error, Problem) else None
+                if not may_help(error) or not waits.wait(asked):
+                    raise
+
     def _send_whole(self, to: Address, batch: Batch, run: str, receipts: str) -> Iterator[Answer]:
         try:
             yield self._send_until_settled(to, batch, run, receipts)
@@ -145,14 +176,9 @@ class Client:
         headers = {"Content-Type": NDJSON, "Idempotency-Key": f'"{run}-{batch.first}-{batch.last}"'}
         request = Request("POST", RECORD, to.query(receipts=receipts), headers, batch.body)
         while True:
-            try:
-                answer = self._send_once(request, batch)
-                if not answer.summary["failed"] or not waits.wait(answer.retry_after):
-                    return answer
-            except ClientError as error:
-                asked = error.retry_after if isinstance(error, Problem) else None
-                if not may_help(error) or not waits.wait(asked):
-                    raise
+            answer = self._until_settled(partial(self._send_once, request, batch))
+            if not answer.summary["failed"] or not waits.wait(answer.retry_after):
+                return answer
 
     def _send_once(self, request: Request, batch: Batch) -> Answer:
         with self._connection.answer(request) as response:

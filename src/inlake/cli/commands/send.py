@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inlake.cli.completion import schema_names
 from inlake.cli.failures import UNAUTHORIZED, Failure
-from inlake.cli.gateway import Token, Url, connect
+from inlake.cli.gateway import Destination, MessageName, Retry, Schema, Token, Url, Version, connect
 
 if TYPE_CHECKING:
     from inlake.cli.report import Report
     from inlake.client import Client
     from inlake.client.gateway import Address
-
-Schema = Annotated[
-    str,
-    typer.Argument(metavar="SCHEMA", help="Name of the schema: `tate.artwork` for one.", autocompletion=schema_names),
-]
 
 
 def send(
@@ -33,15 +27,10 @@ def send(
     content_type: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Media type of the binary; told from its name if not given.")
     ] = None,
-    destination: Annotated[
-        str | None, typer.Option(help="Database that consumers should load the records into.")
-    ] = None,
-    version: Annotated[int | None, typer.Option(help="Version of the schema; the latest if not given.")] = None,
-    message: Annotated[str | None, typer.Option(help="Protobuf: full name of the message.")] = None,
-    retry: Annotated[
-        float,
-        typer.Option("--retry", metavar="SECONDS", help="How long to send again where that may help."),
-    ] = 60,
+    destination: Destination = None,
+    version: Version = None,
+    message: MessageName = None,
+    retry: Retry = 60,
     as_json: Annotated[bool, typer.Option("--json", help="Print all receipts as JSON lines.")] = False,
 ) -> None:
     """Send records to a gateway.

@@ -1,0 +1,123 @@
+"""A tally of an upload: progress while it runs, what is not in with its reasons, and the sums."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from inlake.cli.failures import OK, REFUSED, UNAVAILABLE
+from inlake.cli.terminal import as_json, messages, output, printable
+from inlake.client.collection import STATES, Outcome
+from inlake.client.files import Item
+from inlake.client.ledger import Ledger
+from inlake.client.tables.rejects import Rejects
+
+SHOWN = 20
+"""Files that are not in of which the reasons are printed."""
+GOOD = frozenset({"accepted", "pending", "in already"})
+
+
+class Tally:
+    """Outcomes as they come: a JSON line each for a program; for a person those that are not in, and a table."""
+
+    def __init__(self, *, as_json: bool, rejects: Rejects | None = None) -> None:
+        """`rejects`: where refused rows are written."""
+        self.ledger: Ledger | None = None
+        """Where receipts are written."""
+        self.checked = 0
+        """How many items were looked at."""
+        self._as_json, self._rejects = as_json, rejects
+        self._counts: Counter[str] = Counter()
+        self._bytes = 0
+        self._begun = time.monotonic()
+        self._bad = 0
+        self._progress: Progress | None = None
+
+    @property
+    def exit_code(self) -> int:
+        if self._counts["failed"] or self._counts["not sent"]:
+            return UNAVAILABLE
+        return OK if set(self._counts) <= GOOD else REFUSED
+
+    def add(self, outcome: Outcome) -> None:
+        """Count it, write it down, and print it where it is not in."""
+        item, state = outcome.item, outcome.state
+        self._counts[state] += 1
+        if state == "accepted" and outcome.sent:
+            self._bytes += outcome.sent.size
+        if outcome.sent and self.ledger:
+            self.ledger.add(outcome.sent.receipt, row=item.row.number if item.row else None, file=item.name)
+        if self._rejects and item.row and state in {"rejected", "wrong"}:
+            self._rejects.write(item.row, outcome.faults)
+        if self._progress:
+            bad = sum(count for name, count in self._counts.items() if name not in GOOD)
+            said = f"{bad:,} not in" if bad else ""
+            self._progress.update(self._progress.task_ids[0], advance=_size(item), said=said)
+        if self._as_json:
+            self._print_json(outcome)
+        elif state not in GOOD:
+            self._print_bad(outcome)
+
+    @contextmanager
+    def progress(self, items: Sequence[Item]) -> Iterator[None]:
+        """One line on a terminal: the share of the bytes, files not in, time left."""
+        console = messages()
+        columns = TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn()
+        with Progress(
+            *columns, TextColumn("{task.fields[said]}"), TimeRemainingColumn(),
+            console=console, transient=True, disable=not console.is_terminal,
+        ) as self._progress:  # fmt: skip
+            self._progress.add_task(f"{len(items):,} files", total=sum(map(_size, items)) or None, said="")
+            yield
+        self._progress = None
+
+    def close(self, *, checked: bool) -> None:
+        """The sums; `checked`: nothing was sent."""
+        counts = {"checked": self.checked} if checked else {}
+        counts |= {state: self._counts[state] for state in STATES if self._counts[state]}
+        seconds = time.monotonic() - self._begun
+        if self._as_json:
+            line = {"summary": {**counts, "bytes": self._bytes}, "complete": True}
+            sys.stdout.write(as_json(line) + "\n")
+            return
+        if self._bad > SHOWN:
+            output().print(f"... and {self._bad - SHOWN:,} more; --json shows all.")
+        table = Table.grid(Column(), Column(justify="right"), padding=(0, 2))
+        for word, count in (counts or {"accepted": 0}).items():
+            table.add_row(word, f"{count:,}")
+        output().print(table)
+        if self._bytes and seconds:
+            messages().print(f"{self._bytes:,} bytes in {seconds:,.1f} s, {self._bytes / seconds / 1e6:,.1f} MB/s")
+
+    def _print_bad(self, outcome: Outcome) -> None:
+        self._bad += 1
+        if self._bad > SHOWN:
+            return
+        console = output()
+        console.print(printable(outcome.item.name.replace("\n", "\\n")) + f": {outcome.state}")
+        for fault in outcome.faults:
+            console.print(printable(f"  {fault.sentence}"))
+
+    def _print_json(self, outcome: Outcome) -> None:
+        row = outcome.item.row
+        line: dict[str, Any] = {"row": row and row.number, "file": outcome.item.name, "state": outcome.state}
+        if outcome.sent:
+            line["receipt"] = outcome.sent.receipt
+        if outcome.faults:
+            told = (fault._asdict() for fault in outcome.faults)
+            line["faults"] = [{name: value for name, value in fault.items() if value} for fault in told]
+        sys.stdout.write(as_json(line) + "\n")
+
+
+def _size(item: Item) -> int:
+    try:
+        return item.path.stat().st_size if item.path else 0
+    except OSError:
+        return 0

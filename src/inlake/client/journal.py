@@ -1,0 +1,114 @@
+"""A client's own memory of what it sent, a SQLite file beside the source: a second run sends what is missing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from uuid import uuid4
+
+from inlake.client.problems import ClientError
+
+SUFFIX = ".inlake-journal"
+TABLES = """
+CREATE TABLE IF NOT EXISTS runs (target TEXT PRIMARY KEY, run TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS files (
+  run TEXT, name TEXT, size INTEGER, modified INTEGER, sha256 TEXT, record TEXT, receipt TEXT,
+  PRIMARY KEY (run, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS streams (
+  run TEXT, name TEXT, lines INTEGER, sha256 TEXT, sending INTEGER, summary TEXT,
+  PRIMARY KEY (run, name)) WITHOUT ROWID;
+"""
+
+
+class JournalError(ClientError):
+    """A journal cannot be used, or does not fit what is to be sent."""
+
+
+class Sent(NamedTuple):
+    """A file that went in."""
+
+    name: str
+    """Relative to its source."""
+    size: int
+    modified: int
+    """Nanoseconds since 1970."""
+    sha256: str
+    record: str
+    """sha256 of the record that went with it."""
+    receipt: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Position:
+    """How far a stream of records went in."""
+
+    lines: int = 0
+    """Confirmed, from the first."""
+    sha256: str = ""
+    """Of them."""
+    sending: int | None = None
+    """Last line of the batch that was on its way."""
+    summary: dict[str, int] | None = None
+
+
+class Journal:
+    """What went to one target. One process at a time; each entry is on disk when its method returns."""
+
+    def __init__(self, path: Path, target: str) -> None:
+        """`target`: gateway, schema and destination in one text; what went to another one is apart from it."""
+        self.path = path
+        try:
+            self._file = sqlite3.connect(path, isolation_level=None, timeout=0.2)
+            for setting in "locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL":
+                self._file.execute(f"PRAGMA {setting}")
+            self._file.executescript(TABLES)
+            self._file.execute("INSERT OR IGNORE INTO runs VALUES (?, ?)", (target, uuid4().hex))
+            ((self.run,),) = self._file.execute("SELECT run FROM runs WHERE target = ?", (target,))
+        except sqlite3.Error as error:
+            if "locked" in str(error):
+                raise JournalError(f"{path}: another `inlake` sends this now; wait for it, or end it.") from None
+            raise JournalError(
+                f"The journal {path} cannot be used ({error}): name another place with --journal, or delete it."
+            ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self._file.close()
+
+    def sent(self) -> Iterator[Sent]:
+        """Every file that went in."""
+        query = "SELECT name, size, modified, sha256, record, receipt FROM files WHERE run = ?"
+        for name, size, modified, sha256, record, receipt in self._file.execute(query, (self.run,)):
+            yield Sent(name, size, modified, sha256, record, json.loads(receipt))
+
+    def add(self, sent: Sent) -> None:
+        values = (self.run, *sent[:-1], json.dumps(sent.receipt))
+        self._file.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+
+    def position(self, name: str) -> Position:
+        """Of the stream with this name; at its beginning when nothing of it was sent."""
+        query = "SELECT lines, sha256, sending, summary FROM streams WHERE run = ? AND name = ?"
+        for lines, sha256, sending, summary in self._file.execute(query, (self.run, name)):
+            return Position(lines, sha256, sending, json.loads(summary) if summary else None)
+        return Position()
+
+    def move(self, name: str, to: Position) -> None:
+        """Remember how far a stream went."""
+        summary = None if to.summary is None else json.dumps(to.summary)
+        self._file.execute(
+            "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, ?, ?)",
+            (self.run, name, to.lines, to.sha256, to.sending, summary),
+        )
+
+
+def beside(source: Path) -> Path:
+    """The journal of a file or a folder: hidden, in the same folder."""
+    whole = source.resolve()
+    return whole.parent / f".{whole.name}{SUFFIX}"

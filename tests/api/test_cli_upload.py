@@ -1,0 +1,197 @@
+"""`inlake upload` against a real gateway process: a collection goes in, once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import Served, environment, inlake, serving
+
+SCAN = {
+    "type": "record",
+    "name": "Scan",
+    "fields": [
+        {"name": "title", "type": "string"},
+        {"name": "year", "type": ["null", "int"]},
+        {"name": "__resource_path__", "type": ["null", "string"], "default": None},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("served")) as found:
+        (found.folder / "scan.avsc").write_text(json.dumps(SCAN))
+        (found.folder / "plain.avsc").write_text(
+            '{"type": "record", "name": "Plain", "fields": [{"name": "a", "type": "int"}]}'
+        )
+        for name in "scan", "plain":
+            assert found.inlake("schemas", "add", name, f"{name}.avsc").returncode == 0
+        yield found
+
+
+def uploaded(served: Served, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return inlake("upload", "scan", *arguments, cwd=folder, INLAKE_URL=served.url)
+
+
+def collection(folder: Path, files: dict[str, bytes], rows: str) -> Path:
+    for name, content in files.items():
+        path = folder / "scans" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (folder / "scans.csv").write_text(rows)
+    return folder
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def events(served: Served, destination: str) -> list[dict[str, Any]]:
+    read = served.inlake("tail", "--from-start", "--json")
+    return [event for event in lines(read.stdout) if event["key"] == f"scan/{destination}"]
+
+
+def test_a_folder_goes_in_with_its_table_and_only_once(served: Served, tmp_path: Path) -> None:
+    files = {"a.txt": b"first", "below/b.txt": b"", "c.txt": b"third"}
+    folder = collection(tmp_path, files, "title,year,file\nA,1890,a.txt\nB,,b.txt\nC,3,./c.txt\n")
+    command = ("scans", "--table", "scans.csv", "--destination", "once", "--receipts", "receipts.csv")
+    done = uploaded(served, folder, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.split() == ["accepted", "3"]
+    with (folder / "receipts.csv").open(newline="") as file:
+        rows = {row["file"]: row for row in csv.DictReader(file)}
+    assert {name: row["sha256"] for name, row in rows.items()} == {
+        name: hashlib.sha256(content).hexdigest() for name, content in files.items()
+    }
+    assert {(e["record"]["title"], e["headers"]["ce_id"]) for e in events(served, "once")} == {
+        ("A", rows["a.txt"]["id"]), ("B", rows["below/b.txt"]["id"]), ("C", rows["c.txt"]["id"]),
+    }  # fmt: skip
+    again = uploaded(served, folder, *command)
+    assert (again.returncode, again.stdout.split()) == (0, ["in", "already", "3"])
+    assert len(events(served, "once")) == 3
+    with (folder / "receipts.csv").open(newline="") as file:
+        assert {row["file"]: row for row in csv.DictReader(file)} == rows
+
+
+def test_nothing_is_left_out_in_silence(served: Served, tmp_path: Path) -> None:
+    files = {"a.txt": b"1", "b.txt": b"2", "x/same.txt": b"3", "y/same.txt": b"4", "unnamed.txt": b"5"}
+    table = "title;year;file\nA;19th;a.txt\nB;1;b.txt\nS;1;same.txt\nT;2;y/same.txt\nM;3;missing.txt\nN;4;\nU;5;b.txt\n"
+    folder = collection(tmp_path, files, table)
+    (folder / "scans" / "broken").symlink_to("nowhere")
+    os.mkfifo(folder / "scans" / "pipe")
+    (folder / "scans" / ".hidden").write_text("")
+    command = ("scans", "--table", "scans.csv", "--destination", "strict", "--json")
+    checked = uploaded(served, folder, *command, "--check")
+    assert checked.returncode == 1
+    assert events(served, "strict") == []
+    done = uploaded(served, folder, *command, "--rejects", "rejects.csv")
+    assert done.returncode == 1
+    *found, last = lines(done.stdout)
+    assert {(line["row"], line["file"], line["state"]) for line in found} == {
+        (2, "a.txt", "wrong"), (3, "b.txt", "accepted"), (4, "same.txt", "wrong"), (5, "y/same.txt", "accepted"),
+        (6, "missing.txt", "wrong"), (7, "row 7", "wrong"), (8, "b.txt", "wrong"), (None, "unnamed.txt", "wrong"),
+        (None, "x/same.txt", "wrong"), (None, "broken", "wrong"), (None, "pipe", "wrong"),
+    }  # fmt: skip
+    assert lines(checked.stdout)[:-1] == [line for line in found if line["state"] == "wrong"]
+    assert last["summary"] == {"accepted": 2, "wrong": 9, "bytes": 2}
+    with (folder / "rejects.csv").open(newline="", encoding="utf-8-sig") as file:
+        rejects = list(csv.DictReader(file, delimiter=";"))
+    assert [row["title"] for row in rejects] == ["A", "S", "M", "N", "U"]
+    assert rejects[0]["inlake_reason"].startswith("column year: ")
+    mended = (folder / "rejects.csv").read_text("utf-8-sig").replace("19th", "1890").replace(";same.txt", ";x/same.txt")
+    (folder / "mended.csv").write_text("\n".join(mended.splitlines()[:3]))
+    again = uploaded(served, folder, "scans", "--table", "mended.csv", "--destination", "strict", "--json")
+    assert {line["file"] for line in lines(again.stdout)[:-1] if line["state"] == "accepted"} == {"a.txt", "x/same.txt"}
+
+
+def test_a_record_beside_each_file_goes_with_it(served: Served, tmp_path: Path) -> None:
+    names = ["n\nl.txt", "\U0001f3fa.txt", "x" * 240 + ".txt", "..a.txt", " blank .txt"]
+    files = {name: name.encode() for name in names[:3] + names[4:]}
+    folder = collection(tmp_path, files, "")
+    for name in files:
+        record = {"title": name, "year": None}
+        (folder / "scans" / f"{name}.json").write_text(json.dumps(record, indent=2)) if len(name) < 240 else None
+    (folder / "scans" / "alone.json").write_text("{}")
+    done = uploaded(served, folder, "scans", "--destination", "beside", "--json")
+    states = {line["file"]: line["state"] for line in lines(done.stdout)[:-1]}
+    assert states == {
+        names[0]: "accepted", names[1]: "accepted", names[2]: "wrong", names[4]: "accepted", "alone.json": "wrong",
+    }  # fmt: skip
+    assert {event["record"]["title"] for event in events(served, "beside")} == {names[0], names[1], names[4]}
+
+
+def test_a_refused_record_names_its_cell_and_a_changed_file_is_named(served: Served, tmp_path: Path) -> None:
+    folder = collection(tmp_path, {"a.txt": b"1", "b.txt": b"2"}, f"title,year,file\nA,{2**40},a.txt\nB,1,b.txt\n")
+    command = ("scans", "--table", "scans.csv", "--destination", "changed")
+    done = uploaded(served, folder, *command)
+    assert done.returncode == 1
+    assert "row 2, column B (year)" in done.stdout
+    (folder / "scans" / "b.txt").write_bytes(b"another")
+    again = uploaded(served, folder, *command)
+    assert again.returncode == 1
+    assert "Its file changed since it was sent" in again.stdout
+    assert len(events(served, "changed")) == 1
+
+
+def test_a_command_that_cannot_be_is_one_sentence(served: Served, tmp_path: Path) -> None:
+    folder = collection(tmp_path, {"a.txt": b"1"}, "title,year,picture\nA,1,a.txt\n")
+    for arguments, words in {
+        ("scan", "absent"): "absent: there is no such file or folder",
+        ("scan", "scans", "--table", "scans.csv"): "Say which it is with --file-column",
+        ("plain", "scans"): "plain has no field for the address of a binary",
+        ("unknown", "scans"): "unknown",
+    }.items():
+        done = inlake("upload", *arguments, cwd=folder, INLAKE_URL=served.url)
+        assert done.returncode in {1, 2}, done.stdout + done.stderr
+        assert words in done.stderr
+        assert done.stdout == ""
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_every_file_is_one_event(served: Served, tmp_path: Path) -> None:
+    files = {f"{n:03}.txt": os.urandom(2_000) for n in range(300)}
+    rows = "".join(f"T {name},1,{name}\n" for name in files)
+    folder = collection(tmp_path, files, f"title,year,file\n{rows}")
+    command = [
+        sys.executable,
+        "-m",
+        "inlake",
+        "upload",
+        "scan",
+        "scans",
+        "--table",
+        "scans.csv",
+        "--destination",
+        "kill",
+    ]
+    pause, kills = random.Random(7), 0
+    while True:
+        process = subprocess.Popen(
+            [*command, "--jobs", "4"], cwd=folder, env=environment(INLAKE_URL=served.url), stdout=subprocess.DEVNULL
+        )
+        try:
+            code = process.wait(timeout=pause.uniform(0.5, 1.5) * 1.2**kills)
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            assert kills < 30
+    assert (code, kills > 0) == (0, True)
+    found = events(served, "kill")
+    assert Counter(event["record"]["title"] for event in found) == Counter(f"T {name}" for name in files)
+    digests = {f"T {name}": hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    assert {e["record"]["title"]: e["headers"]["inlake_resource_sha256"] for e in found} == digests
