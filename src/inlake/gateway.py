@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable
 
 from inlake.codecs import Compiled, Finder
 from inlake.errors import InlakeError
@@ -14,26 +12,6 @@ from inlake.model import Binary, Event, Pending, Receipt, SchemaVersion, Submiss
 from inlake.ports import Bus
 from inlake.promises.promise import Promise
 from inlake.promises.steps import Promises
-
-NO_FAULT = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
-"""What ends a request or the process. All else is a fault, also what is no `Exception`: a library in Rust panics so."""
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def panic_is_an_error(step: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """A step out of which a panic comes as an `Exception`: else it would pass by who answers a fault."""
-
-    @wraps(step)
-    async def taken(*args: P.args, **named: P.kwargs) -> T:
-        try:
-            return await step(*args, **named)
-        except (Exception, *NO_FAULT):
-            raise
-        except BaseException as panic:
-            raise RuntimeError("A library has panicked.") from panic
-
-    return taken
 
 
 class Gateway:
@@ -45,7 +23,6 @@ class Gateway:
         self.bus = bus
         self.stamp = Stamp()
 
-    @panic_is_an_error
     async def ingest(self, s: Submission, sent: Promise | None = None) -> Receipt | Pending:
         """Validate, store, publish and confirm one submission; `Pending` when its binary is not complete yet.
 
@@ -79,7 +56,6 @@ class Gateway:
             await asyncio.shield(self.promises.abandon(promise))  # nothing happens if it is claimed
             raise
 
-    @panic_is_an_error
     async def validate(self, s: Submission) -> SchemaVersion | None:
         """The first steps of the path: the schema that the record fits. Nothing is looked up in the store."""
         compiled = await self.codecs.find(s.label.schema, s.label.version, s.label.message)

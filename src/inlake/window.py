@@ -15,7 +15,7 @@ from typing import Any
 from inlake.codecs import Compiled
 from inlake.errors import BadPlace, BodyRejected, InlakeError, InternalError, PromiseNotAtomic
 from inlake.event import make_event
-from inlake.gateway import NO_FAULT, Gateway, pending
+from inlake.gateway import Gateway, pending
 from inlake.model import Event, Label, Pending, Position, Receipt, SchemaVersion, StoredObject, Submission
 from inlake.promises.places import promise_named
 from inlake.promises.promise import Promise
@@ -24,6 +24,8 @@ from inlake.promises.steps import check_resource_field, event_of, with_resource
 AT_ONCE = 16
 """Promises of one window that are worked on at the same time."""
 NOT_ATOMIC = "A record that names a promise cannot be published all or nothing: send it without mode=atomic."
+NO_FAULT = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
+"""What ends a request or the process. All else is a fault, also what is no `Exception`: a library in Rust panics so."""
 Result = Receipt | Pending | SchemaVersion | InlakeError | None
 """What became of a record; None where it was checked against nothing."""
 Encoded = tuple[int, Event, Compiled, Promise | None]

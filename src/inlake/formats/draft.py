@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from inlake.formats.json_text import ABSENT
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """One record, for the codec that parsed it."""
+class Draft(Struct, frozen=True):
+    """One record, for the codec that parsed it; a struct, since one is made for each."""
 
     resource: Any
     """The resource field as sent; None when it is null or absent."""

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from inlake.errors import InlakeError, InternalError, ShuttingDown
 from inlake.web.request.exchange import ClientGoneError, Exchange, Site
+from inlake.window import NO_FAULT
 from inlake.wiring import Deployment
 
 Handler = Callable[[Exchange, Deployment], Awaitable[None]]
@@ -75,7 +76,9 @@ class Route(APIRoute):
             return  # nobody is there to read an answer
         except asyncio.CancelledError:  # the server stops, and has waited as long as it may
             await x.turn_away(ShuttingDown("The gateway is stopping: send the request again."))
-        except Exception:
+        except NO_FAULT:
+            raise
+        except BaseException:
             if not x.status:
                 await x.refuse(fault(x.instance))
             raise

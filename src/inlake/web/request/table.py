@@ -14,6 +14,7 @@ from inlake.errors import MethodNotAllowed, MethodNotBuilt, RouteNotFound
 from inlake.web.request.access_log import AccessLog
 from inlake.web.request.exchange import Exchange, Receive, Scope, Send, Site
 from inlake.web.request.route import Route, Row
+from inlake.window import NO_FAULT
 from inlake.wiring import Deployment
 
 log = logging.getLogger("inlake.web")
@@ -45,7 +46,9 @@ class Routed(FastAPI):
         route = self._fixed.get((scope["method"], scope["path"])) or self._find(scope, scope["method"])
         try:
             await route.answer(x)
-        except Exception:
+        except NO_FAULT:
+            raise
+        except BaseException:
             log.exception("request %s failed", x.instance)
         finally:
             path = route.path if route is not self._nowhere else "none"
