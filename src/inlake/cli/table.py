@@ -48,7 +48,7 @@ def opened(source: str, layout: Layout, map_: Map | None = None) -> Iterator[Tab
     if map_:
         given = ("encoding", "delimiter", "header", "sheet")
         of_map = {name: getattr(map_.layout, name) for name in given if getattr(layout, name) is None}
-        layout = replace(layout, quotes=map_.layout.quotes, **of_map)
+        layout = replace(layout, quotes=map_.layout.quotes, ignore_unnamed=map_.layout.ignore_unnamed, **of_map)
     name = "stdin" if source == "-" else source
     with open_table(sys.stdin.buffer if source == "-" else Path(source), layout) as table:
         said = " ".join((f"{name}: {table.layout.sentence()}.", *table.layout.notes))

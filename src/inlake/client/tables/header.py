@@ -97,7 +97,7 @@ def _unnamed(row: Row, index: int) -> Fault:
     return Fault(
         "unnamed_column",
         f"The cell stands in a column without a name: {shown!r}.",
-        "Name the column in the header, or empty it.",
+        "Name the column in the header, or empty it; a map can say ignore_unnamed = true.",
         row.number,
         None,
         letter_of(index),

@@ -22,6 +22,8 @@ class Layout:
     header: int | None = None
     """Number of the row with the names of the columns, from 1."""
     sheet: str | None = None
+    ignore_unnamed: bool = False
+    """True: what stands in columns without a name is not read; else it is a fault."""
     notes: tuple[str, ...] = ()
     """Sentences about what was found and a person should know."""
 

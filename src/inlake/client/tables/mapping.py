@@ -158,7 +158,8 @@ class _Reader:
             return None
 
     def _layout(self, told: dict[str, Any]) -> Layout:
-        kinds: dict[str, type] = {"encoding": str, "delimiter": str, "quotes": bool, "header": int, "sheet": str}
+        texts, switches = ("encoding", "delimiter", "sheet"), ("quotes", "ignore_unnamed")
+        kinds: dict[str, type] = {"header": int, **dict.fromkeys(texts, str), **dict.fromkeys(switches, bool)}
         given: dict[str, Any] = {}
         for key, value in told.items():
             if type(value) is kinds.get(key):

@@ -164,5 +164,5 @@ def _with_header(rows: Iterator[Row], layout: Layout, close: Callable[[], None])
     if sum(1 for column in columns if is_number(column.name)) * 2 > len(columns):
         notes += (f"Row {header.number} is taken for the names of the columns, though it holds numbers.",)
     found = replace(layout, header=header.number, notes=notes)
-    checked = Checked(columns, unnamed, len(header.cells), text=layout.format == "csv")
+    checked = Checked(columns, () if layout.ignore_unnamed else unnamed, len(header.cells), text=layout.format == "csv")
     return Table(found, columns, checked.rows(itertools.chain(seen, rows)), close, header.cells)

@@ -216,6 +216,11 @@ def test_a_real_table_is_read_as_the_csv_module_reads_it(name: str) -> None:
     assert not any(row.faults for row in rows)
 
 
+def test_columns_without_a_name_can_be_left_unread() -> None:
+    with open_table(TABLES / "cmoa_teenie.csv", Layout(ignore_unnamed=True)) as table:
+        assert [row.faults for row in table] == [()] * 9
+
+
 def test_a_real_table_with_columns_without_a_name_is_refused_where_they_hold_something() -> None:
     with open_table(TABLES / "cmoa_teenie.csv") as table:
         rows = list(table)

@@ -19,6 +19,7 @@ date = "DD.MM.YYYY"
 encoding = "cp1252"
 delimiter = ";"
 header = 3
+ignore_unnamed = true
 
 [columns]
 "Main  Title" = "/title"
@@ -38,7 +39,7 @@ def test_a_column_says_only_what_is_different(path: Path) -> None:
     path.write_text(WHOLE)
     read = read_map(path)
     assert (read.file, read.ignore, read.constants) == ("image", frozenset({"No tes"}), {"/source": "CMOA"})
-    assert read.layout == Layout(encoding="cp1252", delimiter=";", header=3)
+    assert read.layout == Layout(encoding="cp1252", delimiter=";", header=3, ignore_unnamed=True)
     assert read.columns["Main Title"].pointers == ("/title",)
     assert read.columns["Main Title"].rules == read.rules
     keywords = read.columns["Keywords"].rules
