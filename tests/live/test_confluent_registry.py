@@ -233,3 +233,20 @@ async def test_an_incompatible_version_is_a_conflict_with_the_reason(registry: C
     other = Schema('{"type": "record", "name": "Artwork", "fields": [{"name": "size", "type": "int"}]}')
     with pytest.raises(Conflict, match=r"(?s)incompatible.*size"):
         await registry.register(subject, other)
+
+
+async def test_a_version_that_was_deleted_for_good_is_not_used_any_more(
+    registry: ConfluentRegistry, subject: str
+) -> None:
+    """Readers cannot get its schema; what is registered next is found under its own id."""
+    known = await registry.register(subject, schema("title"))
+    async with httpx2.AsyncClient(base_url=SCHEMA_REGISTRY_URL) as client:
+        for query in ("", "?permanent=true"):
+            assert (await client.delete(f"subjects/{subject}{query}")).status_code == 200
+    await asyncio.sleep(TTL * 2)
+    for version in (None, known.version):
+        with pytest.raises(SchemaNotFound):
+            await registry.find(subject, version)
+    other = await registry.register(subject, schema("name"))
+    assert other.schema_id != known.schema_id
+    assert await registry.find(subject, other.version) == other

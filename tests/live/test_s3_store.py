@@ -245,7 +245,9 @@ def proxy() -> Iterator[Proxy]:
 
 @pytest.fixture
 def proxied(proxy: Proxy, prefix: str) -> S3Store:
-    return S3Store(S3_BUCKET, prefix, environment={**KEYS, "AWS_ENDPOINT_URL": proxy.endpoint}, timeout=1.5, stall=2)
+    return S3Store(
+        S3_BUCKET, prefix, environment={**KEYS, "AWS_ENDPOINT_URL": proxy.endpoint}, timeout=1.5, transfer_timeout=2
+    )
 
 
 async def expect_unavailable(store: S3Store, seconds: float) -> None:

@@ -160,7 +160,7 @@ class Files:
         return [f"The folder {self._root} is nearly full: {said}."] if free < NEARLY_FULL else []
 
     def _room(self) -> tuple[float, str]:
-        """What part of the file system is free, and in words."""
+        """The part of the file system that is free, and the same in words."""
         found = os.statvfs(self._root)
         free, whole = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
         part = free / whole if whole else 0.0

@@ -99,12 +99,12 @@ def shared_credentials(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: found[name] for name in map(str.lower, PASSED_ON[:3]) if name in found}
 
 
-def client_options(environment: Mapping[str, str], stall: float) -> ClientConfig:
-    """`stall`: seconds without an answer or another byte of one."""
+def client_options(environment: Mapping[str, str], transfer_timeout: float) -> ClientConfig:
+    """`transfer_timeout`: seconds without an answer or another byte of one."""
     options: dict[str, Any] = {
         "allow_http": (endpoint(environment) or "").startswith("http://"),
-        "connect_timeout": timedelta(seconds=min(5, stall)),
-        "read_timeout": timedelta(seconds=stall),
+        "connect_timeout": timedelta(seconds=min(5, transfer_timeout)),
+        "read_timeout": timedelta(seconds=transfer_timeout),
         "timeout": timedelta(days=7),  # of a whole answer: a large object is read for as long as it takes
     }
     if bundle := environment.get("AWS_CA_BUNDLE"):
@@ -116,10 +116,10 @@ def client_options(environment: Mapping[str, str], stall: float) -> ClientConfig
     return cast("ClientConfig", options)
 
 
-def retry_config(stall: float) -> RetryConfig:
+def retry_config(transfer_timeout: float) -> RetryConfig:
     return {
         "max_retries": MAX_RETRIES,
-        "retry_timeout": timedelta(seconds=stall),
+        "retry_timeout": timedelta(seconds=transfer_timeout),
         "backoff": {
             "init_backoff": timedelta(milliseconds=100),
             "max_backoff": timedelta(seconds=1),

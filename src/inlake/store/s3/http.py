@@ -44,9 +44,9 @@ class Answer(NamedTuple):
 class Http:
     """The connections of one process to a bucket, made when they are first needed."""
 
-    def __init__(self, bucket: Bucket, *, stall: float) -> None:
-        """`stall`: seconds for one request. `ValueError` names the variable that is wrong."""
-        self._bucket, self._stall = bucket, stall
+    def __init__(self, bucket: Bucket, *, transfer_timeout: float) -> None:
+        """`transfer_timeout`: seconds for one request. `ValueError` names the variable that is wrong."""
+        self._bucket, self._transfer_timeout = bucket, transfer_timeout
         self._signer = Presigner(bucket)
         self.encryption = self._signer.encryption
         """Headers that every new object comes with."""
@@ -94,7 +94,7 @@ class Http:
     async def _send(self, request: SignedRequest, body: Sequence[bytes]) -> Answer:
         session = self._session = self._session or self._connect()
         async with (
-            asyncio.timeout(self._stall),
+            asyncio.timeout(self._transfer_timeout),
             session.request(
                 request.method,
                 URL(request.url, encoded=True),
@@ -110,7 +110,7 @@ class Http:
         ca = self._bucket.environment.get("AWS_CA_BUNDLE")
         tls = ssl.create_default_context(cafile=ca) if ca else True
         connector = TCPConnector(limit=0, ssl=tls, keepalive_timeout=12)
-        return ClientSession(connector=connector, timeout=ClientTimeout(sock_connect=min(5, self._stall)))
+        return ClientSession(connector=connector, timeout=ClientTimeout(sock_connect=min(5, self._transfer_timeout)))
 
 
 class _NoAnswer(StoreUnavailable):

@@ -26,11 +26,11 @@ _INSIDE = re.compile(r"<(Owner|Initiator)>.*?</\1>", re.DOTALL)
 class Multipart:
     """Multipart uploads to one bucket, and what S3 says of an object; errors are ours."""
 
-    def __init__(self, bucket: Bucket, *, timeout: float, stall: float) -> None:
-        """`timeout`, `stall`: seconds for a small call, and for one that moves data. `ValueError` names the variable
-        that is wrong."""
+    def __init__(self, bucket: Bucket, *, timeout: float, transfer_timeout: float) -> None:
+        """`timeout`, `transfer_timeout`: seconds for a small call, and for one that moves data. `ValueError` names the
+        variable that is wrong."""
         self._bucket, self._timeout = bucket, timeout
-        self._http = Http(bucket, stall=stall)
+        self._http = Http(bucket, transfer_timeout=transfer_timeout)
 
     async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], sha256: bool) -> str:
         """The upload's id. `sha256`: each part comes with its own."""

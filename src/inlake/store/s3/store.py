@@ -50,28 +50,28 @@ class S3Store:
         *,
         environment: Mapping[str, str],
         timeout: float = 10,
-        stall: float | None = None,
+        transfer_timeout: float | None = None,
         public_endpoint: str | None = None,
     ) -> None:
         """`environment`: the AWS_* variables; `timeout`: seconds for a small operation with all its retries;
-        `stall`: seconds in which a request of `put` must be answered and a `read` must go on: a part takes no longer
-        (default: six times `timeout`); `public_endpoint`: URL of the server as clients see it, if it is another.
+        `transfer_timeout`: seconds in which a request of `put` must be answered and `read` must go on: a part takes no
+        longer (default: six times `timeout`); `public_endpoint`: URL of the server as clients see it, if it is another.
         `ValueError` names the variable that is wrong.
         """
         self._bucket = Bucket(bucket, f"{check_key(prefix)}/" if prefix else "", environment)
         self._timeout, self.max_parts = timeout, MAX_PARTS
-        stall = 6 * timeout if stall is None else stall
+        transfer_timeout = 6 * timeout if transfer_timeout is None else transfer_timeout
         try:
             self._s3 = obstore.store.S3Store(
                 bucket,
                 prefix=prefix or None,
                 config=s3_config(environment),
-                client_options=client_options(environment, stall),
-                retry_config=retry_config(stall),
+                client_options=client_options(environment, transfer_timeout),
+                retry_config=retry_config(transfer_timeout),
             )
         except BaseError as error:
             raise ValueError(f"The AWS_* variables cannot be used: {str(error).splitlines()[0]}.") from None
-        self._multipart = Multipart(self._bucket, timeout=timeout, stall=stall)
+        self._multipart = Multipart(self._bucket, timeout=timeout, transfer_timeout=transfer_timeout)
         self.pieces = S3Pieces(self, self.put_new, self._multipart)
         self.direct = S3Direct(self._multipart, Presigner(self._bucket, public_endpoint=public_endpoint))
 

@@ -56,7 +56,7 @@ async def multipart(server: Server) -> AsyncIterator[Multipart]:
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}",
         "AWS_SERVER_SIDE_ENCRYPTION": "AES256",
     }
-    calls = Multipart(Bucket("bucket", "a b/", environment), timeout=5, stall=5)
+    calls = Multipart(Bucket("bucket", "a b/", environment), timeout=5, transfer_timeout=5)
     yield calls
     await calls.close()
     listening.close()
@@ -156,7 +156,7 @@ async def test_a_server_that_is_away_is_unavailable_within_the_time_out(server: 
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
     }
-    calls, start = Multipart(Bucket("bucket", "", environment), timeout=0.3, stall=5), time.monotonic()
+    calls, start = Multipart(Bucket("bucket", "", environment), timeout=0.3, transfer_timeout=5), time.monotonic()
     with pytest.raises(StoreUnavailable, match="did not answer in time"):
         await calls.find("k", "u")
     assert time.monotonic() - start < 2
