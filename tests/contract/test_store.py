@@ -267,6 +267,19 @@ async def test_a_long_listing_is_complete(store: Store) -> None:
     assert await keys(store, "many/") == sorted(wanted)
 
 
+async def test_the_sizes_of_many_objects_that_begin_alike_are_told_at_once(store: Store) -> None:
+    sizes = {f"objects/5b2f0c9e-11d4-8{n:03x}-/file {n}": n for n in range(1, 1_005)}
+    for start in range(1, 1_005, 100):
+        among = [*sizes][start - 1 : start + 99]
+        await asyncio.gather(*[store.create(key, b"x" * sizes[key]) for key in among])
+    for other in ("objects/5b2f0c9e-11d4-7/a", "objects/5b2f0c9e-11d5/a", "objects/6/a", "names/b"):
+        assert await store.create(other, b"other")
+    missing = "objects/5b2f0c9e-11d4-8fff-/file"
+    assert await store.sizes([missing, *sizes]) == sizes
+    assert await store.sizes([*sizes][:2]) == {key: sizes[key] for key in [*sizes][:2]}
+    assert await store.sizes([missing]) == await store.sizes([]) == {}
+
+
 async def test_creating_and_deleting_in_one_folder_at_once_loses_nothing(store: Store) -> None:
     async def come_and_go(name: int) -> None:
         for turn in range(10):
