@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import tempfile
 from collections import Counter
@@ -29,6 +30,8 @@ from hypothesis.stateful import (
 
 from inlake.model import Event
 from inlake.promises.promise import read
+from inlake.promises.shipments.entries import OPEN as SHIPPING
+from inlake.promises.shipments.entries import read as read_shipment
 from tests import live_servers as servers
 from tests.gateways import Answer, Gateway, embedded, form
 from tests.processes import Crash, Steps, World
@@ -53,6 +56,14 @@ class Sent:
     """Titles of its records that were answered 202."""
 
 
+@dataclass
+class Shipped:
+    """What a client knows of a shipment: by its lines, where their files go, what they hold and their titles."""
+
+    id: str
+    files: dict[int, tuple[str, bytes, str]]
+
+
 process = st.fixed_dictionaries(
     {
         "dies_at": st.none() | st.none() | st.integers(0, 14),
@@ -66,6 +77,7 @@ class Promises(RuleBasedStateMachine):
     """Clients, processes and sweeps on one deployment. The checks are `invariant`s and `teardown`."""
 
     promises = Bundle("promises")
+    shipments = Bundle("shipments")
 
     def __init__(self, variables: dict[str, str]) -> None:
         super().__init__()
@@ -184,6 +196,49 @@ class Promises(RuleBasedStateMachine):
         answer = self._ask(how, f"/promises/{sent.puuid}", b"", None, method="DELETE")
         assert answer is None or answer.status in {204, 404, 409, 410}, answer
 
+    @rule(target=shipments, how=process, sizes=st.lists(st.integers(0, 40), min_size=1, max_size=3))
+    def a_shipment_is_announced(self, how: dict[str, Any], sizes: list[int]) -> Any:
+        contents, titles, lines = [self._content(size) for size in sizes], [], []
+        for data in contents:
+            title, record = self._record(None)
+            file = {"filename": "a.obj", "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            titles.append(title)
+            lines.append(json.dumps({"file": file, "record": json.loads(record)}))
+        self._may_be |= {*titles}
+        answer = self._ask(how, "/shipments?schema=note", "\n".join(lines).encode(), "application/x-ndjson")
+        if answer is None:
+            return multiple()
+        assert answer.status == 201, answer
+        *told, summary = answer.lines()
+        urls = (each["put"]["url"] for each in told)
+        return Shipped(summary["id"], dict(enumerate(zip(urls, contents, titles, strict=True), 1)))
+
+    @rule(how=process, shipped=shipments, n=st.integers(1, 3), right=st.booleans())
+    def a_file_of_it_comes(self, how: dict[str, Any], shipped: Shipped, n: int, right: bool) -> None:
+        if n in shipped.files:
+            url, data, _ = shipped.files[n]
+            if not url.startswith("/"):
+                url = f"/shipments/{shipped.id}/{n}"
+            answer = self._ask(how, url, data if right else data + b"more", "model/obj", method="PUT")
+            assert answer is None or answer.status in ({200, 410} if right else {410, 422}), answer
+
+    @rule(how=process, shipped=shipments)
+    def it_is_completed(self, how: dict[str, Any], shipped: Shipped) -> None:
+        answer = self._ask(how, f"/shipments/{shipped.id}/complete", b"", None)
+        if answer is None or answer.status in {409, 410}:
+            return
+        *lines, _ = answer.lines()
+        assert [line["line"] for line in lines] == [*shipped.files]
+        published = {event.id for event in self._world.seen}
+        for line in lines:
+            assert line["status"] in {201, 409}, line
+            assert line["status"] == 409 or line["id"] in published
+
+    @rule(how=process, shipped=shipments)
+    def the_rest_of_it_is_given_up(self, how: dict[str, Any], shipped: Shipped) -> None:
+        answer = self._ask(how, f"/shipments/{shipped.id}", b"", None, method="DELETE")
+        assert answer is None or answer.status in {204, 409}, answer
+
     @rule(how=process, overdue=st.booleans())
     def somebody_sweeps(self, how: dict[str, Any], overdue: bool) -> None:
         sweeper = self._process(how, overdue=overdue)
@@ -253,6 +308,9 @@ class Promises(RuleBasedStateMachine):
         for promise in waiting:  # a mark without a log waits too, until nobody can come and write entry 0
             assert promise is None or (promise.end is None and promise.published is None), promise
         of_waiting = {promise.key for promise in waiting if promise}
+        for key in [key async for key in store.list(SHIPPING)]:
+            shipment = await read_shipment(store, key.rpartition("/")[2])
+            of_waiting |= {file.key for file in shipment.left} if shipment and shipment.end is None else set()
         async for key in store.list(""):
             assert key.startswith(".inlake/") or store.uri(key) in named or key in of_waiting, key
         for sent in self._sent:
