@@ -109,6 +109,10 @@ class Store(Protocol):
         """Keys below `prefix` (a whole number of segments, ends with `/`), in no set order."""
         ...
 
+    async def page(self, folder: str, after: str, count: int) -> Sequence[str]:
+        """Names of the first `count` objects in a flat folder (ends with `/`) that come behind `after`, sorted."""
+        ...
+
     async def delete(self, key: str) -> None:
         """Delete an object; none there is no error."""
         ...

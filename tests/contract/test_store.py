@@ -280,6 +280,19 @@ async def test_the_sizes_of_many_objects_that_begin_alike_are_told_at_once(store
     assert await store.sizes([missing]) == await store.sizes([]) == {}
 
 
+async def test_a_page_of_a_folder_begins_behind_a_name(store: Store) -> None:
+    names = [f"{n:03}" for n in range(0, 120, 2)]
+    await asyncio.gather(*[store.create(f"open/ab/{name}", b"") for name in names])
+    for other in ("open/aa/900", "open/ac/900", "open/ab2/900"):
+        assert await store.create(other, b"")
+    assert await store.page("open/ab/", "", 5) == names[:5]
+    assert await store.page("open/ab/", "007", 3) == ["008", "010", "012"]
+    assert await store.page("open/ab/", "008", 2) == ["010", "012"]
+    assert await store.page("open/ab/", "100", 1_000) == names[51:]
+    assert await store.page("open/ab/", "", 1_000) == names
+    assert await store.page("open/ab/", "118", 5) == await store.page("open/no/", "", 5) == []
+
+
 async def test_creating_and_deleting_in_one_folder_at_once_loses_nothing(store: Store) -> None:
     async def come_and_go(name: int) -> None:
         for turn in range(10):

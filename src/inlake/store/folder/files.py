@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from heapq import nsmallest
 from pathlib import Path
 from time import time
 from typing import Self
@@ -251,6 +252,15 @@ def read_whole(path: Path) -> bytes | None:
         return None
     with os.fdopen(file, "rb") as opened:
         return opened.read()
+
+
+def names_after(folder: Path, after: str, count: int) -> list[str]:
+    """The first names in a folder behind `after`, sorted; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return nsmallest(count, (entry.name for entry in entries if entry.name > after and entry.is_file()))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def size(path: Path) -> int | None:

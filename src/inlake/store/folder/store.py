@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from inlake.errors import BadPlace, InlakeError, NotFound, OutOfSpace, PlaceTaken, StoreUnavailable
 from inlake.model import masked
-from inlake.store.folder.files import HIDDEN, Files, open_object, read_whole, size
+from inlake.store.folder.files import HIDDEN, Files, names_after, open_object, read_whole, size
 from inlake.store.folder.pieces import FolderPieces
 from inlake.store.keys import check_ascii, segments
 
@@ -90,6 +90,9 @@ class FolderStore:
                     yield key
         finally:
             keys.close()
+
+    async def page(self, folder: str, after: str, count: int) -> Sequence[str]:
+        return await self._run(names_after, self._path(folder.removesuffix("/")), after, count)
 
     async def delete(self, key: str) -> None:
         await self._run(self._files.delete, self._path(key))

@@ -194,6 +194,14 @@ class S3Store:
                 break
         return sizes
 
+    async def page(self, folder: str, after: str, count: int) -> Sequence[str]:
+        names: list[str] = []
+        pages = self._s3.list(check_key(folder.removesuffix("/")), offset=folder + after, chunk_size=min(count, 1_000))
+        while len(names) < count and (page := await self._ask(lambda: anext(pages, None), self._timeout)):
+            found = [meta["path"].removeprefix(folder) for meta in page]
+            names += [name for name in found if "/" not in name and name > after]
+        return names[:count]
+
     async def delete(self, key: str) -> None:
         path = check_key(key)
         await self._ask_for(lambda: self._s3.delete_async(path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 from typing import Annotated
 
 import msgspec
@@ -183,8 +182,7 @@ async def _received(d: Deployment, p: log.Promise) -> int | None:
 
 async def _page(d: Deployment, principal: str, page: Page) -> PromiseList:
     """Open promises by puuid, beginning behind `after`, and where the next page begins."""
-    marks = [key.rpartition("/")[2] async for key in d.store.list(marker_key(principal, ""))]
-    puuids = heapq.nsmallest(page.limit + 1, (puuid for puuid in marks if puuid > page.after))
+    puuids = await d.store.page(marker_key(principal, ""), page.after, page.limit + 1)
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(puuid: str) -> Promise | None:

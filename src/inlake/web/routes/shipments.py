@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
@@ -319,8 +318,7 @@ async def own(x: Exchange, d: Deployment) -> None:
     page = query(x, Page)
     if x.principal == ANONYMOUS and d.settings.allow_anonymous:
         raise Forbidden("Anonymous clients are not told apart, so nobody has a list: keep the id, or use an API key.")
-    marks = [key.rpartition("/")[2] async for key in d.store.list(marker_key(x.principal, ""))]
-    names = heapq.nsmallest(page.limit + 1, (name for name in marks if name > page.after))
+    names = await d.store.page(marker_key(x.principal, ""), page.after, page.limit + 1)
     found = [await read(d.store, name) for name in names[: page.limit]]
     shown = [_described(each) for each in found if each and each.state in {"open", "completing"}]
     following = names[page.limit - 1] if len(names) > page.limit else None
