@@ -1,7 +1,7 @@
 """JSON text to plain Python values without loss: exact numbers, strict UTF-8, errors with line and column.
 
-msgspec parses; integers that it refuses (over some 38 digits) go through the standard library. Of equal keys in one
-object the last wins: no fast parser reports them.
+msgspec parses; -0 and integers that it refuses (over some 38 digits) go through the standard library. Of equal keys in
+one object the last wins: no fast parser reports them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _ONE_TOO_FAR = ("trailing characters", "invalid escape character in string")
 _HALF_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u).{0,5}\Z", re.DOTALL)
 _HALF = "a string holds half of a UTF-16 surrogate pair"
 _BOM = b"\xef\xbb\xbf"
+_MINUS_ZERO = re.compile(rb"-0(?<=[\s:,[]-0)(?![0-9.eE])")  # begins with its literal: that is searched for quickly
 
 
 class Fractional:
@@ -47,19 +48,30 @@ _parse = msgspec.json.Decoder(float_hook=Fractional).decode
 
 
 def parse_json(text: bytes) -> Any:
-    """dict, list, str, int, bool, None and `Fractional`. A BOM in front is skipped. `MalformedJson` if it is not JSON.
+    """dict, list, str, int, bool, None and `Fractional` (-0 too). A BOM in front is skipped. `MalformedJson`.
 
     The caller has checked the depth: see `inlake.formats.depth`.
     """
     text = text.removeprefix(_BOM)
     try:
-        return _parse(text)
+        value = _parse(text)
     except msgspec.ValidationError:
-        return _parse_with_long_integers(text)
+        return _parse_by_hooks(text)
     except msgspec.DecodeError as error:
         raise _malformed(text, str(error)) from None
     except UnicodeDecodeError:
         raise _not_utf8(text) from None
+    return _parse_by_hooks(text) if has_minus_zero(text) else value
+
+
+def has_minus_zero(text: bytes) -> bool:
+    """Whether the integer -0 stands in the text, which msgspec reads as 0; now and then it is found in strings too."""
+    return text.startswith(b"-0") or _MINUS_ZERO.search(text) is not None
+
+
+def read_integer(digits: str) -> int | Fractional:
+    """An integer of JSON; -0, which is none in Python, and a very long one as their text."""
+    return Fractional(digits) if digits == "-0" or len(digits) > LONGEST_INTEGER else int(digits)
 
 
 def malformed_json(text: bytes, error: Exception) -> MalformedJson:
@@ -89,12 +101,12 @@ def shorten(text: str) -> str:
     return text if len(text) <= EXTRACT else text[: EXTRACT - 1] + "…"
 
 
-def _parse_with_long_integers(text: bytes) -> Any:
+def _parse_by_hooks(text: bytes) -> Any:
     try:
         value = json.loads(
             text.decode(),
             parse_float=Fractional,
-            parse_int=lambda digits: int(digits) if len(digits) <= LONGEST_INTEGER else Fractional(digits),
+            parse_int=read_integer,
             parse_constant=lambda _: _refuse_constant(text),
         )
         json.dumps(value, default=str, ensure_ascii=False).encode()  # the standard library lets lone surrogates pass

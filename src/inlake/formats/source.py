@@ -50,7 +50,10 @@ class Source:
 
     def __init__(self, **names: Any) -> None:
         self.lines: list[str] = []
-        self.names: dict[str, Any] = {"UNSET": msgspec.UNSET, "Undecided": Undecided, "utf8": utf8, **names}
+        self.zeros: list[float] = []
+        """The zeros among the doubles of a record: for each the source has a line `if not x: zeros.append(x)`."""
+        self.names: dict[str, Any] = {"UNSET": msgspec.UNSET, "Undecided": Undecided, "utf8": utf8, "zeros": self.zeros}
+        self.names |= names
         self._variables = 0
 
     def line(self, indent: int, code: str) -> None:

@@ -16,12 +16,12 @@ from inlake.formats.avro.generated import compile_writer
 from inlake.formats.avro.resolve import resolve
 from inlake.formats.avro.schema import parse_schema
 from inlake.formats.avro.shape import shape_of
-from inlake.formats.avro.typed import MAX_RECORDS, compile_reader, is_typed
+from inlake.formats.avro.typed import MAX_RECORDS, compile_reader, is_plain, is_typed
 from inlake.formats.avro.types import Type
 from inlake.formats.binary import zigzag
 from inlake.formats.depth import allow_levels, check_depth, check_typed_depth
 from inlake.formats.draft import Draft
-from inlake.formats.json_text import ABSENT, parse_json
+from inlake.formats.json_text import ABSENT, has_minus_zero, parse_json
 from inlake.formats.reasons import field_errors
 from inlake.formats.shape import Shape
 from inlake.formats.source import UNDECIDED
@@ -55,6 +55,11 @@ class AvroCodec:
         self._attribute = _attribute(self.root, resource_field)
         records = [named for named in parsed.names.values() if named.kind == "record"]
         self._check_depth = check_typed_depth if is_typed(self.root, parsed.types) else check_depth
+        kinds = {type_.kind for type_ in parsed.types}
+        # -0 is an int to msgspec where a union is left untyped, and a double would keep its sign
+        self._signs = bool(kinds & {"float", "double"}) and any(
+            type_.kind == "union" and not is_plain(type_) for type_ in parsed.types
+        )
         self._fast = len(records) <= MAX_RECORDS
         if self._fast:
             self._read, classes = compile_reader(self.root, records)
@@ -66,7 +71,7 @@ class AvroCodec:
         if typed is ABSENT or (self._attribute and getattr(typed, self._attribute) not in _NOTHING):
             return None
         try:
-            return self._write(typed)
+            return self._write(typed, record)
         except UNDECIDED:
             return None
 
@@ -89,9 +94,11 @@ class AvroCodec:
         if self._fast:
             self._check_depth(record, self.max_depth)
             try:
-                return self._read(record)
+                typed = self._read(record)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 pass
+            else:
+                return ABSENT if self._signs and has_minus_zero(record) else typed
         check_depth(record, self.max_depth)  # what the types refuse may be deeper than they go
         return ABSENT
 
@@ -99,7 +106,7 @@ class AvroCodec:
         """The draft as Avro binary, the resource field set to `resource` if given. `RecordRejected` with all errors."""
         if resource is None and draft.typed is not ABSENT:
             try:
-                return self._write(draft.typed)
+                return self._write(draft.typed, draft.text)
             except UNDECIDED:
                 pass
         value = parse_json(draft.text) if draft.value is ABSENT else draft.value

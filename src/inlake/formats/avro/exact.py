@@ -7,7 +7,6 @@ union and value is decided once, however often the branches of outer unions come
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -15,13 +14,16 @@ from typing import Any, NamedTuple
 from inlake.formats.avro.binary import INTEGERS, SMALL, sized
 from inlake.formats.avro.logical import code_points, encode_logical
 from inlake.formats.avro.types import Type
-from inlake.formats.binary import pack_double, pack_float, unpack_float, zigzag
+from inlake.formats.binary import pack_double, pack_float, zigzag
 from inlake.formats.json_text import ABSENT, Fractional, describe, shorten
+from inlake.formats.numbers import keeps, nearest, says_zero, too_small
 from inlake.formats.reasons import Misfit, Place, Reason, unknown_symbol, wrong_type
 
 FRAMES = 3
 """Most Python frames for one level of arrays and objects: record, union, fits or closest."""
 _BITS = {"int": 31, "long": 63}
+_ROUNDED: tuple[tuple[str, ...], ...] = ((), ("double",), ("double", "float"))
+"""Which types may round a fraction, in the order in which a union tries its branches."""
 
 
 class Mode(enum.Enum):
@@ -51,7 +53,7 @@ def walk(root: Type, value: Any, mode: Mode = Mode.PLAIN, *, max_errors: int = 1
 class _Walker:
     """The state of one walk. A level of nesting takes `FRAMES` Python frames at most, so the depth limit is enough."""
 
-    __slots__ = ("errors", "max_errors", "mode", "only_bytes", "out", "seen", "trying")
+    __slots__ = ("errors", "max_errors", "mode", "only_bytes", "out", "rounded", "seen", "trying")
 
     def __init__(self, mode: Mode, max_errors: int) -> None:
         self.mode = mode
@@ -59,7 +61,9 @@ class _Walker:
         self.max_errors = max_errors
         self.out: list[bytes] = []
         self.errors: list[Reason] = []
-        self.seen: dict[tuple[int, int], _Choice | list[Reason] | None] = {}
+        self.rounded = _ROUNDED[-1]
+        """The types that may keep the nearest number to a fraction, not the same."""
+        self.seen: dict[tuple[int, int, int], _Choice | list[Reason] | None] = {}
         """A union's decision about a value: a branch, None when none fits, or the errors once they were asked for."""
         self.trying = False
         """Inside of `fits`: errors are not wanted."""
@@ -84,6 +88,8 @@ class _Walker:
     def logical(self, type_: Type, value: Any, place: Place) -> None:
         if self.mode is Mode.DEFAULT:
             return _STEPS[type_.kind](self, type_, value, place)
+        if type(value) is Fractional and value.text == "-0" and type_.kind in _BITS:
+            value = 0
         try:
             self.out.append(encode_logical(type_, value, only_bytes=self.only_bytes))
         except Misfit as misfit:
@@ -103,7 +109,11 @@ class _Walker:
     def integer(self, type_: Type, value: Any, place: Place) -> None:
         # 1.0 and 1e3 are numbers with a fraction or an exponent, and no integers here
         if type(value) is not int:
-            return self.wrong(type_, value, place)
+            if type(value) is not Fractional or value.text != "-0":
+                return self.wrong(type_, value, place)
+            if "double" not in self.rounded:
+                raise _Enough  # a double keeps the sign
+            value = 0
         limit = 1 << _BITS[type_.kind]
         if not -limit <= value < limit:
             detail = f"The number does not fit {type_.kind} ({_BITS[type_.kind] + 1} bits)."
@@ -114,17 +124,16 @@ class _Walker:
     def floating(self, type_: Type, value: Any, place: Place) -> None:
         if type(value) not in (int, Fractional):
             return self.wrong(type_, value, place)
+        text = str(value) if type(value) is int else value.text
         try:
-            number = float(value if type(value) is int else value.text)
-            packed = pack_double(number) if type_.kind == "double" else pack_float(number)
-        except OverflowError:
-            number = math.inf
-        if math.isinf(number):
-            return self.fail(type_, value, place, "out_of_range", f"The number does not fit {type_.kind}.")
-        if type(value) is int and (unpack_float(packed)[0] if type_.kind == "float" else number) != value:
-            detail = f"The integer cannot be kept exactly in {type_.kind}."
-            return self.fail(type_, value, place, "not_exact", detail)
-        self.out.append(packed)
+            number = nearest(type_.kind, text)
+            if number == 0 and not says_zero(text):
+                raise too_small(type_.kind)
+        except Misfit as misfit:
+            return self.fail(type_, value, place, misfit.code, misfit.detail)
+        if type_.kind not in self.rounded and not keeps(number, text):
+            raise _Enough
+        self.out.append(pack_double(number) if type_.kind == "double" else pack_float(number))
         return None
 
     def string(self, type_: Type, value: Any, place: Place) -> None:
@@ -205,16 +214,12 @@ class _Walker:
             self.report([Reason((place, name), "missing_field", detail, field.type.label, "nothing")])
 
     def union(self, type_: Type, value: Any, place: Place) -> None:
-        """The first branch that fits; else the errors of the closest one."""
+        """The branch that fits; else the errors of the closest one."""
         # the draft keeps all its values alive, so an id is a value, and a value has one place
-        key = (id(type_), id(value)) if type(value) in (dict, list) else None
+        key = (id(type_), id(value), len(self.rounded)) if type(value) in (dict, list) else None
         known = self.seen.get(key, ABSENT) if key else ABSENT
         if known is ABSENT:
-            known = None
-            for choice in self.choices(type_, value, place):
-                if self.fits(choice):
-                    known = choice
-                    break
+            known = self.first(type_, value, place)
         elif isinstance(known, _Choice):
             self.fits(known)
         if known is None and not self.trying:
@@ -223,6 +228,18 @@ class _Walker:
             self.seen[key] = known
         if not isinstance(known, _Choice):
             self.report(known or [])
+
+    def first(self, union: Type, value: Any, place: Place) -> _Choice | None:
+        """The first branch that keeps every number as it is; else the first that rounds to a double, or to a float."""
+        outer = self.rounded
+        try:
+            for self.rounded in _ROUNDED[: len(outer) + 1]:
+                for choice in self.choices(union, value, place):
+                    if self.fits(choice):
+                        return choice
+        finally:
+            self.rounded = outer
+        return None
 
     def fits(self, choice: _Choice) -> bool:
         """Write a value as one branch, or leave no trace; the first misfit ends it."""
@@ -264,7 +281,7 @@ class _Walker:
             return
         [(tag, inside)] = value.items()
         for number, branch in enumerate(union.inner):
-            if branch.name == tag and (self.mode is Mode.PLAIN or tag != "null"):
+            if branch.name == tag != "null":
                 yield _Choice(number, branch, inside, (place, tag))
 
 

@@ -15,8 +15,9 @@ from inlake.formats.avro.exact import walk
 from inlake.formats.avro.logical import encode_logical
 from inlake.formats.avro.typed import defaults_to_null, is_plain
 from inlake.formats.avro.types import Type
-from inlake.formats.binary import pack_double, pack_float, zigzag
+from inlake.formats.binary import pack_double, zigzag
 from inlake.formats.json_text import ABSENT
+from inlake.formats.numbers import has_unsure_zero, single_text
 from inlake.formats.source import Source, Undecided
 
 _EXACT = {"float": float(1 << 24), "double": float(1 << 53)}
@@ -29,17 +30,24 @@ NESTED = 10
 """Blocks of the source in each other, up to which arrays and maps are written where they stand."""
 
 
-def compile_writer(root: Type, classes: dict[int, type]) -> Callable[[Any], bytes]:
-    """A function from the typed values of `typed.compile_reader` to Avro binary; raises one of `source.UNDECIDED`."""
+def compile_writer(root: Type, classes: dict[int, type]) -> Callable[[Any, bytes], bytes]:
+    """A function from the typed values of `typed.compile_reader`, and the text they come from, to Avro binary; raises
+    one of `source.UNDECIDED`."""
     generator = _Generator(classes)
     first = generator.function(root)
-    generator.line(0, "def write(v):")
-    generator.line(1, "out = []")
-    generator.line(1, f"{first}(v, out)")
-    generator.line(1, "return ''.join(out).encode('latin-1')")
     while generator.open:
         generator.define(*generator.open.pop())
-    write: Callable[[Any], bytes] = generator.compile("write")
+    write_root: Callable[[Any, list[str]], None] = generator.compile(first)
+    zeros = generator.zeros
+
+    def write(value: Any, text: bytes) -> bytes:
+        zeros.clear()
+        out: list[str] = []
+        write_root(value, out)
+        if zeros and has_unsure_zero(text):
+            raise Undecided
+        return "".join(out).encode("latin-1")
+
     return write
 
 
@@ -69,7 +77,7 @@ class _Generator(Source):
     def __init__(self, classes: dict[int, type]) -> None:
         super().__init__(
             SMALL=_SMALL, integer=_integer, exactly=_exactly, encode_logical=encode_logical,
-            pack_float=pack_float, pack_double=pack_double,
+            single=single_text, pack_double=pack_double,
         )  # fmt: skip
         self.classes = classes
         self.open: list[tuple[str, Type]] = []
@@ -151,7 +159,8 @@ class _Generator(Source):
             self.pending.append(f"{small}[{value}] if 0 <= {value} < {SMALL} else {large}integer({value})")
         elif kind in _EXACT:
             self.line(indent, f"if not -{_EXACT[kind]} < {value} < {_EXACT[kind]}: raise Undecided")
-            self.pending.append(f"pack_{kind}({value}).decode('latin-1')")
+            self.line(indent, f"if not {value}: zeros.append({value})")
+            self.pending.append(f"single({value})" if kind == "float" else f"pack_double({value}).decode('latin-1')")
         elif kind == "string":
             self.text(value, indent, branch)
         elif kind == "bytes":  # each character is a byte: else there is no latin-1 of it in the end

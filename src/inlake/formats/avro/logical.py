@@ -15,8 +15,11 @@ from inlake.formats.json_text import Fractional
 from inlake.formats.reasons import Misfit
 
 _UNDERLYING = {"date": {"int"}, "time-millis": {"int"}, "uuid": {"string", "fixed"}, "decimal": {"bytes", "fixed"}}
+_TAKEN: dict[str, tuple[type, ...]] = {"uuid": (str,), "duration": (str,), "decimal": (str, int, Fractional)}
+"""The Python types of the JSON values of logical types; those not named take text and integers."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\Z", re.ASCII)
+_HINT = "write a number, or its digits as text such as 1234.50, without a comma, spaces or a unit"
 _EXACT = Context(Emax=999_999_999_999_999_999, Emin=-999_999_999_999_999_999, traps=[])
 MAX_PRECISION = 4_000
 """Digits; beyond, and beyond what a fixed can hold, a decimal is not valid and ignored."""
@@ -56,16 +59,15 @@ def _digits(underlying: Type, precision: Any, scale: Any) -> bool:
 def encode_logical(type_: Type, value: Any, *, only_bytes: bool = False) -> bytes:
     """A JSON value encoded. `only_bytes`: text of decimals and durations is the specification's bytes. `Misfit`."""
     logical = type_.logical
-    if type(value) is not str and (type(value) not in type_.accepted or (only_bytes and logical == "decimal")):
+    taken = _TAKEN.get(logical or "", (str, int))
+    if type(value) not in (taken[:1] if only_bytes and logical == "decimal" else taken):
         raise Misfit("wrong_type", f"A value of type {type_.label} is expected here.")
     if logical == "uuid":
         return _encode_uuid(type_, value)
     if logical == "decimal":
         return _encode_decimal(type_, value, only_bytes=only_bytes)
     if logical == "duration":
-        if value.startswith("P") and not only_bytes:
-            return struct.pack("<3I", *read_duration(value))
-        return code_points(value, 12)
+        return code_points(value, 12) if only_bytes else struct.pack("<3I", *read_duration(value))
     return zigzag(count(CLOCKS[logical or ""], value))
 
 
@@ -90,13 +92,15 @@ def _encode_uuid(type_: Type, text: str) -> bytes:
 
 
 def _encode_decimal(type_: Type, value: Any, *, only_bytes: bool) -> bytes:
-    if isinstance(value, str) and (only_bytes or not _NUMBER.match(value)):
+    if only_bytes:
         data = code_points(value, type_.size if type_.kind == "fixed" else None)
         if not data:
             raise Misfit("wrong_length", "A decimal needs at least one byte.")
         if abs(int.from_bytes(data, "big", signed=True)) >= 10**type_.precision:
             raise Misfit("too_many_digits", f"These bytes hold more than {type_.precision} digits.")
         return data if type_.kind == "fixed" else sized(data)
+    if isinstance(value, str) and not _NUMBER.match(value):
+        raise Misfit("invalid_decimal", f"The text is not a decimal number: {_HINT}.")
     unscaled = _unscaled(type_, value.text if isinstance(value, Fractional) else str(value))
     if type_.kind == "fixed":
         return unscaled.to_bytes(type_.size, "big", signed=True)

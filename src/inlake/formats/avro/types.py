@@ -12,8 +12,8 @@ PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "by
 _ACCEPTED: dict[str, frozenset[type]] = {
     "null": frozenset({type(None)}),
     "boolean": frozenset({bool}),
-    "int": frozenset({int}),
-    "long": frozenset({int}),
+    "int": frozenset({int, Fractional}),
+    "long": frozenset({int, Fractional}),
     "float": frozenset({int, Fractional}),
     "double": frozenset({int, Fractional}),
     "array": frozenset({list}),

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
 import jsonschema_rs
-import msgspec
 
-from inlake.errors import InvalidSchema, RecordRejected
+from inlake.errors import InvalidSchema, MalformedJson, RecordRejected
 from inlake.formats.depth import check_depth
 from inlake.formats.json_schema.keywords import META_SCHEMAS, PATTERNS, Keywords
+from inlake.formats.json_schema.numbers import read_schema
 from inlake.formats.reasons import Place, pointer
 
 HOME = "https://registry.invalid/"
@@ -134,11 +134,13 @@ class Documents:
 def _read(title: str, text: str) -> Any:
     try:
         check_depth(text.encode(), MAX_DEPTH)
-        schema = msgspec.json.decode(text)
-    except RecordRejected:
-        raise InvalidSchema(f"{title} is nested deeper than {MAX_DEPTH} levels.") from None
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        raise InvalidSchema(f"{title} is not JSON: {error}.") from None
+        schema = read_schema(text)
+    except RecordRejected as error:
+        reason = error.errors[0]
+        at = f" at {reason.pointer}" if reason.pointer else ""
+        raise InvalidSchema(f"{title} cannot be used{at}: {reason.detail}") from None
+    except (MalformedJson, UnicodeEncodeError) as error:
+        raise InvalidSchema(f"{title} cannot be read: {error}") from None
     if not isinstance(schema, dict | bool):
         raise InvalidSchema(f"{title} must be an object, or true or false.")
     return schema

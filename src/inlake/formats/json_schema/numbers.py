@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
 
 from inlake.errors import FieldError, RecordRejected
-from inlake.formats.json_text import LONGEST_INTEGER, Fractional, describe, parse_json
+from inlake.formats.json_text import LONGEST_INTEGER, Fractional, describe, has_minus_zero, parse_json
+from inlake.formats.numbers import says_zero
 from inlake.formats.reasons import Place, pointer
 
 SURE = 16
@@ -31,10 +33,11 @@ def exact_number(text: str) -> float | Decimal | int:
     if len(text) > LONGEST_INTEGER:
         raise OutOfRange
     number = float(text)
-    if math.isinf(number):
-        raise OutOfRange
-    digits = Decimal(text)
-    if number == 0 and digits:
+    try:
+        digits = Decimal(text)
+    except InvalidOperation:  # its exponent has too many digits for a Decimal
+        digits = Decimal(not says_zero(text))
+    if math.isinf(number) or (number == 0 and digits):
         raise OutOfRange
     return number if Decimal(repr(number)) == digits else digits
 
@@ -49,25 +52,52 @@ def parse_exactly(text: bytes, max_errors: int) -> Any:
     skips the BOM that it begins with.
     """
     try:
-        return _parse(text)
+        if not has_minus_zero(text):
+            return _parse(text)
     except (msgspec.DecodeError, ValueError):  # not JSON, not UTF-8, or a number out of range: say which
-        errors: list[FieldError] = []
-        value = _exact(parse_json(text), None, errors)
-        if errors:
-            raise RecordRejected(errors[:max_errors]) from None
-        return value
+        pass
+    errors: list[FieldError] = []
+    value = _exact(parse_json(text), None, errors)
+    if errors:
+        raise RecordRejected(errors[:max_errors])
+    return value
 
 
-def _exact(value: Any, place: Place, errors: list[FieldError]) -> Any:
+def read_schema(text: str) -> Any:
+    """A schema's text as plain Python values, its numbers exact. `MalformedJson`, `RecordRejected` (numbers)."""
+    errors: list[FieldError] = []
+    value = _exact(parse_json(text.encode()), None, errors, _bound)
+    if errors:
+        raise RecordRejected(errors)
+    return value
+
+
+def _bound(text: str) -> float | Decimal | int:
+    """A number in a schema, which may bound the numbers of records and be beyond all of them. `OutOfRange`."""
+    try:
+        return exact_number(text)
+    except OutOfRange:
+        if len(text) > LONGEST_INTEGER:
+            raise
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise OutOfRange from None
+    if abs(number.adjusted()) > LONGEST_INT:  # the library writes such a number out
+        raise OutOfRange
+    return number
+
+
+def _exact(value: Any, place: Place, errors: list[FieldError], read: Callable[[str], Any] = exact_number) -> Any:
     """The value with its numbers read."""
     if isinstance(value, dict):
-        return {key: _exact(item, (place, key), errors) for key, item in value.items()}
+        return {key: _exact(item, (place, key), errors, read) for key, item in value.items()}
     if isinstance(value, list):
-        return [_exact(item, (place, index), errors) for index, item in enumerate(value)]
+        return [_exact(item, (place, index), errors, read) for index, item in enumerate(value)]
     if not isinstance(value, Fractional):
         return value
     try:
-        return exact_number(value.text)
+        return read(value.text)
     except OutOfRange:
         wanted = f"a number that a double comes near, of at most {LONGEST_INTEGER} characters"
         detail = "The number is out of range: readers of JSON could not hold it."

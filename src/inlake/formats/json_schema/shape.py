@@ -8,6 +8,7 @@ properties. What it does not say plainly is `any`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from inlake.formats.json_schema.documents import Documents, Scope
@@ -171,7 +172,15 @@ def _values(layers: list[_Layer]) -> list[Any] | None:
 
 
 def _kinds_of(values: list[Any]) -> list[str]:
-    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+    names = {
+        bool: "boolean",
+        int: "integer",
+        float: "number",
+        Decimal: "number",
+        str: "string",
+        list: "array",
+        dict: "object",
+    }
     return list(dict.fromkeys(names.get(type(value), "null") for value in values))
 
 

@@ -17,10 +17,10 @@ from inlake.formats.protobuf.compile import compile_proto
 from inlake.formats.protobuf.exact import FRAMES, walk
 from inlake.formats.protobuf.example import make_example
 from inlake.formats.protobuf.generated import compile_writer
-from inlake.formats.protobuf.parse import MINUS_ZERO, Parsed, parse_record
+from inlake.formats.protobuf.parse import Parsed, parse_record
 from inlake.formats.protobuf.shape import shape_of
 from inlake.formats.protobuf.typed import compile_reader, has_alias, is_open, is_small, reachable
-from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message, Types
+from inlake.formats.protobuf.types import Field, Message, Types
 from inlake.formats.protobuf.wire import MAX_NESTING, message_indexes, read_message_indexes
 from inlake.formats.reasons import field_errors
 from inlake.formats.shape import Shape
@@ -60,7 +60,6 @@ class ProtobufCodec:
         self.has_resource_field = self._resource is not None
         self._resource_attributes = self._attributes()
         messages = reachable(self.root)
-        self._floats = any(_holds_float(field.element) for one in messages for field in one.fields)
         untyped = any(is_open(field) for one in messages for field in one.fields)
         self._check_depth = check_depth if untyped else check_typed_depth
         self._fast = False
@@ -97,11 +96,9 @@ class ProtobufCodec:
         if self._fast:
             self._check_depth(record, self.max_depth)
             try:
-                typed = self._read(record)
+                return self._read(record)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 pass
-            else:
-                return ABSENT if self._floats and b"-0" in record and MINUS_ZERO.search(record) else typed
         check_depth(record, self.max_depth)  # what the types refuse may be deeper than they go
         return ABSENT
 
@@ -192,7 +189,3 @@ def _text_field(root: Message, name: str) -> Field | None:
     if field is None or field.repeated or field.key:
         return None
     return field if field.element.label in ("string", "google.protobuf.StringValue") else None
-
-
-def _holds_float(element: Element) -> bool:
-    return {element.kind, WRAPPERS.get(element.label)} & {"float", "double"} != set()

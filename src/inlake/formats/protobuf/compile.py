@@ -17,6 +17,7 @@ from protobuf.wkt import FileDescriptorProto, FileDescriptorSet
 
 from inlake.errors import InvalidSchema
 from inlake.formats.json_text import shorten
+from inlake.formats.protobuf.known import known_imports
 
 MAX_TEXT = 1 << 20
 """Bytes of a schema with all its references."""
@@ -24,6 +25,9 @@ MAX_BLOCKS = 5_000
 """Opening braces in a schema with all its references: messages, enums, oneofs. They take about 0.2 ms each."""
 MAX_REASON = 300
 """Characters of protoc's message that go into an error."""
+
+RESERVED = range(19_000, 20_000)
+"""Numbers that no field may have (protobuf.dev, "Assigning Field Numbers"); protoc as it is called here takes them."""
 
 _BUILT_IN = Path(grpc_tools.__file__).parent / "_proto"
 _MAIN = "inlake_schema.proto"
@@ -37,7 +41,8 @@ _LOCK = threading.Lock()  # protoc is not promised to be thread-safe
 def compile_proto(text: str, references: Sequence[tuple[str, str]] = ()) -> tuple[Registry, DescFile]:
     """All types of a schema, and the file it is itself; `references` are (import path, text).
 
-    Well-known types (`google/protobuf/...`) need no reference. `InvalidSchema` with `line` and `column`.
+    Well-known types (`google/protobuf/...`) and those of `known` need no reference. `InvalidSchema` with `line` and
+    `column`.
     """
     files = {name: part for name, part in references if not (_BUILT_IN / _checked(name)).is_file()} | {_MAIN: text}
     if sum(len(part.encode(errors="replace")) for part in files.values()) > MAX_TEXT:
@@ -46,7 +51,7 @@ def compile_proto(text: str, references: Sequence[tuple[str, str]] = ()) -> tupl
         raise InvalidSchema(f"The schema with its references has more than {MAX_BLOCKS:,} messages, enums and oneofs.")
     if not text.strip():
         raise InvalidSchema("The schema is empty; a .proto text is expected.")
-    set_ = FileDescriptorSet(file=[_descriptor(code) for code in _protoc(files)])
+    set_ = FileDescriptorSet(file=[_descriptor(code) for code in _protoc(files | known_imports(files))])
     try:
         registry = set_.to_registry()
     except (ValueError, TypeError, LookupError, NotImplementedError) as error:
@@ -116,6 +121,11 @@ def _descriptor(code: bytes) -> FileDescriptorProto:
     for field in fields:
         if not field.json_name:
             field.json_name = _json_name(field.name)
+        if field.number in RESERVED:
+            raise InvalidSchema(
+                f"The schema is not valid Protobuf: the field {shorten(field.name)} has the number {field.number}; "
+                "19000 to 19999 are reserved for implementations of Protobuf."
+            )
     return file
 
 

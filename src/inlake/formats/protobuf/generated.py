@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from inlake.formats.binary import varint
+from inlake.formats.numbers import has_unsure_zero
 from inlake.formats.protobuf import wire
 from inlake.formats.protobuf.parse import strings_in
 from inlake.formats.protobuf.typed import has_alias, is_open
@@ -35,13 +36,16 @@ def compile_writer(root: Message, messages: list[Message], prefix: bytes) -> Cal
     for message in messages:
         generator.define(message)
     write_root: Callable[[Any, int, list[int]], str] = generator.compile(f"write_{root.number}")
-    first = prefix.decode("latin-1")
+    first, zeros = prefix.decode("latin-1"), generator.zeros
 
     def write(value: Any, text: bytes) -> bytes:
+        zeros.clear()
         counts: list[int] = []
         written = first + write_root(value, 0, counts)
         strings = sum(counts)
         if text.count(b'"') != 2 * strings and strings_in(text) != strings:
+            raise Undecided
+        if zeros and has_unsure_zero(text):
             raise Undecided
         return written.encode("latin-1")
 
@@ -143,6 +147,7 @@ class _Generator(Source):
             self.look_up(out, Remembered(either(numbers(element, field.tag, implicit=implicit))), value, indent)
         elif kind in ("float", "double"):
             write = numbers(element, field.tag, implicit=implicit)
+            self.line(indent, f"if not {value}: zeros.append({value})")
             self.line(indent, f"{out}.append({self.constant(write)}({value}))")
         elif kind in ("string", "bytes") or element.label in AS_TEXT:
             if kind == "string":

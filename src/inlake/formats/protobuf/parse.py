@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from typing import Any, NamedTuple
 
-from inlake.formats.json_text import LONGEST_INTEGER, Fractional, parse_json
-
-MINUS_ZERO = re.compile(rb"-0(?<=[\s:,[]-0)(?![0-9.eE])")
-"""The integer -0, which keeps its sign in a float; now and then it is found inside of text too."""
+from inlake.formats.json_text import Fractional, parse_json, read_integer
 
 
 class Doubled(NamedTuple):
@@ -40,7 +36,8 @@ def parse_record(text: bytes) -> Parsed:
             doubled[id(found)] = Doubled(found, [key for key in found if times[key] > 1])
         return found
 
-    value = json.loads(text.decode("utf-8-sig"), object_pairs_hook=members, parse_float=Fractional, parse_int=_integer)
+    plain = text.decode("utf-8-sig")
+    value = json.loads(plain, object_pairs_hook=members, parse_float=Fractional, parse_int=read_integer)
     return Parsed(value, doubled)
 
 
@@ -48,7 +45,3 @@ def strings_in(text: bytes) -> int:
     """How many strings a JSON text has, keys among them: all its quotes but those that a backslash escapes."""
     unescaped = text.replace(b"\\\\", b"")
     return (unescaped.count(b'"') - unescaped.count(b'\\"')) // 2
-
-
-def _integer(digits: str) -> int | Fractional:
-    return Fractional(digits) if digits == "-0" or len(digits) > LONGEST_INTEGER else int(digits)

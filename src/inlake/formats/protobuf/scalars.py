@@ -13,8 +13,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from inlake.formats.binary import pack_double, pack_float, unpack_float, varint
-from inlake.formats.json_text import LONGEST_INTEGER, Fractional
+from inlake.formats.binary import pack_double, pack_float, varint
+from inlake.formats.json_text import Fractional
+from inlake.formats.numbers import nearest
 from inlake.formats.protobuf.types import Element, Enum
 from inlake.formats.protobuf.wire import PACKERS, RANGES, sized
 from inlake.formats.reasons import Misfit, unknown_symbol
@@ -78,16 +79,7 @@ def read_float(kind: str, value: Any) -> float:
     text = number_text(value)
     if text is None:
         raise Misfit("wrong_type", f"A value of type {kind} is expected here.")
-    number = float(text)
-    try:
-        kept = unpack_float(pack_float(number))[0] if kind == "float" else number
-    except OverflowError:
-        kept = math.inf
-    if math.isinf(kept):
-        raise _out_of_range(kind)
-    if text.lstrip("-").isdigit() and (len(text) > LONGEST_INTEGER or int(text) != kept):
-        raise Misfit("not_exact", f"The integer cannot be kept exactly in {kind}.")
-    return number
+    return nearest(kind, text)
 
 
 def number_text(value: Any) -> str | None:
@@ -125,8 +117,7 @@ def _integral(kind: str, text: str) -> int:
 
 
 def _out_of_range(kind: str) -> Misfit:
-    bits = 64 if kind == "double" else 32 if kind == "float" else int(kind[-2:])
-    return Misfit("out_of_range", f"The number does not fit {kind} ({bits} bits).")
+    return Misfit("out_of_range", f"The number does not fit {kind} ({kind[-2:]} bits).")
 
 
 def _encode_integer(kind: str, value: Any) -> bytes:

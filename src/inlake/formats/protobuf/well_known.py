@@ -52,7 +52,7 @@ def duration(value: Any) -> bytes:
         raise Misfit("invalid_duration", "The text is not a number of seconds with an s behind, such as 90s or 1.5s.")
     sign = -1 if found[1] else 1
     seconds, nanos = int(found[2]), _nanos(found[3])
-    if seconds > _MAX_SECONDS or (seconds == _MAX_SECONDS and nanos):
+    if seconds > _MAX_SECONDS:
         raise Misfit("out_of_range", f"A duration is at most {_MAX_SECONDS:,} seconds.")
     return _seconds_and_nanos(sign * seconds, sign * nanos)
 

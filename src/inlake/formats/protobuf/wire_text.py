@@ -6,7 +6,8 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from inlake.formats.binary import pack_double, pack_float, varint
+from inlake.formats.binary import pack_double, varint
+from inlake.formats.numbers import single_text
 from inlake.formats.protobuf import wire
 from inlake.formats.protobuf.types import Element, Enum
 from inlake.formats.source import Undecided, varint_text
@@ -42,7 +43,7 @@ def latin(encode: Callable[[Any], bytes]) -> Callable[[Any], str]:
 
 _PACKERS: dict[str, Callable[[Any], str]] = {
     kind: varint_text if pack is varint else latin(pack) for kind, pack in wire.PACKERS.items()
-} | {"float": latin(pack_float), "double": latin(pack_double), "bool": varint_text}
+} | {"float": single_text, "double": latin(pack_double), "bool": varint_text}
 
 
 @latin

@@ -240,7 +240,7 @@ def check(codec: AvroCodec, schema: Any, text: bytes) -> bytes | None:
     exact, errors = walk(codec.root, parse_json(text))
     if draft.typed is not ABSENT:
         try:
-            fast = codec._write(draft.typed)
+            fast = codec._write(draft.typed, text)
         except UNDECIDED:
             pass
         else:

@@ -58,6 +58,10 @@ def invalid(schema: Any, references: dict[str, Any] | None = None) -> str:
         ("0.1234567890123456789", "0.1234567890123456789"),
         ("0.30000000000000004", "0.30000000000000004"),
         ("0e999", "0.0"),
+        ("0e99999999999999999999", "0.0"),
+        ("-0", "-0.0"),
+        ("[1, -0]", "[1,-0.0]"),
+        ('"a: -0"', '"a: -0"'),
         ("\ufeff1", "1"),
     ],
 )  # fmt: skip
@@ -65,7 +69,10 @@ def test_what_was_validated_is_published_and_no_digit_is_lost(sent: str, publish
     assert publish(True, sent) == published.encode()
 
 
-@pytest.mark.parametrize("number", ["1e400", "-1e400", "1e-400", "1" * 5_000, "0." + "1" * 5_000])
+@pytest.mark.parametrize(
+    "number",
+    ["1e400", "-1e400", "1e-400", "1e-99999999999999999999", "1e99999999999999999999", "1" * 5_000, "0." + "1" * 5_000],
+)
 def test_a_number_that_no_reader_could_hold_is_refused_with_its_pointer(number: str) -> None:
     assert refused(True, f'{{"a": [0, {number}]}}') == [("/a/1", "out_of_range")]
 
@@ -95,6 +102,38 @@ def test_an_exact_decimal_is_validated_as_it_stands() -> None:
     assert refused({"maximum": 1}, "1.00000000000000000001") == [("", "out_of_range")]
     assert publish({"maximum": 2**70}, str(2**70)) == str(2**70).encode()
     assert refused({"maximum": 2**70}, str(2**70 + 1)) == [("", "out_of_range")]
+
+
+@pytest.mark.parametrize(
+    ("schema", "fits", "fails"),
+    [
+        ('{"maximum": 0.10000000000000000001}', "0.10000000000000000001", "0.10000000000000000002"),
+        ('{"maximum": 0.1}', "0.1", "0.1000000000000000055511151231257827"),
+        ('{"minimum": 0.10000000000000000001}', "0.10000000000000000001", "0.1"),
+        ('{"exclusiveMaximum": 9007199254740993.5}', "9007199254740993", "9007199254740994"),
+        ('{"const": 0.10000000000000000001}', "0.10000000000000000001", "0.1"),
+        ('{"enum": [0.10000000000000000001]}', "0.10000000000000000001", "0.10000000000000000002"),
+        ('{"multipleOf": 0.00000000000000000001}', "0.10000000000000000001", "0.100000000000000000001"),
+        ('{"maximum": 1e400}', "1e300", None),
+        ('{"minimum": 1e400}', None, "1e300"),
+        ('{"exclusiveMinimum": 1e-400}', "1e-300", "0"),
+        ('{"maximum": 1%s}' % ("0" * 50), "1" + "0" * 50, "1" + "0" * 49 + "1"),
+        ('{"const": -0}', "0", "1"),
+    ],
+)  # fmt: skip
+def test_a_number_in_a_schema_is_exact(schema: str, fits: str | None, fails: str | None) -> None:
+    made = JsonSchemaCodec(schema)
+    if fits is not None:
+        assert made.encode_plain(fits.encode()) is not None
+    if fails is not None:
+        assert made.encode_plain(fails.encode()) is None
+        with pytest.raises(RecordRejected):
+            made.encode(made.read(fails.encode()))
+
+
+def test_a_number_in_a_schema_has_a_size_that_can_be_written_out() -> None:
+    with pytest.raises(InvalidSchema, match="/properties/a/maximum"):
+        JsonSchemaCodec('{"properties": {"a": {"maximum": 1e999999}}}')
 
 
 # ----------------------------------------------------------------------------------------------------- why it is not

@@ -48,7 +48,7 @@ AGREED = """
 {"oneText":""} {"oneI64":"0"} {"oneChild":{}} {"oneNull":null} {"oneNull":"NULL_VALUE"} {"oneValue":null} {"oneColour":"NONE"} {"oneWrapped":""} {"oneText":"a","oneI64":null}
 {"moment":"1970-01-01T00:00:00Z"} {"moment":"1969-12-31T23:59:59.5Z"} {"moment":"2014-03-10T12:00:00.123456789+01:30"} {"moment":"0001-01-01T00:00:00Z"}
 {"moment":"9999-12-31T23:59:59.999999999Z"} {"moment":"2000-02-29T00:00:00-23:59"} {"moments":["1970-01-01T00:00:00Z","1970-01-01T00:00:01Z"]}
-{"lasting":"1s"} {"lasting":"-0.5s"} {"lasting":"-1.000000001s"} {"lasting":"315576000000s"} {"lasting":"0s"} {"mask":""} {"mask":"a,bC.dE1"}
+{"lasting":"1s"} {"lasting":"-0.5s"} {"lasting":"-1.000000001s"} {"lasting":"315576000000s"} {"lasting":"315576000000.999999999s"} {"lasting":"-315576000000.5s"} {"lasting":"0s"} {"mask":""} {"mask":"a,bC.dE1"}
 {"structure":{}} {"structure":{"a":[1,null,{"b":true}],"c":"x","d":-1.5}} {"value":null} {"value":1} {"value":"a"} {"value":[]} {"value":{}} {"values":[]} {"values":[null,[1]]}
 {"nothing":null} {"nothing":"NULL_VALUE"} {"nothing":0} {"empty":{}} {"manyValues":[null,1,[]]} {"valueByName":{"a":null,"b":{}}}
 {"any":{}} {"any":{"@type":"type.googleapis.com/test.Everything","i32":1}} {"any":{"i32":1,"@type":"type.googleapis.com/test.Everything"}}
@@ -75,6 +75,10 @@ def test_google_takes_the_same_json_as_the_same_message(text: str) -> None:
         ('{"single":3.4028235e38}', '{"single":3.4028234663852886e38}'),
         ('{"double":-0}', '{"double":"-0"}'),
         ('{"single":-0}', '{"single":"-0"}'),
+        ('{"single":3.4028235677973366e38}', '{"single":3.4028234663852886e38}'),
+        ('{"single":1.0000000596046448}', '{"single":1.0000001192092896}'),
+        ('{"single":"1.0000000596046448"}', '{"single":1.0000001192092896}'),
+        ('{"wSingle":1.0000000596046448}', '{"wSingle":1.0000001192092896}'),
         ('{"manyNothing":[null,0]}', '{"manyNothing":["NULL_VALUE",0]}'),
         (
             '{"any":{"@type":"type.googleapis.com/google.protobuf.Empty","value":{}}}',
@@ -175,6 +179,9 @@ REFUSED = [
     ("null", "", "wrong_type"),
 ]
 STRICTER = [
+    ('{"double":1e-400}', "/double", "out_of_range"),
+    ('{"single":"1e-99999999999999999999"}', "/single", "out_of_range"),
+    ('{"value":{"a":1e-400}}', "/value/a", "out_of_range"),
     # google's Python takes these; the mapping, Go's protojson or the exactness we promise does not
     ('{"longNameHere":"a","long_name_here":"a"}', "/long_name_here", "duplicate_field"),
     ('{"longNameHere":null,"long_name_here":"a"}', "/long_name_here", "duplicate_field"),

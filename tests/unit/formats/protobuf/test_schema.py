@@ -248,3 +248,42 @@ def test_the_compiler_writes_nothing_to_the_server_s_log() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["int32 a = 19000;", "int32 a = 19999;", "map<string, int32> a = 19500;", "oneof x { int32 a = 19001; }", "message N { N a = 19000; }"],
+)  # fmt: skip
+def test_a_number_that_is_reserved_for_implementations_is_no_field_number(field: str) -> None:
+    with pytest.raises(InvalidSchema, match="19000 to 19999"):
+        ProtobufCodec(f'syntax = "proto3"; message M {{ {field} }}')
+    with pytest.raises(InvalidSchema, match="19000 to 19999"):
+        ProtobufCodec('syntax = "proto3"; import "o.proto"; message M { O o = 1; }', [("o.proto", f'syntax = "proto3"; message O {{ {field} }}')])  # fmt: skip
+    ProtobufCodec('syntax = "proto3"; message M { int32 a = 18999; int32 b = 20000; }')
+
+
+def test_what_registries_take_without_a_reference_is_known() -> None:
+    codec = ProtobufCodec("""syntax = "proto3";
+        import "google/type/date.proto"; import "google/type/money.proto"; import 'google/type/datetime.proto';
+        import "confluent/meta.proto"; import "confluent/type/decimal.proto"; import "confluent/types/decimal.proto";
+        message M {
+          google.type.Date x = 1 [(confluent.field_meta).doc = "when"];
+          confluent.type.Decimal price = 2;
+          google.type.DateTime t = 3;
+        }""")
+    record = b'{"x":{"year":1875},"price":{"value":"AQ==","scale":2},"t":{"utcOffset":"3600s"}}'
+    payload = codec.encode_plain(record)
+    assert payload is not None
+    assert codec.decode(payload) == json.loads(record)
+
+
+def test_a_reference_goes_before_what_is_known() -> None:
+    own = 'syntax = "proto3"; package google.type; message Date { string text = 7; }'
+    codec = ProtobufCodec('syntax = "proto3"; import "google/type/date.proto"; message M { google.type.Date x = 1; }', [("google/type/date.proto", own)])  # fmt: skip
+    assert codec.encode_plain(b'{"x":{"text":"1875"}}') is not None
+
+
+def test_an_import_that_nobody_knows_is_still_named() -> None:
+    for path in ("google/type/nothing.proto", "google/type/../type/date.proto", "confluent/other.proto"):
+        with pytest.raises(InvalidSchema, match="reference"):
+            ProtobufCodec(f'syntax = "proto3"; import "{path}"; message M {{ int32 a = 1; }}')
