@@ -252,7 +252,7 @@ class ShippedWindow(Window):
     async def encode(self, submissions: Sequence[Submission | InlakeError]) -> None:
         """Validate the records, filled, and make their events."""
         self.results = [None] * len(submissions)
-        encoded, time_slice, stamp = self.encoded, TimeSlice(), self.gateway.stamp.now()
+        time_slice, stamp = TimeSlice(), self.gateway.stamp.now()
         for i, (s, stored) in enumerate(zip(submissions, self._objects, strict=True)):
             try:
                 if isinstance(s, InlakeError):

@@ -182,6 +182,19 @@ async def test_a_body_that_is_all_or_nothing_fails_whole(
         assert await gateway.events() == []
 
 
+@pytest.mark.parametrize(("step", "failure"), [each for each in FAILING if each[0] in {"read", "encode"}])
+async def test_a_line_of_a_shipment_that_fails_is_a_500_and_the_others_are_announced(
+    tmp_path: Path, step: str, failure: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with embedded(tmp_path) as gateway:
+        with_failures(gateway, step, failure)
+        file = {"filename": "a", "size": 1, "sha256": "0" * 64}
+        lines = [{"file": file, "record": {"title": title}} for title in ("good", "fails", "good")]
+        answer = await gateway.post("/shipments?schema=note", "\n".join(map(json.dumps, lines)).encode(), NDJSON)
+        assert [line.get("status") for line in answer.lines()[:-1]] == [202, 500, 202]
+        check_log(caplog, f"{instance_of(answer.lines()[1])}, line 2 ")
+
+
 def check_failed(answer: Answer) -> None:
     assert (answer.status, answer.json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.body.decode()

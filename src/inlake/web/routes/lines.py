@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from inlake.errors import EmptyBody, InlakeError, LineTooLong
+from inlake.errors import EmptyBody, InlakeError, InternalError, LineTooLong
 from inlake.model import Receipt, SchemaVersion, StoredObject
 from inlake.web.openapi import content
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.problems import Code, LineNumber, LineReject, Text
+from inlake.web.request.route import fault
 
+log = logging.getLogger("inlake.web")
 ENVELOPE_BYTES = 2_000
 """What an envelope may add to a record."""
 Line = tuple[int, bytes | InlakeError]
 """Its number from 1, and its text, or why it has none."""
 _encode_lines = msgspec.json.Encoder().encode_lines
+
+
+class Faults:
+    """Lines of one request that failed where nobody expected it.
+
+    The log has the first with its cause, and at the end how many there were: a million of them must not fill the disk.
+    """
+
+    def __init__(self, instance: str) -> None:
+        """`instance`: the name of the request."""
+        self._instance = instance
+        self._count = 0
+
+    def told(self, n: int, error: InlakeError) -> InlakeError:
+        """What the client is told of the error of a line: where to find a fault in the log, else the error itself."""
+        if not isinstance(error, InternalError):
+            return error
+        if not self._count:
+            log.error("request %s, line %d failed", self._instance, n, exc_info=error.__cause__ or error)
+        self._count += 1
+        return fault(self._instance)
+
+    def end(self) -> None:
+        if self._count > 1:
+            log.error("request %s: %d lines failed", self._instance, self._count)
 
 
 class Lines:

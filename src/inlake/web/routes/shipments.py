@@ -33,7 +33,7 @@ from inlake.web.routes.announcements import ShippedEnvelope, ShippedRecord, read
 from inlake.web.routes.binaries import UPLOAD_BYTES
 from inlake.web.routes.direct import Put
 from inlake.web.routes.documents import ADDRESS, ATOMIC, BYTES, IDEMPOTENCY_KEY, STORED
-from inlake.web.routes.lines import Counts, Limits, LineReceipt, Summary, read_lines, receipt_lines
+from inlake.web.routes.lines import Counts, Faults, Limits, LineReceipt, Summary, read_lines, receipt_lines
 from inlake.web.routes.stream import CONTENT_TYPE
 from inlake.window import ShippedWindow
 from inlake.wiring import Deployment
@@ -217,7 +217,10 @@ async def announce(x: Exchange, d: Deployment) -> None:
     announcements = await read_announcements(x, d, to, names, lines)
     window = ShippedWindow(d.gateway, announcements.objects)
     await window.encode(announcements.submissions)
-    refused = {n: r for (n, _), r in zip(lines, window.results, strict=True) if isinstance(r, InlakeError)}
+    faults = Faults(x.instance)
+    results = zip(lines, window.results, strict=True)
+    refused = {n: faults.told(n, r) for (n, _), r in results if isinstance(r, InlakeError)}
+    faults.end()
     failed = sum(error.status >= 500 for error in refused.values())
     counts = Counts(pending=len(window.encoded), rejected=len(refused) - failed, failed=failed)
     for name in ("pending", "rejected", "failed"):

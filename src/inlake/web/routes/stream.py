@@ -16,9 +16,18 @@ from inlake.settings import Settings
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.problems import line_problem
-from inlake.web.request.route import fault
 from inlake.web.request.spool import IN_MEMORY, REJECTS_RESERVE, Spool
-from inlake.web.routes.lines import ENVELOPE_BYTES, Counts, Line, LinePending, Lines, LineValid, Summary, receipt_lines
+from inlake.web.routes.lines import (
+    ENVELOPE_BYTES,
+    Counts,
+    Faults,
+    Line,
+    LinePending,
+    Lines,
+    LineValid,
+    Summary,
+    receipt_lines,
+)
 from inlake.window import Result, Window
 
 log = logging.getLogger("inlake.web")
@@ -70,8 +79,7 @@ class Stream:
         self._retry_after = 0
         """Seconds; the longest that a failed line asks for."""
         self._left_out = 0
-        self._faults = 0
-        """Lines that failed where nobody expected it."""
+        self._faults = Faults(x.instance)
         self._held = 0
         """Bytes of receipts, of a request with an `Idempotency-Key`."""
         self._sent = 0
@@ -95,8 +103,7 @@ class Stream:
             try:
                 await self._all_ended()
             finally:
-                if self._faults > 1:
-                    log.error("request %s: %d lines failed", self._x.instance, self._faults)
+                self._faults.end()
                 for name, count in self._counts.items() if self._counted else ():
                     self._x.site.records[name].value += count
                 if self._writer is not None:
@@ -248,10 +255,7 @@ class Stream:
             self._statuses.add(result.status)
             self._retry_after = max(self._retry_after, result.retry_after or 0)
             self._counts["failed" if result.status >= 500 else "rejected"] += 1
-            if isinstance(result, InternalError):
-                self._log_fault(n, result)
-                result = fault(self._x.instance)
-            return line_problem(result, n)
+            return line_problem(self._faults.told(n, result), n)
         if isinstance(result, Pending):
             self._statuses.add(202)
             self._counts["pending"] += 1
@@ -260,12 +264,6 @@ class Stream:
         self._counts["accepted"] += 1
         self._statuses.add(200)
         return _encode(LineValid(n, 200, True, result)) + b"\n"
-
-    def _log_fault(self, n: int, error: InternalError) -> None:
-        """The log has the first fault with its cause; how many there were it has at the end."""
-        if not self._faults:
-            log.error("request %s, line %d failed", self._x.instance, n, exc_info=error.__cause__ or error)
-        self._faults += 1
 
     def _sum_up(self, cut: InlakeError | None) -> None:
         """The last line; a stream without it, or with `complete` false, was cut."""
