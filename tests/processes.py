@@ -19,7 +19,8 @@ from inlake.promises.steps import Promises
 from inlake.promises.sweep import Sweep
 from inlake.promises.uploads import Uploads
 from inlake.web.app import create_app
-from tests.gateways import Gateway
+from inlake.wiring import Deployment
+from tests.gateways import Answer, Gateway
 
 DEAD = owner.me().rpartition(":")[0] + ":0"
 """A process of this machine that is gone for certain."""
@@ -39,8 +40,13 @@ class Steps:
 
     def take(self) -> None:
         self.left -= 1
-        if self.left < 0:
+        if self.left < 0:  # and no later step is taken either
             raise Crash
+
+    @property
+    def are_over(self) -> bool:
+        """Whether the process has died."""
+        return self.left < 0
 
 
 class MortalStore:
@@ -76,6 +82,21 @@ class WatchedBus:
         self.seen.extend(events)
         positions: list[Position | InlakeError] = await self._bus.publish(events)
         return positions
+
+
+class Process(Gateway):
+    """A gateway that may die."""
+
+    def __init__(self, deployment: Deployment, steps: Steps | None) -> None:
+        super().__init__(create_app(deployment), deployment)
+        self._steps = steps
+
+    async def post(self, *args: Any, **given: Any) -> Answer:
+        """One request. Raises `Crash` where the process dies: a gateway answers every fault, also this one."""
+        answer = await super().post(*args, **given)
+        if self._steps and self._steps.are_over:
+            raise Crash
+        return answer
 
 
 class World:
@@ -115,7 +136,7 @@ class World:
             answers=answers,
             sweep=sweep,
         )
-        return Gateway(create_app(deployment), deployment)
+        return Process(deployment, steps)
 
     async def settle(self) -> None:
         """Sweep until nothing is left to do that nobody waits for."""
