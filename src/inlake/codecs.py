@@ -6,11 +6,10 @@ import asyncio
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from inlake.errors import BadParameter, InlakeError, InvalidSchema, SchemaChanged
+from inlake.errors import BadParameter, InvalidSchema, SchemaChanged
 from inlake.formats import compile_codec
 from inlake.formats.texts import Texts, is_another
 from inlake.formats.unchecked import UncheckedCodec
@@ -56,8 +55,8 @@ class _Kept:
     texts: Texts
     found: RegisteredSchema
     """The registry's answer: it gives another object when it has looked again."""
-    until: float
-    """When its references are looked at again; monotonic time."""
+    until: float | None
+    """When its references are looked at again, monotonic time; None where there are none."""
 
 
 class Finder(Protocol):
@@ -91,20 +90,20 @@ class Codecs:
             message = None  # it means nothing there, and must not fill the cache
         key = (name, found.version or 0, found.schema_id or 0, message)
         kept = self._compiled.recall(key) or self._refused.recall(key)
-        if kept is not None and kept.found is found and monotonic() < kept.until:
+        if kept is not None and kept.found is found and (kept.until is None or monotonic() < kept.until):
             outcome = kept.outcome
         else:
             outcome = await self._looking.join(key, partial(self._look, key, found))
-        if isinstance(outcome, InlakeError):
-            # a broken schema stays broken; the remembered error would keep the frames of all who raise it
-            raise copy(outcome)
-        return outcome
+        if isinstance(outcome, Compiled):
+            return outcome
+        # a broken schema stays broken; the remembered error would keep the frames of all who raise it
+        raise copy(outcome)
 
     async def _look(self, key: Key, found: RegisteredSchema) -> Outcome:
         """What was compiled, if the registry still says the same of schema and references; else it is compiled anew."""
         name, _, schema_id, message = key
         references = await self.registry.references(found.schema)
-        until = monotonic() + LOOK_AGAIN if references else inf
+        until = monotonic() + LOOK_AGAIN if references else None
         texts = (found.schema, references)
         if is_another(texts, self._meant.recall(schema_id)):
             raise SchemaChanged(

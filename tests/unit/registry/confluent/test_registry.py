@@ -350,3 +350,14 @@ async def test_all_addresses_are_named_when_none_answers() -> None:
 def test_a_list_with_something_else_than_addresses_stops_the_start(url: str) -> None:
     with pytest.raises(SettingsError, match=r"INLAKE_REGISTRY: the registry's address .* cannot be used"):
         connect_registry(load({"INLAKE_REGISTRY": url}))
+
+
+async def test_a_line_whose_schema_cannot_be_used_sinks_no_other_line(server: Registry, tmp_path: Path) -> None:
+    server.says(200, FOUND)
+    server.says(200, FOUND | {"id": 65_034_875_748})
+    lines = [json.dumps({"schema": name, "record": "a"}).encode() for name in ("artwork", "large", "artwork")]
+    async with embedded(tmp_path, registry=server.url) as gateway:
+        answer = await gateway.post("/ingress/record-json", b"\n".join(lines), "application/x-ndjson")
+        assert [line["status"] for line in answer.lines()[:3]] == [201, 503, 201]
+        assert len(await gateway.events()) == 2
+    assert answer.lines()[1]["code"] == "registry_unavailable"
