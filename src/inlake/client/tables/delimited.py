@@ -21,6 +21,7 @@ LONGEST = 1 << 20
 """Characters of a cell: a quote that is not closed would swallow the table."""
 RETRIES = 100
 """Rows with a quote in the wrong place, after which the table is given up."""
+_SOME, _NEARLY_ALL = 0.3, 0.6
 _LOST = re.compile("[\udc80-\udcff]")
 _BLANK_AND_QUOTE = re.compile(r'[ \t]+"')
 
@@ -33,9 +34,10 @@ def read_rows(lines: Iterable[str], delimiter: str, *, encoding: str, quotes: bo
 def find_delimiter(lines: list[str], preferred: str = ",") -> str | None:
     """The delimiter of a table that begins with these lines; None when it has one column.
 
-    The one that cuts the most rows into as many cells as the first has; of equals the one that makes most cells.
+    The one that cuts the most rows into as many cells; of equals the one that makes most cells. One that leaves the
+    first row whole, which may be a title, cuts nearly all the others.
     """
-    best, most = None, (0.0, 0, False)
+    best, most = None, (_SOME, 0, False)
     for delimiter in DELIMITERS:
         widths = [len(row.cells) for row in read_rows(lines, delimiter, encoding="utf-8") if not row.faults]
         wide = [width for width in widths if width > 1]
@@ -43,9 +45,14 @@ def find_delimiter(lines: list[str], preferred: str = ",") -> str | None:
             continue
         usual = max(set(wide), key=wide.count)
         score = (wide.count(usual) / len(widths), usual, delimiter == preferred)
-        if score > most:
+        if score >= most and (widths[0] > 1 or score[0] > _NEARLY_ALL):
             best, most = delimiter, score
     return best
+
+
+def absent_delimiter(lines: list[str]) -> str:
+    """One that cuts no cell, for a table of one column."""
+    return next((delimiter for delimiter in reversed(DELIMITERS) if not any(delimiter in line for line in lines)), "\t")
 
 
 class _Misplaced(Exception):

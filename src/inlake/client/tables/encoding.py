@@ -49,7 +49,7 @@ def find_encoding(sample: bytes, rest: Iterable[bytes] = ()) -> Guess:
             return Guess(name)
     if wide := _without_bom(sample):
         return Guess(wide, f"The bytes look like {wide} without a byte order mark.")
-    valid, broken = 0, 0
+    valid, broken, evidence = 0, 0, sample
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     for block in _and_an_end(sample, rest):
         if block and block.isascii():
@@ -58,13 +58,14 @@ def find_encoding(sample: bytes, rest: Iterable[bytes] = ()) -> Guess:
         wrong = sum(1 for char in text if "\udc80" <= char <= "\udcff") if not _is_clean(text) else 0
         valid += wrong and sum(1 for char in text if char > "\x7f") - wrong
         broken += wrong
+        evidence = block if wrong == broken else evidence
         if wrong and broken > valid:
             break
     if not broken:
         return Guess("utf-8")
     if valid >= 10 * broken:
         return Guess("utf-8", f"The file is UTF-8 but for {broken} bytes.")
-    return _eight_bits(sample)
+    return _eight_bits(evidence)
 
 
 def decode_lines(stream: BinaryIO, encoding: str) -> Iterator[str]:

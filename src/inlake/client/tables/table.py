@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
-from inlake.client.tables.delimited import find_delimiter, read_rows
+from inlake.client.tables.delimited import absent_delimiter, find_delimiter, read_rows
 from inlake.client.tables.encoding import decode_lines, find_encoding
 from inlake.client.tables.faults import Fault, TableError, no_table
 from inlake.client.tables.header import Checked, columns_of, is_number, split_at_header
@@ -126,7 +126,7 @@ def _delimited(source: Source, asked: Layout) -> Table:
     if delimiter is None:
         delimiter = find_delimiter(first, preferred="\t" if source.suffix in {".tsv", ".tab"} else ",")
         if delimiter is None:
-            delimiter, notes = ",", (*notes, "The table has one column.")
+            delimiter, notes = absent_delimiter(first), (*notes, "The table has one column.")
     found = replace(asked, encoding=encoding, delimiter=delimiter, notes=notes)
     rows = read_rows(itertools.chain(first, lines), delimiter, encoding=encoding, quotes=asked.quotes)
     return _with_header(rows, found, source.stream.close)

@@ -167,6 +167,12 @@ def test_the_delimiter_is_found(delimiter: str) -> None:
         assert [column.name for column in table.columns] == ["a", "b", "c"]
 
 
+def test_a_table_of_one_column_may_have_commas_in_it() -> None:
+    with open_table(io.BytesIO(b"Title\nLilies, white\nHarbour\nSea\n")) as table:
+        assert table.layout.notes == ("The table has one column.",)
+        assert [row.cells for row in table] == [("Lilies, white",), ("Harbour",), ("Sea",)]
+
+
 def test_a_delimiter_of_any_kind_can_be_set() -> None:
     assert cells("a~b\n1~2\n", Layout(delimiter="~")) == [("1", "2")]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from inlake.client.tables import Layout, TableError, open_table
+from inlake.client.tables.encoding import BLOCK
 
 TABLES = Path(__file__).parents[3] / "data" / "tables"
 FRENCH = "titre,lieu\n“L’Été à Nîmes”,Musée d’Orsay\nLa forêt — étude,Besançon\nÀ l’œuvre,Évreux\n"
@@ -45,6 +46,7 @@ def test_what_is_not_utf_8_after_a_mebibyte_is_found_in_a_file() -> None:
     data = b"a,b\n" + b"1,x\n" * (1 << 18) + "2,Größe\n".encode("cp1252")
     with open_table(io.BytesIO(data)) as table:
         assert table.layout.encoding == "cp1252"
+        assert "Größe" in table.layout.notes[0]
 
 
 def test_utf_16_that_breaks_off_is_named_with_the_position() -> None:
@@ -53,6 +55,14 @@ def test_utf_16_that_breaks_off_is_named_with_the_position() -> None:
         list(table)
     assert refused.value.faults[0].code == "undecodable"
     assert "Byte 16 " in refused.value.faults[0].detail
+
+
+def test_the_position_is_right_where_a_character_is_cut_by_a_block() -> None:
+    text = "a,b\n" + "1,x\n" * (BLOCK // 8)
+    data = text.encode("utf-16-le")[: BLOCK - 2] + b"\x00\xd8" + "y\n".encode("utf-16-le")
+    with pytest.raises(TableError) as refused, open_table(io.BytesIO(data), Layout(encoding="utf-16-le")) as table:
+        list(table)
+    assert f"Byte {BLOCK - 2:,} " in refused.value.faults[0].detail
 
 
 def test_the_encoding_that_is_set_is_taken() -> None:

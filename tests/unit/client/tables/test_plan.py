@@ -229,6 +229,18 @@ def test_nested_records_lists_and_maps_come_from_dotted_headers_or_pointers(reco
     ]
 
 
+def test_a_nested_record_without_anything_in_it_is_null_whatever_it_must_hold(records: Any) -> None:
+    span = {
+        "type": "record",
+        "name": "S",
+        "fields": [{"name": "a", "type": "int"}, {"name": "b", "type": ["int", "null"]}],
+    }
+    assert records("title,span.a\nx,\ny,1\n", avro(title="string", span=["null", span])) == [
+        {"title": "x", "span": None},
+        {"title": "y", "span": {"a": 1, "b": None}},
+    ]
+
+
 def test_a_nested_record_with_something_in_it_is_whole_or_refused(faults: Any) -> None:
     table = "title,span.start,span.end,images,names\nx,,2,[],{}\n"
     assert [(fault.code, fault.pointer) for fault in faults(table, nested())] == [("empty_cell", "/span/start")]
