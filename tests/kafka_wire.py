@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from typing import Literal
@@ -92,17 +93,19 @@ class Wire:
                     if not await self._go_wrong(fault, frame, line):
                         return
                 elif not line.silent:
+                    line.order.append(frame[8:12])
                     line.kafka.write(frame)
 
     async def _go_wrong(self, fault: Fault, frame: bytes, line: _Line) -> bool:
         """Whether the connection still stands."""
         line.silent = fault in {"request lost", "answer lost", "cut before", "cut after"}
         line.faults[frame[8:12]] = fault, _said(frame, self.code) if self._at == PRODUCE else b""
+        line.order.append(frame[8:12])
         if passes := fault not in {"request lost", "cut before", "answered"}:
             line.kafka.write(frame)
             await line.kafka.drain()
         if fault == "answered":
-            line.client.write(line.faults.pop(frame[8:12])[1])
+            line.answer(frame[8:12], line.faults.pop(frame[8:12])[1])
         if fault.startswith("cut"):
             await asyncio.sleep(0.1 if passes else 0)  # the broker has it before the connection goes
             line.client.close()
@@ -112,7 +115,8 @@ class Wire:
         with closing(line.client), closing(line.kafka), suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 frame = await _frame(reader)
-                fault, said = line.faults.pop(frame[4:8], (None, b""))
+                number = frame[4:8]
+                fault, said = line.faults.pop(number, (None, b""))
                 if fault == "late":
                     await asyncio.sleep(self._seconds)
                 elif fault == "answered after":
@@ -124,7 +128,7 @@ class Wire:
                 elif fault == "garbled":
                     frame = struct.pack(">i", len(frame) - 10) + frame[4:-6]
                 if not line.silent:
-                    line.client.write(frame.replace(self._theirs, self._ours))
+                    line.answer(number, frame.replace(self._theirs, self._ours))
 
 
 class _Line:
@@ -135,6 +139,15 @@ class _Line:
         self.kafka = kafka
         self.silent = False
         self.faults: dict[bytes, tuple[Fault, bytes]] = {}
+        self.order: deque[bytes] = deque()
+        """Numbers of the requests without an answer."""
+        self._answers: dict[bytes, bytes] = {}
+
+    def answer(self, number: bytes, frame: bytes) -> None:
+        """The answer goes to the client in the order of the requests, as a broker's do."""
+        self._answers[number] = frame
+        while self.order and self.order[0] in self._answers:
+            self.client.write(self._answers.pop(self.order.popleft()))
 
 
 def _said(request: bytes, code: int) -> bytes:

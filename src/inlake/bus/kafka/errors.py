@@ -37,6 +37,7 @@ FOR_GOOD = {
     KafkaError.INVALID_TIMESTAMP,
     KafkaError.UNSUPPORTED_VERSION,
     KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+    KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
 }
 _STATE = re.compile(r" \(after \d+ms in state \w+(?:[^()]|\(s\))*\)")
 
@@ -50,7 +51,7 @@ class Verdict(Enum):
     REFUSED = "it is not in the log, and will not be"
     LATER = "it is not in the log, and may be the next time"
     UNKNOWN = "it may be in the log: to be sent again as it is"
-    NEW_PRODUCER = "the broker has lost count: not in the log, to be sent by another producer id"
+    NEW_PRODUCER = "the broker has lost count: not in the log, to be sent under another epoch of the producer id"
 
 
 def verdict(code: int) -> Verdict:
@@ -75,8 +76,14 @@ def refused(code: int, topic: str) -> InlakeError:
     return BusUnavailable(f"Kafka did not take the event for topic {topic!r}: {KafkaError(code).str()}")
 
 
-def not_sent(reason: str, seconds: float) -> BusUnavailable:
-    """No broker could be reached in time. `reason`: what was last wrong with the connection."""
+def not_sent(reason: str, seconds: float, held: float = 0.0) -> BusUnavailable:
+    """No broker could be reached in time. `reason`: what was last wrong with the connection; `held`: seconds for which
+    the broker wants to be left alone."""
+    if held:
+        return BusUnavailable(
+            f"Kafka holds the gateway back for {held:.3g} s more: it is over a quota of its user or client id "
+            "(producer_byte_rate or request_percentage)."
+        )
     return BusUnavailable(f"Kafka cannot be used: {reason or f'no broker was ready within {seconds:g} s'}")
 
 
@@ -95,8 +102,11 @@ def refusal(error: KafkaError, topic: str, *, sent: bool, right: str = "WRITE", 
     if code in TOO_LARGE:
         return RecordTooLarge(f"The record is larger than Kafka takes in topic {topic!r} (max.message.bytes).")
     if code in FORBIDDEN:
+        older = " (before Kafka 2.8: IDEMPOTENT_WRITE on the cluster)"
+        of_cluster = older if code == KafkaError.CLUSTER_AUTHORIZATION_FAILED else ""
         return BusUnavailable(
-            f"The gateway's Kafka user lacks the right {right} for topic {topic!r} ({text}): give it by an ACL."
+            f"The gateway's Kafka user lacks the right {right} for topic {topic!r}{of_cluster} ({text}): give it by an "
+            "ACL."
         )
     if code in REFUSED:
         return BusUnavailable(f"Kafka did not take the event for topic {topic!r}: {text}{_because(reason)}")
@@ -123,6 +133,15 @@ def uncommitted(error: KafkaError, topics: str, reason: str) -> InlakeError:
         return refusal(error, topics, sent=False, reason=reason)
     text = (error.code() in NO_ANSWER and reason) or plain(error)
     return BusUnavailable(f"The transaction failed and nothing of it was published: {text}")
+
+
+class NoAnswerError(Exception):
+    """One broker did not answer a question about a topic: that says nothing about the topic, or of other brokers."""
+
+    def __init__(self, error: InlakeError) -> None:
+        """`error`: what a publisher is told, if the topic is not known otherwise."""
+        super().__init__(error.detail)
+        self.error = error
 
 
 def missing(topic: str) -> TopicMissing:

@@ -9,6 +9,7 @@ from typing import Any
 
 from inlake.bus.kafka.producer import wire
 from inlake.bus.kafka.producer.connection import ConnectError, Connection, connect
+from inlake.bus.kafka.producer.wire import Leader, Metadata
 from inlake.bus.kafka.properties import Access
 
 logger = logging.getLogger("inlake.bus")
@@ -17,15 +18,26 @@ QUIET = 30.0
 """Seconds until the same trouble is logged again."""
 SETUP = 10.0
 """Seconds until a connection must be ready for use."""
-REFRESH = 300.0
+REFRESH = 60.0
 """Seconds until what is known of a topic's leaders is asked for again."""
 PAUSE = 0.1
 """Seconds between two questions about leaders: an election takes longer."""
+ANSWER = 2.0
+"""Seconds until a question about leaders is put to another broker."""
+SILENT = 1.0
+"""Seconds without an answer after which another broker is asked who leads: this one may hang."""
+STALE = 5.0
+"""Seconds for which an answer with an older leader epoch is not believed: a topic made anew begins at epoch 0."""
+SLOWEST = 100_000
+"""Bytes a second at which a request goes out on the slowest link that is not taken for dead."""
+MOST_SILENCE = 0.9
+"""Share of the time-out after which a connection without an answer is given up, however much is on its way."""
 Partition = tuple[str, int]
+Address = tuple[str, int]
 TICK = 0.005
 """Seconds that a timer may ring early: the event loop's clock counts in milliseconds."""
 LEADERS = "leaders"
-_NOBODY = -1
+NOBODY = Leader(-1, -1, 0)
 
 
 class Brokers:
@@ -41,13 +53,19 @@ class Brokers:
         self._access = access
         self._on_news = on_news
         self._on_trouble = on_trouble
-        self._nodes: dict[int, tuple[str, int]] = {}
-        self._leaders: dict[Partition, int] = {}
-        self._connections: dict[tuple[str, int], Connection] = {}
+        self._nodes: dict[int, Address] = {}
+        self._leaders: dict[Partition, Leader] = {}
+        self._confirmed: dict[Partition, float] = {}
+        """When a broker last told of a partition's leader, or of a later one."""
+        self._connections: dict[Address, Connection] = {}
         self._replaced: set[Connection] = set()
         """Those that still owe an answer."""
-        self._retry: dict[tuple[str, int], tuple[float, float]] = {}
+        self._retry: dict[Address, tuple[float, float]] = {}
         """When an address that failed may be tried again, by the event loop's clock, and the pause after that."""
+        self._first: dict[Address, int] = {}
+        """Which of the addresses of a name is tried first: the one that answered the last time."""
+        self._questions: dict[str, float] = {}
+        """When a broker was last asked a question, by its name: the next is for another."""
         self._topics: dict[str, float] = {}
         """Those that are published to, and when their leaders were last asked for."""
         self._tasks: dict[object, asyncio.Task[None]] = {}
@@ -62,7 +80,7 @@ class Brokers:
         if topic not in self._topics:
             self._topics[topic] = self._asked = 0.0  # what was told before says nothing of it: ask at once
         asked = self._topics[topic]
-        address = self._nodes.get(self._leaders.get((topic, partition), _NOBODY))
+        address = self._nodes.get(self._leaders.get((topic, partition), NOBODY).broker)
         connection = self._open(address) if address else None
         if connection is None or asyncio.get_running_loop().time() > asked + REFRESH:
             self.find_leaders()  # another may lead by now
@@ -76,23 +94,37 @@ class Brokers:
         return wire.UNKNOWN_TOPIC if gone else 0
 
     def any(self) -> Connection | None:
-        """A connection to some broker, if possible one that owes no answer; if there is none, one is made."""
+        """A connection to ask on: of a broker that answers, owes nothing, and was not asked last. Makes one if there is
+        none."""
         connections = [connection for connection in self._connections.values() if connection.is_open]
-        if connections:
-            return next((connection for connection in connections if connection.is_idle()), connections[0])
-        for address in [*self._nodes.values(), *self._access.servers]:
-            self._open(address)
-        return None
+        best = min(connections, key=self._least_loaded, default=None)
+        if best is None or best.silence() > SILENT:
+            for address in [*self._nodes.values(), *self._access.servers]:
+                self._open(address)
+        return best
 
-    def hang_up_on_silence(self, seconds: float) -> None:
-        """Of brokers that owe an answer for so long: a connection may be dead without a word, as behind a firewall."""
+    def _least_loaded(self, connection: Connection) -> tuple[bool, bool, float]:
+        asked = self._questions.get(connection.name, 0.0)
+        return connection.silence() > SILENT, not connection.is_idle(), asked
+
+    def avoid(self, connection: Connection) -> None:
+        """Puts the next question to another broker: this one has just said that it does not lead."""
+        self._questions[connection.name] = asyncio.get_running_loop().time()
+
+    def watch(self, seconds: float, timeout: float) -> None:
+        """Hangs up on brokers that owe an answer for so long, some more when much is on its way, at most a share of
+        `timeout`: a connection may be dead without a word, as behind a firewall. Of one that is silent for a moment the
+        others are asked whether it still leads."""
         for connection in [*self._connections.values(), *self._replaced]:
-            if connection.silence() > seconds:
-                self.last_error = f"{connection.name}: no answer within {seconds:g} s"
+            silence = connection.silence()
+            if silence > min(seconds + connection.owed() / SLOWEST, MOST_SILENCE * timeout):
+                self.last_error = f"{connection.name}: no answer within {silence:.3g} s"
                 connection.abort()
+            elif silence > SILENT:
+                self.find_leaders()
 
     def find_leaders(self) -> None:
-        """Ask who leads the partitions of all topics that are published to; `on_news` follows."""
+        """Asks who leads the partitions of all topics that are published to; `on_news` follows."""
         again = self._asked + PAUSE
         if asyncio.get_running_loop().time() >= again:
             self._errors.clear()  # what is told next counts
@@ -100,12 +132,25 @@ class Brokers:
         elif self._alarm is None:
             self._alarm = asyncio.get_running_loop().call_at(again + TICK, self._wake)
 
+    async def ask(self, topics: list[str]) -> Metadata:
+        """What a broker knows of these topics. Raises `ConnectError`."""
+        connection = self.any()
+        if connection is None:
+            raise ConnectError(self.last_error or "no broker is connected yet")
+        self.avoid(connection)
+        version = connection.versions[wire.METADATA]
+        metadata = await connection.ask(
+            wire.METADATA, wire.metadata_body(topics), lambda answer: wire.read_metadata(answer, version), ANSWER
+        )
+        self._nodes = metadata.nodes or self._nodes
+        return metadata
+
     def _wake(self) -> None:
         self._alarm = None
         self._on_news()
 
     async def close(self) -> None:
-        """Hang up."""
+        """Hangs up."""
         self._closed = True
         if self._alarm is not None:
             self._alarm.cancel()
@@ -117,7 +162,7 @@ class Brokers:
             connection.abort()
 
     def _lost(self, connection: Connection, reason: str) -> None:
-        """It hung up, or we did: then there is no reason."""
+        """Hears that it hung up, or that we did: then there is no reason."""
         self._replaced.discard(connection)
         for address, known in list(self._connections.items()):
             if known is connection:
@@ -126,7 +171,7 @@ class Brokers:
                 if reason and not connection.is_proven():  # the next one would fare no better
                     self._failed(address, reason)
 
-    def _open(self, address: tuple[str, int]) -> Connection | None:
+    def _open(self, address: Address) -> Connection | None:
         now = asyncio.get_running_loop().time()
         connection = self._connections.get(address)
         usable = connection is not None and connection.is_open
@@ -138,7 +183,7 @@ class Brokers:
         return connection if usable else None  # one that must prove itself again soon will do until it is replaced
 
     def _start(self, name: object, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
-        """Do the work, one of a name at a time."""
+        """Does the work, one of a name at a time."""
         if name not in self._tasks and not self._closed:
             self._tasks[name] = asyncio.create_task(self._run(name, work))
 
@@ -155,11 +200,14 @@ class Brokers:
         if news:
             self._on_news()
 
-    async def _connect(self, address: tuple[str, int]) -> bool:
+    async def _connect(self, address: Address) -> bool:
         before = self._connections.get(address)
         try:
-            self._connections[address] = await connect(*address, self._access, SETUP, self._lost)
+            self._connections[address], self._first[address] = await connect(
+                address, self._access, SETUP, self._lost, first=self._first.get(address, 0)
+            )
         except ConnectError as error:
+            self._first[address] = self._first.get(address, 0) + 1
             self._failed(address, str(error))
         except Exception:  # it must be tried again, and not at once
             logger.exception("A fault while a connection to Kafka was made")
@@ -173,7 +221,7 @@ class Brokers:
             self.find_leaders()  # a broker that wants to know who we are says so at the first question
         return True
 
-    def _failed(self, address: tuple[str, int], reason: str) -> None:
+    def _failed(self, address: Address, reason: str) -> None:
         loop, (first, most) = asyncio.get_running_loop(), self._access.backoff
         self.last_error = reason
         _, pause = self._retry.get(address, (0.0, first))
@@ -187,17 +235,40 @@ class Brokers:
             self._on_trouble()
 
     async def _find_leaders(self) -> bool:
-        connection = self.any()
-        if connection is None:
+        if self.any() is None:
             return False  # there is news when there is one, and who needs a leader asks again
         topics = sorted(self._topics)
         try:
-            metadata = await connection.ask(wire.METADATA, wire.metadata_body(topics), wire.read_metadata)
+            metadata = await self.ask(topics)
         except ConnectError as error:
             self.last_error = self.last_error or str(error)
         else:
-            self._nodes, self._errors = metadata.nodes, metadata.errors
-            self._leaders = {place: leader for place, leader in metadata.leaders.items() if leader in metadata.nodes}
+            self._errors = metadata.errors
+            self._take_leaders(metadata)
             self._topics.update(dict.fromkeys(topics, asyncio.get_running_loop().time()))
+            self._hang_up_on_replaced()
         self._asked = asyncio.get_running_loop().time()
         return True
+
+    def _take_leaders(self, metadata: Metadata) -> None:
+        """Takes what a broker tells, but for a leader with an older epoch than one that was told of before: the broker
+        is behind. If nobody tells of the later one for a time, the topic is another of the same name."""
+        now, leaders = asyncio.get_running_loop().time(), dict[Partition, Leader]()
+        for partition, told in metadata.leaders.items():
+            known = self._leaders.get(partition, NOBODY)
+            if told.epoch < known.epoch and now < self._confirmed.get(partition, 0.0) + STALE:
+                leaders[partition] = known
+                self._errors.pop(partition, None)
+                continue
+            self._confirmed[partition] = now
+            if told.broker in metadata.nodes:
+                leaders[partition] = told
+        self._leaders = leaders
+
+    def _hang_up_on_replaced(self) -> None:
+        """Ends the connections of silent brokers that lead nothing any more: what they owe goes to the next leader."""
+        leading = {self._nodes.get(leader.broker) for leader in self._leaders.values()}
+        for address, connection in list(self._connections.items()):
+            if connection.silence() > SILENT and address not in leading:
+                self.last_error = f"{connection.name}: silent, and another broker leads now"
+                connection.abort()

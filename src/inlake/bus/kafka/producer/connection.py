@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import socket
 import ssl
+import struct
+import termios
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -23,8 +26,12 @@ Answered = Callable[[bytes | None], None]
 """Called with the answer to a request, or None when the connection was lost before it came."""
 OnLost = Callable[["Connection", str], None]
 """Called when a connection is gone, with what is wrong; empty when nobody waited for an answer, or we hung up."""
-PATIENCE = 10.0
+ANSWER = 10.0
 """Seconds a broker may take to answer a question."""
+LARGE = 500_000
+"""Bytes of a request that a broker may have hung up on for its size."""
+SHARE = 2.0
+"""Seconds for an address of a name that has more, but for the last."""
 LARGEST = 16 << 20
 """Bytes of an answer; an answer to a producer is small."""
 RENEWED = 0.8
@@ -48,12 +55,16 @@ class Connection(asyncio.Protocol):
         self._client = client_id.encode()
         self._on_lost = on_lost
         self._transport: asyncio.Transport
-        self._waiting: deque[tuple[int, Answered, float]] = deque()
-        """Number of the request, who wants the answer, when it was sent."""
+        self._waiting: deque[tuple[int, Answered, float, int]] = deque()
+        """Number of the request, who wants the answer, when it was sent, its bytes."""
         self._correlation = 0
         self._answers = 0
-        self._heard = 0.0
-        """When the last answer came."""
+        self._moved = 0.0
+        """When the last answer came, or bytes went out that had waited, by the event loop's clock."""
+        self._left = 0
+        """Bytes that were not out yet then."""
+        self._held_until = 0.0
+        """When requests may be sent again: the broker has a quota (KIP-219)."""
         self._ended = self._retired = False
         self._rest = b""
 
@@ -65,12 +76,13 @@ class Connection(asyncio.Protocol):
     def send(self, key: int, body: Sequence[bytes], answered: Answered) -> None:
         """Send a request; `answered` is called once, never from within."""
         self._correlation = correlation = (self._correlation + 1) & 0x7FFFFFFF
-        self._waiting.append((correlation, answered, asyncio.get_running_loop().time()))
         version = self.versions.get(key, wire.VERSIONS[key][0])
-        self._transport.writelines(wire.request(key, version, correlation, self._client, body))
+        request = wire.request(key, version, correlation, self._client, body)
+        self._waiting.append((correlation, answered, asyncio.get_running_loop().time(), sum(map(len, request))))
+        self._transport.writelines(request)
 
-    async def ask(self, key: int, body: Sequence[bytes], read: Callable[[Answer], T]) -> T:
-        """Send a request and wait for its answer. Raises `ConnectError`, and `Refused` if `read` does."""
+    async def ask(self, key: int, body: Sequence[bytes], read: Callable[[Answer], T], seconds: float = ANSWER) -> T:
+        """Sends a request and waits for its answer. Raises `ConnectError`, and `Refused` if `read` does."""
         if not self.is_open:
             raise ConnectError(f"{self.name}: the broker hung up")
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
@@ -81,11 +93,10 @@ class Connection(asyncio.Protocol):
 
         self.send(key, body, answered)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(seconds):
                 data = await answer
-        except TimeoutError:
-            self.abort()
-            raise ConnectError(f"{self.name}: no answer within {PATIENCE:g} s") from None
+        except TimeoutError:  # it may come yet: who waits for other answers on this connection decides
+            raise ConnectError(f"{self.name}: no answer within {seconds:g} s") from None
         if data is None:
             raise ConnectError(f"{self.name}: the broker hung up")
         try:
@@ -102,10 +113,34 @@ class Connection(asyncio.Protocol):
         return not self._waiting
 
     def silence(self) -> float:
-        """Seconds for which an answer is owed: answers come one after the other."""
+        """Seconds for which an answer is owed and no byte has moved: answers come one after the other."""
         if not self._waiting:
             return 0.0
-        return asyncio.get_running_loop().time() - max(self._waiting[0][2], self._heard)
+        now, left = asyncio.get_running_loop().time(), self._transport.get_write_buffer_size() + self._unacknowledged()
+        if left < self._left:
+            self._moved = now
+        self._left = left
+        return now - max(self._waiting[0][2], self._moved, self._held_until)
+
+    def owed(self) -> int:
+        """Bytes of the requests without an answer."""
+        return sum([size for *_, size in self._waiting])
+
+    def hold(self, seconds: float) -> None:
+        """Lets the broker alone for so long: it wants it so, and reads nothing meanwhile."""
+        self._held_until = max(self._held_until, asyncio.get_running_loop().time() + seconds)
+
+    def held(self) -> float:
+        """Seconds for which nothing may be sent."""
+        return max(self._held_until - asyncio.get_running_loop().time(), 0.0)
+
+    def _unacknowledged(self) -> int:
+        """Bytes that the kernel has and the other side's has not: on a slow link they take their time."""
+        try:
+            queue = fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        except (AttributeError, OSError, ValueError):  # no such question here, or the socket is closed
+            return 0
+        return int(struct.unpack("i", queue)[0])
 
     def retire(self) -> None:
         """Hang up when the last answer is there."""
@@ -128,12 +163,20 @@ class Connection(asyncio.Protocol):
         waiting, self._waiting = self._waiting, deque()
         reason = ""
         if waiting and not self._ended:
-            early = "the broker hung up at the first request: see security.protocol"
-            reason = f"{self.name}: {'the connection was lost' if self.is_proven() else early}"
+            reason = f"{self.name}: {self._why_lost(waiting[0][3])}"
         self._ended = True
         self._on_lost(self, reason)
-        for _, answered, _ in waiting:
+        for _, answered, *_ in waiting:
             self._tell(answered, None)
+
+    def _why_lost(self, size: int) -> str:
+        if size > LARGE:
+            return f"the connection was lost with a request of {size} bytes: see the broker's socket.request.max.bytes"
+        return (
+            "the connection was lost"
+            if self.is_proven()
+            else "the broker hung up at the first request: see security.protocol"
+        )
 
     def data_received(self, data: bytes) -> None:
         """Cut the stream into answers."""
@@ -151,8 +194,8 @@ class Connection(asyncio.Protocol):
         self._rest = bytes(data[at:])
 
     def _answer(self, data: bytes) -> None:
-        correlation, answered, _ = self._waiting.popleft()
-        self._heard = asyncio.get_running_loop().time()
+        correlation, answered, *_ = self._waiting.popleft()
+        self._moved = asyncio.get_running_loop().time()
         self._answers += 1
         if int.from_bytes(data[:4], "big") == correlation:
             self._tell(answered, data[4:])
@@ -171,15 +214,39 @@ class Connection(asyncio.Protocol):
             self.abort()
 
 
-async def connect(host: str, port: int, access: Access, seconds: float, on_lost: OnLost) -> Connection:
-    """A connection that is ready for requests. Raises `ConnectError`."""
-    name = f"{host}:{port}"
+async def connect(
+    address: tuple[str, int], access: Access, seconds: float, on_lost: OnLost, *, first: int = 0
+) -> tuple[Connection, int]:
+    """A connection that is ready for requests, and which of the name's addresses it is to. They are tried in turn from
+    the one with the number `first` on, each with its share of the time: one may be silent. Raises `ConnectError`."""
+    host, port = address
+    name, end = f"{host}:{port}", asyncio.get_running_loop().time() + seconds
+    try:
+        async with asyncio.timeout(seconds):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, TimeoutError) as error:
+        raise ConnectError(f"{name}: {_reason(error, access, seconds)}") from None
+    numbers = [(first + n) % len(found) for n in range(len(found))]
+    for tried, number in enumerate(numbers, 1):
+        left = end - asyncio.get_running_loop().time()
+        share = min(left / (len(numbers) - tried + 1), SHARE) if tried < len(numbers) else left
+        try:
+            return await _connect(host, found[number][4][:2], access, round(share, 1), on_lost, name), number
+        except ConnectError:
+            if tried == len(numbers):
+                raise
+    raise ConnectError(f"{name}: its name has no address")
+
+
+async def _connect(  # the connection to one address of a name
+    host: str, address: Any, access: Access, seconds: float, on_lost: OnLost, name: str
+) -> Connection:
     connection = None
     try:
         async with asyncio.timeout(seconds):
             tls: dict[str, Any] = {"ssl": access.tls, "server_hostname": host} if access.tls else {}
             transport, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(name, access.client_id, on_lost), host, port, **tls
+                lambda: Connection(name, access.client_id, on_lost), *address, **tls
             )
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             await _greet(connection, access)
@@ -236,7 +303,7 @@ def _reason(error: BaseException, access: Access, seconds: float) -> str:
         case NotTheServerError():
             return f"SASL authentication failed: the broker does not know the password of {access.user!r}"
         case TimeoutError():
-            return f"no answer within {seconds:g} s"
+            return f"no answer within {seconds:.3g} s"
         case ssl.SSLCertVerificationError():
             return f"the broker's certificate could not be verified ({error.verify_message}): see ssl.ca.location"
         case ssl.SSLError():

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError
 from inlake.bus.kafka.errors import Verdict, verdict
 from inlake.bus.kafka.producer import wire
 from inlake.bus.kafka.producer.batch import ProducerId
-from inlake.bus.kafka.producer.brokers import PAUSE, Brokers
+from inlake.bus.kafka.producer.brokers import ANSWER, PAUSE, Brokers
 from inlake.bus.kafka.producer.connection import ConnectError, Connection
 from inlake.bus.kafka.producer.wire import Refused
 
@@ -30,14 +30,14 @@ class ProducerIds:
         self._asking: asyncio.Task[None] | None = None
 
     def ask(self) -> None:
-        """Get one; where no broker is connected, the brokers' news follow."""
+        """Gets one; where no broker is connected, the brokers' news follow."""
         connection = self._brokers.any()
         if connection is not None and self._asking is None:
             self._asking = asyncio.ensure_future(self._ask(connection))
 
-    def forget(self, producer: ProducerId) -> None:
-        """Its next sequence number is not known any more: begin again with another."""
-        if self.current == producer:
+    def forget(self, number: int) -> None:
+        """Begins again with another: a new epoch of this one did not help, or there is none left."""
+        if self.current is not None and self.current.id == number:
             self.current = None
 
     def close(self) -> None:
@@ -55,7 +55,9 @@ class ProducerIds:
 
     async def _answer(self, connection: Connection) -> ProducerId | None:
         try:
-            producer = await connection.ask(wire.INIT_PRODUCER_ID, wire.init_producer_id_body(), wire.read_producer_id)
+            self._brokers.avoid(connection)
+            body = wire.init_producer_id_body()
+            producer = await connection.ask(wire.INIT_PRODUCER_ID, body, wire.read_producer_id, ANSWER)
         except Refused as error:
             self._brokers.last_error = f"{connection.name} gives no producer id: {KafkaError(error.code).str()}"
             if verdict(error.code) is Verdict.REFUSED:

@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import cast
 
+from confluent_kafka import KafkaError
 from confluent_kafka.cimpl import murmur2
 
-from inlake.bus.kafka.errors import not_sent, outcome_unknown, refused
-from inlake.bus.kafka.producer.brokers import TICK
+from inlake.bus.kafka.errors import not_sent, outcome_unknown, refusal
+from inlake.bus.kafka.producer import wire
+from inlake.bus.kafka.producer.brokers import PAUSE, TICK
 from inlake.bus.kafka.producer.calls import Call, Run, runs
-from inlake.bus.kafka.producer.partition import BatchInFlight, PartitionQueue
+from inlake.bus.kafka.producer.connection import ConnectError
 from inlake.bus.kafka.producer.requests import Requests
 from inlake.bus.kafka.properties import Access
 from inlake.errors import Busy, InlakeError
@@ -30,7 +33,10 @@ WAITING_EVENTS, WAITING_BYTES = 100_000, 128 << 20
 """How much may wait; more is `Busy`. librdkafka's own limits, or near them."""
 SILENCE, WATCH = 0.4, 0.1
 """Shares of the time-out: until a broker that says nothing is taken for dead, so that there is time for another
-attempt; between two looks at that."""
+attempt; between two looks at that, but at most WATCH_MOST seconds."""
+WATCH_MOST = 0.5
+DESCRIBE = 3.0
+"""Seconds that brokers may take to tell of a topic."""
 
 
 class Producer:
@@ -40,6 +46,7 @@ class Producer:
         """`timeout`: seconds until an event without confirmation counts as failed; `on_trouble`: no broker can be
         reached."""
         self._timeout = timeout
+        self._pause = min(timeout * WATCH, WATCH_MOST)
         self._requests = Requests(access, timeout=timeout, on_trouble=on_trouble)
         self._calls: dict[Call, None] = {}
         """Those that wait, the oldest first."""
@@ -73,7 +80,7 @@ class Producer:
             call.deadline = loop.time() + self._timeout
             self._calls[call] = None
             self._timer = self._timer or loop.call_at(call.deadline, self._end_calls)
-            self._watching = self._watching or loop.call_later(self._timeout * WATCH, self._watch)
+            self._watching = self._watching or loop.call_later(self._pause, self._watch)
             try:
                 await call.done
             except asyncio.CancelledError:
@@ -83,6 +90,25 @@ class Producer:
                 self._calls.pop(call, None)
                 self._events, self._bytes = self._events - held, self._bytes - size
         return cast("list[Position | InlakeError]", call.results)
+
+    async def describe(self, topic: str) -> list[int]:
+        """How many replicas of each partition are in sync. `TopicMissing`, `BusUnavailable`."""
+        error = not_sent(self.last_error, DESCRIBE)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DESCRIBE):
+                while True:
+                    try:
+                        metadata = await self._requests.brokers.ask([topic])
+                    except ConnectError as e:
+                        error = not_sent(self.last_error or str(e), DESCRIBE)
+                        await asyncio.sleep(PAUSE)
+                        continue
+                    in_sync = [leader.in_sync for (_, leader) in sorted(metadata.leaders.items())]
+                    if in_sync:
+                        return in_sync
+                    code = metadata.errors.get(topic) or wire.UNKNOWN_TOPIC
+                    raise refusal(KafkaError(code), topic, sent=False, right="DESCRIBE")
+        raise error
 
     async def close(self) -> None:
         """Waits for what is in flight, at most the time-out, then hangs up."""
@@ -104,7 +130,7 @@ class Producer:
                 event = call.events[run.start]
                 by = event.key if event.partition_by is None else event.partition_by
                 queue = self._requests.queue(event.topic, murmur2(by, partitions[event.topic]))
-                queue.waiting.append(run)
+                queue.add(run)
                 events, size = events + run.count, size + run.bytes
                 self._requests.make_ready(queue)
         return size - self._bytes
@@ -122,7 +148,7 @@ class Producer:
             over.add(call)
         for queue in self._requests.queues.values() if over else ():
             try:
-                self._end_in(queue, over)
+                self._requests.end(queue, over)
             except Exception:
                 logger.exception("A fault while calls to Kafka were ended")
         for call in over:
@@ -132,33 +158,9 @@ class Producer:
                         partial(outcome_unknown, call.events[index].topic, self._timeout, 0)
                     )
 
-    def _end_in(self, queue: PartitionQueue, over: set[Call]) -> None:
-        """Tells the calls what is known of their events in this partition."""
-        batch, reason = queue.in_flight, self.last_error
-        if batch is not None and batch.may_be_in_the_log():
-            if batch.connection is not None:
-                reason = f"{batch.connection.name} has not answered yet"
-            self._end_batch(queue, batch, over, reason)
-        elif batch is not None and any(run.call in over for run in batch.runs):
-            queue.give_back(batch)  # what is left of it goes into another batch: events that failed must not be in that
-        code = queue.error
-        queue.drop(lambda: refused(code, queue.topic) if code else not_sent(reason, self._timeout), over)
-        if queue.waiting:
-            self._requests.make_ready(queue)
-        elif queue.in_flight is None:
-            queue.error = 0
-
-    def _end_batch(self, queue: PartitionQueue, batch: BatchInFlight, over: set[Call], reason: str) -> None:
-        """Says that nobody knows whether its events are, or will be, in the log."""
-        for run in batch.runs:
-            if run.call in over:
-                run.fail(lambda: outcome_unknown(queue.topic, self._timeout, queue.error, reason))
-        if not batch.is_wanted():
-            self._requests.give_up(queue, batch)
-
     def _watch(self) -> None:
         """Looks whether brokers are silent, as long as somebody waits."""
         self._watching = None
-        self._requests.brokers.hang_up_on_silence(self._timeout * SILENCE)
+        self._requests.brokers.watch(self._timeout * SILENCE, self._timeout)
         if self._calls:
-            self._watching = asyncio.get_running_loop().call_later(self._timeout * WATCH, self._watch)
+            self._watching = asyncio.get_running_loop().call_later(self._pause, self._watch)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 PRODUCE, METADATA, SASL_HANDSHAKE, API_VERSIONS, INIT_PRODUCER_ID, SASL_AUTHENTICATE = 0, 3, 17, 18, 22, 36
 VERSIONS = {
     PRODUCE: (3, 7),
-    METADATA: (4, 4),
+    METADATA: (4, 7),
     SASL_HANDSHAKE: (1, 1),
     API_VERSIONS: (0, 0),
     INIT_PRODUCER_ID: (0, 1),
@@ -27,8 +27,22 @@ VERSIONS = {
 ACKS_ALL = -1
 UNKNOWN_TOPIC = 3
 LEADER_NOT_AVAILABLE = 5
-"""Error codes; the former, UNKNOWN_TOPIC_OR_PARTITION, is of partitions too."""
+NOT_LEADER = 6
+"""Error codes; the first, UNKNOWN_TOPIC_OR_PARTITION, is of partitions too."""
+THROTTLED_AFTER = 6
+"""From this version of PRODUCE on a broker answers first, and wants to be left alone afterwards (KIP-219)."""
 _HEAD = struct.Struct(">ihhi")
+
+
+class Leader(NamedTuple):
+    """Who leads a partition."""
+
+    broker: int
+    """Its id; -1 where there is none now."""
+    epoch: int
+    """Counts the leaders of the partition (KIP-320); -1 where the broker does not tell."""
+    in_sync: int
+    """Replicas in sync."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +51,17 @@ class Metadata:
 
     nodes: dict[int, tuple[str, int]]
     """Host and port by the broker's id."""
-    leaders: dict[tuple[str, int], int]
-    """Id of the leader by topic and partition; -1 where there is none now."""
+    leaders: dict[tuple[str, int], Leader]
+    """By topic and partition."""
     errors: dict[str | tuple[str, int], int]
     """Error code by topic, 0 when there is none; and by partition without a leader."""
+
+
+class Throttled(NamedTuple):
+    """An answer, and how long the broker wants to be left alone after it (KIP-219)."""
+
+    batches: list[Produced]
+    seconds: float
 
 
 class Produced(NamedTuple):
@@ -166,9 +187,9 @@ def read_versions(answer: Answer) -> dict[int, int]:
     return chosen
 
 
-def read_metadata(answer: Answer) -> Metadata:
+def read_metadata(answer: Answer, version: int) -> Metadata:
     nodes: dict[int, tuple[str, int]] = {}
-    leaders: dict[tuple[str, int], int] = {}
+    leaders: dict[tuple[str, int], Leader] = {}
     errors: dict[str | tuple[str, int], int] = {}
     answer.number(4)  # throttled for so long, which the broker sees to
     for _ in range(answer.number(4)):
@@ -181,15 +202,17 @@ def read_metadata(answer: Answer) -> Metadata:
         errors[topic] = code
         for _ in range(answer.number(4)):
             code, partition, leader = answer.number(2), answer.number(4), answer.number(4)
-            leaders[topic, partition] = leader
+            epoch = answer.number(4) if version >= 7 else -1
+            _replicas, in_sync = (answer.many(lambda: answer.number(4)) for _ in range(2))
+            if version >= 5:
+                answer.many(lambda: answer.number(4))  # replicas that are offline
+            leaders[topic, partition] = Leader(leader, epoch, len(in_sync))
             if leader not in nodes:
                 errors[topic, partition] = code or LEADER_NOT_AVAILABLE
-            for _replicas in range(2):
-                answer.many(lambda: answer.number(4))
     return Metadata(nodes, leaders, errors)
 
 
-def read_produced(answer: Answer, version: int) -> list[Produced]:
+def read_produced(answer: Answer, version: int) -> Throttled:
     found = []
     for _ in range(answer.number(4)):
         topic = answer.text()
@@ -198,7 +221,8 @@ def read_produced(answer: Answer, version: int) -> list[Produced]:
             if version >= 5:
                 answer.number(8)  # where the log begins
             found.append(Produced(topic, partition, code, max(offset, -1)))
-    return found
+    throttled = answer.number(4) / 1000
+    return Throttled(found, throttled if version >= THROTTLED_AFTER else 0.0)
 
 
 def read_producer_id(answer: Answer) -> ProducerId:

@@ -51,7 +51,7 @@ def test_events_leave_in_order_in_batches_that_fit_and_those_of_ended_calls_are_
     queue.limit = limit
     calls = [make_call(of_call) for of_call in sizes]
     for call in calls:
-        queue.waiting.append(run(call))
+        queue.add(run(call))
     ended = [call for call in calls if data.draw(st.booleans())]
     for call in ended:
         run(call).fail(lambda: BusUnavailable("over"))
@@ -79,7 +79,7 @@ def test_a_call_ends_when_all_its_events_have_a_result_and_not_before() -> None:
 def test_what_nobody_waits_for_any_more_is_not_sent_and_keeps_what_was_said() -> None:
     queue, call = PartitionQueue("t", 0), make_call([1] * 4)
     said, waiting = run(call, 0, 2), run(call, 2, 4)
-    queue.waiting.append(waiting)
+    queue.add(waiting)
     said.succeed([Position("t", 0, 7), Position("t", 0, 8)])
     call.abandon()
     assert queue.take() == []
@@ -88,16 +88,16 @@ def test_what_nobody_waits_for_any_more_is_not_sent_and_keeps_what_was_said() ->
 
 def test_a_batch_has_at_most_so_many_events() -> None:
     queue = PartitionQueue("t", 0)
-    queue.waiting.append(run(make_call([1] * 700)))
-    queue.waiting.append(run(make_call([1] * 700)))
+    queue.add(run(make_call([1] * 700)))
+    queue.add(run(make_call([1] * 700)))
     assert [len(ids(queue.take())) for _ in range(3)] == [BATCH_EVENTS, 400, 0]
 
 
 def test_what_was_too_large_waits_again_at_the_front_and_goes_in_halves() -> None:
     queue = PartitionQueue("t", 0)
     call = make_call([100] * 8)
-    queue.waiting.append(run(call, 0, 6))
-    queue.waiting.append(run(call, 6, 8))
+    queue.add(run(call, 0, 6))
+    queue.add(run(call, 6, 8))
     batches = []
     flying = queue.take()
     queue.limit = 8 * (100 + OVERHEAD) // 2

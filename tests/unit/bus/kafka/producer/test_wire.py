@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from inlake.bus.kafka.producer import wire
 from inlake.bus.kafka.producer.batch import ProducerId
-from inlake.bus.kafka.producer.wire import Answer, Authenticated, Metadata, Produced, Refused
+from inlake.bus.kafka.producer.wire import Answer, Authenticated, Leader, Metadata, Produced, Refused, Throttled
 
 BROKERS = [(1, "kafka-1", 9092, None), (2, "::1", 9093, "rack")]
 PARTITIONS = [(0, 0, 1, [1, 2], [1]), (5, 1, -1, [2], []), (0, 2, 7, [], [])]
@@ -25,26 +25,26 @@ ANSWERS: list[tuple[Any, Callable[[Answer], object], object]] = [
     (
         admin.ApiVersionResponse_v0(0, VERSIONS),
         wire.read_versions,
-        {0: 7, 3: 4, 17: 1, 18: 0, 22: 1, 36: 1},
+        {0: 7, 3: 7, 17: 1, 18: 0, 22: 1, 36: 1},
     ),
     (
         metadata.MetadataResponse_v4(0, BROKERS, "cluster", 1, [(0, "a", False, PARTITIONS), (3, "b", False, [])]),
-        wire.read_metadata,
+        lambda answer: wire.read_metadata(answer, 4),
         Metadata(
             {1: ("kafka-1", 9092), 2: ("::1", 9093)},
-            {("a", 0): 1, ("a", 1): -1, ("a", 2): 7},
+            {("a", 0): Leader(1, -1, 1), ("a", 1): Leader(-1, -1, 0), ("a", 2): Leader(7, -1, 0)},
             {"a": 0, "b": 3, ("a", 1): 5, ("a", 2): 5},
         ),
     ),
     (
-        produce.ProduceResponse_v7(PRODUCED, 0),
+        produce.ProduceResponse_v7(PRODUCED, 250),
         lambda answer: wire.read_produced(answer, 7),
-        [Produced("a", 0, 0, 42), Produced("a", 1, 6, -1), Produced("ключ", 2, 0, -1)],
+        Throttled([Produced("a", 0, 0, 42), Produced("a", 1, 6, -1), Produced("ключ", 2, 0, -1)], 0.25),
     ),
     (
-        produce.ProduceResponse_v3([("a", [(0, 0, 42, -1)])], 0),
+        produce.ProduceResponse_v3([("a", [(0, 0, 42, -1)])], 250),  # it has waited before it answered
         lambda answer: wire.read_produced(answer, 3),
-        [Produced("a", 0, 0, 42)],
+        Throttled([Produced("a", 0, 0, 42)], 0.0),
     ),
     (transaction.InitProducerIdResponse_v0(0, 0, 4711, 3), wire.read_producer_id, ProducerId(4711, 3)),
     (admin.SaslHandShakeResponse_v1(0, ["PLAIN"]), wire.read_handshake, None),
