@@ -235,8 +235,8 @@ async def test_a_producer_that_fails_for_good_is_replaced(topic: str, admin: Adm
     # with this property a refused message is a fatal error of librdkafka's producer
     async with opened(properties={"enable.gapless.guarantee": "true", "enable.idempotence": "true"}) as bus:
         assert isinstance(bus._producer, Librdkafka)
-        failing = bus._producer._producer
         assert isinstance(await publish(bus, topic), Position)
+        failing = bus._producer._producer
         [refused] = await bus.publish([event(topic, os.urandom(20_000))])
         assert isinstance(refused, RecordTooLarge)
         await publish_until_confirmed(bus, topic, 5)

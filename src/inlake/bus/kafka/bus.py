@@ -7,6 +7,7 @@ property asks for what only it does. What is asked of Kafka beside that, reading
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from copy import copy
 from typing import Literal
@@ -53,27 +54,54 @@ class KafkaBus:
         if "transactional.id" in given:
             raise ValueError("transactional.id is not to be set: each process makes its own from client.id")
         self._connection = {**CONNECTION, **given}
-        self._topics = Topics(self._connection, create=new_topics, trouble=lambda: self._producer.last_error)
         self._closed = False
+        self._confirmed = 0.0
+        """When Kafka last confirmed an event."""
         self._order = CallOrder()
         of_producer = {**PRODUCER, "delivery.timeout.ms": round(timeout * 1000), **given}
         self._transactions = Transactions(of_producer, timeout=timeout)
         self._producer = self._make_producer(producer)
-
-    def _make_producer(self, name: str) -> Producer | Librdkafka:
-        """The one of that name, or librdkafka's where a property asks for it; the log says which property."""
-        access, forget = find_access(self._connection), self._topics.forget
-        if name == "librdkafka" or access is None:
-            if name != "librdkafka":
-                logger.warning("Kafka: librdkafka publishes, because of %s", ", ".join(of_librdkafka(self._connection)))
-            return Librdkafka(self._connection, timeout=self._timeout, on_trouble=forget)
-        if unused := sorted(TUNING & self._connection.keys()):
-            logger.warning("Kafka: the gateway's own producer makes no use of %s", ", ".join(unused))
+        self._topics = Topics(
+            self._connection,
+            create=new_topics,
+            describe=self._producer.describe if isinstance(self._producer, Producer) else None,
+            trouble=lambda: self._producer.last_error,
+        )
         try:
             self._topics.open()  # librdkafka says here what is wrong with a property
         except KafkaException as e:
             raise ValueError(f"Kafka settings: {e.args[0].str()}") from None
-        return Producer(access, timeout=self._timeout, on_trouble=forget)
+
+    def _make_producer(self, name: str) -> Producer | Librdkafka:
+        """The one of that name, or librdkafka's where a property asks for it; the log says which property."""
+        access = find_access(self._connection)
+        if name == "librdkafka" or access is None:
+            if name != "librdkafka":
+                logger.warning("Kafka: librdkafka publishes, because of %s", ", ".join(of_librdkafka(self._connection)))
+            return Librdkafka(
+                self._connection,
+                timeout=self._timeout,
+                on_trouble=self._forget_topics,
+                largest=lambda: self._topics.largest,
+            )
+        if unused := sorted(TUNING & self._connection.keys()):
+            logger.warning("Kafka: the gateway's own producer makes no use of %s", ", ".join(unused))
+        return Producer(access, timeout=self._timeout, on_trouble=self._forget_topics)
+
+    def _forget_topics(self) -> None:
+        self._topics.forget()
+
+    def _note(self, topics: set[str], kinds: set[type]) -> None:
+        """Has the topics of a call asked for again when something went wrong; `kinds`: of its results. While Kafka
+        confirms other events, publishing goes on meanwhile; else the answer is waited for."""
+        now = time.monotonic()
+        if Position in kinds:
+            self._confirmed = now
+        if kinds & {BusUnavailable, OutcomeUnknown, TopicMissing}:
+            if now - self._confirmed > self._timeout:
+                self._topics.forget()
+            else:
+                self._topics.doubt(topics)
 
     async def publish(self, events: Sequence[Event]) -> list[Position | InlakeError]:
         """See `Bus.publish`. A full queue is `Busy` for the events it has no room for."""
@@ -85,8 +113,7 @@ class KafkaBus:
             return [ShuttingDown(STOPPING) for _ in events]
         taken = [event for event in events if event.topic not in refused] if refused else events
         results = await self._producer.publish(taken, self._topics.partitions)
-        if set(map(type, results)) & {BusUnavailable, OutcomeUnknown, TopicMissing}:
-            self._topics.forget()  # the topic may be gone or Kafka be away: ask before the next event
+        self._note(topics, set(map(type, results)))
         of_taken = iter(results)
         return [refused.get(event.topic) or next(of_taken) for event in events] if refused else results
 
@@ -99,10 +126,12 @@ class KafkaBus:
         if self._closed:
             raise ShuttingDown(STOPPING)
         try:
-            return await self._transactions.publish(events, self._topics.partitions) if events else []
-        except (BusUnavailable, OutcomeUnknown, TopicMissing):
-            self._topics.forget()  # the topic may be gone or Kafka be away: ask before the next event
+            positions = await self._transactions.publish(events, self._topics.partitions) if events else []
+        except (BusUnavailable, OutcomeUnknown, TopicMissing) as error:
+            self._note(topics, {type(error)})
             raise
+        self._note(topics, {Position})
+        return positions
 
     def read(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
-from inlake.bus.kafka.errors import FORBIDDEN, MISSING, missing, refusal, unreachable
+from inlake.bus.kafka.errors import FORBIDDEN, NO_ANSWER, NoAnswerError, missing, refusal, unreachable
 from inlake.errors import BusUnavailable, InlakeError, TopicMissing
 
 ADMIN = {"topic.metadata.refresh.interval.ms": 5000}
@@ -20,10 +20,14 @@ ADMIN = {"topic.metadata.refresh.interval.ms": 5000}
 default every five minutes."""
 CHECK = 3.0
 """Seconds a broker may take to answer a question about topics or configuration."""
-FRESH = 300.0
-"""Seconds until a topic is asked for again: it may have got more partitions. librdkafka's own default."""
+FRESH = 60.0
+"""Seconds until a topic is asked for again: it may have got more partitions."""
+ENOUGH = 2
+"""Replicas in sync; with more of them nobody is asked how many there must be (min.insync.replicas)."""
 REFUSED_FOR = 1.0
 """Seconds a negative answer stands, so that a flood of requests does not become a flood of questions."""
+Describe = Callable[[str], Awaitable[list[int]]]
+"""How many replicas of each partition of a topic are in sync. `TopicMissing`, `BusUnavailable`."""
 
 
 class Topics:
@@ -34,25 +38,32 @@ class Topics:
         config: Mapping[str, Any],
         *,
         create: NewTopics | None,
+        describe: Describe | None = None,
         trouble: Callable[[], str] = str,
         fresh: float = FRESH,
     ) -> None:
-        """`trouble`: what was last wrong with the connection, for the sentence of an error; `fresh`: see FRESH."""
+        """`describe`: how a producer asks on connections of its own, None to ask with librdkafka's client; `trouble`:
+        what was last wrong with the connection, for the sentence of an error; `fresh`: see FRESH."""
         self.known: set[str] = set()
         self.partitions: dict[str, int] = {}
-        """How many each topic had when it was asked for; `forget` leaves them, so whoever found a topic has a count."""
+        """How many each topic had when it was asked for; it stays, so whoever found a topic has a count."""
+        self.largest: dict[str, int] = {}
+        """max.message.bytes of topics, as far as the gateway may read it."""
         self._config = {**ADMIN, **config, "log_level": 0}  # the producer logs the same troubles
         self._admin: AdminClient | None = None
-        self._in_sync: dict[str, list[int]] = {}
-        """Replicas in sync, for each partition of a topic when it was asked for."""
         self._create = create
+        self._describe = describe or self._describe_by_admin
+        self._reads_settings = describe is None
+        """librdkafka does not cut a batch that is too large: it must know before."""
         self._trouble = trouble
         self._fresh = fresh
+        self._in_doubt: set[str] = set()
+        """Those that are used while they are asked for again."""
         self._checks: dict[str, asyncio.Task[InlakeError | None]] = {}
         self._refused: dict[str, tuple[float, InlakeError]] = {}
 
     def open(self) -> None:
-        """Make the client. Raises KafkaException for a property that librdkafka does not take."""
+        """Makes the client. Raises KafkaException for a property that librdkafka does not take."""
         self._admin = AdminClient(self._config)
 
     @property
@@ -63,75 +74,109 @@ class Topics:
         return self._admin
 
     def forget(self) -> None:
-        """Ask again for every topic: Kafka went away, or a topic did."""
+        """Waits for an answer before the next event of every topic: no broker can be reached."""
         self.known.clear()
+        self._in_doubt.clear()
+
+    def doubt(self, topics: set[str]) -> None:
+        """Asks for topics again with which something went wrong. They are used until Kafka says what is wrong: one
+        broker that hangs must not keep events from the others."""
+        doubted = topics & self.known
+        self.known -= doubted
+        self._in_doubt |= doubted
+        for topic in doubted:
+            self._start(topic)
 
     async def find(self, topics: set[str]) -> dict[str, InlakeError]:
         """What stands against publishing, for those of `topics` that cannot be used."""
-        unknown = [topic for topic in topics if topic not in self.known]
-        answers = await asyncio.gather(*map(self._ask_once, unknown))
-        return {topic: error for topic, error in zip(unknown, answers, strict=True) if error is not None}
-
-    async def reasons(self, topics: set[str], deadline: float) -> dict[str, str]:
-        """What stands against topics that did not confirm, if Kafka says so before `deadline` (event loop's time)."""
-        try:
-            async with asyncio.timeout_at(deadline):
-                return {topic: error.detail for topic, error in (await self.find(topics)).items()}
-        except TimeoutError:
-            return {}
+        refused, unknown = dict[str, InlakeError](), []
+        for topic in topics - self.known:
+            until, error = self._refused.get(topic, (0.0, None))
+            if error and time.monotonic() < until:
+                refused[topic] = error
+            elif topic in self._in_doubt:
+                self._start(topic)
+            else:
+                unknown.append(topic)
+        if unknown:  # others wait for the same answers when this call is cancelled
+            answers = await asyncio.gather(*[asyncio.shield(self._start(topic)) for topic in unknown])
+            refused |= {topic: error for topic, error in zip(unknown, answers, strict=True) if error is not None}
+        return refused
 
     async def close(self) -> None:
         await asyncio.gather(*self._checks.values(), return_exceptions=True)
 
-    async def _ask_once(self, topic: str) -> InlakeError | None:
-        until, error = self._refused.get(topic, (0.0, None))
-        if time.monotonic() < until:
-            return error
+    def _start(self, topic: str) -> asyncio.Task[InlakeError | None]:
         task = self._checks.get(topic)
         if task is None:
             task = self._checks[topic] = asyncio.create_task(self._ask(topic))
             task.add_done_callback(lambda _: self._checks.pop(topic, None))
-        return await asyncio.shield(task)  # others wait for the same answer when this one is cancelled
+        return task
 
     async def _ask(self, topic: str) -> InlakeError | None:
+        used_meanwhile = topic in self._in_doubt
+        self._refused.pop(topic, None)
         try:
-            if not await self._exists(topic):
-                await self._make(topic)
-            await self._check_replicas(topic)
+            in_sync = await self._found(topic) or await self._make(topic)
+            await self._check_settings(topic, in_sync)
+        except NoAnswerError as e:
+            if not used_meanwhile:
+                self._refused[topic] = (time.monotonic() + REFUSED_FOR, e.error)
+                if topic in self.partitions:
+                    self._in_doubt.add(topic)  # the next event shows whether other brokers take it
+                return e.error
         except InlakeError as e:
+            self._in_doubt.discard(topic)
             self._refused[topic] = (time.monotonic() + REFUSED_FOR, e)
             return e
-        self._refused.pop(topic, None)
+        self._in_doubt.discard(topic)
         self.known.add(topic)
-        asyncio.get_running_loop().call_later(self._fresh, self.known.discard, topic)
+        asyncio.get_running_loop().call_later(self._fresh, self._refresh, topic)
         return None
 
-    async def _exists(self, topic: str) -> bool:
+    def _refresh(self, topic: str) -> None:
+        """Has the topic asked for again at its next event, which does not wait: it may have got more partitions."""
+        if topic in self.known:
+            self.known.discard(topic)
+            self._in_doubt.add(topic)
+
+    async def _found(self, topic: str) -> list[int]:
+        """How many replicas of each partition are in sync; empty when there is no such topic."""
+        try:
+            in_sync = await self._describe(topic)
+        except TopicMissing:
+            return []
+        self.partitions[topic] = len(in_sync)
+        return in_sync
+
+    async def _describe_by_admin(self, topic: str) -> list[int]:
         try:
             found = await answer(self.admin.describe_topics(TopicCollection([topic]), request_timeout=CHECK)[topic])
         except KafkaException as e:
             error = e.args[0]
-            if error.code() in MISSING:
-                return False
-            raise refusal(error, topic, sent=False, right="DESCRIBE", reason=self._trouble()) from None
-        self.partitions[topic] = len(found.partitions)
-        self._in_sync[topic] = [len(partition.isr) for partition in found.partitions]
-        return True
+            told = refusal(error, topic, sent=False, right="DESCRIBE", reason=self._trouble())
+            raise (NoAnswerError(told) if error.code() in NO_ANSWER else told) from None
+        return [len(partition.isr) for partition in found.partitions]
 
-    async def _check_replicas(self, topic: str) -> None:
-        """A broker refuses to write with too few replicas in sync, and librdkafka repeats that until the time-out."""
-        [settings] = self.admin.describe_configs(
+    async def _check_settings(self, topic: str, in_sync: list[int]) -> None:
+        """Raises where too few replicas are in sync: a broker refuses to write, and producers repeat that for long."""
+        most = max(in_sync)
+        if most > ENOUGH and not self._reads_settings:
+            return
+        [answered] = self.admin.describe_configs(
             [ConfigResource(ResourceType.TOPIC, topic)], request_timeout=CHECK
         ).values()
-        wanted = int((await _settings(settings)).get("min.insync.replicas") or 1)
-        most = max(self._in_sync.pop(topic), default=0)
+        settings = await _settings(answered)
+        if largest := settings.get("max.message.bytes"):
+            self.largest[topic] = int(largest)
+        wanted = int(settings.get("min.insync.replicas") or 1)
         if most < wanted:
             raise BusUnavailable(
                 f"Topic {topic!r} has not enough replicas in sync: {most}, and min.insync.replicas is {wanted}; "
                 "Kafka takes no event until more of its brokers are back."
             )
 
-    async def _make(self, topic: str) -> None:
+    async def _make(self, topic: str) -> list[int]:
         if self._create is None:
             raise missing(topic)
         try:
@@ -143,10 +188,11 @@ class Topics:
             if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise BusUnavailable(f"Kafka did not create topic {topic!r}: {error.str()}") from None
         deadline = time.monotonic() + CHECK
-        while not await self._exists(topic):
+        while not (in_sync := await self._found(topic)):
             if time.monotonic() > deadline:
                 raise TopicMissing(f"Topic {topic!r} was created, but Kafka does not show it yet: try again.")
             await asyncio.sleep(0.05)
+        return in_sync
 
 
 class NewTopics:

@@ -20,7 +20,7 @@ NOBODY = "127.0.0.1:1"
         ("own", {}, Producer, []),
         ("own", {"client.id": "museum"}, Producer, []),
         ("own", {"linger.ms": "1"}, Producer, ["makes no use of linger.ms"]),
-        ("own", {"request.timeout.ms": "5000", "debug": "msg"}, Librdkafka, ["because of debug, request.timeout.ms"]),
+        ("own", {"request.timeout.ms": "5000", "retries": "9"}, Librdkafka, ["because of request.timeout.ms, retries"]),
         ("librdkafka", {}, Librdkafka, []),
         ("librdkafka", {"linger.ms": "1"}, Librdkafka, []),
     ],

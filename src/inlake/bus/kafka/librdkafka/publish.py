@@ -8,11 +8,15 @@ from typing import Any, cast
 
 from confluent_kafka import KafkaException
 
-from inlake.bus.kafka.librdkafka.calls import Call, Waiting
+from inlake.bus.kafka.librdkafka.calls import Waiting
 from inlake.bus.kafka.librdkafka.producer import PRODUCER, Producer
-from inlake.errors import InlakeError, OutcomeUnknown, RecordTooLarge, ShuttingDown
+from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, RecordTooLarge
 from inlake.model import Event, Position
 
+BATCH_BYTES = 1_000_000
+"""Of a batch, as librdkafka's batch.size by default."""
+OVERHEAD = 500
+"""Bytes that a record has beside its value, or more."""
 GRACE = 2.0
 """Seconds beyond the time-out: librdkafka looks for timed-out messages once a second."""
 STOPPING = "The gateway is stopping: send the record again."
@@ -21,18 +25,28 @@ STOPPING = "The gateway is stopping: send the record again."
 class Librdkafka:
     """Publishes to any number of partitions. For one event loop; librdkafka has threads of its own."""
 
-    def __init__(self, properties: Mapping[str, Any], *, timeout: float, on_trouble: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        *,
+        timeout: float,
+        on_trouble: Callable[[], None],
+        largest: Callable[[], Mapping[str, int]],
+    ) -> None:
         """`timeout`: seconds until an event without confirmation counts as failed; `on_trouble`: no broker can be
-        reached, said in another thread. Raises ValueError for a property that librdkafka does not take."""
+        reached, said in another thread; `largest`: max.message.bytes of topics, as far as it is known. Raises
+        ValueError for a property that librdkafka does not take."""
         self._properties = {**PRODUCER, "delivery.timeout.ms": round(timeout * 1000), **properties}
         self._timeout = timeout
         self._on_trouble = on_trouble
         self._waiting = Waiting(timeout + GRACE)
-        self._closed = False
         self._sending = asyncio.Lock()
-        self._singles: Producer | None = None
+        self._largest = largest
+        self._full = self._batch_bytes = int(self._properties.get("batch.size", BATCH_BYTES))
+        self._refused = self._full
+        """Half of a batch that a topic refused whose max.message.bytes is not known."""
         try:
-            self._producer = self._open(self._properties)
+            self._producer = self._open()
         except KafkaException as e:
             raise ValueError(f"Kafka settings: {e.args[0].str()}") from None
 
@@ -53,50 +67,42 @@ class Librdkafka:
 
         `partitions`: how many each topic has. A full queue is `Busy` for the events it has no room for.
         """
-        if self._producer.broken:
-            self._producer = self._open(self._properties)
-        call = await self._confirm(self._producer, events, partitions)
-        results = cast("list[Position | InlakeError]", call.results.copy())  # a late report must not change the answer
-        if call.failed:
-            await self._confirm_one_by_one(events, results, partitions)
-        return results
+        async with self._sending:  # it lets others have their turn in between, but no other call
+            await self._fit()
+            call = await self._producer.send(events, partitions)
+        await self._waiting.wait(call)
+        results = call.results.copy()  # a late report must not change the answer
+        if call.failed or call.reported < call.expected:
+            for index, result in enumerate(results):
+                if result is None:
+                    results[index] = OutcomeUnknown(f"Kafka did not confirm the event within {self._timeout:g} s.")
+                elif isinstance(result, RecordTooLarge):
+                    results[index] = self._blame(events[index], result)
+        return cast("list[Position | InlakeError]", results)
 
     async def close(self) -> None:
         """Waits until all in flight is confirmed, at most the time-out."""
-        self._closed = True
-        for producer in filter(None, [self._producer, self._singles]):
-            producer.stop()
-            await asyncio.to_thread(producer.join)
+        self._producer.stop()
+        await asyncio.to_thread(self._producer.join)
 
-    def _open(self, config: Mapping[str, Any]) -> Producer:
-        return Producer(config, timeout=self._timeout, on_trouble=self._on_trouble)
+    def _open(self) -> Producer:
+        properties = {**self._properties, "batch.size": self._batch_bytes}
+        return Producer(properties, timeout=self._timeout, on_trouble=self._on_trouble)
 
-    async def _confirm_one_by_one(
-        self, events: Sequence[Event], results: list[Position | InlakeError], partitions: Mapping[str, int]
-    ) -> None:
-        """Sends again, each alone, what was too large, if something was.
-
-        A topic with a small max.message.bytes refuses a whole batch of librdkafka's, which does not cut it (Java's
-        client does); nothing of a refused batch is in the topic.
-        """
-        too_large = [index for index, result in enumerate(results) if isinstance(result, RecordTooLarge)]
-        if self._closed:
-            for index in too_large:
-                results[index] = ShuttingDown(STOPPING)
-        if self._closed or not too_large:
+    async def _fit(self) -> None:
+        """Takes another producer where this one is broken, or its batches do not fit the topics: a broker refuses a
+        whole batch, and librdkafka does not cut it. What is in flight comes first, or a key would lose its order."""
+        fitting = min([self._full, self._refused, *self._largest().values()])
+        if fitting == self._batch_bytes and not self._producer.broken:
             return
-        if self._singles is None or self._singles.broken:
-            self._singles = self._open({**self._properties, "batch.num.messages": 1})
-        call = await self._confirm(self._singles, [events[index] for index in too_large], partitions)
-        for index, result in zip(too_large, call.results, strict=True):
-            results[index] = cast("Position | InlakeError", result)
+        before, self._batch_bytes = self._producer, fitting
+        before.stop()
+        await asyncio.to_thread(before.join)
+        self._producer = self._open()
 
-    async def _confirm(self, producer: Producer, events: Sequence[Event], partitions: Mapping[str, int]) -> Call:
-        """Sends and waits, with an end in any case; every result is set afterwards."""
-        async with self._sending:  # it lets others have their turn in between, but no other call
-            call = await producer.send(events, partitions)
-        await self._waiting.wait(call)
-        for index, result in enumerate(call.results if call.reported < call.expected else ()):
-            if result is None:
-                call.results[index] = OutcomeUnknown(f"Kafka did not confirm the event within {self._timeout:g} s.")
-        return call
+    def _blame(self, event: Event, error: RecordTooLarge) -> InlakeError:
+        """Why an event was refused as too large: itself, or the batch that librdkafka put it into."""
+        if 2 * (len(event.value) + OVERHEAD) > self._batch_bytes:
+            return error
+        self._refused = min(self._refused, max(self._batch_bytes // 2, 1))
+        return BusUnavailable(f"Topic {event.topic!r} takes smaller batches than before: send the record again.")
