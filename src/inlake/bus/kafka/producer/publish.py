@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import cast
 
@@ -93,22 +92,20 @@ class Producer:
 
     async def describe(self, topic: str) -> list[int]:
         """How many replicas of each partition are in sync. `TopicMissing`, `BusUnavailable`."""
-        error = not_sent(self.last_error, DESCRIBE)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DESCRIBE):
-                while True:
-                    try:
-                        metadata = await self._requests.brokers.ask([topic])
-                    except ConnectError as e:
-                        error = not_sent(self.last_error or str(e), DESCRIBE)
-                        await asyncio.sleep(PAUSE)
-                        continue
-                    in_sync = [leader.in_sync for (_, leader) in sorted(metadata.leaders.items())]
-                    if in_sync:
-                        return in_sync
-                    code = metadata.errors.get(topic) or wire.UNKNOWN_TOPIC
-                    raise refusal(KafkaError(code), topic, sent=False, right="DESCRIBE")
-        raise error
+        loop, brokers, error = asyncio.get_running_loop(), self._requests.brokers, ""
+        end = loop.time() + DESCRIBE
+        while loop.time() < end or (not error and loop.time() < end + DESCRIBE):  # a first connection may take longer
+            try:
+                metadata = await brokers.ask([topic])
+            except ConnectError as e:
+                error = self.last_error or (str(e) if brokers.any() else "")
+                await asyncio.sleep(PAUSE)
+                continue
+            if in_sync := [leader.in_sync for (_, leader) in sorted(metadata.leaders.items())]:
+                return in_sync
+            code = metadata.errors.get(topic) or wire.UNKNOWN_TOPIC
+            raise refusal(KafkaError(code), topic, sent=False, right="DESCRIBE")
+        raise not_sent(error, DESCRIBE)
 
     async def close(self) -> None:
         """Waits for what is in flight, at most the time-out, then hangs up."""
