@@ -192,3 +192,40 @@ def test_an_invalid_schema_is_not_added(served: Served, tmp_path: Path, text: st
     assert done.returncode == 1
     assert done.stderr.startswith("inlake: ")
     assert served.inlake("schemas", "show", "broken").returncode == 1
+
+
+TABLE = "id;name;birth\n7;Zoë;1890\n8;Other;\n9;Late;19th\n10;Big;99999999999\n"
+PERSON = {
+    "type": "record", "name": "Person", "fields": [
+        {"name": "id", "type": "string"}, {"name": "name", "type": "string"}, {"name": "birth", "type": ["null", "int"]},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
+def test_the_rows_of_a_table_are_sent_as_records(served: Served, tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "person.avsc").write_text(json.dumps(PERSON))
+    assert served.inlake("schemas", "add", "person", tmp_path / "person.avsc").returncode == 0
+    (tmp_path / "people.csv").write_bytes(TABLE.encode(encoding))
+    files = {"--receipts": tmp_path / "receipts.ndjson", "--rejects": tmp_path / "rejects.csv"}
+    command = "send", "person", tmp_path / "people.csv", "--destination", encoding.replace("_", "-")
+    checked = served.inlake(*command, "--check")
+    assert (checked.returncode, counts(checked.stdout)) == (1, {"accepted": 2, "rejected": 2})
+    done = served.inlake(*command, *[part for pair in files.items() for part in pair])
+    assert (done.returncode, counts(done.stdout)) == (1, {"accepted": 2, "rejected": 2})
+    assert "people.csv, row 4: 422" in done.stdout
+    assert "column C (birth)" in done.stdout
+    assert "delimiter semicolon" in done.stderr
+    receipts = json_lines(files["--receipts"].read_text())
+    assert [line["row"] for line in receipts] == [2, 3]
+    rejects = files["--rejects"].read_text("utf-8-sig" if encoding == "utf-8-sig" else encoding)
+    assert [row.split(";")[1:] for row in rejects.splitlines()[1:]] == [
+        ["9", "Late", "19th"],
+        ["10", "Big", "99999999999"],
+    ]
+    events = [json.loads(line) for line in served.inlake("tail", "--from-start", "--json").stdout.splitlines()]
+    found = [event["record"] for event in events if event["key"] == f"person/{encoding.replace('_', '-')}"]
+    assert found == [{"id": "7", "name": "Zoë", "birth": 1890}, {"id": "8", "name": "Other", "birth": None}]
+    mended = rejects.replace("19th", "1890").replace("99999999999", "")
+    (tmp_path / "mended.csv").write_bytes(mended.encode("utf-8" if encoding == "utf-8-sig" else encoding))
+    assert counts(served.inlake("send", "person", tmp_path / "mended.csv").stdout) == {"accepted": 2, "rejected": 0}

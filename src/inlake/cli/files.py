@@ -1,4 +1,4 @@
-"""The files that sending reads and writes beside what it sends, as options."""
+"""Options about files that sending reads and writes beside what it sends."""
 
 from __future__ import annotations
 
@@ -19,3 +19,10 @@ RejectsFile = Annotated[
 JournalFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="What is in already; beside the first source if not given.")
 ]
+BinaryFile = Annotated[
+    list[str] | None, typer.Option("--binary", metavar="FILE", help="The binary that belongs to the one record.")
+]
+MediaType = Annotated[
+    str | None, typer.Option(metavar="TYPE", help="Media type of the binary; told from its name if not given.")
+]
+Check = Annotated[bool, typer.Option("--check", help="Check everything, with the gateway too, and send nothing.")]

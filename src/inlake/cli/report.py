@@ -54,11 +54,13 @@ class Report:
         self._many = True
         self._sums.update(answer.summary)
         for receipt in answer.receipts:
-            if self.as_json:
-                sys.stdout.write(as_json(receipt) + "\n")
-            elif receipt["status"] >= 400:
-                self._refused += 1
-                self._show_reject(f"{named(source)}, line {receipt['line']}", receipt)
+            self._show(source, receipt)
+
+    def refuse(self, source: str, reject: dict[str, Any]) -> None:
+        """A row that makes no record: nothing of it was sent."""
+        self._many = True
+        self._sums["rejected"] += 1
+        self._show(source, reject)
 
     def cut_off(self, source: str, last: int) -> None:
         """Say what is in of a source that was not sent to its end; nothing where its first line is not."""
@@ -97,9 +99,17 @@ class Report:
             rate = f", {sum(self._sums.values()) / seconds:,.0f} records/s" if self._many else ""
             messages().print(f"in {seconds:,.1f} s{rate}")
 
+    def _show(self, source: str, receipt: dict[str, Any]) -> None:
+        if self.as_json:
+            sys.stdout.write(as_json(receipt) + "\n")
+        elif receipt["status"] >= 400:
+            self._refused += 1
+            place = f"row {receipt['row']}" if "row" in receipt else f"line {receipt['line']}"
+            self._show_reject(f"{named(source)}, {place}", receipt)
+
     def _show_reject(self, place: str, receipt: dict[str, Any]) -> None:
         """The first ones; a fault that is not the record's own (an unknown schema) once, not for every line."""
-        located = any(error.get("pointer") for error in receipt.get("errors", []))
+        located = "row" in receipt or any(error.get("pointer") for error in receipt.get("errors", []))
         fault = "" if located else str(receipt.get("detail", ""))
         if self._shown < SHOWN_RECORDS and fault not in self._faults:
             self._shown += 1

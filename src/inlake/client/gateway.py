@@ -136,6 +136,9 @@ class Client:
         """What the gateway would say to each line; its receipts are those of lines that it would refuse."""
         query = to.query(receipts="rejects")
         for batch in batches:
+            if not batch.body.strip():
+                yield Answer(batch)
+                continue
             request = Request("POST", "/ingress/validate", query, {"Content-Type": NDJSON}, batch.body)
             yield self._until_settled(partial(self._send_once, request, batch))
 
@@ -162,6 +165,9 @@ class Client:
                     raise
 
     def _send_whole(self, to: Address, batch: Batch, run: str, receipts: str) -> Iterator[Answer]:
+        if not batch.body.strip():
+            yield Answer(batch)  # blank lines alone are no body
+            return
         try:
             yield self._send_until_settled(to, batch, run, receipts)
         except Refused as refused:

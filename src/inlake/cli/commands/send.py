@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from inlake.cli.failures import UNAUTHORIZED, Failure
+from inlake.cli.files import BinaryFile, Check, MapFile, MediaType, ReceiptsFile, RejectsFile
 from inlake.cli.gateway import Destination, MessageName, Retry, Schema, Token, Url, Version, connect
+from inlake.cli.table import Delimiter, Encoding, Header, SheetName, layout_of
 
 if TYPE_CHECKING:
     from inlake.cli.report import Report
     from inlake.client import Client
-    from inlake.client.gateway import Address
+    from inlake.client.gateway import Address, Answer
+    from inlake.client.ledger import Ledger
+    from inlake.client.sheet import Sheet
+    from inlake.client.tables import Fault, Layout, Row, Shape
 
 
 def send(
@@ -21,87 +29,156 @@ def send(
     files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Files of records; - is stdin.")] = None,
     url: Url = None,
     token: Token = None,
-    binary: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="The binary that belongs to the one record.")
-    ] = None,
-    content_type: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="Media type of the binary; told from its name if not given.")
-    ] = None,
+    binary: BinaryFile = None,
+    content_type: MediaType = None,
     destination: Destination = None,
     version: Version = None,
     message: MessageName = None,
     retry: Retry = 60,
+    map_: MapFile = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    header: Header = None,
+    sheet: SheetName = None,
+    check: Check = False,
+    receipts: ReceiptsFile = None,
+    rejects: RejectsFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all receipts as JSON lines.")] = False,
 ) -> None:
     """Send records to a gateway.
 
     Files: .ndjson and .jsonl (one record a line, of any length), .json (one record, several, or a top-level array,
-    which is split into its records); each also as .gz. A record is sent as its text stands in the file.
+    which is split into its records), each sent as its text stands in the file; .csv, .tsv, .xlsx and .ods, of which
+    each row becomes a record by the types of the schema. All but the last two also as .gz.
 
     Exit code: 0 all accepted; 1 some refused; 2 the command or a file is wrong; 3 the gateway cannot be reached or
     failed.
     """
     from inlake.cli.report import Report
     from inlake.client.gateway import Address
-    from inlake.client.records import chosen, require_file
+    from inlake.client.ledger import Ledger
+    from inlake.client.records import chosen
 
     names = chosen(files)
-    if binary and (len(binary) > 1 or len(names) > 1):
-        given = f"{len(binary)} binaries" if len(binary) > 1 else f"{len(names)} files of records"
-        raise Failure(f"One record goes with one --binary; {given} are named.")
-    for name in binary or []:
-        require_file(name)
-    to = Address(schema, destination, version, message)
-    report = Report(as_json=as_json)
-    with connect(url, token, retry=retry) as client:
-        if binary:
-            _send_binary(client, to, names[0], (binary[0], content_type), report)
-        else:
-            for name in names:
-                _send_file(client, to, name, report)
+    _require_one(binary or [], names)
+    layout = layout_of(encoding, delimiter, header, sheet)
+    if rejects and len(names) > 1:
+        raise Failure("--rejects goes with one table: its rows are written in the form they came in.")
+    report, to = Report(as_json=as_json), Address(schema, destination, version, message)
+    with connect(url, token, retry=retry) as client, Ledger(receipts) if receipts else nullcontext() as ledger:
+        run = Sending(client, to, Given(layout, map_, check, rejects), report, ledger)
+        for name in names:
+            run.binary(name, binary[0], content_type) if binary else run.file(name)
     report.close()
     raise typer.Exit(report.exit_code)
 
 
-def _send_file(client: Client, to: Address, name: str, report: Report) -> None:
-    """Send a file in batches; what is confirmed when it ends early is said."""
-    from uuid import uuid4
+def _require_one(binaries: list[str], names: list[str]) -> None:
+    """`Failure` unless there is no binary, or one that goes with the one file of a record."""
+    from inlake.client.records import require_file
 
-    from inlake.cli.report import watching
-    from inlake.client.batches import cut
-    from inlake.client.records import BrokenFile, read_lines
-
-    wanted = "all" if report.as_json else "rejects"
-    last = 0
-    try:
-        with watching(name) as bar:
-            batches = cut(read_lines(name, bar.watch))
-            for answer in client.send_batches(to, batches, run=uuid4().hex, receipts=wanted):
-                last = answer.batch.last
-                report.add(name, answer)
-                bar.advance(sum(answer.summary.values()), answer.summary["rejected"] + answer.summary["failed"])
-    except BaseException:
-        report.cut_off(name, last)
-        raise
-    if not last:
-        raise BrokenFile(name, "there is no record in it.")
+    if binaries and (len(binaries) > 1 or len(names) > 1):
+        given = f"{len(binaries)} binaries" if len(binaries) > 1 else f"{len(names)} files of records"
+        raise Failure(f"One record goes with one --binary; {given} are named.")
+    for name in binaries:
+        require_file(name)
 
 
-def _send_binary(client: Client, to: Address, name: str, binary: tuple[str, str | None], report: Report) -> None:
-    from dataclasses import asdict
+class Given(NamedTuple):
+    """What the options say about how to send."""
 
-    from inlake.cli.report import watching
-    from inlake.client import Refused, Upload
-    from inlake.client.records import read_record
+    layout: Layout
+    map: Path | None
+    check: bool
+    rejects: Path | None
 
-    path, content_type = binary
-    record = read_record(name)
-    try:
-        with watching(path) as bar, Path(path).open("rb") as file:
-            upload = Upload.of(bar.watch(file), Path(path).name, content_type)
-            receipt = client.send_binary(record=record, file=upload, **asdict(to))
-    except Refused as refused:
-        if refused.status == UNAUTHORIZED:
+
+class Sending:
+    """One run of the command; what it opens is closed by `stack`."""
+
+    def __init__(self, client: Client, to: Address, given: Given, report: Report, ledger: Ledger | None) -> None:
+        self._client, self._to, self._given, self._report, self._ledger = client, to, given, report, ledger
+        self._shape: Shape | None = None
+
+    def file(self, name: str) -> None:
+        """Send a file in batches; what is confirmed when it ends early is said."""
+        from inlake.cli.report import watching
+        from inlake.client.records import BrokenFile, read_lines
+        from inlake.client.sheet import is_table
+
+        last = 0
+        told = is_table(name) or self._given.map or self._given.layout.delimiter or self._given.layout.sheet
+        try:
+            with watching(name) as bar, ExitStack() as stack:
+                sheet = self._sheet(name, stack) if told else None
+                for answer in self._answers(sheet.lines() if sheet else read_lines(name, bar.watch)):
+                    last = answer.batch.last
+                    bar.advance(sum(answer.summary.values()), answer.summary["rejected"] + answer.summary["failed"])
+                    self._tell(name, answer, sheet)
+        except BaseException:
+            self._report.cut_off(name, last)
             raise
-        receipt = {**refused.document, "status": refused.status}
-    report.add_single(name, receipt)
+        if not last:
+            raise BrokenFile(name, "there is no record in it.")
+
+    def binary(self, name: str, path: str, content_type: str | None) -> None:
+        """Send the one record of a file with its binary."""
+        from inlake.cli.report import watching
+        from inlake.client import Refused, Upload
+        from inlake.client.records import read_record
+
+        record = read_record(name)
+        try:
+            with watching(path) as bar, Path(path).open("rb") as file:
+                upload = Upload.of(bar.watch(file), Path(path).name, content_type)
+                receipt = self._client.send_binary(record=record, file=upload, **asdict(self._to))
+        except Refused as refused:
+            if refused.status == UNAUTHORIZED:
+                raise
+            receipt = {**refused.document, "status": refused.status}
+        if self._ledger and "topic" in receipt:
+            self._ledger.add(receipt, row=1, file=path)
+        self._report.add_single(name, receipt)
+
+    def _answers(self, lines: Iterable[bytes]) -> Iterator[Answer]:
+        from uuid import uuid4
+
+        from inlake.client.batches import cut
+
+        if self._given.check:
+            return self._client.validate_batches(self._to, cut(lines))
+        wanted = "all" if self._report.as_json or self._ledger else "rejects"
+        return self._client.send_batches(self._to, cut(lines), run=uuid4().hex, receipts=wanted)
+
+    def _sheet(self, name: str, stack: ExitStack) -> Sheet:
+        from inlake.cli.table import opened, require_columns
+        from inlake.client.sheet import Sheet
+        from inlake.client.tables import Map, Plan, read_map, read_shape
+        from inlake.client.tables.rejects import Rejects
+
+        map_ = read_map(self._given.map) if self._given.map else Map()
+        self._shape = self._shape or read_shape(
+            self._client.schema(self._to.schema, self._to.version, self._to.message)
+        )
+        table = stack.enter_context(opened(name, self._given.layout, map_))
+        require_columns(table)
+        plan = Plan(table.columns, self._shape, map_)
+        rejects = None
+        if self._given.rejects:
+            rejects = stack.enter_context(Rejects(self._given.rejects, table.layout, table.header))
+
+        def refuse(row: Row, faults: Sequence[Fault]) -> None:
+            errors = [{"code": fault.code, "detail": fault.sentence} for fault in faults]
+            self._report.refuse(name, {"row": row.number, "status": 422, "code": "row_rejected", "errors": errors})
+            if rejects:
+                rejects.write(row, faults)
+
+        return Sheet(table, plan, refuse)
+
+    def _tell(self, name: str, answer: Answer, sheet: Sheet | None) -> None:
+        if sheet:
+            sheet.settle(answer)
+        for receipt in answer.receipts if self._ledger else ():
+            if receipt["status"] < 400 and self._ledger:
+                self._ledger.add(receipt, row=receipt.get("row", receipt["line"]))
+        self._report.add(name, answer)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inlake.cli.failures import Failure
-from inlake.cli.files import JournalFile, MapFile, ReceiptsFile, RejectsFile
+from inlake.cli.files import Check, JournalFile, MapFile, ReceiptsFile, RejectsFile
 from inlake.cli.gateway import Destination, MessageName, Retry, Schema, Token, Url, Version, connect
 from inlake.cli.table import Delimiter, Encoding, Header, SheetName, layout_of
 
@@ -40,7 +40,7 @@ def upload(
         str | None, typer.Option(metavar="NAME", help="Column that names the file; known by its name if not given.")
     ] = None,
     map_: MapFile = None,
-    check: Annotated[bool, typer.Option("--check", help="Check all files and records, and send nothing.")] = False,
+    check: Check = False,
     receipts: ReceiptsFile = None,
     rejects: RejectsFile = None,
     journal: JournalFile = None,

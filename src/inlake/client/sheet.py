@@ -1,0 +1,54 @@
+"""A table on its way to a gateway as a stream of records, and its rows for what the gateway says of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from inlake.client.gateway import Answer
+from inlake.client.tables import Fault, Plan, Row, Table
+
+SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".xlsx", ".xlsm", ".ods"})
+"""Of files that are tables, not records."""
+
+
+def is_table(name: str) -> bool:
+    return Path(name.removesuffix(".gz")).suffix.lower() in SUFFIXES
+
+
+class Sheet:
+    """Lines of records, one for each row; a row that is wrong is a blank one, and told."""
+
+    def __init__(self, table: Table, plan: Plan, refuse: Callable[[Row, Sequence[Fault]], None]) -> None:
+        """`refuse`: is told each row that is not sent, and why."""
+        self._table, self._plan, self._refuse = table, plan, refuse
+        self._rows: deque[Row] = deque()
+        self._first = 1
+        """Line of the first row that is remembered."""
+
+    def lines(self) -> Iterator[bytes]:
+        """One line a row."""
+        for row in self._table:
+            converted = self._plan.convert(row)
+            self._rows.append(row)
+            if converted.text is None:
+                self._refuse(row, converted.faults)
+            yield (converted.text or b"") + b"\n"
+
+    def settle(self, answer: Answer) -> None:
+        """Put rows in the place of lines, and cells in that of pointers; then the rows are forgotten."""
+        receipts = []
+        for receipt in answer.receipts:
+            row = self._rows[receipt["line"] - self._first]
+            if receipt["status"] < 400:
+                receipts.append({**receipt, "row": row.number})
+            elif receipt["status"] < 500:
+                self._refuse(row, [self._plan.fault(row, error) for error in receipt.get("errors") or [receipt]])
+            else:
+                receipts.append({**receipt, "row": row.number})
+        answer.summary["rejected"] = 0  # told by `refuse`
+        answer.receipts = receipts
+        while self._rows and self._first <= answer.batch.last:
+            self._rows.popleft()
+            self._first += 1
