@@ -57,6 +57,11 @@ class Settings(BaseModel):
     )
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path that a proxy puts before the gateway's and takes off again, such as `/gw`: addresses in answers begin with it.",
+    )
     shutdown_seconds: float = Field(30, gt=0, description="How long a stopping gateway waits for requests in flight.")
 
     topic: str = Field("inlake.{schema}", description="Topic of an event; `{schema}` is the schema's name.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -112,3 +113,17 @@ def test_a_port_that_is_taken_is_said(served: Served, tmp_path: Path) -> None:
     done = inlake("serve", cwd=tmp_path, INLAKE_PORT=served.url.rpartition(":")[2])
     assert done.returncode != 0
     assert "INLAKE_PORT" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("checksum", "status"), [("qvTGHdzF6KLavt4PO0gs2a6pQ00=", 204), ("AAAAAAAAAAAAAAAAAAAAAAAAAAA=", 460)]
+)
+def test_a_checksum_of_tus_may_come_behind_the_body(served: Served, checksum: str, status: int) -> None:
+    tus = b"Host: localhost\r\nTus-Resumable: 1.0.0\r\n"
+    made = talk(served, b"POST /uploads HTTP/1.1\r\n%bUpload-Length: 5\r\nConnection: close\r\n\r\n" % tus)
+    path = re.search(rb"location: (\S+)", made)
+    assert path
+    head = b"Upload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\nConnection: close\r\n"
+    chunked = b"Transfer-Encoding: chunked\r\nTrailer: Upload-Checksum\r\n\r\n5\r\nhello\r\n0\r\nUpload-Checksum: sha1 %b\r\n\r\n"
+    answer = talk(served, b"PATCH %b HTTP/1.1\r\n%b%b" % (path[1], tus, head) + chunked % checksum.encode())
+    assert int(answer.split()[1]) == status

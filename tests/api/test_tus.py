@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Iterable
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -45,7 +46,7 @@ async def create(gateway: Gateway, size: int, **more: Any) -> str:
     answer = await ask(gateway, "POST", "/uploads", upload_length=str(size), **more)
     assert answer.status == 201, answer
     assert answer.headers["tus-resumable"] == "1.0.0"
-    return "/" + answer.headers["location"]
+    return answer.headers["location"]
 
 
 async def patch(
@@ -132,7 +133,7 @@ async def test_another_offset_is_a_conflict_and_changes_nothing(gateway: Gateway
     for wrong in (0, 2, 4, 10):
         answer = await patch(gateway, path, wrong, b"x" * min(1, 10 - wrong))
         assert answer.status == 409, answer
-        assert "upload-offset" not in answer.headers
+        assert answer.headers["upload-offset"] == "3"
     assert (await patch(gateway, path, 11, b"")).status == 409
     assert await offset(gateway, path) == 3
     await patch(gateway, path, 3, b"3456789")
@@ -191,7 +192,8 @@ async def test_options_tell_what_there_is_whatever_the_version(
     assert answer.headers["tus-version"] == "1.0.0"
     assert answer.headers["tus-max-size"] == "100000000"
     assert set(answer.headers["tus-extension"].split(",")) == {
-        "creation", "creation-with-upload", "creation-defer-length", "termination", "checksum", "expiration",
+        "creation", "creation-with-upload", "creation-defer-length", "termination", "checksum", "checksum-trailer",
+        "expiration", "concatenation",
     }  # fmt: skip
     assert set(answer.headers["tus-checksum-algorithm"].split(",")) == {"sha1", "sha256"}
 
@@ -232,7 +234,7 @@ async def test_a_creation_that_says_too_little_or_too_much_is_400(gateway: Gatew
 async def test_an_upload_beyond_the_largest_is_413(gateway: Gateway) -> None:
     answer = await ask(gateway, "POST", "/uploads", upload_length="100000001")
     assert (answer.status, answer.json()["code"]) == (413, "binary_too_large")
-    path = "/" + (await ask(gateway, "POST", "/uploads", upload_defer_length="1")).headers["location"]
+    path = (await ask(gateway, "POST", "/uploads", upload_defer_length="1")).headers["location"]
     assert (await patch(gateway, path, 0, b"", upload_length="100000001")).status == 413
 
 
@@ -266,24 +268,71 @@ async def test_an_object_with_a_very_long_name_can_be_read(gateway: Gateway) -> 
 async def test_a_creation_may_bring_bytes(gateway: Gateway) -> None:
     answer = await ask(gateway, "POST", "/uploads", b"hello", upload_length="11", content_type=BYTES)
     assert (answer.status, answer.headers["upload-offset"]) == (201, "5")
-    path = "/" + answer.headers["location"]
+    path = answer.headers["location"]
     assert (await patch(gateway, path, 5, b" world")).status == 204
     whole = await ask(gateway, "POST", "/uploads", b"hello", upload_length="5", content_type=BYTES)
     assert (whole.status, whole.headers["upload-offset"]) == (201, "5")
-    assert await stored(gateway, "/" + whole.headers["location"]) == b"hello"
+    assert await stored(gateway, whole.headers["location"]) == b"hello"
 
 
-async def test_the_location_holds_behind_any_path(gateway: Gateway) -> None:
-    plain = await ask(gateway, "POST", "/uploads", upload_length="1")
-    assert plain.headers["location"].startswith("uploads/"), "relative to the folder of /uploads"
-    slash = await ask(gateway, "POST", "/uploads/", upload_length="1")
-    assert len(slash.headers["location"]) == 36, "relative to /uploads/"
+async def test_the_location_is_a_path_from_the_root_whatever_the_folder_was_called(tmp_path: Path) -> None:
+    for root in ("", "/gw"):
+        async with embedded(tmp_path / root.strip("/"), root_path=root) as gateway:
+            for folder in ("/uploads", "/uploads/"):
+                location = (await ask(gateway, "POST", folder, upload_length="1")).headers["location"]
+                assert re.fullmatch(rf"{root}/uploads/[0-9a-f-]{{36}}", location)
+
+
+async def partial(gateway: Gateway, content: bytes) -> str:
+    path = await create(gateway, len(content), upload_concat="partial")
+    assert (await patch(gateway, path, 0, content)).status == 204
+    return path
+
+
+async def test_partial_uploads_become_one(gateway: Gateway) -> None:
+    paths = [await partial(gateway, content) for content in (b"hello ", b"", b"world")]
+    final = f"final;{paths[0]} http://127.0.0.1{paths[1]} {paths[2]}"
+    name = metadata(filename="hello.txt", filetype="text/plain")
+    made = await ask(gateway, "POST", "/uploads", upload_concat=final, upload_metadata=name)
+    assert made.status == 201
+    path = made.headers["location"]
+    assert await stored(gateway, path) == b"hello world"
+    asked = await ask(gateway, "HEAD", path)
+    told = {name: asked.headers[name] for name in ("upload-concat", "upload-offset", "upload-length")}
+    assert told == {"upload-concat": final, "upload-offset": "11", "upload-length": "11"}
+    assert (await ask(gateway, "HEAD", paths[0])).headers["upload-concat"] == "partial"
+    assert (await patch(gateway, path, 11, b"more")).status == 403
+
+
+@pytest.mark.parametrize(
+    "kind", ["other", "final", "final;", "final;{whole}", "final;{unfinished}", "final;/uploads/x"]
+)
+async def test_what_cannot_be_made_one_is_refused(gateway: Gateway, kind: str) -> None:
+    whole = await create(gateway, 0)
+    unfinished = await create(gateway, 5, upload_concat="partial")
+    concat = kind.format(whole=whole, unfinished=unfinished)
+    answer = await ask(gateway, "POST", "/uploads", upload_concat=concat)
+    assert answer.status == (404 if kind.endswith("/x") else 400)
+    both = await ask(gateway, "POST", "/uploads", upload_concat=f"final;{whole}", upload_length="0")
+    assert both.status == 400
+
+
+async def test_a_body_of_another_type_is_not_dropped_when_an_upload_begins(gateway: Gateway) -> None:
+    answer = await ask(gateway, "POST", "/uploads", b"hello", content_type="text/plain", upload_length="5")
+    assert (answer.status, answer.json()["code"]) == (415, "unsupported_media_type")
+
+
+async def test_a_conflict_tells_the_offset(gateway: Gateway) -> None:
+    path = await create(gateway, 11)
+    await patch(gateway, path, 0, b"hello ")
+    answer = await patch(gateway, path, 0, b"world")
+    assert (answer.status, answer.headers["upload-offset"]) == (409, "6")
 
 
 async def test_a_length_may_come_later_and_once(gateway: Gateway) -> None:
     created = await ask(gateway, "POST", "/uploads", upload_defer_length="1")
     assert created.status == 201
-    path = "/" + created.headers["location"]
+    path = created.headers["location"]
     head = await ask(gateway, "HEAD", path)
     assert head.headers["upload-defer-length"] == "1"
     assert "upload-length" not in head.headers
@@ -299,7 +348,7 @@ async def test_a_length_may_come_later_and_once(gateway: Gateway) -> None:
 
 async def test_an_offset_beyond_the_largest_upload_is_a_conflict_before_the_length_is_known(gateway: Gateway) -> None:
     created = await ask(gateway, "POST", "/uploads", upload_defer_length="1")
-    answer = await patch(gateway, "/" + created.headers["location"], 100_000_001, b"x")
+    answer = await patch(gateway, created.headers["location"], 100_000_001, b"x")
     assert (answer.status, answer.json()["code"]) == (409, "offset_conflict")
 
 
@@ -339,7 +388,7 @@ async def test_a_claimed_upload_cannot_be_terminated_once_it_is_complete(gateway
 async def test_an_unfinished_upload_says_when_it_expires_and_does(tmp_path: Path) -> None:
     async with embedded(tmp_path, promise_seconds=1.5) as gateway:
         created = await ask(gateway, "POST", "/uploads", upload_length="10")
-        path = "/" + created.headers["location"]
+        path = created.headers["location"]
         expires = parsedate_to_datetime(created.headers["upload-expires"])
         assert -1 <= expires.timestamp() - time() <= 2
         patched = await patch(gateway, path, 0, b"123")

@@ -25,6 +25,8 @@ class Tus(Struct, frozen=True):
 
     metadata: str = ""
     """`Upload-Metadata` as sent."""
+    concat: str = ""
+    """`Upload-Concat` as sent: `partial`, or `final` and the partial uploads that are one."""
 
 
 class Direct(Struct, frozen=True):
@@ -76,12 +78,13 @@ class Reserved(Entry, frozen=True):
     sha256: str | None = None
     metadata: str = ""
     """tus: `Upload-Metadata`; direct, in parts: JSON with `part_size` and `sha256`."""
+    concat: str = ""
 
     def announced(self) -> Announced:
         """What it says of the binary."""
         way: Way = InRequest()
         if self.way == "tus":
-            way = Tus(self.metadata)
+            way = Tus(self.metadata, self.concat)
         elif self.way == "direct":
             way = msgspec.json.decode(self.metadata or "{}", type=Direct)
         return Announced(self.filename, self.content_type, way, self.size, self.sha256)

@@ -136,9 +136,9 @@ class Promise:
 
     def reserved(self) -> Reserved:
         """Entry 0 of a promise that is not written yet."""
-        announced, metadata = self.announced, ""
+        announced, metadata, concat = self.announced, "", ""
         match announced.way:
-            case Tus(metadata):
+            case Tus(metadata, concat):
                 pass
             case Direct(part_size=int()):
                 metadata = msgspec.json.encode(announced.way).decode()
@@ -154,6 +154,7 @@ class Promise:
             size=announced.size,
             sha256=announced.sha256,
             metadata=metadata,
+            concat=concat,
         )
 
     def allows(self, entry: Entry) -> bool:

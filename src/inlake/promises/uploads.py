@@ -107,9 +107,22 @@ class Uploads:
                         raise
             if length == promise.size:
                 promise = await self._finish(promise)
+            elif _is_due(promise):  # the expiry has moved on while bytes came
+                promise = await read(self._store, promise.puuid, promise) or promise
         if promise.stored and promise.claim:
             await self._forget(promise)
         return promise, length
+
+    async def concatenate(self, promise: Promise, partials: list[Promise]) -> Promise:
+        """An upload of the bytes of others, which are complete, in their order."""
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for partial in partials:
+                async for chunk in self._store.read(partial.key):
+                    yield chunk
+
+        promise = await self.create(promise, at_most=0)
+        return (await self.append(promise, 0, chunks()))[0] if promise.size else promise
 
     async def finish(self, promise: Promise) -> bool:
         """Complete an upload whose bytes are all there; False when another does, or some are missing. For what a crash
@@ -219,10 +232,15 @@ class Uploads:
             if offset == promise.size:
                 lease.go_through()
             yield chunk
-            if time.time() > promise.at + (promise.expires - promise.at) / 3:
+            if _is_due(promise):
                 promise = await self._promises.progress(promise, received=held)  # of the rest nobody knows yet
                 if promise.end is not None:
                     raise _given_up(promise)
+
+
+def _is_due(promise: Promise) -> bool:
+    """Whether a third of its time is over: then its log says that it goes on."""
+    return time.time() > promise.at + (promise.expires - promise.at) / 3
 
 
 class _Hash:

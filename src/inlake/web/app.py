@@ -97,6 +97,7 @@ def create_app(d: Deployment) -> Application:
         version=inlake.__version__,
         summary="Records and binaries in; checked, stored, and published as one event each.",
         openapi_tags=TAGS,
+        servers=[{"url": d.settings.root_path or "/"}],
         openapi_url=None,  # a row of the table
         lifespan=_running(d, admission, _sweep_count(metrics)),
     )

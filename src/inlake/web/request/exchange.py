@@ -118,10 +118,18 @@ class Exchange:
         value = self._fields.get(name)
         return value.decode("latin-1") if value else ""
 
+    def address(self, path: str) -> str:
+        """Where a client finds what the gateway has at a path."""
+        return self.settings.root_path + path
+
     def path_parameter(self, name: str) -> str:
         """What stands in the path where the route has `{name}`."""
         value: str = self.scope["path_params"][name]
         return value
+
+    def trailer(self, name: bytes) -> str:
+        """Value of a header that came behind the body, empty when absent; the server adds it to the others."""
+        return next((str(value, "latin-1") for key, value in reversed(self.scope["headers"]) if key == name), "")
 
     def has(self, name: bytes) -> bool:
         """Whether there is such a request header, be it empty."""
@@ -275,12 +283,12 @@ class Exchange:
 
     async def refuse(self, error: InlakeError) -> None:
         """Answer with a problem document, whatever is left of the body."""
-        await self.give(*problem_response(error, self.instance))
+        await self.give(*problem_response(error, self.instance, self.settings.root_path))
 
     async def give(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """A whole answer. What is left of the request's body is read up to a limit: a client that watches stops
         sending, one that does not gets to its answer, and one that never ends is cut off."""
-        if self.at_end or not self._has_body():
+        if self.at_end or not self.has_body():
             await self.start(status, headers)
             await self.write(body, more=False)
             return
@@ -292,11 +300,11 @@ class Exchange:
     async def turn_away(self, error: InlakeError) -> None:
         """Answer at once whatever is left of the body; an answer that has begun is cut."""
         if not self.status:
-            status, headers, body = problem_response(error, self.instance)
+            status, headers, body = problem_response(error, self.instance, self.settings.root_path)
             await self.start(status, [*headers, (b"connection", b"close")])
             await self.write(body, more=False)
 
-    def _has_body(self) -> bool:
+    def has_body(self) -> bool:
         return bool(self.header(b"content-length").strip("0") or self.header(b"transfer-encoding"))
 
     async def _drain(self) -> None:

@@ -12,7 +12,7 @@ from inlake.errors import BodyRejected, InlakeError, RecordRejected
 CONTENT_TYPE = b"application/problem+json"
 PAGE = "/docs/errors"
 """Describes the codes."""
-HEADERS = ("allow", "content_range", "tus_version")
+HEADERS = ("allow", "content_range", "tus_version", "upload_offset")
 """Members of an error that are headers of its answer, too."""
 Text = Annotated[str, Meta(description="One sentence for a person: what is wrong here, and what to do.")]
 Code = Annotated[str, Meta(description="Stable: what a program decides by.")]
@@ -59,10 +59,10 @@ class Problem(Struct, omit_defaults=True):
     rejected: Annotated[int, Meta(description="Lines that were refused, of a body that is all or nothing.")] = 0
 
 
-def problem(error: InlakeError, instance: str) -> dict[str, Any]:
-    """A `Problem`, as JSON has it; `instance` is the id of the request."""
+def problem(error: InlakeError, instance: str, root_path: str) -> dict[str, Any]:
+    """A `Problem`, as JSON has it; `instance` is the id of the request; `root_path`: see `Exchange.address`."""
     return {
-        "type": f"{PAGE}#{error.code}",
+        "type": f"{root_path}{PAGE}#{error.code}",
         "title": error.title(),
         "status": error.status,
         "detail": error.detail,
@@ -90,9 +90,11 @@ def _of_line(error: InlakeError, line: int) -> dict[str, Any]:
     return document
 
 
-def problem_response(error: InlakeError, instance: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def problem_response(
+    error: InlakeError, instance: str, root_path: str = ""
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Status, headers and body of the answer to an error."""
-    body = msgspec.json.encode(problem(error, instance))
+    body = msgspec.json.encode(problem(error, instance, root_path))
     headers = [(b"content-type", CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))

@@ -156,8 +156,8 @@ async def announce(x: Exchange, d: Deployment) -> None:
         )
     plan, sha256 = _plan(a), None if a.sha256 is None else hex_sha256("sha256", a.sha256)
     offer = await d.direct.announce(a.filename, printable_type(a.content_type), x.principal, plan, sha256)
-    location = f"/promises/{offer.promise.puuid}".encode()
-    await x.reply(201, msgspec.json.encode(_offered(offer)), headers=[(b"location", location)])
+    location = x.address(f"/promises/{offer.promise.puuid}").encode()
+    await x.reply(201, msgspec.json.encode(_offered(x, offer)), headers=[(b"location", location)])
 
 
 async def complete(x: Exchange, d: Deployment) -> None:
@@ -175,7 +175,7 @@ async def parts(x: Exchange, d: Deployment) -> None:
     """Fresh URLs for what is not complete yet, from part `from` on. Parts that came since move the expiry on."""
     wanted = query(x, PartsWanted)
     promise = await d.gateway.promises.find(x.path_parameter("puuid"), x.principal)
-    told = _offered(await d.direct.offer(await d.direct.renew(promise), wanted.first))
+    told = _offered(x, await d.direct.offer(await d.direct.renew(promise), wanted.first))
     await x.reply(200, msgspec.json.encode(told), headers=[(b"cache-control", b"no-store")])
 
 
@@ -234,7 +234,7 @@ def printable_type(content_type: str) -> str:
     return text
 
 
-def _offered(offer: Offer) -> DirectUpload:
+def _offered(x: Exchange, offer: Offer) -> DirectUpload:
     told = msgspec.structs.asdict(describe(offer.promise))
     if offer.put:
         return DirectUpload(**told, put=Put(*offer.put))
@@ -243,5 +243,5 @@ def _offered(offer: Offer) -> DirectUpload:
         part_size=offer.plan.part_size or 0,
         part_count=offer.plan.count,
         parts=[SignedPart(n, blob.size, *signed) for n, blob, signed in offer.parts],
-        next=f"/promises/{offer.promise.puuid}/parts?from={offer.next}" if offer.next else None,
+        next=x.address(f"/promises/{offer.promise.puuid}/parts?from={offer.next}") if offer.next else None,
     )

@@ -25,10 +25,10 @@ async def openapi(x: Exchange, _: Deployment) -> None:
 async def docs(x: Exchange, _: Deployment) -> None:
     """The routes, to read and to try; everything the page needs comes from here."""
     page = get_swagger_ui_html(
-        openapi_url="/openapi.json",
+        openapi_url=x.address("/openapi.json"),
         title="Inlake: the routes",
-        swagger_js_url="/docs/static/swagger-ui-bundle.js",
-        swagger_css_url="/docs/static/swagger-ui.css",
+        swagger_js_url=x.address("/docs/static/swagger-ui-bundle.js"),
+        swagger_css_url=x.address("/docs/static/swagger-ui.css"),
         swagger_favicon_url="data:,",
         swagger_ui_parameters={"tryItOutEnabled": True, "defaultModelsExpandDepth": -1},
     )

@@ -119,7 +119,7 @@ async def promise(x: Exchange, d: Deployment) -> None:
     if found.state == "expired":
         raise PromiseExpired(f"The promise {found} has expired: {found.reason}.", puuid=found.puuid, state="expired")
     done = await d.direct.parts_done(found)
-    told = describe(found, sum(part.size for part in done) or await _received(d, found), done)
+    told = describe(found, sum(part.size for part in done) or await received(d, found), done)
     await x.reply(200, msgspec.json.encode(told))
 
 
@@ -173,8 +173,10 @@ async def _of_shipment(d: Deployment, shipment: Shipment, file: File) -> Promise
     )
 
 
-async def _received(d: Deployment, p: log.Promise) -> int | None:
-    """Bytes that the store holds of an upload in pieces."""
+async def received(d: Deployment, p: log.Promise) -> int | None:
+    """Bytes that the store holds of a binary, where it knows better than the log."""
+    if p.stored:
+        return p.stored.size
     if not isinstance(p.announced.way, Tus) or p.upload is None or p.stored or p.end:
         return None
     return await d.store.pieces.received(p.key, p.upload)

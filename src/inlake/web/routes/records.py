@@ -67,7 +67,7 @@ async def reply_receipt(x: Exchange, receipt: Receipt | Pending) -> None:
         await x.reply(201, _encode(receipt))
     else:
         x.site.records["pending"].value += 1
-        location = f"/promises/{receipt.promise}".encode()
+        location = x.address(f"/promises/{receipt.promise}").encode()
         await x.reply(202, _encode(receipt), headers=[(b"location", location)])
 
 

@@ -233,10 +233,10 @@ async def announce(x: Exchange, d: Deployment) -> None:
         return
     accepted = [_accepted(lines[i][0], announcements.objects[i], event, c) for i, event, c, _ in window.encoded]
     found = await d.shipments.announce(names, x.principal, accepted)
-    puts = await d.shipments.offer(found, found.announced.lines, f"/shipments/{found.id}")
+    puts = await d.shipments.offer(found, found.announced.lines, x.address(f"/shipments/{found.id}"))
     for line, signed in zip(accepted, puts, strict=True):
         told[line.line] = _encode(LineAnnounced(line.line, 202, line.event.id, line.puuid, _put(signed))) + b"\n"
-    location = [(b"location", f"/shipments/{found.id}".encode())]
+    location = [(b"location", x.address(f"/shipments/{found.id}").encode())]
     await _answer(x, [told[n] for n, _ in lines], _summary(counts, found), {201}, location)
 
 
@@ -293,7 +293,7 @@ async def shipment(x: Exchange, d: Deployment) -> None:
     puts: list[Put | None] = [None] * len(lines)
     if missing:
         lines = [file for file in left if file.line not in stored]
-        puts = [_put(each) for each in await d.shipments.offer(found, lines, f"/shipments/{found.id}")]
+        puts = [_put(each) for each in await d.shipments.offer(found, lines, x.address(f"/shipments/{found.id}"))]
     shown = [
         LineFound(
             file.line,

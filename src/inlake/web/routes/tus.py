@@ -1,7 +1,8 @@
 """`/uploads`: resumable uploads by tus 1.0.0 (https://tus.io/protocols/resumable-upload), on promises.
 
-Core, creation, creation-with-upload, creation-defer-length, termination, checksum (sha256, sha1) and expiration. The
-id of an upload is its puuid: a record names it in its resource path, before or after the last byte has come.
+Core, creation, creation-with-upload, creation-defer-length, termination, checksum (sha256, sha1; in a
+trailer too), expiration and concatenation. The id of an upload is its puuid: a record names it in its resource path,
+before or after the last byte has come.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from functools import wraps
 
+from msgspec import structs
+
 from inlake.errors import (
     BadParameter,
     BinaryTooLarge,
     CheckedBodyTooLarge,
     ChecksumMismatch,
+    Forbidden,
     MethodNotAllowed,
     MissingParameter,
     OffsetConflict,
@@ -32,10 +36,15 @@ from inlake.web.openapi import answer, content, header, problems
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import content_type
 from inlake.web.request.route import Document, Handler
+from inlake.web.routes.promises import received
 from inlake.wiring import Deployment
 
 VERSION = "1.0.0"
-EXTENSIONS = "creation,creation-with-upload,creation-defer-length,termination,checksum,expiration"
+EXTENSIONS = (
+    "creation,creation-with-upload,creation-defer-length,termination,checksum,checksum-trailer,expiration,concatenation"
+)
+PARTIALS = 1_000
+"""Most uploads that are made one."""
 ALGORITHMS = ("sha256", "sha1")
 CHUNK = "application/offset+octet-stream"
 """Media type of bytes of an upload."""
@@ -83,19 +92,50 @@ async def tell(x: Exchange, _: Deployment) -> None:
 
 async def create(x: Exchange, d: Deployment) -> None:
     """Begin an upload, with its first bytes or without."""
-    size = _announced_size(x)
     with_bytes = x.header(b"content-type") == CHUNK
-    checksum = _checksum(x) if with_bytes else None
+    if x.has_body() and not with_bytes:
+        raise UnsupportedMediaType(f"The Content-Type of the first bytes of an upload must be {CHUNK}.")
     metadata, filename, kind = _metadata(x.header(b"upload-metadata"))
-    promise = d.gateway.promises.new(Announced(filename, kind, Tus(metadata), size), x.principal)
+    way = Tus(metadata, x.header(b"upload-concat"))
+    if way.concat.startswith("final"):
+        await _concatenate(x, d, Announced(filename, kind, way))
+        return
+    if way.concat not in {"", "partial"}:
+        raise BadParameter("Upload-Concat must be partial, or final; and the addresses of partial uploads.")
+    size = _announced_size(x)
+    if with_bytes:
+        _checksum(x)  # refused before there is an upload
+    promise = d.gateway.promises.new(Announced(filename, kind, way, size), x.principal)
     promise = await d.uploads.create(promise, at_most=x.settings.max_binary_bytes)
     offset = 0
     if with_bytes:
-        promise, offset = await _take(x, d, promise, 0, checksum)
-    # relative to the address that the client has used, so that it holds behind any proxy
-    folder = "" if x.scope["path"].endswith("/") else "uploads/"
-    location = {"location": folder + promise.puuid}
-    await _answer(x, 201, location | ({"upload-offset": str(offset)} if with_bytes else {}) | _expires(promise))
+        promise, offset = await _take(x, d, promise, 0)
+    told = {"location": x.address(f"/uploads/{promise.puuid}")}
+    await _answer(x, 201, told | ({"upload-offset": str(offset)} if with_bytes else {}) | _expires(promise))
+
+
+async def _concatenate(x: Exchange, d: Deployment, announced: Announced) -> None:
+    """Make one upload of complete ones. They stay until they expire: the request may have to be sent again."""
+    assert isinstance(announced.way, Tus)
+    _, semicolon, addresses = announced.way.concat.partition(";")
+    puuids = [address.rpartition("/")[2] for address in addresses.split()]
+    if not (semicolon and puuids) or x.has(b"upload-length") or x.has(b"upload-defer-length"):
+        raise BadParameter("Give Upload-Concat: final; and the addresses of partial uploads, and no Upload-Length.")
+    if len(puuids) > PARTIALS:
+        raise BadParameter(f"An upload is made of {PARTIALS:,} partial ones at most.")
+    partials = [await d.uploads.find(puuid, x.principal) for puuid in puuids]
+    sizes = [partial.stored.size for partial in partials if partial.stored and _concat(partial) == "partial"]
+    if len(sizes) < len(partials):
+        raise BadParameter("An upload can be made of partial uploads that are complete, and of no others.")
+    _check_size(x, sum(sizes))
+    announced = structs.replace(announced, size=sum(sizes))
+    promise = await d.uploads.concatenate(d.gateway.promises.new(announced, x.principal), partials)
+    await _answer(x, 201, {"location": x.address(f"/uploads/{promise.puuid}")} | _expires(promise))
+
+
+def _concat(promise: Promise) -> str:
+    way = promise.announced.way
+    return way.concat if isinstance(way, Tus) else ""
 
 
 async def find_offset(x: Exchange, d: Deployment) -> None:
@@ -106,6 +146,8 @@ async def find_offset(x: Exchange, d: Deployment) -> None:
     way = promise.announced.way
     if isinstance(way, Tus) and way.metadata:
         answered["upload-metadata"] = way.metadata
+    if concat := _concat(promise):
+        answered["upload-concat"] = concat
     await _answer(x, 200, answered | _expires(promise))
 
 
@@ -116,13 +158,15 @@ async def append(x: Exchange, d: Deployment) -> None:
     offset = _number(x, b"upload-offset")
     if offset is None:
         raise MissingParameter("The header Upload-Offset is missing: it says where the bytes belong.")
-    checksum = _checksum(x)
+    _checksum(x)  # refused before anything is looked up
     promise = await _find(x, d)
+    if _concat(promise).startswith("final"):
+        raise Forbidden("The upload was made of partial ones, and takes no bytes.")
     size = _number(x, b"upload-length")
     if size is not None:
         _check_size(x, size)
         promise = await d.uploads.announce(promise, size)
-    promise, offset = await _take(x, d, promise, offset, checksum)
+    promise, offset = await _take(x, d, promise, offset)
     await _answer(x, 204, {"upload-offset": str(offset)} | _expires(promise))
 
 
@@ -146,9 +190,7 @@ async def _find(x: Exchange, d: Deployment) -> Promise:
     return await d.uploads.find(x.path_parameter("puuid"), x.principal)
 
 
-async def _take(
-    x: Exchange, d: Deployment, promise: Promise, offset: int, checksum: Checksum | None
-) -> tuple[Promise, int]:
+async def _take(x: Exchange, d: Deployment, promise: Promise, offset: int) -> tuple[Promise, int]:
     """Add the body of the request."""
     whole = x.settings.max_binary_bytes if promise.size is None else promise.size
     room = whole - offset
@@ -156,8 +198,13 @@ async def _take(
         raise OffsetConflict(f"The upload has {whole:,} bytes in all, or fewer.")
     if (x.content_length or 0) > room:
         raise BinaryTooLarge(f"The body is longer than the {room:,} bytes that the upload has left.")
-    bytes_coming = _chunks(x, room) if checksum is None else checksum.checked(x, room)
-    return await d.uploads.append(promise, offset, bytes_coming)
+    checksum = _checksum(x)
+    body = _checked(x, room, checksum) if checksum or _comes_behind(x) else _chunks(x, room)
+    try:
+        return await d.uploads.append(promise, offset, body)
+    except OffsetConflict as error:
+        error.members["upload_offset"] = await received(d, await _find(x, d))
+        raise
 
 
 def _announced_size(x: Exchange) -> int | None:
@@ -181,31 +228,44 @@ class Checksum:
     algorithm: str
     digest: bytes
 
-    async def checked(self, x: Exchange, room: int) -> AsyncIterator[bytes]:
-        """The body, held back until all of it has come and is right: a wrong byte must not change the upload."""
-        chunks, size = [], 0
-        async for chunk in _chunks(x, room):
-            size += len(chunk)
-            if size > PART:
-                raise CheckedBodyTooLarge(f"A body with Upload-Checksum may have {PART:,} bytes.", limit=PART)
-            chunks.append(chunk)
-        body = b"".join(chunks)
-        if hashlib.new(self.algorithm, body, usedforsecurity=False).digest() != self.digest:
-            raise ChecksumMismatch(f"The {self.algorithm} of the {size:,} bytes that came is another; send them again.")
-        if body:
-            yield body
+    @classmethod
+    def parse(cls, text: str) -> Checksum:
+        """Raises `BadParameter`."""
+        algorithm, _, value = text.partition(" ")
+        if algorithm not in ALGORITHMS:
+            raise BadParameter(f"The algorithm of Upload-Checksum must be one of {', '.join(ALGORITHMS)}.")
+        return cls(algorithm, _decoded(value, "Upload-Checksum"))
+
+
+async def _checked(x: Exchange, room: int, checksum: Checksum | None) -> AsyncIterator[bytes]:
+    """The body, held back until all of it has come and is right: a wrong byte must not change the upload.
+
+    `checksum`: None where it comes behind the body, as a trailer.
+    """
+    chunks, size = [], 0
+    async for chunk in _chunks(x, room):
+        size += len(chunk)
+        if size > PART:
+            raise CheckedBodyTooLarge(f"A body with Upload-Checksum may have {PART:,} bytes.", limit=PART)
+        chunks.append(chunk)
+    body, wanted = b"".join(chunks), checksum or Checksum.parse(x.trailer(b"upload-checksum"))
+    if hashlib.new(wanted.algorithm, body, usedforsecurity=False).digest() != wanted.digest:
+        raise ChecksumMismatch(f"The {wanted.algorithm} of the {size:,} bytes that came is another; send them again.")
+    if body:
+        yield body
 
 
 def _checksum(x: Exchange) -> Checksum | None:
+    """That in the headers. Raises `BadParameter`, `CheckedBodyTooLarge`."""
     text = x.header(b"upload-checksum")
-    if not text:
-        return None
-    algorithm, _, value = text.partition(" ")
-    if algorithm not in ALGORITHMS:
-        raise BadParameter(f"The algorithm of Upload-Checksum must be one of {', '.join(ALGORITHMS)}.")
-    if (x.content_length or 0) > PART:
+    if (text or _comes_behind(x)) and (x.content_length or 0) > PART:
         raise CheckedBodyTooLarge(f"A body with Upload-Checksum may have {PART:,} bytes.", limit=PART)
-    return Checksum(algorithm, _decoded(value, "Upload-Checksum"))
+    return Checksum.parse(text) if text else None
+
+
+def _comes_behind(x: Exchange) -> bool:
+    """Whether the checksum is announced as a trailer."""
+    return "upload-checksum" in x.header(b"trailer").lower()
 
 
 async def _chunks(x: Exchange, room: int) -> AsyncIterator[bytes]:
@@ -293,7 +353,8 @@ HEADERS = {
     "Upload-Checksum": "An algorithm, a space, and the checksum of the body in Base64.",
     "Upload-Expires": "Until when an unfinished upload is kept.",
     "X-HTTP-Method-Override": "The method that is meant: HEAD (then the answer is 200), PATCH, DELETE, OPTIONS.",
-    "Location": "Where the upload is, relative to the address used here; the last segment is the puuid.",
+    "Location": "Path of the upload; the last segment is the puuid.",
+    "Upload-Concat": "`partial`, or `final;` and the addresses of the partial uploads that are made one.",
 }
 EXAMPLES = {
     "Tus-Resumable": VERSION,
@@ -301,7 +362,9 @@ EXAMPLES = {
     "Upload-Length": "330624",
     "Upload-Metadata": "filename c3BvdC5vYmo=,filetype bW9kZWwvb2Jq",
 }
-_ASKED = ("Tus-Resumable", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Checksum")
+_ASKED = (
+    *("Tus-Resumable", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Concat", "Upload-Checksum"),
+)
 _TOLD = ("Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm")
 _REFUSED = (400, 401, 403, 404, 408, 409, 410, 412, 413, 415, 423, 460, 503, 507)
 CREATE = _operation(201, ("Location", "Upload-Offset", "Upload-Expires"), _ASKED, *_REFUSED, body=True)
