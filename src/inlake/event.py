@@ -78,8 +78,11 @@ def make_event(s: Submission, compiled: Compiled, payload: bytes, stamp: Stamp |
 
 
 def _context(label: Label, compiled: Compiled, ce_time: bytes) -> Context:
-    traceparent = (("traceparent", label.traceparent.encode()),) if label.traceparent else ()
-    return (*compiled.headers, ("ce_time", ce_time), _principal_header(label.principal), *traceparent)
+    context = (*compiled.headers, ("ce_time", ce_time), _principal_header(label.principal))
+    if label.trace is None:
+        return context
+    state = (("tracestate", label.trace.state.encode()),) if label.trace.state else ()
+    return (*context, ("traceparent", label.trace.parent.encode()), *state)
 
 
 def _time(ms: int) -> bytes:

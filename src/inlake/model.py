@@ -38,6 +38,15 @@ class Binary(Struct, frozen=True, gc=False):
     """Name of its promise, if an attempt before chose it; None: a new one."""
 
 
+class Trace(Struct, frozen=True, gc=False):
+    """The W3C Trace Context that a request came with."""
+
+    parent: str
+    """`traceparent`"""
+    state: str = ""
+    """`tracestate`; empty where there is none."""
+
+
 class Label(Struct, frozen=True, gc=False):
     """Where a record goes, and who sends it. Records of one request share it; names are checked already."""
 
@@ -50,7 +59,7 @@ class Label(Struct, frozen=True, gc=False):
     principal: str = ANONYMOUS
     tagged: bool = False
     """Avro only: unions in the tagged form of the specification and nothing else (application/vnd.apache.avro+json)."""
-    traceparent: str | None = None
+    trace: Trace | None = None
 
     @property
     def key(self) -> bytes:

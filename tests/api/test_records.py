@@ -32,7 +32,9 @@ async def test_a_record_becomes_one_event_that_decodes_to_what_was_sent(gateway:
 
 async def test_an_event_carries_cloudevents_headers(gateway: Gateway) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    answer = await gateway.post("/ingress/record-json?schema=note", RECORD, headers={"traceparent": trace})
+    answer = await gateway.post(
+        "/ingress/record-json?schema=note", RECORD, headers={"traceparent": trace, "tracestate": "a=1"}
+    )
     (event,) = await gateway.events()
     headers = dict(event.headers)
     assert headers.pop("ce_time").endswith(b"Z")
@@ -44,6 +46,7 @@ async def test_an_event_carries_cloudevents_headers(gateway: Gateway) -> None:
         "content-type": b"application/vnd.confluent.avro",
         "inlake_principal": b"anonymous",
         "traceparent": trace.encode(),
+        "tracestate": b"a=1",
     }
 
 

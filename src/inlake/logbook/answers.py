@@ -23,7 +23,7 @@ from msgspec import Struct, structs
 from inlake.errors import IdempotencyInFlight, IdempotencyKeyReused, InlakeError
 from inlake.logbook import process
 from inlake.logbook.log import STATE, Log
-from inlake.model import Submission
+from inlake.model import Submission, Trace
 from inlake.ports import Store
 
 log = logging.getLogger("inlake.idempotency")
@@ -60,12 +60,17 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     versions: dict[str, int] | None = None
     """Version of each schema that was the latest then: a repeat takes the same."""
     traceparent: str | None = None
+    tracestate: str | None = None
     puuid: str | None = None
     """Of the promise that the request's file gets."""
     owner: str | None = None
     until: float | None = None
     """How long the owner holds the request; seconds since 1970."""
     answer: Answer | None = None
+
+    @property
+    def trace(self) -> Trace | None:
+        return Trace(self.traceparent, self.tracestate or "") if self.traceparent else None
 
 
 _decode = msgspec.json.Decoder(Entry).decode
@@ -115,7 +120,7 @@ class Attempt:
         return self._entries > 1
 
     async def begin(
-        self, codecs: Finder, schemas: Iterable[str], parts: Mapping[str, str], traceparent: str | None
+        self, codecs: Finder, schemas: Iterable[str], parts: Mapping[str, str], trace: Trace | None
     ) -> None:
         """Take the request on, unless it has its `answer`.
 
@@ -132,11 +137,14 @@ class Attempt:
                 )
             if found is None:
                 found = await self._versions(codecs, schemas)
+            if self._known.at is not None:
+                trace = self._known.trace
             entry = Entry(
                 at=self._known.at or time.time_ns() // 1_000_000,
                 parts={**parts, **(self._known.parts or {})},
                 versions={**found, **(self._known.versions or {})},
-                traceparent=traceparent if self._known.at is None else self._known.traceparent,
+                traceparent=trace.parent if trace else None,
+                tracestate=trace.state if trace and trace.state else None,
                 puuid=self._known.puuid or str(uuid4()),
                 owner=self._me,
                 until=time.time() + self._lease,
@@ -178,7 +186,7 @@ class Attempt:
             version = (self._known.versions or {}).get(label.schema)
         event_id = str(uuid5(NAMESPACE, "\n".join((*self._id, str(line)))))
         known = self._known
-        label = structs.replace(label, version=version, traceparent=known.traceparent)
+        label = structs.replace(label, version=version, trace=known.trace)
         return structs.replace(s, label=label, event_id=event_id, accepted_ms=known.at)
 
     async def keep(self, answer: Answer) -> Answer:

@@ -13,7 +13,7 @@ from inlake.codecs import Compiled, Unchecked
 from inlake.errors import IdempotencyInFlight, IdempotencyKeyReused, SchemaNotFound, StoreUnavailable
 from inlake.logbook import process as owner
 from inlake.logbook.answers import ANSWERS, Answer, Attempt, KeptAnswers
-from inlake.model import Label, SchemaVersion, Submission
+from inlake.model import Label, SchemaVersion, Submission, Trace
 from inlake.settings import load
 from inlake.store.folder.store import FolderStore
 
@@ -34,7 +34,7 @@ def attempt(store: FolderStore, *, process: str | None = None, key: str = "k", l
 
 
 async def begun(
-    store: FolderStore, *, process: str | None = None, body: str = "b", trace: str | None = None, lease: float = 30
+    store: FolderStore, *, process: str | None = None, body: str = "b", trace: Trace | None = None, lease: float = 30
 ) -> Attempt:
     new = attempt(store, process=process, lease=lease)
     await new.begin(UNCHECKED, [], {"body": body}, trace)
@@ -61,14 +61,14 @@ async def test_what_a_living_process_holds_nobody_takes(store: FolderStore) -> N
 
 
 async def test_what_a_dead_process_held_goes_on_at_once_as_it_began(store: FolderStore) -> None:
-    before = await begun(store, process=DEAD, trace="first")
-    after = await begun(store, trace="second")
+    before = await begun(store, process=DEAD, trace=Trace("first", "a=1"))
+    after = await begun(store, trace=Trace("second"))
     assert after.begun
     assert after.repeated
     assert after.puuid == before.puuid
     s = Submission(Label("note"), b"{}")
     assert after.bind(s) == before.bind(s)
-    assert after.bind(s).label.traceparent == "first"
+    assert after.bind(s).label.trace == Trace("first", "a=1")
     assert after.bind(s, 1) == after.bind(s)
     assert after.bind(s, 2).event_id != after.bind(s, 1).event_id
 

@@ -19,7 +19,7 @@ from inlake.errors import (
     UnsupportedMediaType,
 )
 from inlake.formats.json_text import malformed_json
-from inlake.model import SCHEMA_NAME, Binary, Label, Submission
+from inlake.model import SCHEMA_NAME, Binary, Label, Submission, Trace
 
 BOM = b"\xef\xbb\xbf"
 NDJSON = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
@@ -32,7 +32,6 @@ _SCHEMA, _MESSAGE, _DESTINATION = re.compile(SCHEMA_NAME), re.compile(MESSAGE), 
 _PARAMETERS = {"schema", "destination", "version", "message", "receipts", "mode", "key_inlk", "content"}
 _GONE = {"url_filestore", "topic_override"}
 """Parameters of the first Inlake that its clients send empty; with a value they asked for what is now a setting."""
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +164,17 @@ def is_json(kind: str) -> bool:
 
 
 def submission(
-    to: Address, record: bytes, *, principal: str, tagged: bool, traceparent: str | None, file: Binary | None = None
+    to: Address, record: bytes, *, principal: str, tagged: bool, trace: Trace | None, file: Binary | None = None
 ) -> Submission:
     """A record with its address, the envelope taken off if there is one. Raises `BadEnvelope`, `BadName`, ..."""
     if to.schema is not None:
-        label = Label(to.schema, to.destination, to.version, to.message, principal, tagged, traceparent)
+        label = Label(to.schema, to.destination, to.version, to.message, principal, tagged, trace)
         return Submission(label, record, file)
-    return unwrapped(_envelope(record), principal=principal, tagged=tagged, traceparent=traceparent, file=file)
+    return unwrapped(_envelope(record), principal=principal, tagged=tagged, trace=trace, file=file)
 
 
 def unwrapped(
-    envelope: Envelope, *, principal: str, tagged: bool, traceparent: str | None, file: Binary | None = None
+    envelope: Envelope, *, principal: str, tagged: bool, trace: Trace | None, file: Binary | None = None
 ) -> Submission:
     """A record out of its envelope. Raises `BadEnvelope`, `BadName`, ..."""
     schema, destination = names(envelope.schema, envelope.destination, envelope.key_inlk)
@@ -186,7 +185,7 @@ def unwrapped(
         raise BadEnvelope("The envelope must have one of record and content.")
     raw = record or _unquoted(content)
     message = message_name(envelope.message)
-    label = Label(schema, destination, envelope.version, message, principal, tagged, traceparent)
+    label = Label(schema, destination, envelope.version, message, principal, tagged, trace)
     return Submission(label, raw, file)
 
 
@@ -217,8 +216,3 @@ def check_size(record: bytes, limit: int) -> None:
     """Raises `RecordTooLarge`."""
     if len(record) > limit:
         raise RecordTooLarge(f"The record has {len(record):,} bytes, and may have {limit:,} (INLAKE_MAX_RECORD_BYTES).")
-
-
-def traceparent(header: str) -> str | None:
-    """A W3C trace context header that is well formed, else None."""
-    return header if header and _TRACEPARENT.fullmatch(header) else None

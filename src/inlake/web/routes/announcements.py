@@ -11,12 +11,13 @@ from msgspec import Meta, Struct
 
 from inlake.errors import BadEnvelope, BinaryTooLarge, InlakeError
 from inlake.formats.json_text import malformed_json
-from inlake.model import StoredObject, Submission
+from inlake.model import StoredObject, Submission, Trace
 from inlake.promises.direct import LARGEST_PUT
 from inlake.promises.places import object_key
 from inlake.promises.shipments.entries import Names
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import Exchange
+from inlake.web.request.trace import trace_of
 from inlake.web.routes.direct import hex_sha256, printable_type
 from inlake.web.routes.lines import Line
 from inlake.window import TimeSlice
@@ -58,12 +59,12 @@ async def read_announcements(
 ) -> Announcements:
     """The records and the objects that the lines announce; of a line that announces none, why."""
     announcements = Announcements()
-    traceparent, time_slice = parse.traceparent(x.header(b"traceparent")), TimeSlice()
+    trace, time_slice = trace_of(x), TimeSlice()
     for n, line in lines:
         try:
             if isinstance(line, InlakeError):
                 raise line
-            file, s = _line(x, to, line, traceparent)
+            file, s = _line(x, to, line, trace)
             stored = _object(x, d, file, names.puuid(n))
             announcements.submissions.append(s if x.attempt is None else x.attempt.bind(s, n))
             announcements.objects.append(stored)
@@ -74,12 +75,12 @@ async def read_announcements(
     return announcements
 
 
-def _line(x: Exchange, to: parse.Address, line: bytes, traceparent: str | None) -> tuple[FileAnnounced, Submission]:
+def _line(x: Exchange, to: parse.Address, line: bytes, trace: Trace | None) -> tuple[FileAnnounced, Submission]:
     """A file and its record. Raises `BadEnvelope`, `MalformedJson`, `RecordTooLarge`, ..."""
     try:
         if to.schema is not None:
             record = msgspec.json.decode(line, type=ShippedRecord)
-            s = parse.submission(to, bytes(record.record), principal=x.principal, tagged=False, traceparent=traceparent)
+            s = parse.submission(to, bytes(record.record), principal=x.principal, tagged=False, trace=trace)
             parse.check_size(s.record, x.settings.max_record_bytes)
             return record.file, s
         envelope = msgspec.json.decode(line, type=ShippedEnvelope)
@@ -89,7 +90,7 @@ def _line(x: Exchange, to: parse.Address, line: bytes, traceparent: str | None) 
         raise BadEnvelope("The line is nested too deeply.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed_json(line, error) from None
-    s = parse.unwrapped(envelope, principal=x.principal, tagged=False, traceparent=traceparent)
+    s = parse.unwrapped(envelope, principal=x.principal, tagged=False, trace=trace)
     parse.check_size(s.record, x.settings.max_record_bytes)
     return envelope.file, s
 

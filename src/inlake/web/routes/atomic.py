@@ -12,6 +12,7 @@ from inlake.model import Receipt, Submission
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.spool import REJECTS_RESERVE
+from inlake.web.request.trace import trace_of
 from inlake.web.routes.lines import Counts, Limits, Line, Summary, read_lines, receipt_lines
 from inlake.web.routes.stream import CONTENT_TYPE
 from inlake.window import AtomicWindow, TimeSlice
@@ -50,14 +51,14 @@ async def record_json_atomic(x: Exchange, gateway: Gateway, to: parse.Address) -
 
 
 async def _submissions(x: Exchange, to: parse.Address, lines: list[Line]) -> list[Submission | InlakeError]:
-    traceparent = parse.traceparent(x.header(b"traceparent"))
+    trace = trace_of(x)
     submissions: list[Submission | InlakeError] = []
     time_slice = TimeSlice()
     for number, line in lines:
         try:
             if isinstance(line, InlakeError):
                 raise line
-            s = parse.submission(to, line, principal=x.principal, tagged=False, traceparent=traceparent)
+            s = parse.submission(to, line, principal=x.principal, tagged=False, trace=trace)
             parse.check_size(s.record, x.settings.max_record_bytes)
             submissions.append(s if x.attempt is None else x.attempt.bind(s, number))
         except InlakeError as error:

@@ -15,6 +15,7 @@ from inlake.web.request.digests import announced, checked, sha256_of
 from inlake.web.request.disposition import filename
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import Form, content_type, counted, refuse_encoding
+from inlake.web.request.trace import trace_of
 from inlake.web.routes.lines import ENVELOPE_BYTES
 from inlake.web.routes.promises import describe
 from inlake.web.routes.records import reply_receipt
@@ -152,7 +153,7 @@ def _submission(x: Exchange, to: parse.Address, record: bytes, kind: str | None,
         record.removeprefix(parse.BOM),
         principal=x.principal,
         tagged=media == parse.TAGGED,
-        traceparent=parse.traceparent(x.header(b"traceparent")),
+        trace=trace_of(x),
         file=file,
     )
     parse.check_size(s.record, x.settings.max_record_bytes)

@@ -11,6 +11,7 @@ from inlake.model import Pending, Receipt, SchemaVersion, Submission
 from inlake.web.request import address as parse
 from inlake.web.request.digests import FIELD_NAMES, check_body
 from inlake.web.request.exchange import Exchange
+from inlake.web.request.trace import trace_of
 from inlake.web.routes import atomic, stream
 from inlake.web.routes.lines import ENVELOPE_BYTES
 from inlake.web.routes.stream import Stream
@@ -114,7 +115,7 @@ async def _submission(x: Exchange, to: parse.Address, kind: str) -> Submission:
         record,
         principal=x.principal,
         tagged=kind == parse.TAGGED,
-        traceparent=parse.traceparent(x.header(b"traceparent")),
+        trace=trace_of(x),
     )
     parse.check_size(s.record, x.settings.max_record_bytes)
     return s if x.attempt is None else x.attempt.bind(s)

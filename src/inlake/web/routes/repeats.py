@@ -31,6 +31,7 @@ from inlake.web.request.digests import FIELD_NAMES, check_body
 from inlake.web.request.exchange import ASGIMessage, Exchange
 from inlake.web.request.problems import problem_response
 from inlake.web.request.route import Handler
+from inlake.web.request.trace import trace_of
 from inlake.web.routes import stream as ndjson
 from inlake.window import TimeSlice
 from inlake.wiring import Deployment
@@ -108,7 +109,7 @@ async def begin_with_file(
     if record is not None:
         parts["record"] = digest(kind or "", record)
         schemas = await _schemas(to, [record])
-    await attempt.begin(gateway.codecs, schemas, parts, parse.traceparent(x.header(b"traceparent")))
+    await attempt.begin(gateway.codecs, schemas, parts, trace_of(x))
     if attempt.answer is None:
         if attempt.repeated:
             await attempt.go_on_as(await gateway.promises.resume(attempt.puuid))
@@ -153,8 +154,8 @@ async def _begin_whole(x: Exchange, gateway: Gateway, attempt: Attempt, limit: i
             )
         lines = lines[0].split(b"\n")
     parts = {"query or content type": digest(x.scope["query_string"], kind), "body": digest(bytes(body))}
-    traceparent = parse.traceparent(x.header(b"traceparent"))
-    await attempt.begin(gateway.codecs, await _schemas(to, lines), parts, traceparent)
+    trace = trace_of(x)
+    await attempt.begin(gateway.codecs, await _schemas(to, lines), parts, trace)
     if attempt.answer is not None:
         raise Answered
     x.rewind(bytes(body), FIELD_NAMES | {b"content-encoding"})
@@ -167,7 +168,7 @@ async def _schemas(to: parse.Address, records: list[bytes]) -> set[str]:
     found, time_slice = set[str](), TimeSlice()
     for record in records:
         with suppress(InlakeError):  # a line that is no envelope is refused when its turn comes
-            s = parse.submission(to, record.removeprefix(parse.BOM), principal="", tagged=False, traceparent=None)
+            s = parse.submission(to, record.removeprefix(parse.BOM), principal="", tagged=False, trace=None)
             if s.label.version is None:
                 found.add(s.label.schema)
         await time_slice.yield_if_long()

@@ -17,6 +17,7 @@ from inlake.web.request import address as parse
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.problems import line_problem
 from inlake.web.request.spool import IN_MEMORY, REJECTS_RESERVE, Spool
+from inlake.web.request.trace import trace_of
 from inlake.web.routes.lines import (
     ENVELOPE_BYTES,
     Counts,
@@ -68,7 +69,7 @@ class Stream:
         self._flying_bytes: deque[int] = deque()
         """Of their lines."""
         self._to = to
-        self._traceparent = parse.traceparent(x.header(b"traceparent"))
+        self._trace = trace_of(x)
         self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
         self._waiting: list[Line] = []
         self._ended = False
@@ -229,7 +230,7 @@ class Stream:
         x, to, limit = self._x, self._to, self._x.settings.max_record_bytes
         if to.schema is None or x.attempt is not None:
             return [self._submission(n, line) for n, line in window]
-        label = Label(to.schema, to.destination, to.version, to.message, x.principal, False, self._traceparent)
+        label = Label(to.schema, to.destination, to.version, to.message, x.principal, False, self._trace)
         return [
             Submission(label, line) if line.__class__ is bytes and len(line) <= limit else self._submission(n, line)
             for n, line in window
@@ -239,9 +240,7 @@ class Stream:
         if isinstance(line, InlakeError):
             return line
         try:
-            s = parse.submission(
-                self._to, line, principal=self._x.principal, tagged=False, traceparent=self._traceparent
-            )
+            s = parse.submission(self._to, line, principal=self._x.principal, tagged=False, trace=self._trace)
             parse.check_size(s.record, self._x.settings.max_record_bytes)
             return s if self._x.attempt is None else self._x.attempt.bind(s, n)
         except InlakeError as error:

@@ -21,7 +21,7 @@ from inlake.web.request import address as parse
 
 
 def read(query: bytes, record: bytes = b"{}") -> Submission:
-    return parse.submission(parse.address(query), record, principal="anonymous", tagged=False, traceparent=None)
+    return parse.submission(parse.address(query), record, principal="anonymous", tagged=False, trace=None)
 
 
 def test_the_query_names_schema_destination_version_and_message() -> None:
@@ -124,9 +124,3 @@ def test_a_record_over_the_limit_is_refused() -> None:
     parse.check_size(b"123", 3)
     with pytest.raises(RecordTooLarge, match="INLAKE_MAX_RECORD_BYTES"):
         parse.check_size(b"1234", 3)
-
-
-def test_only_a_well_formed_traceparent_is_passed_on() -> None:
-    good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    assert parse.traceparent(good) == good
-    assert parse.traceparent("x\r\ny") is None
