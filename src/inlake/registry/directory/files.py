@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,8 @@ class SchemaFiles:
                 )
             found[version] = path
         if not found:
-            self._entries()
+            if self._root.exists():
+                os.scandir(self._root).close()  # `OSError` when it cannot be read, and then nothing is known
             raise SchemaNotFound(f"There is no schema {subject!r}: add it with `inlake schemas add {subject} FILE`.")
         return found
 
