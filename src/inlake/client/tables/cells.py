@@ -22,7 +22,8 @@ _LEADING_ZEROS = re.compile(r"-?0[0-9]")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 TEXTS = frozenset({"text", "any", "bytes", "choice"})
 """Types that blanks alone are a value of."""
-_DATE_ADVICE = 'Say how it is written in a map (date = "DD.MM.YYYY"); what is no whole date belongs into a text field.'
+_NOTATION_ADVICE = 'A map says how dates are written (date = "DD.MM.YYYY").'
+_WHOLE_ADVICE = "What is no whole date belongs into a field of text."
 
 
 class Misfit(ValueError):
@@ -208,13 +209,10 @@ class _Types:
         found = _by(self._rules.date, text)
         made = found.date().isoformat() if found else iso_date(text)
         if made is None or not isinstance(cell, str):
-            raise Misfit(
-                "wrong_type", f"{_said(cell)} is no date of the form {self._form('YYYY-MM-DD')}.", _DATE_ADVICE
-            )
+            form = self._rules.date.text if self._rules.date else "YYYY-MM-DD"
+            advice = _WHOLE_ADVICE if self._rules.date else f"{_NOTATION_ADVICE} {_WHOLE_ADVICE}"
+            raise Misfit("wrong_type", f"{_said(cell)} is no date of the form {form}.", advice)
         return quoted(made)
-
-    def _form(self, usual: str) -> str:
-        return self._rules.date.text if self._rules.date else usual
 
     def _time(self, cell: Cell) -> str:
         made = (

@@ -169,7 +169,7 @@ class Plan:
                 self._faults.append(Fault("no_column", detail, advice, pointer=pointer))
 
     def _homeless(self, column: Column) -> Fault:
-        detail = f"The schema {self._shape.schema} has no field {column.name}."
+        detail = f"The schema {self._shape.schema} has no field {column.name!r}."
         return Fault("no_field", detail, self._meant(column.name), None, column.name, column.letter)
 
     def _meant(self, name: str) -> str:
