@@ -37,12 +37,15 @@ TUNING = frozenset(
     }
 )
 """Those that say how librdkafka makes its batches: they choose no producer, and ours makes no use of them."""
+COMPRESSIONS = frozenset({"none", "gzip", "zstd"})
 KNOWN = {
     *FIXED,
     *IGNORED,
     *TUNING,
     "bootstrap.servers",
     "client.id",
+    "compression.codec",
+    "compression.type",
     "reconnect.backoff.ms",
     "reconnect.backoff.max.ms",
     "security.protocol",
@@ -81,6 +84,8 @@ class Access:
     """Of SASL; empty: nobody asks who we are."""
     user: str
     password: str = field(repr=False)
+    compression: str = "none"
+    """Of record batches: one of COMPRESSIONS."""
 
 
 def find_access(properties: Mapping[str, Any]) -> Access | None:
@@ -98,6 +103,7 @@ def find_access(properties: Mapping[str, Any]) -> Access | None:
             mechanism=mechanism if protocol.startswith("SASL_") else "",
             user=str(properties.get("sasl.username", "")),
             password=str(properties.get("sasl.password", "")),
+            compression=_compression(properties),
         )
     except (OSError, ValueError):  # a file that is not there, a port that is no number
         return None
@@ -108,11 +114,17 @@ def of_librdkafka(properties: Mapping[str, Any]) -> list[str]:
     only = sorted(properties.keys() - KNOWN)
     if _protocol(properties).startswith("SASL_") and _mechanism(properties) not in MECHANISMS:
         only.append("sasl.mechanism")
+    if _compression(properties) not in COMPRESSIONS:
+        only.append("compression.type")
     return only
 
 
 def _protocol(properties: Mapping[str, Any]) -> str:
     return str(properties.get("security.protocol", "PLAINTEXT")).upper()
+
+
+def _compression(properties: Mapping[str, Any]) -> str:
+    return str(properties.get("compression.type", properties.get("compression.codec", "none"))).lower()
 
 
 def _mechanism(properties: Mapping[str, Any]) -> str:

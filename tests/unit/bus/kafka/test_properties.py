@@ -51,7 +51,7 @@ def test_what_is_no_port_is_left_to_librdkafka(server: str) -> None:
     assert found(server) is None
 
 
-@pytest.mark.parametrize("name", ["compression.type", "debug", "ssl.keystore.location"])
+@pytest.mark.parametrize("name", ["debug", "ssl.keystore.location"])
 def test_a_property_about_something_else_leaves_publishing_to_librdkafka(name: str) -> None:
     assert found(**{name: "1"}) is None
     assert of_librdkafka({**CONNECTION, name: "1"}) == [name]
@@ -60,6 +60,13 @@ def test_a_property_about_something_else_leaves_publishing_to_librdkafka(name: s
 @pytest.mark.parametrize("name", ["transaction.timeout.ms", "socket.keepalive.enable", *sorted(TUNING)])
 def test_a_property_that_says_nothing_about_it_does_not(name: str) -> None:
     assert found(**{name: "1"}) is not None
+
+
+@pytest.mark.parametrize("name", ["compression.type", "compression.codec"])
+def test_gzip_and_zstd_are_known_and_other_codecs_are_left_to_librdkafka(name: str) -> None:
+    assert access().compression == "none"
+    assert [access(**{name: codec}).compression for codec in ("none", "gzip", "ZSTD")] == ["none", "gzip", "zstd"]
+    assert [found(**{name: codec}) for codec in ("lz4", "snappy")] == [None, None]
 
 
 def test_nothing_asks_for_less_than_librdkafka_would_do() -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import google_crc32c
 
+from inlake.bus.kafka.producer.compression import NONE, Codec
 from inlake.model import Context, Event
 
 OVERHEAD = 500
@@ -41,8 +42,10 @@ class ProducerId(NamedTuple):
     epoch: int
 
 
-def record_batch(events: Sequence[Event], producer: ProducerId, sequence: int, timestamp_ms: int) -> Batch:
-    """The events as one batch, uncompressed. `sequence`: of the first; `timestamp_ms`: of all, since 1970 UTC."""
+def record_batch(
+    events: Sequence[Event], producer: ProducerId, sequence: int, timestamp_ms: int, codec: Codec = NONE
+) -> Batch:
+    """The events as one batch. `sequence`: of the first; `timestamp_ms`: of all, since 1970 UTC."""
     pieces: list[bytes] = []
     key, context = b"", None
     sized_key = before_id = after_id = b""
@@ -61,7 +64,11 @@ def record_batch(events: Sequence[Event], producer: ProducerId, sequence: int, t
         size = known[length] if length < small else _varint(length)
         pieces += (size, _NO_ATTRIBUTES, offset, sized_key, value_size, value, before_id, id_size, id_, after_id)
     records, count = b"".join(pieces), len(events)
-    head = _HEAD.pack(0, count - 1, timestamp_ms, timestamp_ms, producer.id, producer.epoch, sequence, count)
+    if codec.compress is not None:
+        records = codec.compress(records)
+    head = _HEAD.pack(
+        codec.attributes, count - 1, timestamp_ms, timestamp_ms, producer.id, producer.epoch, sequence, count
+    )
     checksum = google_crc32c.extend(google_crc32c.value(head), records)
     return _BEFORE.pack(0, len(head) + len(records) + _COUNTED, -1, 2, checksum) + head, records
 

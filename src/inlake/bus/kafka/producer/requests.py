@@ -13,6 +13,7 @@ from inlake.bus.kafka.producer import wire
 from inlake.bus.kafka.producer.batch import record_batch
 from inlake.bus.kafka.producer.brokers import TICK, Brokers
 from inlake.bus.kafka.producer.calls import Call
+from inlake.bus.kafka.producer.compression import CODECS
 from inlake.bus.kafka.producer.connection import Connection
 from inlake.bus.kafka.producer.partition import BATCH_EVENTS, BatchInFlight, PartitionQueue
 from inlake.bus.kafka.producer.producer_id import ProducerIds
@@ -47,6 +48,7 @@ class Requests:
         self.queues: dict[tuple[str, int], PartitionQueue] = {}
         self.brokers = Brokers(access, on_news=self._wake_all, on_trouble=on_trouble)
         self._timeout = timeout
+        self._codec = CODECS[access.compression]
         self._producer_ids = ProducerIds(self.brokers, on_news=self._wake_all, on_refused=self._refuse_all)
         self._ready: dict[PartitionQueue, None] = {}
         """Those with something to send, in the order in which they got it."""
@@ -186,7 +188,7 @@ class Requests:
         if not (runs := queue.take()):
             return None
         events = [event for run in runs for event in run.events()]
-        encoded = record_batch(events, queue.producer_id, queue.sequence, time.time_ns() // 1_000_000)
+        encoded = record_batch(events, queue.producer_id, queue.sequence, time.time_ns() // 1_000_000, self._codec)
         batch = BatchInFlight(runs, encoded, queue.producer_id, queue.sequence)
         queue.note(batch)
         return batch

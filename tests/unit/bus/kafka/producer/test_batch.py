@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inlake.bus.kafka.producer.batch import ProducerId, record_batch, varint
+from inlake.bus.kafka.producer.compression import CODECS
 from inlake.model import Event
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 PRODUCER = ProducerId(4711, 3)
 long = st.integers(0, 300_000).map(bytes)
@@ -57,6 +64,25 @@ def test_what_goes_in_comes_out(sent: list[Event], sequence: int, timestamp: int
 @settings(deadline=None, max_examples=30)
 def test_events_that_share_keys_and_headers_with_others_keep_their_own(keys: list[bytes], shared: list[Any]) -> None:
     check([Event(str(i), "topic", key, b"%d" % i, shared[i % len(shared)]) for i, key in enumerate(keys)])
+
+
+def test_compressed_by_gzip_it_is_read_as_it_was_sent() -> None:
+    sent = [Event(str(n), "topic", b"key", b"value %d" % n, (("ce_type", b"note"),)) for n in range(500)]
+    plain, data = (b"".join(record_batch(sent, PRODUCER, 7, 0, CODECS[name])) for name in ("none", "gzip"))
+    assert len(data) < len(plain) / 3
+    [batch] = [MemoryRecords(data).next_batch()]
+    assert batch is not None
+    assert batch.validate_crc()
+    assert batch.compression_type == 1
+    assert [(record.key, record.value) for record in batch] == [(event.key, event.value) for event in sent]
+
+
+def test_compressed_by_zstd_its_records_are_those_of_the_plain_batch() -> None:
+    sent = [Event(str(n), "topic", b"key", b"value %d" % n, ()) for n in range(500)]
+    (_, plain), (head, records) = (record_batch(sent, PRODUCER, 7, 0, CODECS[name]) for name in ("none", "zstd"))
+    assert zstd.decompress(records) == plain
+    assert head[21:23] == b"\0\4"
+    assert int.from_bytes(head[8:12], "big") == len(head) + len(records) - 12
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 1000])
