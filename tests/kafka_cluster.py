@@ -19,7 +19,7 @@ from tests.certificates import Authority, make_authority
 
 PROGRAMS = Path(os.environ.get("SVC_HOME") or Path.home() / ".cache" / "inlake-services")
 CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
-PATIENCE = 120.0
+START_TIMEOUT = 120.0
 """Seconds until Java has started, on a machine with other work."""
 LISTENERS = ("PLAINTEXT", "SSL", "OAUTH")
 
@@ -83,7 +83,7 @@ def some_brokers(folder: Path, jwks: Path, count: int = 2, properties: str = "")
             file.write_text(text + properties)
         form = ("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c")
         for process in [run(node, *form, str(file)) for node, file in files.items()]:
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(START_TIMEOUT) == 0
         brokers = []
         for node, file in files.items():
             start = partial(run, node, "kafka.Kafka", str(file))
@@ -134,7 +134,7 @@ def _free_port() -> int:
 
 def _wait_for(address: str, process: subprocess.Popen[bytes], folder: Path) -> None:
     host, _, port = address.partition(":")
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + START_TIMEOUT
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError):
             socket.create_connection((host, int(port)), timeout=1).close()
