@@ -98,7 +98,7 @@ def refusal(error: KafkaError, topic: str, *, sent: bool, right: str = "WRITE", 
     `reason`: what was last wrong with the connection."""
     code, text = error.code(), error.str()
     if code in MISSING:
-        return missing(topic)
+        return TopicMissing(f"Kafka has no topic {topic!r} any more: the next event for it looks for it again.")
     if code in TOO_LARGE:
         return RecordTooLarge(f"The record is larger than Kafka takes in topic {topic!r} (max.message.bytes).")
     if code in FORBIDDEN:
@@ -145,6 +145,7 @@ class NoAnswerError(Exception):
 
 
 def missing(topic: str) -> TopicMissing:
+    """A topic is not there, and the gateway is not to create it."""
     return TopicMissing(f"Kafka has no topic {topic!r}: create it, or set INLAKE_KAFKA_CREATE_TOPICS=true.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError
 
-from inlake.bus.kafka.errors import Verdict, outcome_unknown, refused, verdict
+from inlake.bus.kafka.errors import Verdict, missing, outcome_unknown, refusal, refused, verdict
 from inlake.errors import BusUnavailable, OutcomeUnknown, RecordTooLarge, TopicMissing
 
 
@@ -53,3 +53,10 @@ def test_an_error_has_the_kind_of_its_cause() -> None:
     assert isinstance(outcome_unknown("topic", 10, 0, "no answer"), OutcomeUnknown)
     assert "no answer" in outcome_unknown("topic", 10, 0, "no answer").detail
     assert KafkaError(7).str() in outcome_unknown("topic", 10, 7, "no answer").detail
+
+
+def test_a_topic_that_went_away_is_no_reason_to_tell_of_a_setting_that_may_be_set() -> None:
+    gone = refusal(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), "t", sent=False)
+    assert isinstance(gone, TopicMissing)
+    assert "INLAKE_" not in gone.detail
+    assert "INLAKE_KAFKA_CREATE_TOPICS" in missing("t").detail
