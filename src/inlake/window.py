@@ -19,7 +19,7 @@ from inlake.gateway import Gateway, pending
 from inlake.model import Event, Label, Pending, Position, Receipt, SchemaVersion, StoredObject, Submission
 from inlake.promises.places import promise_named
 from inlake.promises.promise import Promise
-from inlake.promises.steps import check_resource_field, event_of, with_resource
+from inlake.promises.steps import check_resource_field, event_of
 
 AT_ONCE = 16
 """Promises of one window that are worked on at the same time."""
@@ -252,19 +252,21 @@ class ShippedWindow(Window):
     async def encode(self, submissions: Sequence[Submission | InlakeError]) -> None:
         """Validate the records, filled, and make their events."""
         self.results = [None] * len(submissions)
+        found: dict[tuple[str, int | None, str | None], Compiled] = {}
         time_slice, stamp = TimeSlice(), self.gateway.stamp.now()
         for i, (s, stored) in enumerate(zip(submissions, self._objects, strict=True)):
             try:
                 if isinstance(s, InlakeError):
                     raise s
                 assert stored is not None
-                compiled = await self.gateway.codecs.find(s.label.schema, s.label.version, s.label.message)
+                name = (s.label.schema, s.label.version, s.label.message)
+                compiled = found.get(name) or found.setdefault(name, await self.gateway.codecs.find(*name))
                 draft = compiled.codec.read(s.record, tagged=s.label.tagged)
                 check_resource_field(compiled.codec, s.label.schema)
                 if draft.resource is not None:
                     raise BadPlace("The objects of a shipment are named by the gateway: leave the resource path out.")
                 event = make_event(s, compiled, compiled.codec.encode(draft, stored.uri), stamp)
-                self.encoded.append((i, with_resource(event, stored), compiled, None))
+                self.encoded.append((i, event, compiled, None))
             except InlakeError as error:
                 self._refuse(i, error)
             except NO_FAULT:

@@ -15,7 +15,7 @@ def segments(key: str) -> list[str]:
     found = key.split("/")
     if not FORBIDDEN_SEGMENTS.isdisjoint(found):
         raise BadPlace(f"The key {key!r} has an empty, . or .. segment; name each one.")
-    if any(c < " " or c == "\x7f" for c in key):
+    if not key.isprintable() and any(c < " " or c == "\x7f" for c in key):
         raise BadPlace(f"The key {key!r} has a control character in it.")
     return found
 

@@ -19,16 +19,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
-from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
 from inlake.logbook.log import STATE, Log
-from inlake.model import Event, Position, Receipt, SchemaVersion, StoredObject, masked
+from inlake.model import Context, Event, Position, Receipt, SchemaVersion, StoredObject, masked
 from inlake.ports import Store
-from inlake.promises.entries import ClaimedEvent
-from inlake.promises.places import object_key, promise_named
+from inlake.promises.places import promise_named
+from inlake.promises.steps import with_resource
 
 OPEN = f"{STATE}/shipping/"
 PREFIX = 13
@@ -54,11 +53,8 @@ class File(Struct, frozen=True, kw_only=True):
     size: int
     sha256: str
     """Hexadecimal."""
-
-    @property
-    def key(self) -> str:
-        """Object key, relative to the store's prefix."""
-        return object_key(self.puuid, self.filename)
+    key: str
+    """Of the object, relative to the store's prefix."""
 
     def stored(self, uri: str) -> StoredObject:
         """As receipts show it."""
@@ -68,20 +64,27 @@ class File(Struct, frozen=True, kw_only=True):
 class Line(File, frozen=True, kw_only=True):
     """A binary with the event that goes out once it is there."""
 
-    claimed: ClaimedEvent
+    id: str
+    """Of the event, as all that follows."""
+    topic: str
+    event_key: str
+    value: bytes
+    context: int
+    """Which of the `contexts` of the shipment are its headers, but for those that name the object."""
+    partition_by: bytes | None = None
     schema: tuple[str, int, int] | None
     """Subject, version, id."""
 
-    @property
-    def event(self) -> Event:
+    def event(self, contexts: Sequence[Context], uri: str) -> Event:
         """As it is published."""
-        return self.claimed.event()
+        key, context = self.event_key.encode(), contexts[self.context]
+        event = Event(self.id, self.topic, key, self.value, context, self.partition_by)
+        return with_resource(event, self.stored(uri))
 
     def receipt(self, at: Position, uri: str) -> Receipt:
         """What the client gets once the event is out."""
         schema = SchemaVersion(*self.schema) if self.schema else None
-        key = self.claimed.key
-        return Receipt(self.claimed.id, key, at.topic, at.partition, at.offset, schema, self.stored(uri))
+        return Receipt(self.id, self.event_key, at.topic, at.partition, at.offset, schema, self.stored(uri))
 
 
 class Announced(Entry, frozen=True):
@@ -92,6 +95,8 @@ class Announced(Entry, frozen=True):
     secret: str
     """Hexadecimal; the puuids of the lines are made with it."""
     expires: float
+    contexts: list[list[tuple[str, str]]]
+    """Headers that several events share."""
     lines: list[Line]
 
 
@@ -230,15 +235,15 @@ class Names:
     """
 
     def __init__(self) -> None:
-        self._prefix = secrets.randbits(48)
+        prefix = secrets.token_hex(6)
+        self._prefix = f"{prefix[:8]}-{prefix[8:]}-8"
         self.secret = secrets.token_bytes(32)
         self.id = self.puuid(0)
 
     def puuid(self, line: int) -> str:
         """Of a line, from 1."""
-        bits = int.from_bytes(hmac.digest(self.secret, b"%d" % line, "sha256")[:10], "big")
-        high, low = bits >> 62 & 0xFFF, bits & (1 << 62) - 1
-        return str(UUID(int=self._prefix << 80 | 0x8 << 76 | high << 64 | 0b10 << 62 | low))
+        h = hmac.digest(self.secret, b"%d" % line, "sha256").hex()
+        return f"{self._prefix}{h[:3]}-{'89ab'[int(h[3], 16) & 3]}{h[4:7]}-{h[7:19]}"
 
 
 def is_of_shipment(puuid: str) -> bool:

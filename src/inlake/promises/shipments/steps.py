@@ -23,10 +23,9 @@ from inlake.errors import (
 )
 from inlake.logbook import process
 from inlake.memory import Recent
-from inlake.model import Binary, Blob, Event, Position, Receipt, SchemaVersion, SignedRequest, masked
+from inlake.model import Binary, Blob, Context, Event, Position, Receipt, SchemaVersion, SignedRequest, masked
 from inlake.promises.arrival import Arrival
-from inlake.promises.entries import ClaimedEvent
-from inlake.promises.places import promise_named
+from inlake.promises.places import object_key, promise_named
 from inlake.promises.shipments.check import whole
 from inlake.promises.shipments.entries import (
     Announced,
@@ -99,6 +98,8 @@ class Shipments:
         self._store, self._bus, self._timeouts = store, bus, timeouts
         self._me = me or process.me()
         self._direct = store.direct if direct else None
+        self._root = store.uri("-").removesuffix("-")
+        """What the URIs of all objects begin with: a key of ours needs no encoding."""
         self._known = Recent[str, Shipment](20)
         """Shipments that files come for, as they were."""
         self._published = Recent[str, Published](100)
@@ -109,6 +110,7 @@ class Shipments:
         """Write down all files and events. From here on each event is fixed."""
         now = time.time()
         await self._store.create(marker_key(principal, names.id), json.dumps({"at": now}).encode())
+        contexts: dict[Context, int] = {}
         written = [
             Line(
                 line=a.line,
@@ -117,14 +119,26 @@ class Shipments:
                 content_type=a.content_type,
                 size=a.blob.size,
                 sha256=a.blob.sha256 or "",
-                claimed=ClaimedEvent.of(a.event),
+                key=object_key(a.puuid, a.filename),
+                id=a.event.id,
+                topic=a.event.topic,
+                event_key=a.event.key.decode(),
+                value=a.event.value,
+                context=contexts.setdefault(a.event.context, len(contexts)),
+                partition_by=a.event.partition_by,
                 schema=(a.schema.subject, a.schema.version, a.schema.id) if a.schema else None,
             )
             for a in lines
         ]
         expires = now + self._timeouts.shipment
         announced = Announced(
-            at=now, id=names.id, principal=principal, secret=names.secret.hex(), expires=expires, lines=written
+            at=now,
+            id=names.id,
+            principal=principal,
+            secret=names.secret.hex(),
+            expires=expires,
+            contexts=[[(name, value.decode()) for name, value in context] for context in contexts],
+            lines=written,
         )
         try:
             if not await log_of(self._store, names.id).add(0, announced):
@@ -155,7 +169,7 @@ class Shipments:
         at = shipment.positions.get(file.line)
         written = await read_whole(self._store, shipment.id) if at else None
         line = written.file(file.line) if written else None
-        return line.receipt(at, self._store.uri(line.key)) if at and isinstance(line, Line) else None
+        return line.receipt(at, self._root + line.key) if at and isinstance(line, Line) else None
 
     # ----------------------------------------------------------------------------------------------------------- send
     async def offer(self, shipment: Shipment, files: Sequence[File], folder: str) -> list[SignedRequest]:
@@ -264,7 +278,10 @@ class Shipments:
         assert found.completing is not None
         wanted = set(found.completing.lines)
         lines = [line for line in found.announced.lines if isinstance(line, Line) and line.line in wanted]
-        results = await self._bus.publish([line.event for line in lines])
+        assert isinstance(found.announced, Announced)
+        written = found.announced.contexts
+        contexts = [tuple([(name, value.encode()) for name, value in context]) for context in written]
+        results = await self._bus.publish([line.event(contexts, self._root + line.key) for line in lines])
         positions: dict[int, tuple[str, int, int]] = {}
         refused, failed = [], {}
         for line, result in zip(lines, results, strict=True):
@@ -295,7 +312,7 @@ class Shipments:
 
     def _result(self, found: Shipment, line: Line, failed: dict[int, InlakeError]) -> Result:
         if at := found.positions.get(line.line):
-            return line.receipt(at, self._store.uri(line.key))
+            return line.receipt(at, self._root + line.key)
         if refused := found.refused.get(line.line):
             return BY_CODE.get(refused.code, InlakeError)(refused.detail)
         return failed.get(line.line) or UploadIncomplete("The file is not in the store yet: send it, complete again.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from heapq import nsmallest
 from pathlib import Path
@@ -252,6 +252,17 @@ def read_whole(path: Path) -> bytes | None:
         return None
     with os.fdopen(file, "rb") as opened:
         return opened.read()
+
+
+def sizes(root: str, keys: Sequence[str]) -> dict[str, int]:
+    """Bytes of those of the files that are there."""
+    found = {}
+    for key in keys:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            file = os.lstat(f"{root}/{key}")
+            if stat.S_ISREG(file.st_mode):
+                found[key] = file.st_size
+    return found
 
 
 def names_after(folder: Path, after: str, count: int) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from inlake.errors import BadPlace, InlakeError, NotFound, OutOfSpace, PlaceTaken, StoreUnavailable
 from inlake.model import masked
-from inlake.store.folder.files import HIDDEN, Files, names_after, open_object, read_whole, size
+from inlake.store.folder.files import HIDDEN, Files, names_after, open_object, read_whole, size, sizes
 from inlake.store.folder.pieces import FolderPieces
 from inlake.store.keys import check_ascii, segments
 
@@ -61,9 +61,9 @@ class FolderStore:
         return await self._run(size, self._path(key))
 
     async def sizes(self, keys: Sequence[str]) -> dict[str, int]:
-        paths = {key: self._path(key) for key in keys}
-        found = await self._run(lambda: {key: size(path) for key, path in paths.items()})
-        return {key: size for key, size in found.items() if size is not None}
+        for key in keys:
+            segments(key)
+        return await self._run(sizes, str(self._root), keys)
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Chunks of up to 1 MiB. `NotFound` when there is no such object; nothing beyond its end."""

@@ -58,14 +58,14 @@ async def read_announcements(
     x: Exchange, d: Deployment, to: parse.Address, names: Names, lines: Sequence[Line]
 ) -> Announcements:
     """The records and the objects that the lines announce; of a line that announces none, why."""
-    announcements = Announcements()
+    announcements, root = Announcements(), d.store.uri("-").removesuffix("-")
     trace, time_slice = trace_of(x), TimeSlice()
     for n, line in lines:
         try:
             if isinstance(line, InlakeError):
                 raise line
             file, s = _line(x, to, line, trace)
-            stored = _object(x, d, file, names.puuid(n))
+            stored = _object(x, root, file, names.puuid(n))
             announcements.submissions.append(s if x.attempt is None else x.attempt.bind(s, n))
             announcements.objects.append(stored)
         except InlakeError as error:
@@ -95,12 +95,12 @@ def _line(x: Exchange, to: parse.Address, line: bytes, trace: Trace | None) -> t
     return envelope.file, s
 
 
-def _object(x: Exchange, d: Deployment, file: FileAnnounced, puuid: str) -> StoredObject:
+def _object(x: Exchange, root: str, file: FileAnnounced, puuid: str) -> StoredObject:
     """The object of a file, as it will be. Raises `BinaryTooLarge`, `BadParameter`."""
     if file.size > x.settings.max_binary_bytes:
         raise BinaryTooLarge(
             f"The binary is larger than {x.settings.max_binary_bytes:,} bytes (INLAKE_MAX_BINARY_BYTES)."
         )
-    uri = d.store.uri(object_key(puuid, file.filename))
+    uri = root + object_key(puuid, file.filename)
     sha256, kind = hex_sha256("sha256", file.sha256), printable_type(file.content_type)
     return StoredObject(puuid, uri, file.size, sha256, kind, file.filename)

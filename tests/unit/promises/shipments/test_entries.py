@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from inlake.promises.entries import ClaimedEvent
+import msgspec
+
 from inlake.promises.shipments.entries import (
     PREFIX,
     Announced,
@@ -20,13 +21,14 @@ from inlake.promises.shipments.entries import (
 
 
 def line(n: int) -> Line:
-    claimed = ClaimedEvent(f"e{n}", "t", "k", "00", [])
-    return Line(line=n, puuid=str(n), filename="a", content_type="a/b", size=1, sha256="", claimed=claimed, schema=None)
+    file = {"line": n, "puuid": str(n), "filename": "a", "content_type": "a/b", "size": 1, "sha256": "", "key": "a"}
+    event = {"id": f"e{n}", "topic": "t", "event_key": "k", "value": b"", "context": 0, "schema": None}
+    return msgspec.convert(file | event, Line)
 
 
 def shipment(lines: int = 3) -> Shipment:
     announced = Announced(
-        id="id", principal="ada", secret="", expires=100.0, lines=[line(n) for n in range(1, lines + 1)]
+        id="id", principal="ada", secret="", expires=100.0, contexts=[[]], lines=[line(n) for n in range(1, lines + 1)]
     )
     return Shipment(announced, 1, announced, 100.0)
 
