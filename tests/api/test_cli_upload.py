@@ -160,6 +160,27 @@ def test_a_command_that_cannot_be_is_one_sentence(served: Served, tmp_path: Path
         assert done.stdout == ""
 
 
+def test_what_went_in_is_verified_and_downloaded_under_its_names(served: Served, tmp_path: Path) -> None:
+    files = {"a.txt": b"first" * 1000, "\u00e9t\u00e9.txt": b"second"}
+    folder = collection(tmp_path, files, "title,year,file\nA,1,a.txt\nB,2,\u00e9t\u00e9.txt\n")
+    command = ("scans", "--table", "scans.csv", "--destination", "back", "--receipts", "receipts.ndjson")
+    assert uploaded(served, folder, *command).returncode == 0
+    done = inlake("verify", "receipts.ndjson", cwd=folder, INLAKE_URL=served.url)
+    assert (done.returncode, done.stdout.split()) == (0, ["verified", "2", "different", "0"]), done.stderr
+    first = lines((folder / "receipts.ndjson").read_text())[0]
+    (folder / "back").mkdir()
+    begun = files[first["file"]][:3]
+    (folder / "back" / f".{first['puuid']}.part").write_bytes(begun)
+    got = inlake("get", "receipts.ndjson", "--into", "back", cwd=folder, INLAKE_URL=served.url)
+    assert got.returncode == 0, got.stderr
+    assert {path.name: path.read_bytes() for path in (folder / "back").iterdir()} == files
+    stored = served.folder / ".inlake" / "store" / "objects" / first["puuid"]
+    (object_,) = stored.iterdir()
+    object_.write_bytes(files[first["file"]].replace(b"s", b"x"))
+    damaged = inlake("verify", "receipts.ndjson", cwd=folder, INLAKE_URL=served.url)
+    assert (damaged.returncode, "The object's SHA-256 is" in damaged.stdout) == (1, True)
+
+
 @pytest.mark.slow
 def test_killed_and_started_again_every_file_is_one_event(served: Served, tmp_path: Path) -> None:
     files = {f"{n:03}.txt": os.urandom(2_000) for n in range(300)}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from inlake import __version__
-from inlake.cli.commands import keys, promise, schemas
+from inlake.cli.commands import keys, promise, readback, schemas
 from inlake.cli.commands.check import check
 from inlake.cli.commands.config import config
 from inlake.cli.commands.infer import infer
@@ -41,6 +41,8 @@ def build() -> typer.Typer:
     app.command("send")(guarded(send))
     app.command("map")(guarded(draft))
     app.command("upload")(guarded(upload))
+    app.command("verify")(guarded(readback.verify))
+    app.command("get")(guarded(readback.get))
     app.command("tail")(guarded(tail))
     app.command("check")(guarded(check))
     app.command("config")(guarded(config))

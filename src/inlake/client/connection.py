@@ -22,10 +22,12 @@ class Request(NamedTuple):
     query: Mapping[str, str]
     headers: Mapping[str, str] = {}
     body: bytes | Iterable[bytes] = b""
+    elsewhere: bool = False
+    """A redirect may be followed: the store gives the bytes of an object."""
 
 
 class Connection:
-    """A pool of connections to one gateway. It follows no redirect, since a POST must not go where nobody sent it."""
+    """A pool of connections to one gateway. No POST follows a redirect: it would go where nobody sent it."""
 
     def __init__(self, url: str, token: str | None, timeout: float) -> None:
         """Raises ValueError for a URL or a token that cannot be one."""
@@ -47,11 +49,11 @@ class Connection:
     @contextmanager
     def answer(self, request: Request) -> Iterator[httpx2.Response]:
         """A response while it is read. Raises `Unreachable`, `CutOff`."""
-        method, path, query, headers, body = request
+        method, path, query, headers, body, elsewhere = request
         prepared = self._http.build_request(method, path, params=query, headers=headers, content=body)
         response = None
         try:
-            response = self._http.send(prepared, stream=True)
+            response = self._http.send(prepared, stream=True, follow_redirects=elsewhere)
             yield response
         except httpx2.HTTPError as error:
             raise broken(error, self.url, self.timeout, answered=response is not None) from error

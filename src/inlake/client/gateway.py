@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -258,6 +259,15 @@ class Client:
         if "puuid" not in found or "state" not in found:
             raise NotAGateway(f"What {self.url} answers is not a promise: is it a gateway?")
         return found
+
+    @contextmanager
+    def resource(self, puuid: str, headers: Mapping[str, str] | None = None) -> Iterator[httpx2.Response]:
+        """An object while it is read; `headers`: `Range` and the like. Raises `Problem`."""
+        request = Request("GET", f"/resources/{quote(puuid, safe='')}", {}, headers or {}, elsewhere=True)
+        with self._connection.answer(request) as answer:
+            if not answer.is_success:
+                raise self._connection.problem(answer)
+            yield answer
 
     def cancel_promise(self, puuid: str) -> None:
         """Give a promise up; `Refused` with code `promise_used` once a record has claimed it and it is stored."""
