@@ -1,4 +1,4 @@
-"""A parsed schema made whole: names lead to types, unions are sound, every value is finite, defaults are encoded."""
+"""A parsed schema made whole: unions are sound, every value is finite, defaults are encoded."""
 
 from __future__ import annotations
 
@@ -17,31 +17,13 @@ MAX_ROUNDS = 64
 
 def resolve(parsed: Parsed) -> Type:
     """The root type, ready for use. `InvalidSchema` names the place."""
-    targets = _targets(parsed)
-    for outer in parsed.types:
-        outer.inner = [targets.get(id(part), part) for part in outer.inner]
     fields = [field for named in parsed.names.values() for field in named.fields.values()]
-    for field in fields:
-        field.type = targets.get(id(field.type), field.type)
-    parsed.types = [kept for kept in parsed.types if kept.kind != "name"]
     for union in parsed.types:
         if union.kind == "union":
             _check_union(union)
     _rank(parsed.types)
     _encode_defaults([field for field in fields if field.default is not ABSENT])
-    return targets.get(id(parsed.root), parsed.root)
-
-
-def _targets(parsed: Parsed) -> dict[int, Type]:
-    targets = {}
-    for mention in parsed.mentions:
-        # a name without dots is looked up in the namespace around it, then, as Java's parser does, without one
-        target = parsed.names.get(mention.type.name) or parsed.names.get(mention.short)
-        if target is None:
-            reason = f"there is no type {shorten(mention.type.name)}"
-            raise InvalidSchema(f"The schema is invalid at {mention.at}: {reason}.")
-        targets[id(mention.type)] = target
-    return targets
+    return parsed.root
 
 
 def _check_union(union: Type) -> None:

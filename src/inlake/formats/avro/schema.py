@@ -1,4 +1,4 @@
-"""An Avro schema text, checked by the letter of the 1.12 specification and made into types; names are still open.
+"""An Avro schema text, checked by the letter of the 1.12 specification and made into types; defaults are still open.
 
 The libraries at hand take schemas that are invalid; a gateway that vouches for records must not.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from inlake.errors import InvalidSchema, MalformedJson, RecordRejected
 from inlake.formats.avro.logical import find_logical
-from inlake.formats.avro.types import PRIMITIVES, Field, Mention, Parsed, Type
+from inlake.formats.avro.types import PRIMITIVES, Field, Parsed, Type
 from inlake.formats.depth import check_depth
 from inlake.formats.json_text import ABSENT, describe, parse_json, shorten
 
@@ -34,7 +34,7 @@ def parse_schema(text: str, references: Sequence[tuple[str, str]] = ()) -> Parse
     for name, part in texts:
         parser.where = f"reference {shorten(name)!r}, " if name else ""
         root = parser.parse(_read(part, parser.where), "", "")
-    return Parsed(root, parser.names, parser.types, parser.mentions)
+    return Parsed(root, parser.names, parser.types)
 
 
 def _read(text: str, where: str) -> Any:
@@ -54,13 +54,12 @@ class _Parser:
     def __init__(self) -> None:
         self.names: dict[str, Type] = {}
         self.types: list[Type] = []
-        self.mentions: list[Mention] = []
         self.where = ""
 
     def parse(self, node: Any, namespace: str, at: str) -> Type:
         """`at`: JSON Pointer of `node` in the schema."""
         if isinstance(node, str):
-            return self._keep(self._mention(node, namespace, at))
+            return self._mention(node, namespace, at)
         if isinstance(node, list):
             return self._keep(self._union(node, namespace, at))
         if not isinstance(node, dict):
@@ -75,9 +74,11 @@ class _Parser:
             return self._keep(Type(kind, kind, inner=[self.parse(node[part], namespace, f"{at}/{part}")]))
         if kind in ("record", "error", "enum", "fixed"):
             return self._named(kind, node, namespace, at)
-        if isinstance(kind, str) and kind in PRIMITIVES:
+        if not isinstance(kind, str):
+            raise self.invalid(f"{at}/type", f"the type of an object is named by text, not by {describe(kind)}")
+        if kind in PRIMITIVES:
             return self._keep(find_logical(Type(kind, kind), node))
-        return self.parse(kind, namespace, f"{at}/type")
+        return self._mention(kind, namespace, f"{at}/type")
 
     def invalid(self, at: str, reason: str) -> InvalidSchema:
         return InvalidSchema(f"The schema is invalid at {self.where}{shorten_place(at)}: {reason}.")
@@ -89,13 +90,14 @@ class _Parser:
         return kept
 
     def _mention(self, name: str, namespace: str, at: str) -> Type:
-        """A primitive, or a name that may be defined further on: where it leads is decided when all is read."""
+        """A primitive, or a named type that was defined before."""
         if name in PRIMITIVES:
-            return Type(name, name)
+            return self._keep(Type(name, name))
         full = name if "." in name or not namespace else f"{namespace}.{name}"
-        mention = Type("name", full)
-        self.mentions.append(Mention(mention, name, self.where + shorten_place(at)))
-        return mention
+        named = self.names.get(full)
+        if named is None:
+            raise self.invalid(at, f"there is no type {shorten(full)} before here")
+        return named
 
     def _union(self, nodes: list[Any], namespace: str, at: str) -> Type:
         if not nodes:
@@ -158,6 +160,8 @@ class _Parser:
             raise self.invalid(at, f"the field {shorten(name)} stands twice")
         if "type" not in node:
             raise self.invalid(at, f'the field {shorten(name)} has no "type"')
+        if node.get("order", "ascending") not in ("ascending", "descending", "ignore"):
+            raise self.invalid(f"{at}/order", 'the order of a field is "ascending", "descending" or "ignore"')
         namespace = record.name.rpartition(".")[0]
         default = node.get("default", ABSENT)
         record.fields[name] = Field(

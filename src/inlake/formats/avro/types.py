@@ -1,4 +1,4 @@
-"""The types of an Avro schema as the rest of this package sees them: names resolved, defaults encoded."""
+"""The types of an Avro schema as the rest of this package sees them: named types one object each, defaults encoded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JSON_TYPES = (type(None), bool, int, Fractional, str, list, dict)
 
 @dataclass(eq=False, slots=True)
 class Type:
-    """One type. `kind` is the Avro type name, `union`, or `name` for a name not yet resolved."""
+    """One type. `kind` is the Avro type name, or `union`."""
 
     kind: str
     name: str = ""
@@ -85,16 +85,6 @@ class Field:
     """Where it stands in the schema, for errors."""
 
 
-@dataclass(eq=False, slots=True)
-class Mention:
-    """A name used as a type; `type` is what stands in its place until it is resolved."""
-
-    type: Type
-    short: str
-    """As written."""
-    at: str
-
-
 @dataclass(slots=True)
 class Parsed:
     """A schema and all it consists of."""
@@ -103,4 +93,3 @@ class Parsed:
     names: dict[str, Type]
     types: list[Type]
     """Every type, inner ones before the outer they stand in."""
-    mentions: list[Mention]

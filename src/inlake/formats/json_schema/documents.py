@@ -11,7 +11,7 @@ import jsonschema_rs
 
 from inlake.errors import InvalidSchema, MalformedJson, RecordRejected
 from inlake.formats.depth import check_depth
-from inlake.formats.json_schema.keywords import META_SCHEMAS, PATTERNS, Keywords
+from inlake.formats.json_schema.keywords import META_SCHEMAS, PATTERNS, Keywords, newer_formats, normal
 from inlake.formats.json_schema.numbers import read_schema
 from inlake.formats.reasons import Place, pointer
 
@@ -41,18 +41,19 @@ class Documents:
         """`references`: (name, text). `InvalidSchema` names the document and the place in it."""
         if len(schema) + sum(len(text) for _, text in references) > MAX_BYTES:
             raise InvalidSchema(f"The schema with its references is longer than {MAX_BYTES:,} characters.")
-        self.root = _read("The schema", schema)
-        others = [(name, _read(f"The referenced schema {name!r}", text)) for name, text in references]
-        draft = _draft(self.root)
+        root = _read("The schema", schema)
+        draft = _draft(root)
+        self.root = _placed(root, draft)
+        others = [(name, _placed(_read(_referenced(name), text), draft)) for name, text in references]
         try:
-            registry = jsonschema_rs.Registry(_addresses(self.root, others), draft=draft)
+            registry = jsonschema_rs.Registry(_addresses(self.root, others))
             top = registry.resolver(_base(self.root)).lookup("")
             self.scope = Scope(top.resolver, draft)
             self._known: dict[tuple[int, int], Keywords] = {}
             self._found: dict[tuple[str, str], tuple[Any, Scope]] = {}
             _check("The schema", self.root, draft, registry)
             for name, other in others:
-                _check(f"The referenced schema {name!r}", other, draft, registry)
+                _check(_referenced(name), other, draft, registry)
             self.has_choices = False
             self._refuse_explosions()
             self.validator = jsonschema_rs.validator_for(
@@ -62,6 +63,7 @@ class Documents:
                 validate_formats=True,
                 offline=True,
                 pattern_options=PATTERNS,
+                formats=newer_formats(min([draft, *(_draft(other) for _, other in others)])),
             )
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
             raise _invalid("The schema", error) from None
@@ -86,12 +88,17 @@ class Documents:
             return scope
 
     def follow(self, reference: str, scope: Scope) -> tuple[Any, Scope]:
-        """The schema that a reference means and its scope. A dynamic one counts as a plain one."""
+        """The schema that a reference means and its scope; True where only the library knows it, or nobody, which the
+        compiler says better. A dynamic reference counts as a plain one."""
         key = (scope.resolver.base_uri, reference)
         found = self._found.get(key)
         if found is None:
-            target = scope.resolver.lookup(reference)
-            found = self._found[key] = (target.contents, Scope(target.resolver, target.draft))
+            try:
+                target = scope.resolver.lookup(reference)
+                found = (target.contents, Scope(target.resolver, target.draft))
+            except jsonschema_rs.ReferencingError:
+                found = (True, scope)
+            self._found[key] = found
         return found
 
     def _refuse_explosions(self) -> None:
@@ -112,7 +119,7 @@ class Documents:
             keywords = self.keywords(schema, scope.draft)
             self.has_choices |= "anyOf" in keywords.uses or "oneOf" in keywords.uses
             scope = self.enter(keywords, scope)
-            targets = [self._follow_if_there(reference, scope) for reference in keywords.references()]
+            targets = [self.follow(reference, scope) for reference in keywords.references()]
             weight = 1 + sum(weigh(inner, scope) for inner in keywords.in_place())
             weight += sum(weigh(*target) for target in targets)
             if weight > MAX_WEIGHT:
@@ -123,12 +130,6 @@ class Documents:
 
         while waiting:
             weigh(*waiting.pop())
-
-    def _follow_if_there(self, reference: str, scope: Scope) -> tuple[Any, Scope]:
-        try:
-            return self.follow(reference, scope)
-        except jsonschema_rs.ReferencingError:
-            return True, scope  # the compiler says it better
 
 
 def _read(title: str, text: str) -> Any:
@@ -144,6 +145,25 @@ def _read(title: str, text: str) -> Any:
     if not isinstance(schema, dict | bool):
         raise InvalidSchema(f"{title} must be an object, or true or false.")
     return schema
+
+
+def _referenced(name: str) -> str:
+    return f"The referenced schema {name!r}"
+
+
+def _placed(schema: Any, draft: int) -> Any:
+    """A document with its draft, `draft` if it names none, and its whole address: the library joins a relative `$id`
+    to its base twice, and reads all documents in the draft of the first where they do not say."""
+    if not isinstance(schema, dict):
+        return schema
+    placed = {"$schema": META_SCHEMAS[draft], **normal(schema)}
+    word = "id" if _draft(placed) == jsonschema_rs.Draft4 else "$id"
+    if isinstance(placed.get(word), str):
+        try:
+            placed[word] = urljoin(HOME, placed[word])
+        except ValueError as error:
+            raise InvalidSchema(f"The schema is invalid at /{word}: {error}.") from None
+    return placed
 
 
 def _draft(schema: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import jsonschema_rs
@@ -24,6 +24,17 @@ META_SCHEMAS = {
     jsonschema_rs.Draft7: "http://json-schema.org/draft-07/schema#",
     jsonschema_rs.Draft201909: "https://json-schema.org/draft/2019-09/schema",
     jsonschema_rs.Draft202012: "https://json-schema.org/draft/2020-12/schema",
+}
+_NEWER_FORMATS = {  # the first draft in which the library asserts a format; those not named: all
+    "uri-reference": jsonschema_rs.Draft6,
+    "uri-template": jsonschema_rs.Draft6,
+    "json-pointer": jsonschema_rs.Draft6,
+    "iri": jsonschema_rs.Draft7,
+    "iri-reference": jsonschema_rs.Draft7,
+    "idn-hostname": jsonschema_rs.Draft7,
+    "relative-json-pointer": jsonschema_rs.Draft7,
+    "duration": jsonschema_rs.Draft201909,
+    "uuid": jsonschema_rs.Draft201909,
 }
 
 _LAST = jsonschema_rs.Draft202012
@@ -48,6 +59,8 @@ _DRAFTS = {  # first and last draft in which the library takes this keyword; tho
     "prefixItems": (_LAST, _LAST),
 }
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_VALUES = ("const", "enum", "default", "examples")
+"""Keywords whose values are no schemas, whatever they look like."""
 _SAME_VALUE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies")
 _MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies")
 _OTHER_VALUES = (
@@ -115,9 +128,38 @@ class Keywords:
                 yield value
 
 
+def normal(schema: Any) -> Any:
+    """A schema with every reference to its own document as `#`: an empty one means nothing to the library."""
+    if isinstance(schema, list):
+        return [normal(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found: dict[str, Any] = {}
+    for word, value in schema.items():
+        if word in _REFERENCES and value == "":
+            found[word] = "#"
+        elif word in _MAPS and isinstance(value, dict):
+            found[word] = {name: normal(one) for name, one in value.items()}
+        else:
+            found[word] = value if word in _VALUES else normal(value)
+    return found
+
+
 def validator(schema: dict[str, Any], draft: int) -> jsonschema_rs.Validator:
     """A validator of a schema without references."""
-    return VALIDATORS[draft](schema, validate_formats=True, offline=True, pattern_options=PATTERNS)
+    return VALIDATORS[draft](
+        schema, validate_formats=True, offline=True, pattern_options=PATTERNS, formats=newer_formats(draft)
+    )
+
+
+@cache
+def newer_formats(draft: int) -> dict[str, Callable[[str], bool]]:
+    """Functions for the formats that the library does not assert in a draft, since a later one has brought them."""
+    return {
+        name: VALIDATORS[_LAST]({"format": name}, validate_formats=True).is_valid
+        for name, first in _NEWER_FORMATS.items()
+        if draft < first
+    }
 
 
 def _counts(word: str, draft: int) -> bool:

@@ -40,6 +40,17 @@ def encode(schema: Any, value: Any) -> bytes:
         (["int", {"type": "int", "logicalType": "date"}], "two branches int"),
         ([{"type": "array", "items": "int"}, {"type": "array", "items": "string"}], "two branches array"),
         (["null", ["int"]], "union"),
+        ({"type": {"type": "string"}}, "/type"),
+        ({"type": ["null", "string"]}, "/type"),
+        ({"type": "array", "items": {"type": {"type": "int"}}}, "/items/type"),
+        (record({"name": "f", "type": "int", "order": "up"}), "/fields/0/order"),
+        (record({"name": "f", "type": "int", "order": None}), "/fields/0/order"),
+        (
+            record(
+                {"name": "a", "type": ["null", "S"]}, {"name": "b", "type": {"type": "fixed", "name": "S", "size": 1}}
+            ),
+            "/fields/0/type/1",
+        ),
         ({"type": "record", "fields": []}, "name"),
         ({"type": "record", "name": "R"}, "fields"),
         ({"type": "record", "name": "1R", "fields": []}, "1R"),
@@ -91,13 +102,22 @@ def test_a_schema_may_be_nested_up_to_a_limit(depth: int) -> None:
             AvroCodec(text)
 
 
-def test_a_name_may_be_used_before_it_is_defined_and_inside_of_itself() -> None:
+def test_a_name_may_be_used_once_it_is_defined_and_inside_of_itself() -> None:
     schema = record(
-        {"name": "a", "type": ["null", "S"]},
         {"name": "b", "type": {"type": "record", "name": "S", "fields": [field({"type": "array", "items": "R"})]}},
+        {"name": "a", "type": ["null", {"type": "S"}], "order": "ignore"},
     )
     value = {"a": {"f": []}, "b": {"f": [{"a": None, "b": {"f": []}}]}}
-    assert encode(schema, value) == b"\2\0" + b"\2" + b"\0\0" + b"\0"
+    assert encode(schema, value) == b"\2" + b"\0\0" + b"\0" + b"\2\0"
+
+
+def test_a_short_name_is_one_of_the_namespace_around_it_only() -> None:
+    outside = {"type": "fixed", "name": "F", "size": 1}
+    inside = {"type": "record", "name": "x.S", "fields": [field("F")]}
+    with pytest.raises(InvalidSchema, match=r"x\.F"):
+        AvroCodec(json.dumps(record({"name": "a", "type": outside}, {"name": "b", "type": inside})))
+    with pytest.raises(InvalidSchema, match=r"x\.F"):
+        AvroCodec(json.dumps(inside), [("F", json.dumps(outside))])
 
 
 def test_namespaces_are_inherited_and_dots_in_a_name_win() -> None:
@@ -177,9 +197,9 @@ def test_a_long_chain_of_optional_records_compiles(count: int) -> None:
         for n in range(count)
     ]
     last = {"name": "last", "type": ["null", {"type": "record", "name": f"T{count}", "fields": []}], "default": None}
-    codec = AvroCodec(json.dumps(record(*fields, last)))
+    codec = AvroCodec(json.dumps(record(last, *reversed(fields))))
     text = json.dumps({f"t{n}": {"f": None} for n in range(count)}).encode()
-    assert codec.encode(codec.read(text)) == b"\2\0" * count + b"\0"
+    assert codec.encode(codec.read(text)) == b"\0" + b"\2\0" * count
     assert codec.example()
 
 
@@ -190,7 +210,7 @@ def test_a_chain_of_needed_records_deeper_than_any_record_may_be_is_refused() ->
     ]
     last = {"name": "last", "type": {"type": "record", "name": "T500", "fields": []}}
     with pytest.raises(InvalidSchema, match="contain itself"):
-        AvroCodec(json.dumps(record(*fields, last)))
+        AvroCodec(json.dumps(record(last, *reversed(fields))))
 
 
 def test_words_of_the_schema_never_reach_the_generated_code() -> None:
@@ -211,7 +231,6 @@ def test_a_schema_language_that_is_not_built_says_so(language: str) -> None:
         {"type": "string", "logicalType": "date"},
         {"type": "string", "logicalType": "colour"},
         {"type": "string", "logicalType": 7},
-        {"type": {"type": "string"}},
     ],
 )
 def test_an_unknown_or_misplaced_logical_type_is_ignored(schema: Any) -> None:

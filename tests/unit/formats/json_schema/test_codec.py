@@ -421,3 +421,76 @@ def test_there_is_no_example_where_none_is_found() -> None:
     assert codec({"type": "string", "minLength": 10**9}).example() is None
     assert codec({"type": "array", "minItems": 10**9, "items": {"type": "string"}}).example() is None
     assert codec({"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#"}}}).example() is None
+
+
+# ------------------------------------------------------------------------------------------- drafts, places and formats
+NOT_IN_FORMAT = {
+    "date": "x", "date-time": "x", "time": "x", "duration": "three days", "email": "x", "idn-email": "x",
+    "hostname": "-a-", "idn-hostname": "-a-", "ipv4": "x", "ipv6": "x", "uri": "x y", "uri-reference": "a b\\",
+    "uri-template": "{a", "iri": "x y", "iri-reference": "a b\\", "uuid": "not-a-uuid", "json-pointer": "a",
+    "relative-json-pointer": "x", "regex": "((",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("draft", [DRAFT_4, DRAFT_6, DRAFT_7, DRAFT_2019, DRAFT_2020])
+@pytest.mark.parametrize("name", NOT_IN_FORMAT)
+def test_every_format_is_asserted_in_every_draft(draft: str, name: str) -> None:
+    schema = {"$schema": draft, "properties": {"a": {"format": name}}}
+    assert refused(schema, json.dumps({"a": NOT_IN_FORMAT[name]})) == [("/a", "bad_format")]
+    inside = {"$schema": DRAFT_7, "properties": {"a": {"$ref": "o.json"}}}
+    other = {"o.json": {"$schema": draft, "format": name}}
+    assert refused(inside, json.dumps({"a": NOT_IN_FORMAT[name]}), references=other) == [("/a", "bad_format")]
+
+
+@pytest.mark.parametrize(
+    ("root", "other", "fits", "fails", "errors"),
+    [
+        (DRAFT_2020, {"$schema": DRAFT_7, "items": [{"type": "integer"}], "additionalItems": False}, "[1]", "[1, 2]", [("/a/1", "unknown_field")]),
+        (DRAFT_2020, {"$schema": DRAFT_4, "minimum": 3, "exclusiveMinimum": True}, "4", "3", [("/a", "out_of_range")]),
+        (DRAFT_2020, {"$schema": DRAFT_7, "$ref": "#/definitions/x", "type": "string", "definitions": {"x": {"type": "integer"}}}, "1", '"x"', [("/a", "wrong_type")]),
+        (DRAFT_7, {"$schema": DRAFT_2020, "prefixItems": [{"type": "integer"}], "items": False}, "[1]", "[1, 2]", [("/a/1", "unknown_field")]),
+        (DRAFT_7, {"$schema": DRAFT_2019, "dependentRequired": {"x": ["y"]}}, '{"y": 1}', '{"x": 1}', [("/a/y", "missing_field")]),
+        (DRAFT_4, {"$schema": DRAFT_6, "const": 1}, "1", "2", [("/a", "unknown_symbol")]),
+        (DRAFT_4, {"minimum": 3, "exclusiveMinimum": True}, "4", "3", [("/a", "out_of_range")]),
+    ],
+)  # fmt: skip
+def test_a_reference_is_judged_by_its_own_draft(root: str, other: Any, fits: str, fails: str, errors: Any) -> None:
+    schema = {"$schema": root, "properties": {"a": {"$ref": "o.json"}}}
+    made = codec(schema, {"o.json": other})
+    assert made.encode_plain(f'{{"a":{fits}}}'.encode()) is not None
+    assert refused(schema, f'{{"a":{fails}}}', references={"o.json": other}) == errors
+
+
+X = {"type": "integer"}
+A_IS = {"properties": {"a": {"$ref": "rights.json"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "others"),
+    [
+        ({"$id": "schemas/object.json", **A_IS}, {"rights.json": X}),
+        ({"$id": "schemas/object.json", **A_IS}, {"rights.json": {"$id": "schemas/rights.json", **X}}),
+        ({"$id": "/schemas/object.json", **A_IS}, {"rights.json": X}),
+        ({"$id": "a/b/object.json", "properties": {"a": {"$ref": "../rights.json"}}}, {"../rights.json": X}),
+        ({"$id": "a/object.json", "properties": {"a": {"$ref": "part/x.json"}}, "$defs": {"x": {"$id": "part/x.json", **X}}}, {}),
+        ({"$id": "a/object.json", "properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": X}}, {}),
+        ({"$schema": DRAFT_7, "$id": "a/object.json", "properties": {"a": {"$ref": "#x"}}, "definitions": {"x": {"$id": "#x", **X}}}, {}),
+        ({"$schema": DRAFT_4, "id": "a/object.json", "properties": {"a": {"$ref": "#/definitions/x"}}, "definitions": {"x": X}}, {}),
+    ],
+)  # fmt: skip
+def test_a_relative_id_is_a_place_to_refer_from(schema: Any, others: Any) -> None:
+    assert codec(schema, others).encode_plain(b'{"a":1}') is not None
+    assert refused(schema, '{"a":"x"}', references=others) == [("/a", "wrong_type")]
+
+
+@pytest.mark.parametrize("own", [{}, {"$id": "https://a.example/x.json"}, {"$id": "x/y.json"}])
+def test_an_empty_reference_is_the_document_itself(own: Any) -> None:
+    schema = {**own, "properties": {"a": {"$ref": ""}, "b": {"type": "integer"}}}
+    assert publish(schema, '{"a":{"b":1}}')
+    assert refused(schema, '{"a":{"b":"x"}}') == [("/a/b", "wrong_type")]
+    assert publish({"const": {"$ref": ""}}, '{"$ref":""}')
+    assert refused({"const": {"$ref": ""}}, '{"$ref":"#"}') == [("", "unknown_symbol")]
+
+
+def test_an_id_that_is_no_address_is_named() -> None:
+    assert "$id" in invalid({"$id": "http://["})
