@@ -132,6 +132,7 @@ class Codecs:
                 resource_field=settings.resource_field,
                 max_depth=settings.max_depth,
                 max_errors=settings.max_errors,
+                max_bytes=settings.max_record_bytes,
             )
         except (InvalidSchema, BadParameter) as error:
             return copy(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inlake.errors import FormatNotBuilt
 from inlake.formats.avro.codec import AvroCodec
@@ -26,9 +26,11 @@ def compile_codec(
     resource_field: str = "__resource_path__",
     max_depth: int = 200,
     max_errors: int = 100,
+    max_bytes: int | None = None,
 ) -> Codec:
     """The codec of a schema; `references` are all it needs, (name, schema), the deepest first.
 
+    `max_bytes`: what a record may be encoded to, where its schema's defaults can make it much more than its text.
     `message` is the full name of a message of a Protobuf schema, None its first; the other languages have one root.
     Blocking, a few milliseconds. `InvalidSchema` names the place in the schema; `FormatNotBuilt` for other languages.
     """
@@ -36,7 +38,11 @@ def compile_codec(
     codec = _LANGUAGES.get(language)
     if codec is None:
         raise FormatNotBuilt(f"The schema is written in {language}; this Inlake reads {' and '.join(_LANGUAGES)}.")
-    chosen = {"message": message} if language == "PROTOBUF" else {}
+    chosen: dict[str, Any] = {}
+    if language == "PROTOBUF":
+        chosen["message"] = message
+    if language == "AVRO":
+        chosen["max_bytes"] = max_bytes
     return codec(
         schema.schema_str or "",
         _texts(references),

@@ -42,14 +42,17 @@ class AvroCodec:
         resource_field: str = "__resource_path__",
         max_depth: int = 200,
         max_errors: int = 100,
+        max_bytes: int | None = None,
     ) -> None:
-        """`schema` and `references` (name, text) are schema texts. `InvalidSchema`."""
+        """`schema` and `references` (name, text) are schema texts; `max_bytes` bounds an encoded record.
+        `InvalidSchema`."""
         allow_levels(max_depth, FRAMES)
         parsed = parse_schema(schema, references)
         self.root = resolve(parsed)
         self.resource_field = resource_field
         self.max_depth = max_depth
         self.max_errors = max_errors
+        self.max_bytes = max_bytes
         self._resource_tag = _text_tag(self.root, resource_field)
         self.has_resource_field = self._resource_tag is not None
         self._attribute = _attribute(self.root, resource_field)
@@ -63,10 +66,10 @@ class AvroCodec:
         self._fast = len(records) <= MAX_RECORDS
         if self._fast:
             self._read, classes = compile_reader(self.root, records)
-            self._write = compile_writer(self.root, classes)
+            self._write = compile_writer(self.root, classes, records, max_bytes)
 
     def encode_plain(self, record: bytes) -> bytes | None:
-        """The fast path alone, for a record without a resource; None when it does not say yes."""
+        """The fast path alone, for a record without a resource; None when it does not say yes. `RecordTooLarge`."""
         typed = self._typed(record)
         if typed is ABSENT or (self._attribute and getattr(typed, self._attribute) not in _NOTHING):
             return None
@@ -103,7 +106,8 @@ class AvroCodec:
         return ABSENT
 
     def encode(self, draft: Draft, resource: str | None = None) -> bytes:
-        """The draft as Avro binary, the resource field set to `resource` if given. `RecordRejected` with all errors."""
+        """The draft as Avro binary, the resource field set to `resource` if given. `RecordRejected` with all errors,
+        `RecordTooLarge`."""
         if resource is None and draft.typed is not ABSENT:
             try:
                 return self._write(draft.typed, draft.text)
@@ -113,7 +117,7 @@ class AvroCodec:
         if resource is not None:
             value = self._fill(value, resource)
         mode = Mode.TAGGED if draft.tagged else Mode.PLAIN
-        encoded, errors = walk(self.root, value, mode, max_errors=self.max_errors)
+        encoded, errors = walk(self.root, value, mode, max_errors=self.max_errors, max_bytes=self.max_bytes)
         if errors:
             raise RecordRejected(field_errors(errors))
         return encoded

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from inlake.errors import RecordTooLarge
 from inlake.formats.avro.binary import INTEGERS, SMALL, sized
 from inlake.formats.avro.logical import code_points, encode_logical
 from inlake.formats.avro.types import Type
@@ -42,12 +43,25 @@ class _Enough(Exception):
     """A walk has found `max_errors`, or, when it only tries, one."""
 
 
-def walk(root: Type, value: Any, mode: Mode = Mode.PLAIN, *, max_errors: int = 100) -> tuple[bytes, list[Reason]]:
-    """The encoded value (complete when there are no errors), and up to `max_errors` errors."""
+def walk(
+    root: Type, value: Any, mode: Mode = Mode.PLAIN, *, max_errors: int = 100, max_bytes: int | None = None
+) -> tuple[bytes, list[Reason]]:
+    """The encoded value (complete when there are no errors), and up to `max_errors` errors. `RecordTooLarge`."""
     walker = _Walker(mode, max_errors)
     with suppress(_Enough):
         _STEPS[root.step](walker, root, value, None)
+    if max_bytes is not None:
+        refuse_too_large(sum(map(len, walker.out)), max_bytes)
     return b"".join(walker.out), walker.errors
+
+
+def refuse_too_large(size: int, limit: int) -> None:
+    """`RecordTooLarge` before the bytes are joined: a default of a kilobyte can fill fields that take two each."""
+    if size > limit:
+        raise RecordTooLarge(
+            f"The record has {size:,} bytes with the defaults of its schema, and may have {limit:,} "
+            "(INLAKE_MAX_RECORD_BYTES)."
+        )
 
 
 class _Walker:

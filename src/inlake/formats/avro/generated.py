@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from inlake.formats.avro.binary import INTEGERS, SMALL
-from inlake.formats.avro.exact import walk
+from inlake.formats.avro.exact import refuse_too_large, walk
 from inlake.formats.avro.logical import encode_logical
 from inlake.formats.avro.typed import defaults_to_null, is_plain
 from inlake.formats.avro.types import Type
@@ -30,15 +30,19 @@ NESTED = 10
 """Blocks of the source in each other, up to which arrays and maps are written where they stand."""
 
 
-def compile_writer(root: Type, classes: dict[int, type]) -> Callable[[Any, bytes], bytes]:
+def compile_writer(
+    root: Type, classes: dict[int, type], records: list[Type], max_bytes: int | None
+) -> Callable[[Any, bytes], bytes]:
     """A function from the typed values of `typed.compile_reader`, and the text they come from, to Avro binary; raises
-    one of `source.UNDECIDED`."""
+    one of `source.UNDECIDED`, and `RecordTooLarge`."""
     generator = _Generator(classes)
     first = generator.function(root)
     while generator.open:
         generator.define(*generator.open.pop())
     write_root: Callable[[Any, list[str]], None] = generator.compile(first)
     zeros = generator.zeros
+    # a record takes two characters at least, and gets its defaults; text and numbers have at most ten bytes for one
+    growth = 10 + max((sum(len(field.filled or b"") for field in one.fields.values()) for one in records), default=0)
 
     def write(value: Any, text: bytes) -> bytes:
         zeros.clear()
@@ -46,6 +50,8 @@ def compile_writer(root: Type, classes: dict[int, type]) -> Callable[[Any, bytes
         write_root(value, out)
         if zeros and has_unsure_zero(text):
             raise Undecided
+        if max_bytes is not None and len(text) * growth > max_bytes:
+            refuse_too_large(sum(map(len, out)), max_bytes)
         return "".join(out).encode("latin-1")
 
     return write

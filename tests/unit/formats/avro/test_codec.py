@@ -16,7 +16,7 @@ import fastavro
 import pytest
 from confluent_kafka.schema_registry import Schema
 
-from inlake.errors import MalformedJson, NoResourceField, RecordRejected, Unprocessable
+from inlake.errors import MalformedJson, NoResourceField, RecordRejected, RecordTooLarge, Unprocessable
 from inlake.formats import compile_codec
 from inlake.formats.avro.codec import AvroCodec
 from inlake.formats.json_text import ABSENT
@@ -316,3 +316,15 @@ def test_another_reader_sees_the_same_date_decimal_or_uuid(schema: Any, text: st
     codec = AvroCodec(json.dumps(schema))
     payload = codec.encode(codec.read(text.encode()))
     assert fastavro.schemaless_reader(io.BytesIO(payload), schema, None) == value
+
+
+@pytest.mark.parametrize("items", [{"type": "record", "name": "S", "fields": [{"name": "s", "type": "string", "default": "x" * 60_000}]},
+                                   ["null", {"type": "map", "values": "int"}, {"type": "record", "name": "S", "fields": [{"name": "s", "type": "string", "default": "x" * 60_000}]}]])  # fmt: skip
+def test_defaults_that_make_a_record_too_large_are_refused_before_it_is_made(items: Any) -> None:
+    schema = {"type": "record", "name": "R", "fields": [{"name": "x", "type": {"type": "array", "items": items}}]}
+    codec = AvroCodec(json.dumps(schema), max_bytes=900_000)
+    few, many = (b'{"x": [' + b",".join([b'{"S": {}}' if isinstance(items, list) else b"{}"] * count) + b"]}" for count in (11, 20_000))  # fmt: skip
+    assert len(codec.encode(codec.read(few))) > 600_000
+    for encode in (codec.encode_plain, lambda record: codec.encode(codec.read(record))):
+        with pytest.raises(RecordTooLarge, match="900,000"):
+            encode(many)  # else a gigabyte
