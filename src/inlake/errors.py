@@ -14,7 +14,7 @@
     ├── TooLarge 413 .............. RecordTooLarge  BodyTooLarge  AtomicBodyTooLarge  BinaryTooLarge  LineTooLong
     │                               CheckedBodyTooLarge
     │                               IdempotentTooLarge
-    ├── TusVersionRefused 412
+    ├── TusVersionRefused 412, PreconditionFailed 412
     ├── UnsupportedMediaType 415
     ├── RangeNotSatisfiable 416
     ├── Unprocessable 422 ......... RecordRejected  InvalidSchema  NoResourceField  ResourceNotAPromise  BadPlace
@@ -277,6 +277,12 @@ class IdempotentTooLarge(TooLarge):
 
 class TusVersionRefused(InlakeError):
     """The request is not of a version of tus that the gateway speaks"""
+
+    status = 412
+
+
+class PreconditionFailed(InlakeError):
+    """The object is another than the one that is named"""
 
     status = 412
 

@@ -97,6 +97,12 @@ def _request(
     return Case(code, status, provoke, name, None, pointer)
 
 
+async def _another_object(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        puuid = (await gateway.post("/ingress/binary", b"hello")).json()["puuid"]
+        return await gateway.post(f"/resources/{puuid}", method="GET", headers={"if-match": '"other"'})
+
+
 CASES += [
     _request("malformed_json", 400, body=b'{"title": '),
     _request("malformed_json", 400, body=b'{"title": "\xff"}'),
@@ -124,6 +130,7 @@ CASES += [
     _request("digest_mismatch", 422, "/ingress/binary", headers={"repr-digest": f"sha-256=:{'A' * 43}=:"}),
     _request("method_not_allowed", 405, method="PUT"),
     _request("method_not_built", 501, method="PROPFIND"),
+    Case("precondition_failed", 412, _another_object, "If-Match of another object"),
     _request("transfer_coding_not_built", 501, headers={"transfer-encoding": "gzip, chunked"}),
     _request("resumable_upload_not_built", 501, "/ingress/binary", headers={"upload-complete": "?0"}),
     _request("record_too_large", 413, max_record_bytes=5),

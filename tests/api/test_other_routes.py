@@ -38,7 +38,9 @@ async def test_an_object_comes_back_whole_and_never_runs_in_a_browser(gateway: G
     answer = await gateway.post(f"/resources/{await puuid_of(gateway)}", method="GET")
     assert (answer.status, answer.body) == (200, FILE[1])
     assert answer.headers["content-type"] == "text/html"
-    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''sp%C3%B6t%201.obj"
+    assert answer.headers["content-disposition"] == (
+        "attachment; filename=\"sp_t 1.obj\"; filename*=UTF-8''sp%C3%B6t%201.obj"
+    )
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "sandbox" in answer.headers["content-security-policy"]
 

@@ -127,3 +127,54 @@ def test_a_checksum_of_tus_may_come_behind_the_body(served: Served, checksum: st
     chunked = b"Transfer-Encoding: chunked\r\nTrailer: Upload-Checksum\r\n\r\n5\r\nhello\r\n0\r\nUpload-Checksum: sha1 %b\r\n\r\n"
     answer = talk(served, b"PATCH %b HTTP/1.1\r\n%b%b" % (path[1], tus, head) + chunked % checksum.encode())
     assert int(answer.split()[1]) == status
+
+
+@pytest.mark.parametrize("hosts", [b"", b"Host: localhost\r\nHost: localhost\r\n"])
+def test_a_request_without_one_host_is_400(served: Served, hosts: bytes) -> None:
+    answer = talk(served, b"GET /health/live HTTP/1.1\r\n" + hosts + b"\r\n")
+    assert problem(answer) == (400, "bad_http")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"\r\ndate: " in answer
+
+
+def test_options_of_the_whole_server_names_the_methods(served: Served) -> None:
+    answer = talk(served, b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 204 ")
+    assert b"allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n" in answer
+
+
+@pytest.mark.parametrize("method", [b"BREW", b"PROPFIND"])
+def test_a_method_that_nobody_knows_is_501(served: Served, method: bytes) -> None:
+    answer = talk(served, method + b" /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert problem(answer) == (501, "method_not_built")
+
+
+def test_http_1_0_gets_neither_chunks_nor_100(served: Served) -> None:
+    body = b'{"title": 1}\n{}\n'
+    head = b"POST /ingress/record-json?schema=absent HTTP/1.0\r\nContent-Type: application/x-ndjson\r\n"
+    answer = talk(served, head + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body), body)
+    head, _, told = answer.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert b" 100 " not in head
+    assert json.loads(told.splitlines()[-1])["complete"] is True
+
+
+@pytest.mark.parametrize("path", [b"/ingress/record-json?schema=absent", b"/ingress/validate?schema=absent"])
+def test_a_client_that_closes_its_sending_side_gets_its_answer(served: Served, path: bytes) -> None:
+    body = b'{"title": "a"}'
+    with socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=15) as connection:
+        head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (path, len(body))
+        connection.sendall(head + body)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+    assert problem(answer) == (404, "schema_not_found")
+
+
+def test_a_client_that_goes_away_in_its_body_is_not_answered(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=15) as connection:
+        head = b"POST /ingress/record-json?schema=x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n"
+        connection.sendall(head + b"{")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(65536) == b""

@@ -68,6 +68,7 @@ TABLE = [
     Row("GET", "/resources/{puuid}", resources.resource, resources.RESOURCE),
     Row("GET", "/health/live", health.live, health.LIVE, is_open=True),
     Row("GET", "/health/ready", health.ready, health.READY, is_open=True),
+    Row("OPTIONS", "/*", health.options, is_open=True),
     Row("GET", "/metrics", health.counters, health.METRICS, is_open=True),
     Row("GET", "/openapi.json", pages.openapi, is_open=True),
     Row("GET", "/docs", pages.docs, is_open=True),

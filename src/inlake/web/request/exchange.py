@@ -131,6 +131,10 @@ class Exchange:
         """Value of a header that came behind the body, empty when absent; the server adds it to the others."""
         return next((str(value, "latin-1") for key, value in reversed(self.scope["headers"]) if key == name), "")
 
+    def all(self, name: bytes) -> str:
+        """Values of a request header that is a list and may stand in several lines (RFC 9110, 5.3)."""
+        return ", ".join(str(value, "latin-1") for key, value in self.scope["headers"] if key == name)
+
     def has(self, name: bytes) -> bool:
         """Whether there is such a request header, be it empty."""
         return name in self._fields

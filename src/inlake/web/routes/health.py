@@ -13,6 +13,7 @@ from inlake.web.openapi import answer, content, json
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.problems import Code
 from inlake.web.request.route import Document
+from inlake.web.request.table import METHODS
 from inlake.wiring import Deployment
 
 CHECK_SECONDS = 5.0
@@ -69,6 +70,11 @@ METRICS: Document = {
 async def live(x: Exchange, _: Deployment) -> None:
     """The process runs and answers."""
     await x.reply(200, msgspec.json.encode(Live("live")))
+
+
+async def options(x: Exchange, _: Deployment) -> None:
+    """Which methods the gateway as a whole knows (`OPTIONS *`; RFC 9110, 9.3.7)."""
+    await x.reply_without_body(204, [(b"allow", ", ".join(METHODS).encode())])
 
 
 async def ready(x: Exchange, d: Deployment) -> None:

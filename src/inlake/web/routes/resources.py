@@ -8,7 +8,13 @@ import time
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
-from inlake.errors import DirectUploadNotAvailable, PromiseExpired, PromiseNotFound, RangeNotSatisfiable
+from inlake.errors import (
+    DirectUploadNotAvailable,
+    PreconditionFailed,
+    PromiseExpired,
+    PromiseNotFound,
+    RangeNotSatisfiable,
+)
 from inlake.model import StoredObject
 from inlake.promises.places import promise_named
 from inlake.promises.promise import read
@@ -27,14 +33,14 @@ RESOURCE: Document = {
         "206": answer("The range of bytes that the header `Range` asks for.", _BYTES),
         "304": answer("The object that `If-None-Match` names."),
         "307": answer("With `INLAKE_RESOURCE_REDIRECT`: where the store itself sends it, for a minute."),
-        **problems(401, 403, 404, 410, 416, 503),
+        **problems(401, 403, 404, 410, 412, 416, 503),
     },
 }
 SIGNED_SECONDS = 60
 """A client follows a redirect at once; what it reads then may take longer."""
 FILENAME_LENGTH = 200
 """Characters: each has up to 12 in the header, and up to 20 in a signed URL; clients and S3 read 8 KiB."""
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
 
 
 async def resource(x: Exchange, d: Deployment) -> None:
@@ -46,12 +52,14 @@ async def resource(x: Exchange, d: Deployment) -> None:
         await x.reply_without_body(307, [(b"location", url.encode()), (b"cache-control", b"no-store")])
         return
     headers = _headers(stored)
-    if _is_known(x.header(b"if-none-match"), headers["etag"]):
+    if x.has(b"if-match") and not _is_known(x.all(b"if-match"), headers["etag"], weakly=False):
+        raise PreconditionFailed("The object is another than the one that If-Match names.")
+    if _is_known(x.all(b"if-none-match"), headers["etag"]):
         await x.reply_without_body(304, _encoded(headers))
         return
     status, start, end = 200, 0, stored.size
     wanted = x.header(b"range")
-    if wanted and (x.header(b"if-range") or headers["etag"]) == headers["etag"]:
+    if is_get and wanted and (x.header(b"if-range") or headers["etag"]) == headers["etag"]:
         status, start, end = _range(wanted, stored.size)
     headers["content-length"] = str(end - start)
     if status == 206:
@@ -101,7 +109,8 @@ def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
 
 def _disposition(stored: StoredObject) -> str:
     name = stored.filename[-FILENAME_LENGTH:] or "binary"
-    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"
+    plain = re.sub(r"[^ !#-$&-\[\]-~]", "_", name)  # a % would be taken for a code
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 async def _signed(d: Deployment, stored: StoredObject, key: str) -> str | None:
@@ -140,9 +149,10 @@ async def _find(d: Deployment, puuid: str, principal: str) -> tuple[StoredObject
     return promise.stored, promise.key
 
 
-def _is_known(tags: str, etag: str) -> bool:
-    """Whether `If-None-Match` names the object (RFC 9110, 13.1.2); a proxy may have made the tag a weak one."""
-    return tags.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in tags.split(",")}
+def _is_known(tags: str, etag: str, *, weakly: bool = True) -> bool:
+    """Whether a list of tags has the object's (RFC 9110, 13.1); a proxy may have made a tag in it a weak one."""
+    named = {tag.strip().removeprefix("W/" if weakly else "") for tag in tags.split(",")}
+    return tags.strip() == "*" or etag in named
 
 
 def _range(text: str, size: int) -> tuple[int, int, int]:

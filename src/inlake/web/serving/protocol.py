@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from inlake.errors import BadHttp, HeadersTooLarge, InlakeError
+from inlake.errors import BadHttp, HeadersTooLarge, InlakeError, MethodNotBuilt
 from inlake.web.request.problems import problem_response
 
 log = logging.getLogger("inlake.web")
+_REQUEST_LINE = re.compile(rb"([A-Z]{2,40}) \S+ HTTP/1\.[01]\r\n")
+_CHUNKED = b"transfer-encoding: chunked\r\n"
 LARGE = 8 << 10
 """Bytes that are worth a system call of their own: they go at once, and feel the transport's back-pressure."""
 
@@ -50,10 +53,14 @@ class Protocol(HttpToolsProtocol):
         try:
             while data:
                 data = self._parse(data)
+        except HttpParserInvalidMethodError:
+            if found := _REQUEST_LINE.match(data):
+                self._refuse(MethodNotBuilt(f"The method {found[1].decode()[:40]} is none that this gateway knows."))
+            else:
+                self.send_400_response("Invalid HTTP request received.")
         except HttpParserError:
-            message = "Invalid HTTP request received."
-            self.logger.warning(message)
-            self.send_400_response(message)
+            if not self.transport.is_closing():  # else it is answered
+                self.send_400_response("Invalid HTTP request received.")
         if self._idle:
             self._idle = False
             self._expect(self.head_seconds)
@@ -83,7 +90,26 @@ class Protocol(HttpToolsProtocol):
         self._until = None
         self._idle = False
         self._read = 0
+        is_old = self.parser.get_http_version() == "1.0"
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts > 1 or (hosts == 0 and not is_old):  # RFC 9112, 3.2
+            self._refuse(BadHttp(f"The request has {hosts} headers Host, and must have one."))
+            raise HttpParserError
+        if self.url == b"*" and self.parser.get_method() == b"OPTIONS":
+            self.url = b"/*"  # of the server as a whole; the URL of no resource
+        if is_old:  # it knows neither chunks nor 100 (RFC 9110, 10.1.1; RFC 9112, 6.1)
+            self.expect_100_continue = False
         super().on_headers_complete()
+        if is_old:
+            self.cycle.transport = cast("asyncio.Transport", WithoutChunks(self.transport))
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Let a client that sends no more have its answer, if its request is whole: half a connection stays open."""
+        cycle: Any = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        return True
 
     def on_response_complete(self) -> None:
         """As uvicorn has it, but for the timer that it sets and stops for each request."""
@@ -134,7 +160,8 @@ class Protocol(HttpToolsProtocol):
         self._until = None
         log.info("refused %s: %s", self.client and self.client[0], error.detail)
         status, headers, body = problem_response(error, "unparsed")
-        head = b"".join(b"%b: %b\r\n" % header for header in [*headers, (b"connection", b"close")])
+        headers = [*self.server_state.default_headers, *headers, (b"connection", b"close")]
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
         phrase = HTTPStatus(status).phrase.encode()
         self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, phrase, head, body))
         self.transport.close()
@@ -172,6 +199,30 @@ class BodyParser:
     def on_message_complete(self) -> None:
         self._is_behind_body = True
         self._protocol.on_message_complete()
+
+
+class WithoutChunks:
+    """A transport that takes off the framing which uvicorn gives an answer of unknown length, a write for each chunk:
+    for HTTP/1.0 such an answer ends with its connection."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head_is_written = self._is_chunked = False
+
+    def write(self, data: bytes) -> None:
+        """A head, or a chunk."""
+        if not self._head_is_written:
+            self._head_is_written, self._is_chunked = True, _CHUNKED in data
+            data = data.replace(_CHUNKED, b"")
+        elif self._is_chunked:
+            size, _, rest = data.partition(b"\r\n")
+            data = rest[: int(size, 16)] if size else b""
+        if data:
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the transport's own."""
+        return getattr(self._transport, name)
 
 
 class JoinedWrites:
