@@ -12,6 +12,7 @@ PAGES = [
     "tutorial.md",
     "coming-from-the-first-inlake.md",
     "how-to/check-in-ci.md",
+    "how-to/collections.md",
     "how-to/csv.md",
     "how-to/linked-art-and-iiif.md",
     "how-to/python-client.md",
