@@ -20,6 +20,8 @@ from inlake.formats.reasons import Place, Reason
 
 MAX_STEPS = 20_000
 """Pairs of subschema and value looked at: some 100 ms."""
+MAX_REFERENCES = 8
+"""References followed from a branch to where its properties are."""
 FRAMES = 5
 """Python frames that one level of nesting takes in most schemas; in others the walk of a deep record ends early."""
 Seen = set[str | int]
@@ -139,11 +141,40 @@ class _Walker:
         results = [self.attempt(branch, scope, value, place) for branch in branches]
         fitting = [seen for errors, seen in results if not errors]
         if not fitting:
-            self.report(_closest([errors for errors, _ in results], value, place))
+            meant = self.meant(branches, scope, value) if type(value) is dict else None
+            told = [errors for errors, _ in results]
+            self.report(told[meant] if meant is not None else _closest(told, value, place))
         elif word == "oneOf" and len(fitting) > 1:
             detail = f"The value fits {len(fitting)} of the {len(branches)} forms that exclude each other."
             self.report([Reason(place, "ambiguous", detail, "exactly one form of oneOf", describe(value))])
         return set().union(*fitting)
+
+    def meant(self, branches: list[Any], scope: Scope, value: dict[str, Any]) -> int | None:
+        """The one branch whose `const` or `enum` for a property takes the value's, where those of others do not."""
+        named = [self.discriminators(branch, scope) for branch in branches]
+        for name in [name for name in dict.fromkeys(name for one in named for name in one) if name in value]:
+            known = [index for index, one in enumerate(named) if name in one]
+            taking = [index for index in known if not any(True for _ in named[index][name].wrong(value[name]))]
+            if len(known) > 1 and len(taking) == 1:
+                return taking[0]
+        return None
+
+    def discriminators(self, schema: Any, scope: Scope) -> dict[str, Keywords]:
+        """The properties of a branch that it gives a `const` or an `enum`."""
+        found: dict[str, Keywords] = {}
+        for _ in range(MAX_REFERENCES):
+            if not isinstance(schema, dict):
+                break
+            keywords = self.documents.keywords(schema, scope.draft)
+            scope = self.documents.enter(keywords, scope)
+            for name, inner in keywords.uses.get("properties", {}).items():
+                if isinstance(inner, dict) and inner.keys() & {"const", "enum"}:
+                    found[name] = self.documents.keywords(inner, scope.draft)
+            references = keywords.references()
+            if not references:
+                break
+            schema, scope = self.documents.follow(references[0], scope)
+        return found
 
     def condition(self, uses: dict[str, Any], scope: Scope, value: Any, place: Place) -> Seen:
         """if, then, else."""

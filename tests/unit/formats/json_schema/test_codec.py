@@ -494,3 +494,19 @@ def test_an_empty_reference_is_the_document_itself(own: Any) -> None:
 
 def test_an_id_that_is_no_address_is_named() -> None:
     assert "$id" in invalid({"$id": "http://["})
+
+
+def form(kind: str, **properties: Any) -> Any:
+    return {"type": "object", "properties": {"type": {"const": kind}, **properties}, "required": ["type", *properties]}
+
+
+@pytest.mark.parametrize("word", ["oneOf", "anyOf"])
+def test_of_a_choice_the_branch_that_a_const_names_is_told(word: str) -> None:
+    whole = {"type": "integer"}
+    schema = {word: [form("a", p=whole, q=whole), form("b")]}
+    assert refused(schema, '{"type":"a","p":"x","q":"y"}') == [("/p", "wrong_type"), ("/q", "wrong_type")]
+    behind = {word: [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}], "$defs": {"a": form("a", p=whole, q=whole), "b": form("b")}}  # fmt: skip
+    assert refused(behind, '{"type":"a","p":"x","q":"y"}') == [("/p", "wrong_type"), ("/q", "wrong_type")]
+    several = {word: [{"properties": {"k": {"enum": ["a", "c"]}, "p": whole, "q": whole}}, {"properties": {"k": {"enum": ["b"]}}}]}  # fmt: skip
+    assert refused(several, '{"k":"c","p":"x","q":"y"}') == [("/p", "wrong_type"), ("/q", "wrong_type")]
+    assert refused(schema, '{"type":"z"}') == [("/type", "unknown_symbol")]
