@@ -18,13 +18,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from inlake.logbook.log import STATE, Log
-from inlake.model import Context, Event, Position, Receipt, SchemaVersion, StoredObject, masked
+from inlake.model import Blob, Context, Event, Position, Receipt, SchemaVersion, StoredObject, masked
 from inlake.ports import Store
 from inlake.promises.places import promise_named
 from inlake.promises.steps import with_resource
@@ -225,6 +225,18 @@ class Shipment:
     def __str__(self) -> str:
         """For logs: the id is the only secret of an anonymous client."""
         return masked(self.id)
+
+
+class Accepted(NamedTuple):
+    """A line whose record is validated: its event goes out as it is here."""
+
+    line: int
+    puuid: str
+    blob: Blob
+    filename: str
+    content_type: str
+    event: Event
+    schema: SchemaVersion | None
 
 
 class Names:

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from inlake import ports
 from inlake.errors import (
@@ -23,11 +23,12 @@ from inlake.errors import (
 )
 from inlake.logbook import process
 from inlake.memory import Recent
-from inlake.model import Binary, Blob, Context, Event, Position, Receipt, SchemaVersion, SignedRequest, masked
+from inlake.model import Binary, Blob, Context, Position, Receipt, SignedRequest, masked
 from inlake.promises.arrival import Arrival
 from inlake.promises.places import object_key, promise_named
 from inlake.promises.shipments.check import whole
 from inlake.promises.shipments.entries import (
+    Accepted,
     Announced,
     Completing,
     Entry,
@@ -51,18 +52,6 @@ TURN = 20
 """Requests that are signed before others have their turn."""
 BY_CODE = {error.code: error for error in every_error()}
 Result = Receipt | InlakeError
-
-
-class Accepted(NamedTuple):
-    """A line whose record is validated: its event goes out as it is here."""
-
-    line: int
-    puuid: str
-    blob: Blob
-    filename: str
-    content_type: str
-    event: Event
-    schema: SchemaVersion | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,7 @@ from inlake.errors import (
 )
 from inlake.model import ANONYMOUS, Blob, Event, Receipt, SignedRequest, StoredObject
 from inlake.promises.shipments import entries
-from inlake.promises.shipments.entries import Names, marker_key, read
-from inlake.promises.shipments.steps import Accepted
+from inlake.promises.shipments.entries import Accepted, Names, marker_key, read
 from inlake.web.openapi import answer, content, json, parameters, problems
 from inlake.web.request import address as parse
 from inlake.web.request.exchange import Exchange

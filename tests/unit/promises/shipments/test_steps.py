@@ -27,8 +27,8 @@ from inlake.errors import (
     UploadIncomplete,
 )
 from inlake.model import Blob, Event, Position, Receipt, SchemaVersion
-from inlake.promises.shipments.entries import Names, Shipment, read
-from inlake.promises.shipments.steps import Accepted, Shipments, Timeouts
+from inlake.promises.shipments.entries import Accepted, Names, Shipment, read
+from inlake.promises.shipments.steps import Shipments, Timeouts
 from inlake.store.folder.store import FolderStore
 from tests.processes import DEAD, Crash, MortalStore, Steps, WatchedBus
 
