@@ -78,11 +78,8 @@ def make_event(s: Submission, compiled: Compiled, payload: bytes, stamp: Stamp |
 
 
 def _context(label: Label, compiled: Compiled, ce_time: bytes) -> Context:
-    context = (*compiled.headers, ("ce_time", ce_time), _principal_header(label.principal))
-    if label.trace is None:
-        return context
-    state = (("tracestate", label.trace.state.encode()),) if label.trace.state else ()
-    return (*context, ("traceparent", label.trace.parent.encode()), *state)
+    trace = label.trace.headers if label.trace else ()
+    return (*compiled.headers, ("ce_time", ce_time), _principal_header(label.principal), *trace)
 
 
 def _time(ms: int) -> bytes:

@@ -46,6 +46,12 @@ class Trace(Struct, frozen=True, gc=False):
     state: str = ""
     """`tracestate`; empty where there is none."""
 
+    @property
+    def headers(self) -> tuple[tuple[str, bytes], ...]:
+        """Those of an event that it goes on with."""
+        parent = ("traceparent", self.parent.encode())
+        return (parent, ("tracestate", self.state.encode())) if self.state else (parent,)
+
 
 class Label(Struct, frozen=True, gc=False):
     """Where a record goes, and who sends it. Records of one request share it; names are checked already."""

@@ -14,11 +14,10 @@ from inlake.formats.avro.exact import FRAMES, Mode, walk
 from inlake.formats.avro.example import make_example
 from inlake.formats.avro.generated import compile_writer
 from inlake.formats.avro.resolve import resolve
+from inlake.formats.avro.resource import attribute, text_tag
 from inlake.formats.avro.schema import parse_schema
 from inlake.formats.avro.shape import shape_of
 from inlake.formats.avro.typed import MAX_RECORDS, compile_reader, is_plain, is_typed
-from inlake.formats.avro.types import Type
-from inlake.formats.binary import zigzag
 from inlake.formats.depth import allow_levels, check_depth, check_typed_depth
 from inlake.formats.draft import Draft
 from inlake.formats.json_text import ABSENT, has_minus_zero, parse_json
@@ -53,9 +52,9 @@ class AvroCodec:
         self.max_depth = max_depth
         self.max_errors = max_errors
         self.max_bytes = max_bytes
-        self._resource_tag = _text_tag(self.root, resource_field)
+        self._resource_tag = text_tag(self.root, resource_field)
         self.has_resource_field = self._resource_tag is not None
-        self._attribute = _attribute(self.root, resource_field)
+        self._attribute = attribute(self.root, resource_field)
         records = [named for named in parsed.names.values() if named.kind == "record"]
         self._check_depth = check_typed_depth if is_typed(self.root, parsed.types) else check_depth
         kinds = {type_.kind for type_ in parsed.types}
@@ -139,20 +138,3 @@ class AvroCodec:
             raise NoResourceField(f"The schema has no field {self.resource_field} that takes text.")
         encoded = self._resource_tag + sized(resource.encode())
         return {**value, self.resource_field: encoded} if isinstance(value, dict) else value
-
-
-def _text_tag(root: Type, name: str) -> bytes | None:
-    """The bytes in front of the text of a field: the branch of its union; None where no text fits."""
-    field = root.fields.get(name) if root.kind == "record" else None
-    if field is None:
-        return None
-    branches = field.type.inner if field.type.kind == "union" else [field.type]
-    for index, branch in enumerate(branches):
-        if branch.kind == "string" and not branch.logical:
-            return zigzag(index) if field.type.kind == "union" else b""
-    return None
-
-
-def _attribute(root: Type, name: str) -> str:
-    """The attribute of the root's struct that holds a field; empty when there is none."""
-    return f"f{list(root.fields).index(name)}" if root.kind == "record" and name in root.fields else ""

@@ -126,7 +126,7 @@ async def read_lines(x: Exchange, limits: Limits) -> list[Line]:
             break
     lines += cutter.end()
     if len(lines) > most:
-        raise limits.error(f"The body has more than {most:,} lines (INLAKE_{limits.lines.upper()}): {limits.advice}")
+        raise limits.error(f"The body has more than {most:,} records (INLAKE_{limits.lines.upper()}): {limits.advice}")
     if not lines:
         raise EmptyBody("The body holds no record: send one a line.")
     return lines
