@@ -46,7 +46,7 @@ class Stamp:
         return self
 
     def next_id(self) -> str:
-        """Of an event accepted at that moment."""
+        """Returns a new `ce_id`: a UUIDv7 (RFC 9562) of the moment that `now` has set."""
         self._count = count = self._count + 1
         if count & 0xFFF == 0:
             self._begin()

@@ -35,7 +35,7 @@ class Gateway:
         if draft.resource is not None or s.file or sent:
             promise = await self.promises.locate(s, draft.resource, compiled.codec, sent)  # its URI is known, no more
         payload = compiled.codec.encode(draft, promise.uri if promise else None)  # filled, then all errors or none
-        event = make_event(s, compiled, payload, self.stamp.now())  # id, time, key, headers: final from here on
+        event = make_event(s, compiled, payload, self.stamp.now())  # id, time, key: final from here on
         if promise is None:
             return await self._publish(event, compiled)
         if s.file:

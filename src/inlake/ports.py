@@ -1,6 +1,6 @@
 """What the path needs from the world: a registry, a store, a bus, and codecs made from schemas.
 
-Every adapter of a port passes the one contract suite of that port in `tests/contract/`. Adapters take plain
+Every adapter of a port passes the contract suite of that port in `tests/contract/`. Adapters take plain
 arguments, connect lazily (their constructor neither blocks nor fails when the service is away) and raise the errors
 of `inlake.errors` only.
 """
@@ -57,10 +57,12 @@ class Registry(Protocol):
 
 
 class Store(Protocol):
-    """Objects by key, below the deployment's prefix. `StoreUnavailable`, `OutOfSpace`.
+    """Objects by key, below the deployment's prefix.
 
-    Keys are `/`-separated text without empty, `.` or `..` segments. The store is read-after-write and
-    list-after-write consistent, and everything is durable when a call returns.
+    Keys are `/`-separated text without empty, `.` or `..` segments (`store/keys.check_key`), else `BadPlace`. The store
+    is read-after-write and list-after-write consistent, and everything is durable when a call returns. Every method
+    raises `StoreUnavailable`, those that write `OutOfSpace`; `read` raises `NotFound`, `put` `BadParameter` for
+    metadata that is not ASCII.
     """
 
     @property
@@ -174,8 +176,10 @@ class Direct(Protocol):
     """
 
     async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], sha256: bool) -> str:
-        """Begin an object that comes in parts; S3's own upload id. `sha256`: each part comes with its own, and one
-        without is refused."""
+        """Begin an object that comes in parts; the store's own id of the upload (S3's UploadId).
+
+        `sha256`: each part comes with its own, and one without is refused.
+        """
         ...
 
     async def parts(self, key: str, upload: str) -> Sequence[Part]:

@@ -278,7 +278,7 @@ class ShippedWindow(Window):
 
 
 async def _at_once(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do all of it, `AT_ONCE` at a time."""
+    """Runs all of the work, `AT_ONCE` at a time."""
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(piece: Coroutine[Any, Any, None]) -> None:

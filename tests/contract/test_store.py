@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
-from uuid import uuid4
 
 import pytest
 
@@ -23,27 +22,8 @@ from inlake.model import PART
 from inlake.ports import Store
 from inlake.store.folder.store import FolderStore
 from inlake.store.s3.store import S3Store
-from tests.live_servers import S3_BUCKET, S3_ENDPOINT, S3_VARIABLES, require
-
-Connect = Callable[[], Store]
-"""Another store object on the same objects, as another process would have it."""
-
-
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.live)])
-async def connect(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Connect]:
-    if request.param == "folder":
-        yield lambda: FolderStore(tmp_path / "store")
-        return
-    require("S3", S3_ENDPOINT)
-    prefix = f"test/{uuid4()}"
-    yield lambda: S3Store(S3_BUCKET, prefix, environment=S3_VARIABLES)
-    store = S3Store(S3_BUCKET, prefix, environment=S3_VARIABLES)
-    await asyncio.gather(*[store.delete(key) for key in await keys(store)])
-
-
-@pytest.fixture
-def store(connect: Connect) -> Store:
-    return connect()
+from tests.contract.conftest import Connect
+from tests.live_servers import S3_VARIABLES
 
 
 @pytest.fixture

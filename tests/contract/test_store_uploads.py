@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -14,38 +13,17 @@ import pytest
 from inlake.errors import BadPlace, NotFound, OffsetConflict
 from inlake.model import PART
 from inlake.ports import Store
-from inlake.store.folder.store import FolderStore
 from inlake.store.s3.store import S3Store
+from tests.contract.conftest import Connect, Kind
 from tests.live_servers import S3_BUCKET, S3_ENDPOINT, S3_VARIABLES, require
 
-Connect = Callable[[], Store]
-"""Another store object on the same objects, as another process would have it."""
 KEY = "objects/1/scan.obj"
 
 
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.live)])
-async def connect(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Connect]:
-    made: list[Store] = []
-    if request.param == "s3":
-        require("S3", S3_ENDPOINT)
-    prefix = f"test/{uuid4()}"
-
-    def another() -> Store:
-        folder = FolderStore(tmp_path / "store")
-        made.append(folder if request.param == "folder" else S3Store(S3_BUCKET, prefix, environment=S3_VARIABLES))
-        return made[-1]
-
-    yield another
-    store = another()
-    await store.pieces.abort(KEY)
-    await asyncio.gather(*[store.delete(key) for key in await keys(store)])
-    for store in made:
-        await store.close()
-
-
-@pytest.fixture
-def store(connect: Connect) -> Store:
-    return connect()
+@pytest.fixture(autouse=True)
+async def nothing_is_left(connect: Connect) -> AsyncIterator[None]:
+    yield
+    await connect().pieces.abort(KEY)
 
 
 async def keys(store: Store) -> list[str]:
@@ -210,8 +188,8 @@ async def test_an_upload_to_a_key_that_leads_elsewhere_is_refused(store: Store) 
             await store.pieces.begin(key, content_type="text/plain", metadata={})
 
 
-async def test_only_a_store_that_clients_can_reach_takes_what_they_send_themselves(store: Store) -> None:
-    assert (store.direct is None) == isinstance(store, FolderStore)
+async def test_only_a_store_that_clients_can_reach_takes_what_they_send_themselves(store: Store, kind: Kind) -> None:
+    assert (store.direct is not None) == kind.is_direct
 
 
 async def test_who_comes_late_changes_nothing(connect: Connect) -> None:

@@ -1,4 +1,4 @@
-"""The value at a JSON Pointer (RFC 6901) in a JSON text, without decoding all of it."""
+"""Reads the value at a JSON Pointer (RFC 6901) in a JSON text without decoding all of it; `reasons` writes pointers."""
 
 from __future__ import annotations
 

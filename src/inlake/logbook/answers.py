@@ -178,7 +178,10 @@ class Attempt:
             await self._add(Entry(puuid=puuid))
 
     def bind(self, s: Submission, line: int = 1) -> Submission:
-        """The record as every attempt publishes it. Raises why its schema was not found when the request began."""
+        """Gives the record the `ce_id`, time and schema version that all attempts share.
+
+        Raises why its schema was not found when the request began.
+        """
         label, version = s.label, s.label.version
         if version is None:
             if error := self._unknown.get(label.schema):

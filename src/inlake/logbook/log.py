@@ -33,10 +33,10 @@ class Log(Generic[E]):
         data = await self._store.get(self._key(n))
         return None if data is None else self._decode(data)
 
-    async def read(self, after: int = 0) -> list[E]:
-        """The entries from number `after` on."""
+    async def read(self, start: int = 0) -> list[E]:
+        """The entries from number `start` on, `start` included."""
         entries: list[E] = []
-        while (entry := await self.get(after + len(entries))) is not None:
+        while (entry := await self.get(start + len(entries))) is not None:
             entries.append(entry)
         return entries
 

@@ -1,4 +1,4 @@
-"""Which process owns an upload, and whether it is certainly dead: what a crash left need not wait for its expiry."""
+"""Names of processes, and whether one is certainly dead: what a crash left then need not wait for its expiry."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ class Sweep:
         return max(late, promise.expires + self._late) if isinstance(promise.announced.way, Direct) else late
 
     async def _settle(self, finding: Finding) -> What | None:
-        """Do it: what was done; None when another process has done so."""
+        """Carries out a finding; returns what was done, None when another process was quicker."""
         promise, done = finding.promise, True
         if promise is None or promise.published:
             await self._store.delete(finding.marker)

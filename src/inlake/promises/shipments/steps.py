@@ -338,7 +338,7 @@ class Shipments:
         return Due("expired" if now > found.expires else None, "no more progress", found.expires, found)
 
     async def settle(self, due: Due, mark: str) -> bool:
-        """Do it; False when another process has done so."""
+        """Carries out what is due; False when another process was quicker."""
         found = due.found
         if found is None or due.what == "removed":
             if found is not None:

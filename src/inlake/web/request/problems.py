@@ -20,7 +20,7 @@ LineNumber = Annotated[int, Meta(ge=1, description="From 1.")]
 
 
 class FieldError(Struct, omit_defaults=True):
-    """One reason why a record does not fit its schema."""
+    """One reason why a record does not fit its schema, as the document shows it; `formats/reasons` makes them."""
 
     pointer: Annotated[str, Meta(description="JSON Pointer (RFC 6901) into the record as sent.")]
     code: Annotated[str, Meta(examples=["missing_field", "wrong_type", "out_of_range"])]
