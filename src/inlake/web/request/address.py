@@ -77,12 +77,12 @@ def pairs(query: bytes) -> list[tuple[str, str]]:
         raise BadParameter("The query string is not percent-encoded UTF-8.") from None
 
 
-def address(query: bytes) -> Address:
+def of_query(query: bytes) -> Address:
     """The query string as an address. Raises `BadName`, `BadParameter`."""
-    return _cached_address(query) if len(query) < 500 else _address(query)
+    return _cached(query) if len(query) < 500 else _of_query(query)
 
 
-def _address(query: bytes) -> Address:
+def _of_query(query: bytes) -> Address:
     given = pairs(query)
     values = dict(given)
     if len(values) != len(given):
@@ -116,7 +116,7 @@ def _address(query: bytes) -> Address:
     )
 
 
-_cached_address = lru_cache(maxsize=4096)(_address)
+_cached = lru_cache(maxsize=4096)(_of_query)
 
 
 def names(schema: str | None, destination: str | None, key: str | None) -> tuple[str | None, str | None]:

@@ -15,7 +15,7 @@ from inlake.model import StoredObject, Submission, Trace
 from inlake.promises.direct import LARGEST_PUT
 from inlake.promises.places import object_key
 from inlake.promises.shipments.entries import Names
-from inlake.web.request import address as parse
+from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.trace import trace_of
 from inlake.web.routes.direct import hex_sha256, printable_type
@@ -40,7 +40,7 @@ class ShippedRecord(Struct, forbid_unknown_fields=True):
     record: msgspec.Raw
 
 
-class ShippedEnvelope(parse.Envelope, forbid_unknown_fields=True, kw_only=True):
+class ShippedEnvelope(address.Envelope, forbid_unknown_fields=True, kw_only=True):
     """A line of a shipment that names its schema."""
 
     file: FileAnnounced
@@ -55,7 +55,7 @@ class Announcements:
 
 
 async def read_announcements(
-    x: Exchange, d: Deployment, to: parse.Address, names: Names, lines: Sequence[Line]
+    x: Exchange, d: Deployment, to: address.Address, names: Names, lines: Sequence[Line]
 ) -> Announcements:
     """The records and the objects that the lines announce; of a line that announces none, why."""
     announcements, root = Announcements(), d.store.uri("-").removesuffix("-")
@@ -75,13 +75,13 @@ async def read_announcements(
     return announcements
 
 
-def _line(x: Exchange, to: parse.Address, line: bytes, trace: Trace | None) -> tuple[FileAnnounced, Submission]:
+def _line(x: Exchange, to: address.Address, line: bytes, trace: Trace | None) -> tuple[FileAnnounced, Submission]:
     """A file and its record. Raises `BadEnvelope`, `MalformedJson`, `RecordTooLarge`, ..."""
     try:
         if to.schema is not None:
             record = msgspec.json.decode(line, type=ShippedRecord)
-            s = parse.submission(to, bytes(record.record), principal=x.principal, tagged=False, trace=trace)
-            parse.check_size(s.record, x.settings.max_record_bytes)
+            s = address.submission(to, bytes(record.record), principal=x.principal, tagged=False, trace=trace)
+            address.check_size(s.record, x.settings.max_record_bytes)
             return record.file, s
         envelope = msgspec.json.decode(line, type=ShippedEnvelope)
     except msgspec.ValidationError as error:
@@ -90,8 +90,8 @@ def _line(x: Exchange, to: parse.Address, line: bytes, trace: Trace | None) -> t
         raise BadEnvelope("The line is nested too deeply.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed_json(line, error) from None
-    s = parse.unwrapped(envelope, principal=x.principal, tagged=False, trace=trace)
-    parse.check_size(s.record, x.settings.max_record_bytes)
+    s = address.unwrapped(envelope, principal=x.principal, tagged=False, trace=trace)
+    address.check_size(s.record, x.settings.max_record_bytes)
     return envelope.file, s
 
 

@@ -9,7 +9,7 @@ import msgspec
 from inlake.errors import AtomicBodyTooLarge, InlakeError
 from inlake.gateway import Gateway
 from inlake.model import Receipt, Submission
-from inlake.web.request import address as parse
+from inlake.web.request import address
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.spool import REJECTS_RESERVE
 from inlake.web.request.trace import trace_of
@@ -28,7 +28,7 @@ def may_hold(x: Exchange) -> int:
     return x.holds(3 * x.settings.atomic_bytes) + REJECTS_RESERVE
 
 
-async def record_json_atomic(x: Exchange, gateway: Gateway, to: parse.Address) -> None:
+async def record_json_atomic(x: Exchange, gateway: Gateway, to: address.Address) -> None:
     """Publish all records of the body, or none; the answer is that to a stream whose every line was accepted."""
     if to.schema is not None:  # what is wrong with the query refuses the body unread
         await gateway.codecs.find(to.schema, to.version, to.message)
@@ -50,7 +50,7 @@ async def record_json_atomic(x: Exchange, gateway: Gateway, to: parse.Address) -
     await _answer(x, receipts if to.receipts == "all" else [], len(receipts))
 
 
-async def _submissions(x: Exchange, to: parse.Address, lines: list[Line]) -> list[Submission | InlakeError]:
+async def _submissions(x: Exchange, to: address.Address, lines: list[Line]) -> list[Submission | InlakeError]:
     trace = trace_of(x)
     submissions: list[Submission | InlakeError] = []
     time_slice = TimeSlice()
@@ -58,8 +58,8 @@ async def _submissions(x: Exchange, to: parse.Address, lines: list[Line]) -> lis
         try:
             if isinstance(line, InlakeError):
                 raise line
-            s = parse.submission(to, line, principal=x.principal, tagged=False, trace=trace)
-            parse.check_size(s.record, x.settings.max_record_bytes)
+            s = address.submission(to, line, principal=x.principal, tagged=False, trace=trace)
+            address.check_size(s.record, x.settings.max_record_bytes)
             submissions.append(s if x.attempt is None else x.attempt.bind(s, number))
         except InlakeError as error:
             submissions.append(error.kept())

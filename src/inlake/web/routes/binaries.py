@@ -10,7 +10,7 @@ from multipart import MultipartSegment
 from inlake.errors import BadParameter, BinaryTooLarge, InlakeError, MalformedMultipart, MissingParameter
 from inlake.gateway import Gateway
 from inlake.model import PART, Binary, Pending, Receipt, Submission
-from inlake.web.request import address as parse
+from inlake.web.request import address
 from inlake.web.request.digests import announced, checked, sha256_of
 from inlake.web.request.disposition import filename
 from inlake.web.request.exchange import Exchange
@@ -38,7 +38,7 @@ async def record_json_and_binary(x: Exchange, d: Deployment) -> None:
     `multipart/form-data` with the parts `record` (JSON) and `file`. With `record` first a refused record takes not a
     byte of the file; `file` first works too. The file streams to the store whatever its size.
     """
-    to = parse.address(x.scope["query_string"])
+    to = address.of_query(x.scope["query_string"])
     if to.atomic:
         raise BadParameter("The mode atomic is for bodies of one record a line, without binaries.")
     form = Form(x)
@@ -71,7 +71,7 @@ async def binary(x: Exchange, d: Deployment) -> None:
         file = _raw(x)
     if asked is not None:
         file = msgspec.structs.replace(file, filename=asked)
-    file = await begin_with_file(x, d.gateway, file, parse.Address(), b"")
+    file = await begin_with_file(x, d.gateway, file, address.Address(), b"")
     promise = await d.gateway.promises.of_file(file, x.principal)
     promise = await d.gateway.promises.store(promise, file, kept=True)
     if x.attempt is not None and promise.stored is not None:
@@ -95,7 +95,7 @@ def _raw(x: Exchange) -> Binary:
 
 
 def _filename_asked(query: bytes) -> str | None:
-    pairs = parse.pairs(query)
+    pairs = address.pairs(query)
     if [name for name, _ in pairs] not in ([], ["filename"]):
         raise BadParameter("This route takes one query parameter, filename.")
     return pairs[0][1] if pairs else None
@@ -109,7 +109,7 @@ def _check_length(x: Exchange, beside: int) -> None:
         )
 
 
-async def _ingest(x: Exchange, gateway: Gateway, to: parse.Address, form: Form) -> Receipt | Pending:
+async def _ingest(x: Exchange, gateway: Gateway, to: address.Address, form: Form) -> Receipt | Pending:
     if to.content is not None:  # the first Inlake's form: the record is in the query, the file is the only part
         file = form.file(await _part(form, "file"), last=True)
         file = await begin_with_file(x, gateway, file, to, to.content)
@@ -146,15 +146,15 @@ async def _part(form: Form, *names: str) -> MultipartSegment:
     return head
 
 
-def _submission(x: Exchange, to: parse.Address, record: bytes, kind: str | None, file: Binary | None) -> Submission:
-    media = parse.media_type(kind or "")
-    s = parse.submission(
+def _submission(x: Exchange, to: address.Address, record: bytes, kind: str | None, file: Binary | None) -> Submission:
+    media = address.media_type(kind or "")
+    s = address.submission(
         to,
-        record.removeprefix(parse.BOM),
+        record.removeprefix(address.BOM),
         principal=x.principal,
-        tagged=media == parse.TAGGED,
+        tagged=media == address.TAGGED,
         trace=trace_of(x),
         file=file,
     )
-    parse.check_size(s.record, x.settings.max_record_bytes)
+    address.check_size(s.record, x.settings.max_record_bytes)
     return s if x.attempt is None else x.attempt.bind(s)

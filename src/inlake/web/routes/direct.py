@@ -14,7 +14,7 @@ from inlake.errors import BadParameter, BinaryTooLarge, BodyTooLarge, Unsupporte
 from inlake.formats.json_text import malformed_json
 from inlake.promises.direct import LARGEST_PUT, MAX_PARTS, ONE_PUT, SMALLEST_PART, Offer, Plan, default_part_size
 from inlake.web.openapi import answer, content, json, parameters, problems
-from inlake.web.request import address as parse
+from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.query import query
 from inlake.web.request.route import Document
@@ -181,10 +181,10 @@ async def parts(x: Exchange, d: Deployment) -> None:
 
 def _announcement(x: Exchange, body: bytes) -> Announcement:
     kind = x.header(b"content-type")
-    if not parse.is_json(parse.media_type(kind)):
+    if not address.is_json(address.media_type(kind)):
         raise UnsupportedMediaType(f"The announcement of a binary is JSON, not {kind[:100]}.")
     try:
-        return _decode(body.removeprefix(parse.BOM))
+        return _decode(body.removeprefix(address.BOM))
     except msgspec.ValidationError as error:
         raise BadParameter(f"The announcement is not as it should be: {error}.") from None
     except RecursionError:

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from inlake.model import SCHEMA_NAME, Pending, Receipt, SchemaVersion, StoredObject
 from inlake.web.openapi import answer, content, header, json, parameter, problems
-from inlake.web.request import address as parse
+from inlake.web.request import address
 from inlake.web.request.route import Document
 from inlake.web.routes.lines import STREAM
 from inlake.web.routes.promises import PROMISE
@@ -29,18 +29,18 @@ BOTH = Receipt(EVENT, "tate.artwork", "inlake.tate.artwork", 0, 42, SCHEMA, STOR
 PENDING = Pending(EVENT, "tate.artwork", PUUID, "claimed", SCHEMA, "2026-11-23T20:15:00Z")
 
 Name = Annotated[str, Meta(pattern=f"^{SCHEMA_NAME}$")]
-Destination = Annotated[str, Meta(pattern=f"^{parse.DESTINATION}$", max_length=200)]
-Message = Annotated[str, Meta(pattern=f"^{parse.MESSAGE}$", max_length=parse.LONGEST_MESSAGE)]
+Destination = Annotated[str, Meta(pattern=f"^{address.DESTINATION}$", max_length=200)]
+Message = Annotated[str, Meta(pattern=f"^{address.MESSAGE}$", max_length=address.LONGEST_MESSAGE)]
 ADDRESS = [
     parameter(
         "schema", "Name of the schema. Without it each record is an envelope that names it.", Name, "tate.artwork"
     ),
     parameter("destination", "Database or sub-database that consumers should load the record into.", Destination),
-    parameter("version", "Version of the schema; default: the latest.", parse.Version),
+    parameter("version", "Version of the schema; default: the latest.", address.Version),
     parameter("message", "Protobuf only: full name of the message; default: the first in the file.", Message),
     parameter("key_inlk", "`schema` or `schema/destination`, as in the first Inlake."),
 ]
-RECEIPTS = parameter("receipts", "Which receipts of a stream come back; default: all.", parse.Receipts)
+RECEIPTS = parameter("receipts", "Which receipts of a stream come back; default: all.", address.Receipts)
 ATOMIC = parameter(
     "mode",
     "`atomic`: all records of the body are published, or none. For a body of one record a line, of at most "
@@ -60,12 +60,12 @@ RECORDS: Document = {
     "content": {
         **content(
             "application/json",
-            {"description": "The record, or an `Envelope` around it.", "x-envelope": parse.Envelope},
+            {"description": "The record, or an `Envelope` around it.", "x-envelope": address.Envelope},
             {"acno": "A00001", "title": "A Figure Bowing before a Seated Old Man"},
         ),
         **content("application/x-ndjson", str, '{"acno": "A00001"}\n{"acno": "A00002"}\n'),
         **content(
-            parse.TAGGED,
+            address.TAGGED,
             {"description": "The record; unions in the tagged form of the Avro specification only."},
         ),
     },

@@ -12,7 +12,7 @@ from msgspec import Struct
 from inlake.errors import EmptyBody, InlakeError, InternalError, LineTooLong
 from inlake.model import Receipt, SchemaVersion, StoredObject
 from inlake.web.openapi import content
-from inlake.web.request import address as parse
+from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.problems import Code, LineNumber, LineReject, Text
 from inlake.web.request.route import fault
@@ -96,7 +96,7 @@ class Lines:
             self._skipping = False
             return self._number, LineTooLong(f"The line is longer than {self._limit:,} bytes.")
         if self._number == 1:
-            piece = piece.removeprefix(parse.BOM)
+            piece = piece.removeprefix(address.BOM)
         return self._number, piece.strip(b" \t\r")
 
 

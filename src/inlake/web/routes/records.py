@@ -8,7 +8,7 @@ import msgspec
 
 from inlake.errors import BadDigest, BadParameter, EmptyBody, InlakeError, RecordTooLarge, UnsupportedMediaType
 from inlake.model import Pending, Receipt, SchemaVersion, Submission
-from inlake.web.request import address as parse
+from inlake.web.request import address
 from inlake.web.request.digests import FIELD_NAMES, check_body
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.trace import trace_of
@@ -31,9 +31,9 @@ class Valid(msgspec.Struct):
 def may_hold(x: Exchange) -> int:
     """Bytes of a record, or of a stream of them."""
     settings = x.settings
-    if parse.media_type(x.header(b"content-type")) not in parse.NDJSON:
+    if address.media_type(x.header(b"content-type")) not in address.NDJSON:
         return x.holds(3 * settings.max_record_bytes)
-    return atomic.may_hold(x) if parse.address(x.scope["query_string"]).atomic else stream.may_hold(settings)
+    return atomic.may_hold(x) if address.of_query(x.scope["query_string"]).atomic else stream.may_hold(settings)
 
 
 async def record_json(x: Exchange, d: Deployment) -> None:
@@ -45,11 +45,11 @@ async def record_json(x: Exchange, d: Deployment) -> None:
     """
     to, kind = _address(x)
     if to.atomic:
-        if kind not in parse.NDJSON:
+        if kind not in address.NDJSON:
             raise BadParameter("The mode atomic goes with a body of one record a line: application/x-ndjson.")
         await atomic.record_json_atomic(x, d.gateway, to)
         return
-    if kind in parse.NDJSON:
+    if kind in address.NDJSON:
         await Stream(x, partial(Window, d.gateway), to).run()
         return
     s = await _submission(x, to, kind)
@@ -77,7 +77,7 @@ async def validate(x: Exchange, d: Deployment) -> None:
     to, kind = _address(x)
     if to.atomic:
         raise BadParameter("The mode atomic is for publishing: here every line is checked, and nothing is published.")
-    if kind in parse.NDJSON:
+    if kind in address.NDJSON:
         await Stream(x, partial(CheckedWindow, d.gateway), to, counted=False).run()
         return
     s = await _submission(x, to, kind)
@@ -85,16 +85,16 @@ async def validate(x: Exchange, d: Deployment) -> None:
     await x.reply(200, _encode(Valid(True, schema)))
 
 
-def _address(x: Exchange) -> tuple[parse.Address, str]:
+def _address(x: Exchange) -> tuple[address.Address, str]:
     """Where the records go, and their media type. Raises `BadName`, `BadParameter`, `UnsupportedMediaType`."""
-    to = parse.address(x.scope["query_string"])
+    to = address.of_query(x.scope["query_string"])
     if to.content is not None:
         raise BadParameter("The parameter content goes beside a file, to /ingress/record-json-and-binary.")
-    kind = parse.media_type(x.header(b"content-type"))
+    kind = address.media_type(x.header(b"content-type"))
     x.inflate()
-    if kind in parse.NDJSON and x.has_one_of(FIELD_NAMES):
+    if kind in address.NDJSON and x.has_one_of(FIELD_NAMES):
         raise BadDigest("The digest of a stream is known only when its records are published: send it without.")
-    if kind not in parse.NDJSON and not parse.is_json(kind):
+    if kind not in address.NDJSON and not address.is_json(kind):
         raise UnsupportedMediaType(
             f"The body is {kind[:100]}: send one record as Content-Type: application/json, or one a line as "
             "application/x-ndjson."
@@ -102,20 +102,20 @@ def _address(x: Exchange) -> tuple[parse.Address, str]:
     return to, kind
 
 
-async def _submission(x: Exchange, to: parse.Address, kind: str) -> Submission:
-    """The one record of a body. Raises `EmptyBody`, `RecordTooLarge`, and what `parse.submission` raises."""
+async def _submission(x: Exchange, to: address.Address, kind: str) -> Submission:
+    """The one record of a body. Raises `EmptyBody`, `RecordTooLarge`, and what `address.submission` raises."""
     body = await x.body(x.settings.max_record_bytes + ENVELOPE_BYTES, RecordTooLarge)
     if x.has_one_of(FIELD_NAMES):
         check_body(x, body)
-    record = body.removeprefix(parse.BOM)
+    record = body.removeprefix(address.BOM)
     if not record.strip():
         raise EmptyBody("The body is empty: it must hold one record.")
-    s = parse.submission(
+    s = address.submission(
         to,
         record,
         principal=x.principal,
-        tagged=kind == parse.TAGGED,
+        tagged=kind == address.TAGGED,
         trace=trace_of(x),
     )
-    parse.check_size(s.record, x.settings.max_record_bytes)
+    address.check_size(s.record, x.settings.max_record_bytes)
     return s if x.attempt is None else x.attempt.bind(s)

@@ -26,7 +26,7 @@ from inlake.gateway import Gateway
 from inlake.logbook.answers import Answer, Attempt, digest
 from inlake.model import Binary
 from inlake.promises.arrival import in_background
-from inlake.web.request import address as parse
+from inlake.web.request import address
 from inlake.web.request.digests import FIELD_NAMES, check_body
 from inlake.web.request.exchange import ASGIMessage, Exchange
 from inlake.web.request.problems import problem_response
@@ -89,12 +89,17 @@ def _memory(x: Exchange, limit: int) -> int:
     """Bytes for body, records, receipts and answer; the receipts of short lines are many times as long as they are."""
     length = None if x.header(b"content-encoding") else x.content_length
     body = min(length or limit, limit)
-    lines = parse.media_type(x.header(b"content-type")) in parse.NDJSON
+    lines = address.media_type(x.header(b"content-type")) in address.NDJSON
     return 4 * body + (min(16 * body, ndjson.ANSWER_BYTES) if lines else 0)
 
 
 async def begin_with_file(
-    x: Exchange, gateway: Gateway, file: Binary, to: parse.Address, record: bytes | None = None, kind: str | None = None
+    x: Exchange,
+    gateway: Gateway,
+    file: Binary,
+    to: address.Address,
+    record: bytes | None = None,
+    kind: str | None = None,
 ) -> Binary:
     """Begin the attempt, if it is one, that a form with a file is: the file, with the promise that it gets.
 
@@ -124,7 +129,7 @@ async def begin_with_file(
     return file
 
 
-async def learn_record(x: Exchange, gateway: Gateway, to: parse.Address, record: bytes, kind: str | None) -> None:
+async def learn_record(x: Exchange, gateway: Gateway, to: address.Address, record: bytes, kind: str | None) -> None:
     """The record of a form that came after its file. Raises `Answered`."""
     if x.attempt is not None:
         await x.attempt.learn(gateway.codecs, await _schemas(to, [record]), {"record": digest(kind or "", record)})
@@ -134,7 +139,7 @@ async def learn_record(x: Exchange, gateway: Gateway, to: parse.Address, record:
 
 async def _begin_whole(x: Exchange, gateway: Gateway, attempt: Attempt, limit: int) -> None:
     """Read the body, which can then be read once more, and begin. Raises `Answered`, `IdempotentTooLarge`."""
-    to, kind = parse.address(x.scope["query_string"]), x.header(b"content-type")
+    to, kind = address.of_query(x.scope["query_string"]), x.header(b"content-type")
     x.inflate()
     body = bytearray()
     while chunk := await x.next_chunk():
@@ -147,7 +152,7 @@ async def _begin_whole(x: Exchange, gateway: Gateway, attempt: Attempt, limit: i
     if x.has_one_of(FIELD_NAMES):
         check_body(x, bytes(body))
     lines = [bytes(body)]
-    if parse.media_type(kind) in parse.NDJSON:
+    if address.media_type(kind) in address.NDJSON:
         if body.count(b"\n") > LINES:
             raise IdempotentTooLarge(
                 f"With an Idempotency-Key a body has at most {LINES:,} lines: cut the stream into several requests."
@@ -161,14 +166,14 @@ async def _begin_whole(x: Exchange, gateway: Gateway, attempt: Attempt, limit: i
     x.rewind(bytes(body), FIELD_NAMES | {b"content-encoding"})
 
 
-async def _schemas(to: parse.Address, records: list[bytes]) -> set[str]:
+async def _schemas(to: address.Address, records: list[bytes]) -> set[str]:
     """The schemas of which the latest version is wanted."""
     if to.schema is not None:
         return {to.schema} if to.version is None else set()
     found, time_slice = set[str](), TimeSlice()
     for record in records:
         with suppress(InlakeError):  # a line that is no envelope is refused when its turn comes
-            s = parse.submission(to, record.removeprefix(parse.BOM), principal="", tagged=False, trace=None)
+            s = address.submission(to, record.removeprefix(address.BOM), principal="", tagged=False, trace=None)
             if s.label.version is None:
                 found.add(s.label.schema)
         await time_slice.yield_if_long()

@@ -12,7 +12,7 @@ from inlake.errors import InvalidSchema
 from inlake.formats import has_records
 from inlake.formats.shape import Shape
 from inlake.web.openapi import answer, json, parameters, problems
-from inlake.web.request import address as parse
+from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.query import query
 from inlake.web.request.route import Document
@@ -102,7 +102,7 @@ async def schemas(x: Exchange, d: Deployment) -> None:
 async def schema(x: Exchange, d: Deployment) -> None:
     """One schema: its text, its versions, its fields, and a record that fits it."""
     name, which = x.path_parameter("name"), query(x, Which)
-    parse.names(name, None, None)
+    address.names(name, None, None)
     found = await d.registry.find(d.settings.subject_of(name), which.version)
     references = [Reference(r.name or "", r.subject or "", r.version or 0) for r in found.schema.references or []]
     told = Schema(

@@ -22,7 +22,7 @@ from inlake.model import ANONYMOUS, Blob, Event, Receipt, SignedRequest, StoredO
 from inlake.promises.shipments import entries
 from inlake.promises.shipments.entries import Accepted, Names, marker_key, read
 from inlake.web.openapi import answer, content, json, parameters, problems
-from inlake.web.request import address as parse
+from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import counted, refuse_encoding
 from inlake.web.request.problems import LineReject, line_problem
@@ -203,12 +203,12 @@ async def announce(x: Exchange, d: Deployment) -> None:
     Every record is checked with the URI of its object filled in; from here on its event is fixed. The answer says for
     each line where its file goes. A refused line is not part of the shipment; with `mode=atomic` one refuses all.
     """
-    to = parse.address(x.scope["query_string"])
+    to = address.of_query(x.scope["query_string"])
     if to.content is not None:
         raise BadParameter("The parameter content goes beside a file, to /ingress/record-json-and-binary.")
-    kind = parse.media_type(x.header(b"content-type"))
+    kind = address.media_type(x.header(b"content-type"))
     x.inflate()
-    if kind not in parse.NDJSON:
+    if kind not in address.NDJSON:
         raise UnsupportedMediaType(f"The body is {kind[:100]}: announce one file a line as application/x-ndjson.")
     if to.schema is not None:  # what is wrong with the query refuses the body unread
         await d.gateway.codecs.find(to.schema, to.version, to.message)

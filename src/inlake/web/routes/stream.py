@@ -13,7 +13,7 @@ import msgspec
 from inlake.errors import BodyTooLarge, EmptyBody, InlakeError, InternalError, MalformedEncoding, RequestTimeout
 from inlake.model import Label, Pending, Receipt, SchemaVersion, Submission
 from inlake.settings import Settings
-from inlake.web.request import address as parse
+from inlake.web.request import address
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.problems import line_problem
 from inlake.web.request.spool import IN_MEMORY, REJECTS_RESERVE, Spool
@@ -36,7 +36,7 @@ CONTENT_TYPE = b"application/x-ndjson"
 SLICE = 250
 """Lines that go to the bus in one call: all that is made of so many, over several streams, stays in a processor's
 cache, where a window of 1,000 takes a sixth more time for the same work."""
-FLYING = 4
+SLICES_AT_ONCE = 4
 """Slices on their way while the next one is encoded; fewer of long lines: a stream has about a window on its way, so
 that the bus has room for what all streams that are admitted have, also while it stands still."""
 ANSWER_BYTES = 32 << 20
@@ -57,17 +57,17 @@ class Stream:
     """
 
     def __init__(
-        self, x: Exchange, new_window: Callable[[], Window], to: parse.Address, *, counted: bool = True
+        self, x: Exchange, new_window: Callable[[], Window], to: address.Address, *, counted: bool = True
     ) -> None:
         """`new_window`: takes the lines of a slice the data path; `counted`: in /metrics."""
         self._counted = counted
         self._x = x
         self._new_window = new_window
         self._windows = 0
-        self._flying: deque[asyncio.Task[None]] = deque()
-        """The slices that are on their way, and their receipts."""
-        self._flying_bytes: deque[int] = deque()
-        """Of their lines."""
+        self._publishing: deque[asyncio.Task[None]] = deque()
+        """The slices that are being published, in their order."""
+        self._publishing_bytes: deque[int] = deque()
+        """Bytes of their lines."""
         self._to = to
         self._trace = trace_of(x)
         self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
@@ -97,7 +97,7 @@ class Stream:
             self._spool.end()
             await self._written()
         except asyncio.CancelledError:
-            for task in self._flying:
+            for task in self._publishing:
                 task.cancel()
             raise
         finally:
@@ -118,9 +118,9 @@ class Stream:
                 self._windows += 1
                 for start in range(0, len(window), SLICE):
                     await self._begin(window[start : start + SLICE], last=start + SLICE >= len(window))
-            await self._landed()
+            await self._wait_for_all()
         except (RequestTimeout, MalformedEncoding, BodyTooLarge) as error:
-            await self._landed()
+            await self._wait_for_all()
             return error
         return None
 
@@ -128,26 +128,26 @@ class Stream:
         """Encode a slice, and hand it to the bus behind those before once there is room; `last` of its window."""
         window = self._new_window()
         await window.encode(self._submissions(lines))
-        while len(self._flying) >= FLYING or sum(self._flying_bytes) >= self._x.settings.window_bytes:
-            await self._first_landed()
-        before = self._flying[-1] if self._flying else None
+        while len(self._publishing) >= SLICES_AT_ONCE or sum(self._publishing_bytes) >= self._x.settings.window_bytes:
+            await self._wait_for_first()
+        before = self._publishing[-1] if self._publishing else None
         numbers = [n for n, _ in lines]
-        self._flying.append(asyncio.create_task(self._land(numbers, window, before, last=last)))
-        self._flying_bytes.append(sum([len(line) for _, line in lines if isinstance(line, bytes)]))
+        self._publishing.append(asyncio.create_task(self._publish(numbers, window, before, last=last)))
+        self._publishing_bytes.append(sum([len(line) for _, line in lines if isinstance(line, bytes)]))
 
-    async def _first_landed(self) -> None:
-        """The slice that is on its way for longest is published, and its receipts are written."""
-        self._flying_bytes.popleft()
-        await self._flying.popleft()
+    async def _wait_for_first(self) -> None:
+        """Waits until the first of the slices is published, and its receipts are written."""
+        self._publishing_bytes.popleft()
+        await self._publishing.popleft()
 
-    async def _landed(self) -> None:
-        """All slices are."""
-        while self._flying:
-            await self._first_landed()
+    async def _wait_for_all(self) -> None:
+        """Waits until every slice is published, and its receipts are written."""
+        while self._publishing:
+            await self._wait_for_first()
 
     async def _all_ended(self) -> None:
         """No slice is on its way any more: those of a client that went away, too, are counted."""
-        for failure in await asyncio.gather(*self._flying, return_exceptions=True):
+        for failure in await asyncio.gather(*self._publishing, return_exceptions=True):
             if isinstance(failure, Exception):  # the first one ended the request, and is told at the edge
                 log.error("request %s failed", self._x.instance, exc_info=failure)
 
@@ -177,7 +177,7 @@ class Stream:
         window, self._waiting = self._waiting[: settings.window_records], self._waiting[settings.window_records :]
         return window
 
-    async def _land(
+    async def _publish(
         self,
         numbers: list[int],
         window: Window,
@@ -192,9 +192,10 @@ class Stream:
         receipts: list[bytes] = []
         rejects: list[bytes] = []
         self._write_receipts(list(zip(numbers, results, strict=True)), receipts, rejects)
-        wanted, count = {"all": (receipts, len(numbers)), "rejects": (rejects, len(rejects))}.get(
-            self._to.receipts, ([], 0)
-        )
+        wanted, count = receipts, len(numbers)
+        if self._to.receipts != "all":
+            wanted = rejects if self._to.receipts == "rejects" else []
+            count = len(wanted)
         if self._x.attempt is not None and not self._is_kept(wanted):
             self._left_out += count
         elif not self._spool.put(b"".join(wanted)):
@@ -240,8 +241,8 @@ class Stream:
         if isinstance(line, InlakeError):
             return line
         try:
-            s = parse.submission(self._to, line, principal=self._x.principal, tagged=False, trace=self._trace)
-            parse.check_size(s.record, self._x.settings.max_record_bytes)
+            s = address.submission(self._to, line, principal=self._x.principal, tagged=False, trace=self._trace)
+            address.check_size(s.record, self._x.settings.max_record_bytes)
             return s if self._x.attempt is None else self._x.attempt.bind(s, n)
         except InlakeError as error:
             return error.kept()

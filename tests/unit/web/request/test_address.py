@@ -17,11 +17,11 @@ from inlake.errors import (
     UnsupportedMediaType,
 )
 from inlake.model import Label, Submission
-from inlake.web.request import address as parse
+from inlake.web.request import address
 
 
 def read(query: bytes, record: bytes = b"{}") -> Submission:
-    return parse.submission(parse.address(query), record, principal="anonymous", tagged=False, trace=None)
+    return address.submission(address.of_query(query), record, principal="anonymous", tagged=False, trace=None)
 
 
 def test_the_query_names_schema_destination_version_and_message() -> None:
@@ -44,7 +44,7 @@ def test_the_key_of_the_first_inlake_splits_at_its_first_slash() -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "a\n", "é", "a" * 201, "a%2Fb"])
 def test_a_schema_name_out_of_pattern_is_refused(name: str) -> None:
     with pytest.raises(BadName):
-        parse.names(name, None, None)
+        address.names(name, None, None)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_schema_name_out_of_pattern_is_refused(name: str) -> None:
 )
 def test_a_destination_out_of_pattern_is_refused(name: str) -> None:
     with pytest.raises(BadName):
-        parse.names("a", name, None)
+        address.names("a", name, None)
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_a_destination_out_of_pattern_is_refused(name: str) -> None:
 )  # fmt: skip
 def test_a_bad_parameter_is_refused_and_never_ignored(query: bytes) -> None:
     with pytest.raises(BadParameter):
-        parse.address(query)
+        address.of_query(query)
 
 
 def test_parameters_that_clients_of_the_first_inlake_send_empty_are_taken() -> None:
-    assert parse.address(b"key_inlk=a&url_filestore=&topic_override=").schema == "a"
+    assert address.of_query(b"key_inlk=a&url_filestore=&topic_override=").schema == "a"
 
 
 def test_an_envelope_gives_the_address_and_its_record_untouched() -> None:
@@ -113,14 +113,14 @@ def test_malformed_json_is_located_by_line_and_column() -> None:
 
 
 def test_media_types_are_lower_cased_and_other_charsets_refused() -> None:
-    assert parse.media_type("Application/JSON; Charset=UTF-8") == "application/json"
-    assert parse.is_json("application/ld+json")
-    assert not parse.is_json("text/plain")
+    assert address.media_type("Application/JSON; Charset=UTF-8") == "application/json"
+    assert address.is_json("application/ld+json")
+    assert not address.is_json("text/plain")
     with pytest.raises(UnsupportedMediaType):
-        parse.media_type("application/json; charset=latin-1")
+        address.media_type("application/json; charset=latin-1")
 
 
 def test_a_record_over_the_limit_is_refused() -> None:
-    parse.check_size(b"123", 3)
+    address.check_size(b"123", 3)
     with pytest.raises(RecordTooLarge, match="INLAKE_MAX_RECORD_BYTES"):
-        parse.check_size(b"1234", 3)
+        address.check_size(b"1234", 3)

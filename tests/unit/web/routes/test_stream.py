@@ -20,10 +20,10 @@ from inlake.errors import BusUnavailable, Busy, InlakeError
 from inlake.metrics import Metrics
 from inlake.model import Receipt, Submission
 from inlake.settings import load
-from inlake.web.request import address as parse
+from inlake.web.request import address
 from inlake.web.request.admission import Admission
 from inlake.web.request.exchange import ASGIMessage, ClientGoneError, Exchange, Site, make_site
-from inlake.web.routes.stream import FLYING, SLICE, Stream, may_hold
+from inlake.web.routes.stream import SLICE, SLICES_AT_ONCE, Stream, may_hold
 
 Window = Sequence[Submission | InlakeError]
 Results = Sequence[Any]
@@ -61,7 +61,7 @@ class Sending:
         self.site: Site = make_site(load(variables), Metrics())
         scope = {"headers": [], "instance": "x-1", "principal": "anonymous", "query_string": b"schema=a"}
         self.x = Exchange(scope, self._receive, self._send, self.site)
-        self.stream = Stream(self.x, self._window, parse.address(b"schema=a"))
+        self.stream = Stream(self.x, self._window, address.of_query(b"schema=a"))
 
     async def _receive(self) -> ASGIMessage:
         chunk = await anext(self._body, None)
@@ -124,7 +124,7 @@ async def test_receipts_are_in_order_whichever_slice_is_published_first() -> Non
     assert (sending.status, last["summary"]["accepted"], sending.counted()) == (207, 2500, {"accepted": 2500})
 
 
-@pytest.mark.parametrize(("length", "most"), [(10, FLYING * SLICE), (2_000, 550), (100_000, 11)])
+@pytest.mark.parametrize(("length", "most"), [(10, SLICES_AT_ONCE * SLICE), (2_000, 550), (100_000, 11)])
 async def test_a_stream_has_about_a_window_on_its_way(length: int, most: int) -> None:
     flying, seen = 0, 0
 
@@ -147,7 +147,7 @@ def test_the_buses_have_room_for_what_all_streams_that_are_admitted_have_on_thei
         while True:
             admission.admit(may_hold(settings))
             streams += 1
-    assert streams * FLYING * SLICE <= WAITING_EVENTS
+    assert streams * SLICES_AT_ONCE * SLICE <= WAITING_EVENTS
     assert streams * (settings.window_bytes + (64 << 10)) <= min(WAITING_BYTES, PENDING_BYTES)
 
 
@@ -232,7 +232,7 @@ async def test_a_request_that_is_cancelled_gives_its_slices_up(seconds: float) -
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert ended == begun == list(range(min(FLYING, len(sending.slices))))
+    assert ended == begun == list(range(min(SLICES_AT_ONCE, len(sending.slices))))
 
 
 async def test_a_request_whose_client_is_gone_can_still_be_cancelled() -> None:
