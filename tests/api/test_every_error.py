@@ -139,7 +139,7 @@ CASES += [
     _request("binary_too_large", 413, BOTH, *form(RECORD, FILE), max_binary_bytes=3),
     _request("atomic_body_too_large", 413, ATOMIC, GOOD + b"\n" + GOOD, NDJSON, atomic_records=1),
     _request("shipment_too_large", 413, "/shipments?schema=note", b"{}\n{}", NDJSON, shipment_files=1),
-    _request("shipment_not_found", 404, f"/shipments/{uuid4()}/complete", b"", NDJSON),
+    _request("shipment_not_found", 404, "/shipments/2b8bfe6b-84ab-4d8f-8bab-a27a8fb5a435/complete", b"", NDJSON),
     _request("atomic_body_too_large", 413, ATOMIC, b"\n" * 2000, NDJSON, atomic_bytes=1024),
     _request("line_too_long", 413, body=b"x" * 5000, kind=NDJSON, max_record_bytes=5),
     _request("unsupported_media_type", 415, kind="text/csv"),
