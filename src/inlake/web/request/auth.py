@@ -7,15 +7,13 @@ import hmac
 import logging
 import re
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from inlake.errors import Forbidden, Unauthorized
+from inlake.model import ANONYMOUS
 from inlake.settings import Settings, SettingsError
-
-if TYPE_CHECKING:
-    from inlake.web.request.exchange import Exchange
 
 log = logging.getLogger("inlake.web")
 LOOK_SECONDS = 1.0
@@ -34,12 +32,13 @@ class Auth:
         except ValueError as error:
             raise SettingsError(f"INLAKE_API_KEYS: {error}") from None
 
-    def identify(self, x: Exchange, is_open: bool) -> None:
-        """Note the principal; `is_open`: the route needs none. Raises `Unauthorized`, `Forbidden`."""
+    def principal(self, header: Callable[[bytes], str], is_open: bool) -> str:
+        """Who sends a request with these headers. `is_open`: it needs no key. Raises `Unauthorized`, `Forbidden`."""
         if self._keys is None:
-            self._refuse_foreign_pages(x.header(b"host"), x.header(b"origin"))
+            self._refuse_foreign_pages(header(b"host"), header(b"origin"))
         elif not is_open:
-            x.principal = self._keys.principal(x.header(b"authorization"))
+            return self._keys.principal(header(b"authorization"))
+        return ANONYMOUS
 
     def _refuse_foreign_pages(self, host: str, origin: str) -> None:
         """A page of another origin must not send through the browser of somebody who can reach an anonymous gateway.

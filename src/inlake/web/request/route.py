@@ -57,7 +57,7 @@ class Route(APIRoute):
         """Have the request handled. What nobody expected is answered, too, and raised: it belongs in the log."""
         row, admission = self.row, self._site.admission
         try:
-            self._site.auth.identify(x, row.is_open)
+            x.principal = self._site.auth.principal(x.header, row.is_open)
             handle = self._handle_keyed if x.has(b"idempotency-key") else row.handle
             if row.may_hold is None:
                 await handle(x, self._deployment)
