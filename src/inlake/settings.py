@@ -103,7 +103,9 @@ class Settings(BaseModel):
     max_record_bytes: int = Field(900_000, ge=1, description="Largest record, as sent; keep it well under the broker's `message.max.bytes`, which counts it as encoded.")  # fmt: skip
     max_binary_bytes: int = Field(80 * GIB, ge=1, description="Largest binary; 80 GiB is 10,000 parts of 8 MiB.")
     max_inflated: int = Field(
-        4 * GIB, ge=1, description="Most bytes that a body with `Content-Encoding: gzip` or `zstd` may inflate to."
+        4 * GIB,
+        ge=1,
+        description="Most bytes that a body with `Content-Encoding: gzip` or `zstd` may inflate to; beyond 64 MiB also no more than a hundred times what was sent.",
     )
     max_depth: int = Field(200, ge=1, le=500, description="Deepest nesting of arrays and objects in a record.")
     max_errors: int = Field(100, ge=1, le=10_000, description="Most reasons given for one refused record.")

@@ -16,8 +16,9 @@ from inlake.errors import BodyTooLarge, MalformedEncoding, UnsupportedMediaType
 PIECE = 256 << 10
 WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 """8 MiB, the most that HTTP allows (RFC 9659, 3); a frame may ask for much more, and gets it before a byte is out."""
-RATIO, FREE = 100, 4 << 20
-"""Records compress 5 to 30 times; a body that grows a hundredfold, beyond the first 4 MiB, costs its sender nothing."""
+RATIO, FREE = 100, 64 << 20
+"""Records compress 5 to 30 times, an export whose columns are nearly all empty 140 times. A body that grows more than a
+hundredfold beyond the first 64 MiB costs its sender nothing, and the gateway all."""
 Inflate = Callable[[bytes, bool], Iterator[bytes]]
 
 
@@ -54,7 +55,10 @@ class _Inflater:
                 if self._size > self._limit:
                     raise BodyTooLarge(f"The body inflates to more than {self._limit:,} bytes (INLAKE_MAX_INFLATED).")
                 if self._size > FREE + RATIO * self._came:
-                    raise BodyTooLarge(f"The body inflates to more than {RATIO} times what was sent.")
+                    raise BodyTooLarge(
+                        f"The body inflates to more than {RATIO} times what was sent, and {FREE >> 20} MiB beyond: "
+                        "send it in parts, or as it is."
+                    )
                 yield piece
         except (zlib.error, zstd.ZstdError) as error:
             raise MalformedEncoding(f"The body is not what its Content-Encoding says: {error}.") from None
