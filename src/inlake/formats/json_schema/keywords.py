@@ -76,6 +76,10 @@ _ASSERTIONS = (
     *("maxLength", "minLength", "pattern", "format", "contentEncoding", "contentMediaType"),
     *("maxItems", "minItems", "maxProperties", "minProperties"),
 )
+_COUNTS = (
+    *("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"),
+    *("minContains", "maxContains"),
+)
 
 
 class Keywords:
@@ -88,6 +92,9 @@ class Keywords:
         uses = {word: value for word, value in schema.items() if _counts(word, draft)}
         if draft <= jsonschema_rs.Draft7 and "$ref" in uses:
             uses = {"$ref": uses["$ref"]}  # before 2019-09 a $ref stands alone
+        for word in _COUNTS:
+            if type(count := uses.get(word)) is float:
+                uses[word] = int(count)  # the meta-schema lets 3.0 pass, which counts as 3 does
         self.uses = uses
         self.id = uses.get("id" if draft == jsonschema_rs.Draft4 else "$id")
         self.whole = any(word in uses for word in _WHOLE)

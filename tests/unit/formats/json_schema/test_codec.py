@@ -400,6 +400,10 @@ def test_payloads_are_read_back() -> None:
     [
         {"type": "object", "required": ["a", "b"], "properties": {"a": {"type": "integer", "minimum": 10}, "b": {"format": "uuid", "type": "string"}}},
         {"type": "array", "minItems": 3, "items": {"enum": ["A"]}},
+        {"type": "array", "minItems": 3.0, "items": {"enum": ["A"]}},
+        {"type": "array", "minItems": 3.0},
+        {"type": "string", "minLength": 9.0, "maxLength": 10.0},
+        {"type": "integer", "minimum": 10.0, "multipleOf": 3.0},
         {"examples": [{"title": "x"}], "type": "object"},
         {"type": "string", "minLength": 9},
         {"type": "number", "exclusiveMinimum": 3, "multipleOf": 2.5},
