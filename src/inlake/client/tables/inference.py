@@ -68,11 +68,12 @@ def _protobuf(facts: Sequence[Facts], name: str) -> str:
         lines += ['import "google/protobuf/timestamp.proto";', ""]
     lines.append(f"message {last[0].upper() + last[1:] if last[0].isalpha() else f'M{last}'} {{")
     number = 0
-    for number, (one, field) in enumerate(zip(facts, _names(facts, fold=True), strict=True), 1):
-        type_, column = _PROTOBUF[one.type], one.column.name
+    columns = zip(facts, _names(facts, fold=True), _json_names(facts), strict=True)
+    for number, (one, field, json_name) in enumerate(columns, 1):
+        type_ = _PROTOBUF[one.type]
         optional = "optional " if one.empty and one.type != "timestamp" else ""
         lines.append(f"  // {one.sentence}")
-        lines.append(f"  {optional}{type_} {field} = {_free(number)} [json_name = {_proto_text(column)}];")
+        lines.append(f"  {optional}{type_} {field} = {_free(number)} [json_name = {_proto_text(json_name)}];")
     if all(one.column.name != RESOURCE for one in facts):
         lines.append(f"  // {_DOC}")
         lines.append(f'  optional string {RESOURCE} = {_free(number + 1)} [json_name = "{RESOURCE}"];')
@@ -110,6 +111,26 @@ def _names(facts: Sequence[Facts], *, fold: bool = False) -> list[str]:
         used.add(key)
         names.append(name)
     return names
+
+
+def _json_names(facts: Sequence[Facts]) -> list[str]:
+    """The columns' names as names in JSON, each once; protoc takes none in square brackets: those are extensions."""
+    columns = [one.column.name for one in facts]
+    used = {column for column in columns if not _is_bracketed(column)}
+    names: list[str] = []
+    for column in columns:
+        name = column
+        if _is_bracketed(column):
+            name = column.strip("[] ") or "column"
+            while name in used or _is_bracketed(name):
+                name += "_"
+            used.add(name)
+        names.append(name)
+    return names
+
+
+def _is_bracketed(name: str) -> bool:
+    return name.startswith("[") and name.endswith("]")
 
 
 def _word(text: str) -> str:

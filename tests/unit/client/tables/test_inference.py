@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
 from confluent_kafka.schema_registry import Schema
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inlake.client.tables import Plan, collect_facts, infer_schema, open_table
@@ -102,6 +103,14 @@ def test_the_doc_says_what_was_seen_and_what_stands_in_the_way_of_a_narrower_typ
     assert "decimal_comma" in facts_of('a;b\n"1,5";x\n"2,5";y\n')[0].sentence
 
 
+def test_names_in_square_brackets_are_no_json_names_of_protobuf() -> None:
+    text = infer_schema(facts_of("[];[x];x;[[x]];y\n1;2;3;4;5\n"), "protobuf", "a.b")
+    names = re.findall(r'json_name = "([^"]*)"', text)
+    assert names == ["column", "x_", "x", "x__", "y", "__resource_path__"]
+    compile_codec(Schema(text, LANGUAGES["protobuf"]))
+
+
+@example(["[]"])
 @given(
     st.lists(
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=1, max_size=4, unique=True
