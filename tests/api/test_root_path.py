@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -22,5 +23,13 @@ async def test_every_address_in_an_answer_begins_with_the_prefix(tmp_path: Path)
         assert '"/gw/openapi.json"' in docs.replace("'", '"')
         assert "/gw/docs/static/swagger-ui-bundle.js" in docs
         assert "/gw/docs/static/swagger-ui.css" in docs
+        file = {"filename": "a.obj", "size": 1, "sha256": hashlib.sha256(b"a").hexdigest()}
+        announcement = json.dumps({"file": file, "record": {"title": "a"}}).encode() + b"\n"
+        announced = await gateway.post("/shipments?schema=note", announcement, "application/x-ndjson")
+        shipment = announced.headers["location"].rpartition("/")[2]
+        assert announced.headers["location"] == f"/gw/shipments/{shipment}"
+        assert announced.lines()[0]["put"]["url"] == f"/gw/shipments/{shipment}/1"
+        missing = (await gateway.post(f"/shipments/{shipment}?missing=true", method="GET")).json()
+        assert missing["lines"][0]["put"]["url"] == f"/gw/shipments/{shipment}/1"
         document = (await gateway.post("/openapi.json", method="GET")).json()
         assert document["servers"] == [{"url": "/gw"}]
