@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from inlake.errors import every_error
+from inlake.model import SCHEMA_NAME
 from inlake.web.request.problems import FieldError, Problem
 from inlake.web.request.route import Document, Route
 from inlake.web.request.table import Routed
@@ -27,7 +28,7 @@ PATH_PARAMETERS = {
     "puuid": {"type": "string", "format": "uuid", "description": "Name of the promise."},
     "shipment": {"type": "string", "format": "uuid", "description": "Id of the shipment."},
     "line": {"type": "integer", "minimum": 1, "description": "Number of the line in the request that announced it."},
-    "name": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,200}$", "description": "Name of the schema."},
+    "name": {"type": "string", "pattern": f"^{SCHEMA_NAME}$", "description": "Name of the schema."},
 }
 BEARER = {
     "type": "http",
