@@ -177,6 +177,12 @@ class Settings(BaseModel):
     )
     sweep_seconds: float = Field(30, gt=0, description="Pause between two looks for what a crash left; the first is at the start.")  # fmt: skip
 
+    @field_validator("host")
+    @classmethod
+    def _is_as_in_a_url(cls, value: str) -> str:
+        """The address; IPv6 may be in the brackets of a URL."""
+        return value[1:-1] if value.startswith("[") and value.endswith("]") else value
+
     @field_validator("partition_by")
     @classmethod
     def _is_a_rule(cls, value: str) -> str:

@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from tests.command import Served, inlake, log_of, serving
+from tests.command import Served, free_port, inlake, log_of, serving
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,16 @@ def test_a_port_that_is_taken_is_said(served: Served, tmp_path: Path) -> None:
     done = inlake("serve", cwd=tmp_path, INLAKE_PORT=served.url.rpartition(":")[2])
     assert done.returncode != 0
     assert "INLAKE_PORT" in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_gateway_listens_on_ipv6(tmp_path: Path, workers: str) -> None:
+    port = str(free_port())
+    with serving(
+        tmp_path, INLAKE_HOST="[::1]", INLAKE_PORT=port, INLAKE_URL=f"http://[::1]:{port}", INLAKE_WORKERS=workers
+    ) as served:
+        assert httpx2.get(f"{served.url}/health/live").status_code == 200
+    assert f"listening on http://[::1]:{port} " in log_of(served)
 
 
 @pytest.mark.parametrize(

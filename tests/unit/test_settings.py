@@ -67,6 +67,11 @@ def test_the_process_wins_over_the_file_and_empty_is_absent(tmp_path: Path) -> N
     assert load(environment).topic == "inlake.{schema}"
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_may_be_in_brackets(host: str) -> None:
+    assert load({"INLAKE_HOST": host}).host == "::1"
+
+
 def test_kafka_variables_become_librdkafka_properties() -> None:
     variables = {"INLAKE_KAFKA_SASL_MECHANISM": "PLAIN", "INLAKE_KAFKA_CREATE_TOPICS": "true", "INLAKE_PORT": "1"}
     assert kafka_properties(variables) == {"sasl.mechanism": "PLAIN"}
