@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inlake.client import Client, Refused, Unreachable, Upload
+from inlake.client import Address, Client, Refused, Unreachable, Upload
 from tests.command import Served, serving
 
 SCHEMA = {
@@ -117,3 +119,60 @@ def test_a_silent_gateway_is_waited_for_no_longer_than_told() -> None:
 def test_an_address_of_another_form_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="is not the address of a gateway"):
         Client(url)
+
+
+def test_many_records_are_mappings_or_lines_or_a_file(client: Client, tmp_path: Path) -> None:
+    *receipts, last = client.send_many("letter", [{"text": "a"}, b'{"text": "b"}', {"name": "c"}])
+    assert [receipt["status"] for receipt in receipts] == [201, 201, 422]
+    assert last["summary"] == {"accepted": 2, "pending": 0, "rejected": 1, "failed": 0}
+    (tmp_path / "letters.json").write_text('[{"text": "a"}, {"text": "b"}]')
+    *receipts, last = client.send_many(Address("letter", "archive"), tmp_path / "letters.json")
+    assert [receipt["key"] for receipt in receipts] == ["letter/archive"] * 2
+    assert last["summary"]["accepted"] == 2
+
+
+def test_the_rows_of_a_table_become_records_by_the_schema(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "letters.csv").write_text("Wort;year\na;1890\nb;about 1890\nc;99999999999\nd;1900\n")
+    (tmp_path / "map.toml").write_text('[columns]\n"Wort" = "/text"\n')
+    *receipts, last = client.send_many("letter", tmp_path / "letters.csv", map_=tmp_path / "map.toml")
+    assert sorted((receipt["row"], receipt["status"]) for receipt in receipts) == [
+        (2, 201), (3, 422), (4, 422), (5, 201),
+    ]  # fmt: skip
+    assert last["summary"] == {"accepted": 2, "pending": 0, "rejected": 2, "failed": 0}
+
+
+def test_a_collection_goes_in_once_and_comes_back(client: Client, tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name in "a.txt", "b.txt", "c.txt", "d.txt":
+        (folder / name).write_text(f"the bytes of {name}")
+    (folder / "letters.csv").write_text("text,year,file\nA,1890,a.txt\nB,about 1890,b.txt\nC,1900,c.txt\n")
+    states = {}
+    for outcome in client.upload_many("letter", folder, table=folder / "letters.csv"):
+        states[outcome.item.name] = outcome.state
+        if outcome.sent:
+            sha256 = hashlib.sha256((folder / outcome.item.name).read_bytes()).hexdigest()
+            assert outcome.sent.receipt["resource"]["sha256"] == sha256
+    assert states == {"a.txt": "accepted", "b.txt": "wrong", "c.txt": "accepted", "d.txt": "wrong"}
+
+    again = list(client.upload_many("letter", folder, table=folder / "letters.csv", jobs=1))
+    receipts = [outcome.sent.receipt for outcome in again if outcome.sent]
+    assert [outcome.state for outcome in again if outcome.sent] == ["in already"] * 2
+    assert [verdict.differences for verdict in client.verify(receipts)] == [()] * 2
+    forged = {**receipts[0], "resource": {**receipts[0]["resource"], "sha256": "0" * 64}}
+    (verdict,) = client.verify([forged, {"id": "without an object", "resource": None}])
+    assert "SHA-256" in verdict.differences[0]
+    back = client.get(receipts[0]["resource"]["puuid"], tmp_path)
+    assert back.read_bytes() == (folder / back.name).read_bytes()
+
+
+def test_files_of_several_sources_have_their_records_beside_them(client: Client, tmp_path: Path) -> None:
+    sources = []
+    for name in "one", "two":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.txt").write_text(name)
+        (tmp_path / name / f"{name}.txt.json").write_text(json.dumps({"text": name}))
+        sources.append(tmp_path / name)
+    found = list(client.upload_many(Address("letter", "beside"), sources, journal=tmp_path / "journal"))
+    assert [outcome.state for outcome in found] == ["accepted"] * 2
+    assert {outcome.sent.receipt["key"] for outcome in found if outcome.sent} == {"letter/beside"}

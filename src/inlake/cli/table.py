@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,9 +45,7 @@ def opened(source: str, layout: Layout, map_: Map | None = None) -> Iterator[Tab
     from inlake.client.tables import open_table
 
     if map_:
-        given = ("encoding", "delimiter", "header", "sheet")
-        of_map = {name: getattr(map_.layout, name) for name in given if getattr(layout, name) is None}
-        layout = replace(layout, quotes=map_.layout.quotes, ignore_unnamed=map_.layout.ignore_unnamed, **of_map)
+        layout = map_.layout_under(layout)
     name = "stdin" if source == "-" else source
     with open_table(sys.stdin.buffer if source == "-" else Path(source), layout) as table:
         said = " ".join((f"{name}: {table.layout.sentence()}.", *table.layout.notes))

@@ -1,6 +1,6 @@
 """The Python client of a gateway: records and binaries out over HTTP, receipts back; no server library needed."""
 
-from inlake.client.gateway import Client
+from inlake.client.gateway import Address
 from inlake.client.multipart import Upload
 from inlake.client.problems import (
     ClientError,
@@ -12,8 +12,10 @@ from inlake.client.problems import (
     Refused,
     Unreachable,
 )
+from inlake.client.session import Client
 
 __all__ = [
+    "Address",
     "Client",
     "ClientError",
     "CutOff",

@@ -8,12 +8,13 @@ import queue
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from inlake.client.batches import cut
 from inlake.client.files import Item
-from inlake.client.gateway import Address, Client
+from inlake.client.gateway import Address, Gateway
 from inlake.client.journal import Journal, Sent
 from inlake.client.problems import ClientError, FileChanged, Refused
 from inlake.client.receipts import Receipt
@@ -40,6 +41,11 @@ class Outcome(NamedTuple):
     """What went in, now or in an earlier run."""
 
 
+def target(client: Gateway, to: Address) -> str:
+    """What a journal tells from other ones: gateway, schema and destination."""
+    return json.dumps([client.url, *astuple(to)])
+
+
 def explain(_: Item, error: Mapping[str, Any]) -> Fault:
     """A reason as it is, where no table is known."""
     pointer, detail = str(error.get("pointer") or ""), str(error.get("detail", ""))
@@ -49,7 +55,7 @@ def explain(_: Item, error: Mapping[str, Any]) -> Fault:
 
 
 def check(
-    client: Client, to: Address, items: Sequence[Item], field: str, explained: Explain = explain
+    client: Gateway, to: Address, items: Sequence[Item], field: str, explained: Explain = explain
 ) -> Iterator[Outcome]:
     """Those that cannot go in: wrong by themselves, files that cannot be read, records that the gateway would refuse.
 
@@ -70,13 +76,13 @@ def check(
 
 
 def send(
-    clients: Sequence[Client], to: Address, items: Iterable[Item], journal: Journal, explained: Explain = explain
+    clients: Sequence[Gateway], to: Address, items: Iterable[Item], journal: Journal, explained: Explain = explain
 ) -> Iterator[Outcome]:
     """Send items, as many at once as there are clients; yields what becomes of each as it is known.
 
     After a failure that another attempt did not help, no further item is begun. What is interrupted ends first.
     """
-    free: queue.SimpleQueue[Client] = queue.SimpleQueue()
+    free: queue.SimpleQueue[Gateway] = queue.SimpleQueue()
     for client in clients:
         free.put(client)
     known = {sent.name: sent for sent in journal.sent()}
@@ -135,7 +141,7 @@ def filled(record: bytes, field: str) -> bytes:
     return record.replace(b"{", b"{%b:%b%b" % (json.dumps(field).encode(), PLACEHOLDER, comma), 1)
 
 
-def _send_one(client: Client, to: Address, item: Item, known: Sent | None, run: str) -> Outcome:
+def _send_one(client: Gateway, to: Address, item: Item, known: Sent | None, run: str) -> Outcome:
     assert item.path is not None
     assert item.record is not None
     record = hashlib.sha256(item.record).hexdigest()

@@ -56,7 +56,7 @@ class Answer:
     retry_after: str | None = None
 
 
-class Client:
+class Gateway:
     """Sends records and binaries to a gateway and returns its receipts. Not for use by several threads at once.
 
     Raises `Refused` (4xx) and `Failed` (5xx, 429) with the gateway's problem document, `Unreachable` when no answer
@@ -69,6 +69,12 @@ class Client:
         may help. Raises ValueError for a URL or token of another form."""
         self._connection = Connection(url, token, timeout)
         self._retry = retry
+        self._token = token
+
+    def another(self) -> Self:
+        """One more client of the same gateway, for another thread."""
+        timeout = self._connection.timeout
+        return type(self)(self.url, token=self._token, timeout=timeout, retry=self._retry)
 
     @property
     def url(self) -> str:
@@ -95,7 +101,7 @@ class Client:
         """Send one record, JSON text or a mapping; returns when its event is confirmed."""
         query = Address(schema, destination, version, message).query()
         headers = {"Content-Type": "application/json"}
-        return self._receipt(Request("POST", RECORD, query, headers, _json_text(record)))
+        return self._receipt(Request("POST", RECORD, query, headers, json_text(record)))
 
     def send_records(
         self,
@@ -142,6 +148,12 @@ class Client:
                 continue
             request = Request("POST", "/ingress/validate", query, {"Content-Type": NDJSON}, batch.body)
             yield self._until_settled(partial(self._send_once, request, batch))
+
+    def send_text(self, to: Address, record: bytes, *, key: str) -> Receipt:
+        """Send one record; sent again with the same Idempotency-Key where that may help."""
+        headers = {"Content-Type": "application/json", "Idempotency-Key": f'"{key}"'}
+        request = Request("POST", RECORD, to.query(), headers, record)
+        return self._until_settled(partial(self._receipt, request))
 
     def send_file(self, to: Address, record: bytes, path: Path, *, key: str) -> Receipt:
         """Send a record with the binary at a path; sent again with the same Idempotency-Key where that may help."""
@@ -227,7 +239,7 @@ class Client:
                     schema, record, upload, destination=destination, version=version, message=message
                 )
         query = Address(schema, destination, version, message).query()
-        body = RecordAndFile(_json_text(record), file)
+        body = RecordAndFile(json_text(record), file)
         return self._receipt(Request("POST", RECORD_AND_BINARY, query, body.headers, body))
 
     def schemas(self) -> list[dict[str, Any]]:
@@ -282,7 +294,8 @@ class Client:
         return document
 
 
-def _json_text(record: bytes | Mapping[str, Any]) -> bytes:
+def json_text(record: bytes | Mapping[str, Any]) -> bytes:
+    """A record as it is sent; text that is JSON already stays as it is."""
     return record if isinstance(record, bytes) else json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
 
 

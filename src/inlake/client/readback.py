@@ -6,11 +6,11 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inlake.client.gateway import Client
+from inlake.client.gateway import Gateway
 from inlake.client.problems import Problem
 from inlake.client.receipts import Receipt
 
@@ -42,15 +42,16 @@ def read_ledger(path: Path) -> list[Receipt]:
     return rows
 
 
-def verify(client: Client, receipts: Sequence[Receipt]) -> Iterator[Verdict]:
+def verify(client: Gateway, receipts: Iterable[Receipt]) -> Iterator[Verdict]:
     """Read each object and its event's place back; a receipt without an object has nothing to be read over HTTP."""
-    for receipt in receipts:
+    for told in receipts:
+        receipt = {**told, **(told.get("resource") or {})}  # a ledger's has the resource's members beside its own
         puuid = receipt.get("puuid")
         if puuid:
             yield Verdict(receipt, tuple(_differences(client, str(puuid), receipt)))
 
 
-def download(client: Client, puuid: str, folder: Path) -> Path:
+def download(client: Gateway, puuid: str, folder: Path) -> Path:
     """Download an object under the name that its file had; a download that was cut goes on. Raises `Damaged`.
 
     A name that is taken by other bytes gets the beginning of the puuid before it.
@@ -78,7 +79,7 @@ def download(client: Client, puuid: str, folder: Path) -> Path:
     return path
 
 
-def _fetch(client: Client, puuid: str, part: Path, start: int) -> tuple[str, str]:
+def _fetch(client: Gateway, puuid: str, part: Path, start: int) -> tuple[str, str]:
     """The SHA-256 that was stored, and the file's name."""
     promise = client.promise(puuid)
     headers = {"Range": f"bytes={start}-"} if start else {}
@@ -89,7 +90,7 @@ def _fetch(client: Client, puuid: str, part: Path, start: int) -> tuple[str, str
     return str(promise["sha256"]), name or puuid
 
 
-def _differences(client: Client, puuid: str, receipt: Receipt) -> Iterator[str]:
+def _differences(client: Gateway, puuid: str, receipt: Receipt) -> Iterator[str]:
     try:
         published = client.promise(puuid).get("receipt") or {}
         digest, size = hashlib.sha256(), 0

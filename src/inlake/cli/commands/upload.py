@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inlake.cli.failures import Failure
 from inlake.cli.files import Check, JournalFile, MapFile, ReceiptsFile, RejectsFile
 from inlake.cli.gateway import Destination, MessageName, Retry, Schema, Token, Url, Version, connect
 from inlake.cli.table import Delimiter, Encoding, Header, SheetName, layout_of
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
     from inlake.client import Client
     from inlake.client.files import Item
     from inlake.client.gateway import Address
-    from inlake.client.tables import Fault, Layout, Plan, Shape, Table
+    from inlake.client.tables import Layout, Map, Table
 
 JOBS = 8
 
@@ -92,22 +89,17 @@ class Upload:
 
     def __init__(self, clients: list[Client], to: Address, given: Given, stack: ExitStack, as_json: bool) -> None:
         from inlake.cli.tally import Tally
-        from inlake.client.tables import read_shape
+        from inlake.client.catalogue import Catalogue
+        from inlake.client.tables import Map, Rejects, read_map, read_shape
 
         self._clients, self._to, self._given, self._stack = clients, to, given, stack
         shape = read_shape(clients[0].schema(to.schema, to.version, to.message))
-        if not shape.resource_field:
-            raise Failure(f"{to.schema} has no field for the address of a binary: `inlake send` takes records alone.")
-        self._field = shape.resource_field
-        self._table: Table | None = None
-        self._plan: Plan | None = None
-        if given.table:
-            self._table, self._plan = self._opened(shape)
+        map_ = read_map(given.map) if given.map else Map()
+        table = self._opened(given.table, map_) if given.table else None
+        self._catalogue = Catalogue(shape, table, map_, given.file_column)
         rejects = None
-        if given.rejects and self._table:
-            from inlake.client.tables.rejects import Rejects
-
-            rejects = stack.enter_context(Rejects(given.rejects, self._table.layout, self._table.header))
+        if given.rejects and table:
+            rejects = stack.enter_context(Rejects(given.rejects, table.layout, table.header))
         self.tally = Tally(as_json=as_json, rejects=rejects)
         self._good: list[Item] = []
 
@@ -115,9 +107,10 @@ class Upload:
         """Find all files with their records, and tell those that cannot go in."""
         from inlake.client.collection import check
 
-        items = self._items(sources)
+        listed = sys.stdin.read().splitlines() if "-" in sources else ()
+        items = self._catalogue.items(sources, listed, but=Path(self._given.table or ""))
         bad = set()
-        for outcome in check(self._clients[0], self._to, items, self._field, self._explained):
+        for outcome in check(self._clients[0], self._to, items, self._catalogue.field, self._catalogue.explain):
             bad.add(id(outcome.item))
             self.tally.add(outcome)
         self._good = [item for item in items if id(item) not in bad]
@@ -125,46 +118,23 @@ class Upload:
 
     def send(self, journal: Path, receipts: Path | None) -> None:
         """Send those that can."""
-        from inlake.client.collection import send
+        from inlake.client.collection import send, target
         from inlake.client.journal import Journal
         from inlake.client.ledger import Ledger
 
-        known = self._stack.enter_context(Journal(journal, json.dumps([self._clients[0].url, *astuple(self._to)])))
+        known = self._stack.enter_context(Journal(journal, target(self._clients[0], self._to)))
         if receipts:
             self.tally.ledger = self._stack.enter_context(Ledger(receipts))
         with self.tally.progress(self._good):
-            for outcome in send(self._clients, self._to, self._good, known, self._explained):
+            for outcome in send(self._clients, self._to, self._good, known, self._catalogue.explain):
                 self.tally.add(outcome)
 
-    def _opened(self, shape: Shape) -> tuple[Table, Plan]:
+    def _opened(self, name: str, map_: Map) -> Table:
         from inlake.cli.table import opened, require_columns
-        from inlake.client.files import file_column
-        from inlake.client.tables import Map, Plan, read_map
 
-        assert self._given.table
-        map_ = read_map(self._given.map) if self._given.map else Map()
-        table = self._stack.enter_context(opened(self._given.table, self._given.layout, map_))
+        table = self._stack.enter_context(opened(name, self._given.layout, map_))
         require_columns(table)
-        column = self._given.file_column or map_.file or file_column([column.name for column in table.columns])
-        return table, Plan(table.columns, shape, map_, file_column=column)
-
-    def _items(self, sources: list[str]) -> list[Item]:
-        from inlake.client.files import find_files, with_sidecars, with_table
-
-        files = find_files(sources, sys.stdin.read().splitlines() if "-" in sources else ())
-        if self._table is None or self._plan is None:
-            return list(with_sidecars(files))
-        whole = Path(self._given.table or "").resolve()
-        others = {name: path for name, path in files.items() if path.resolve() != whole}
-        return list(with_table(others, map(self._plan.convert, self._table)))
-
-    def _explained(self, item: Item, error: Mapping[str, Any]) -> Fault:
-        from inlake.client.collection import explain
-
-        fault = explain(item, error)
-        if item.row and self._plan and error.get("pointer"):
-            return self._plan.fault(item.row, error)
-        return fault._replace(row=item.row.number if item.row else None)
+        return table
 
 
 def _journal_of(sources: list[str]) -> Path:

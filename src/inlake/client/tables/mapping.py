@@ -72,6 +72,14 @@ class Map:
     constants: Mapping[str, Any] = field(default_factory=dict)
     """Values by JSON Pointer that every record has."""
 
+    def layout_under(self, asked: Layout) -> Layout:
+        """What the map says about reading the table, where `asked` says nothing."""
+        given = ("encoding", "delimiter", "header", "sheet")
+        of_map = {name: getattr(self.layout, name) for name in given if getattr(asked, name) is None}
+        return dataclasses.replace(
+            asked, quotes=self.layout.quotes, ignore_unnamed=self.layout.ignore_unnamed, **of_map
+        )
+
 
 def read_map(path: str | Path) -> Map:
     """The map in a TOML file. `TableError` names the key that is wrong; OSError."""
