@@ -49,6 +49,8 @@ def test_workers_share_the_work_and_a_dead_one_is_replaced(tmp_path: Path) -> No
         assert served.inlake("tail", "--from-start", "--json").stdout.count("\n") == 200
         before = workers(served.process.pid)
         assert len(before) == 2
+        parent = psutil.Process(served.process.pid).memory_info().rss
+        assert all(parent < 0.6 * p.memory_info().rss for p in before), "the parent only watches"
         assert all(sum(p.cpu_times()[:2]) > 0.5 for p in before)
         os.kill(before[0].pid, signal.SIGKILL)
         end = time.monotonic() + 20

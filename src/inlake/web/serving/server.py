@@ -1,4 +1,7 @@
-"""Runs the gateway: uvicorn on one socket, problem documents even for requests that are not HTTP, a graceful stop."""
+"""Runs the gateway: uvicorn on one socket, problem documents even for requests that are not HTTP, a graceful stop.
+
+What a server needs is imported where it runs: the parent of workers only watches them, and does without.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,14 @@ import signal
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-
-import uvicorn
+from typing import TYPE_CHECKING
 
 from inlake import logs
 from inlake.settings import Settings, SettingsError, unknown_variables
-from inlake.web.app import create_app
-from inlake.web.serving.protocol import Protocol
-from inlake.web.serving.workers import end_with_parent, reserve_port, run_workers
-from inlake.wiring import connect
+from inlake.web.serving.workers import end_with_parent, reserve_port, run_workers, try_once
+
+if TYPE_CHECKING:
+    from inlake.web.openapi import Application
 
 log = logging.getLogger("inlake.web")
 
@@ -32,10 +34,28 @@ def serve(settings: Settings, environment: Mapping[str, str]) -> None:
         with _bound(settings, reuse=False) as listening:
             _run(settings, environment, listening, say=True)
         return
-    create_app(connect(settings, environment))  # a wrong setting is said here, once
+    if refused := try_once(_refused, settings, environment):  # a wrong setting is said here, once
+        raise SettingsError(refused)
     with _bound(settings, reuse=True) as held:
         _say_where(settings, held)
         run_workers(_work, settings, environment, held.getsockname()[1])
+
+
+def _application(settings: Settings, environment: Mapping[str, str]) -> Application:
+    from inlake.web.app import create_app
+    from inlake.wiring import connect
+
+    return create_app(connect(settings, environment))
+
+
+def _refused(settings: Settings, environment: Mapping[str, str]) -> str:
+    """What is wrong with the settings; empty when a gateway can be made of them."""
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        _application(settings, environment)
+    except SettingsError as error:
+        return str(error)
+    return ""
 
 
 def _work(settings: Settings, environment: Mapping[str, str], port: int) -> None:
@@ -52,7 +72,11 @@ def _work(settings: Settings, environment: Mapping[str, str], port: int) -> None
 
 
 def _run(settings: Settings, environment: Mapping[str, str], listening: socket.socket, *, say: bool = False) -> None:
-    app = create_app(connect(settings, environment))
+    import uvicorn
+
+    from inlake.web.serving.protocol import Protocol
+
+    app = _application(settings, environment)
     # The collector of reference cycles took a sixth of the time of a stream: what is there now stays for good, and of
     # the thousand records of a window none is in a cycle.
     gc.freeze()

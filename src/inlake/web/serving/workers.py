@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
@@ -20,6 +20,7 @@ log = logging.getLogger("inlake.web")
 QUICK_DEATH = 5.0
 """Seconds: a worker that dies younger than this is restarted after a pause, so that a fault at start is no storm."""
 Work = Callable[[Settings, Mapping[str, str], int], None]
+Attempt = Callable[[Settings, Mapping[str, str]], str]
 
 
 def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], port: int) -> None:
@@ -61,6 +62,30 @@ def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], 
         if process.is_alive():
             log.error("worker %s did not stop in time and is killed", process.pid)
             process.kill()
+
+
+def try_once(attempt: Attempt, settings: Settings, environment: Mapping[str, str]) -> str:
+    """What `attempt(settings, environment)` returns in a process of its own, whose memory is free afterwards.
+
+    Raises `SystemExit` when that process fails: it has said why.
+    """
+    context = multiprocessing.get_context("spawn")
+    answers, answer = context.Pipe(duplex=False)
+    process = context.Process(target=_try, args=(attempt, settings, environment, answer))
+    process.start()
+    answer.close()
+    try:
+        told: str = answers.recv()
+    except EOFError:
+        process.join()
+        raise SystemExit(process.exitcode or 1) from None
+    process.join()
+    return told
+
+
+def _try(attempt: Attempt, settings: Settings, environment: Mapping[str, str], answer: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent ends
+    answer.send(attempt(settings, environment))
 
 
 def end_with_parent() -> None:
