@@ -137,7 +137,7 @@ class Reader:
         """The next events after one offset and up to another; none when there are no more now."""
         query = 'SELECT * FROM events WHERE "offset" > ? AND "offset" <= ? ORDER BY "offset" LIMIT ?'
         rows = self._ask(query, after, (1 << 63) - 1 if end is None else end, CHUNK_EVENTS)
-        return [to_message(*row) for row in rows]
+        return [to_message(row) for row in rows]
 
     def close(self) -> None:
         with self._lock:
@@ -177,7 +177,9 @@ async def _sizes(events: Sequence[Event]) -> list[int]:
     return sizes
 
 
-def to_message(offset: int, _id: str, topic: str, key: bytes, value: bytes, headers: str, timestamp_ms: int) -> Message:
+def to_message(row: tuple[int, str, str, bytes, bytes, str, int]) -> Message:
+    """A row of the table of events as a message."""
+    offset, _, topic, key, value, headers, timestamp_ms = row
     pairs = [(name, text.encode()) for name, text in msgspec.json.decode(headers)]
     return Message(Position(topic, 0, offset), key, value, pairs, timestamp_ms)
 

@@ -15,8 +15,8 @@ from inlake.bus.kafka.producer.brokers import TICK, Brokers
 from inlake.bus.kafka.producer.calls import Call
 from inlake.bus.kafka.producer.compression import CODECS
 from inlake.bus.kafka.producer.connection import Connection
+from inlake.bus.kafka.producer.idempotence import ProducerIds
 from inlake.bus.kafka.producer.partition import BATCH_EVENTS, BatchInFlight, PartitionQueue
-from inlake.bus.kafka.producer.producer_id import ProducerIds
 from inlake.bus.kafka.producer.wire import Answer, Produced
 from inlake.bus.kafka.properties import Access
 from inlake.errors import InlakeError
