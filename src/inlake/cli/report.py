@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections import Counter
@@ -62,13 +63,18 @@ class Report:
         self._sums["rejected"] += 1
         self._show(source, reject)
 
-    def cut_off(self, source: str, last: int) -> None:
-        """Say what is in of a source that was not sent to its end; nothing where its first line is not."""
+    def cut_off(self, source: str, last: int, row: int | None = None) -> None:
+        """Say what is in of a source that was not sent to its end; nothing where its first line is not.
+
+        `row`: the last that is confirmed of a table, whose lines nobody sees.
+        """
         if not last:
             return
+        what, done = ("row", row) if row else ("line", last)
         messages().print(
-            f"{named(source)}: lines 1 to {last:,} are confirmed; what became of line {last + 1:,} and some after it "
-            f"is not known, later ones were not sent. To go on: begin with line {last + 1:,} (tail -n +{last + 1})."
+            f"{named(source)}: {what}s {'up' if row else 1} to {done:,} are confirmed; what became of {what} "
+            f"{done + 1:,} and some after it is not known, later ones were not sent. "
+            f"To go on: {_beginning(source, what, done + 1)}."
         )
 
     def add_single(self, source: str, receipt: dict[str, Any]) -> None:
@@ -126,6 +132,18 @@ class Report:
             self._console.print(f"  ... and {len(errors) - SHOWN_REASONS} more reasons")
         if not errors and receipt.get("detail"):
             self._console.print(printable(f"  {receipt['detail']}"))
+
+
+def _beginning(source: str, what: str, first: int) -> str:
+    """How to send a source from a line or a row on."""
+    if what == "row":
+        return "send a copy of the table without these rows, its header in front"
+    suffixes = [suffix.lower() for suffix in Path(source).suffixes[-2:]]
+    if ".json" in suffixes:
+        return f"begin with record {first:,} (each is a line here)"
+    tail = f"tail -n +{first}"
+    command = f"gunzip -c {shlex.quote(named(source))} | {tail}" if suffixes[-1:] == [".gz"] else tail
+    return f"begin with line {first:,} ({command})"
 
 
 def sum_table(sums: Mapping[str, int]) -> Table:

@@ -24,6 +24,8 @@ class Sheet:
         """`refuse`: is told each row that is not sent, and why."""
         self._table, self._plan, self._refuse = table, plan, refuse
         self._rows: deque[Row] = deque()
+        self.settled: int | None = None
+        """Number of the last row that is settled."""
         self._first = 1
         """Line of the first row that is remembered."""
 
@@ -50,5 +52,5 @@ class Sheet:
         answer.summary["rejected"] = 0  # told by `refuse`
         answer.receipts = receipts
         while self._rows and self._first <= answer.batch.last:
-            self._rows.popleft()
+            self.settled = self._rows.popleft().number
             self._first += 1

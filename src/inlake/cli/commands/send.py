@@ -106,17 +106,18 @@ class Sending:
         from inlake.client.records import BrokenFile, read_lines
         from inlake.client.sheet import is_table
 
-        last = 0
+        last, sheet = 0, None
         told = is_table(name) or self._given.map or self._given.layout.delimiter or self._given.layout.sheet
         try:
             with watching(name) as bar, ExitStack() as stack:
-                sheet = self._sheet(name, stack) if told else None
+                if told:
+                    sheet = self._sheet(name, stack)
                 for answer in self._answers(sheet.lines() if sheet else read_lines(name, bar.watch)):
                     last = answer.batch.last
                     bar.advance(sum(answer.summary.values()), answer.summary["rejected"] + answer.summary["failed"])
                     self._tell(name, answer, sheet)
         except BaseException:
-            self._report.cut_off(name, last)
+            self._report.cut_off(name, last, sheet.settled if sheet else None)
             raise
         if not last:
             raise BrokenFile(name, "there is no record in it.")

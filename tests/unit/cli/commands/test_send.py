@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -54,6 +55,33 @@ def test_a_gateway_that_is_lost_is_named_with_the_last_confirmed_line() -> None:
     assert process.returncode == 3
     assert "reaches no gateway behind it" in said.decode()
     assert "lines 1 to 2 are confirmed" in said.decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("scans.ndjson", "begin with line 3 (tail -n +3)"),
+        ("my scans.ndjson.gz", "begin with line 3 (gunzip -c 'my scans.ndjson.gz' | tail -n +3)"),
+        ("scans.json", "begin with record 3"),
+        ("scans.csv", "rows up to 4 are confirmed; what became of row 5"),
+        ("scans.csv.gz", "send a copy of the table without these rows"),
+    ],
+)
+def test_how_to_go_on_is_said_for_each_kind_of_file(name: str, how: str, tmp_path: Path) -> None:
+    table = ".csv" in name
+    record = json.dumps({"title": "x" * 1_500_000})  # a batch holds one
+    text = "title\n" + f"{'x' * 1_500_000}\n" * 5 if table else f"{record}\n" * 5
+    (tmp_path / name).write_bytes(gzip.compress(text.encode(), 1) if name.endswith(".gz") else text.encode())
+    schema = {
+        "name": "scan", "version": 1, "type": "AVRO", "fields": [{"name": "title", "type": "text", "required": True}],
+    }  # fmt: skip
+    told = [(200, {"Content-Type": "application/json"}, json.dumps(schema).encode())] if table else []
+    one = {**SUMMARY, "summary": {**SUMMARY["summary"], "accepted": 1}}  # type: ignore[dict-item]
+    yes = (201, NDJSON, b"".join(json.dumps(line).encode() + b"\n" for line in (RECEIPT, one)))
+    with answering(*told, yes, yes, *[yes] * table, (502, HTML, b"<html>")) as gateway:
+        done = inlake("send", "scan", name, "--retry", "0", cwd=tmp_path, INLAKE_URL=gateway.url)
+    assert done.returncode == 3, done.stderr
+    assert how in " ".join(done.stderr.split())
 
 
 def test_a_redirect_is_no_yes(tmp_path: Path) -> None:
