@@ -30,6 +30,8 @@ PATH_PARAMETERS = {
     "line": {"type": "integer", "minimum": 1, "description": "Number of the line in the request that announced it."},
     "name": {"type": "string", "pattern": f"^{SCHEMA_NAME}$", "description": "Name of the schema."},
 }
+IN_PATH = {"name": "tate.artwork"}
+"""Examples of parameters in the path."""
 BEARER = {
     "type": "http",
     "scheme": "bearer",
@@ -92,7 +94,11 @@ class _Shapes:
 
 def _operation(route: Route) -> dict[str, Any]:
     row, names = route.row, [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
-    in_path = [{"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS[name]} for name in names]
+    in_path = [
+        {"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS[name]}
+        | ({"example": IN_PATH[name]} if name in IN_PATH else {})
+        for name in names
+    ]
     document = dict(row.document or {})
     document["parameters"] = [*in_path, *document.get("parameters", [])]
     return document | ({"security": []} if row.is_open else {})

@@ -10,6 +10,7 @@ from inlake.model import SCHEMA_NAME, Pending, Receipt, SchemaVersion, StoredObj
 from inlake.web.openapi import answer, content, header, json, parameter, problems
 from inlake.web.request import address
 from inlake.web.request.route import Document
+from inlake.web.routes import examples
 from inlake.web.routes.lines import STREAM
 from inlake.web.routes.promises import PROMISE
 from inlake.web.routes.records import Valid
@@ -31,15 +32,17 @@ PENDING = Pending(EVENT, "tate.artwork", PUUID, "claimed", SCHEMA, "2026-11-23T2
 Name = Annotated[str, Meta(pattern=f"^{SCHEMA_NAME}$")]
 Destination = Annotated[str, Meta(pattern=f"^{address.DESTINATION}$", max_length=200)]
 Message = Annotated[str, Meta(pattern=f"^{address.MESSAGE}$", max_length=address.LONGEST_MESSAGE)]
-ADDRESS = [
-    parameter(
-        "schema", "Name of the schema. Without it each record is an envelope that names it.", Name, "tate.artwork"
-    ),
+_SCHEMA = "Name of the schema. Without it each record is an envelope that names it."
+_ADDRESS = [
     parameter("destination", "Database or sub-database that consumers should load the record into.", Destination),
     parameter("version", "Version of the schema; default: the latest.", address.Version),
     parameter("message", "Protobuf only: full name of the message; default: the first in the file.", Message),
     parameter("key_inlk", "`schema` or `schema/destination`, as in the first Inlake."),
 ]
+ADDRESS = [parameter("schema", _SCHEMA, Name, "tate.artwork"), *_ADDRESS]
+"""Of records."""
+ADDRESS_WITH_BINARY = [parameter("schema", _SCHEMA, Name, "heritage.digital_object"), *_ADDRESS]
+"""Of records that have a binary."""
 RECEIPTS = parameter("receipts", "Which receipts of a stream come back; default: all.", address.Receipts)
 ATOMIC = parameter(
     "mode",
@@ -61,12 +64,15 @@ RECORDS: Document = {
         **content(
             "application/json",
             {"description": "The record, or an `Envelope` around it.", "x-envelope": address.Envelope},
-            {"acno": "A00001", "title": "A Figure Bowing before a Seated Old Man"},
+            examples.ARTWORK,
         ),
-        **content("application/x-ndjson", str, '{"acno": "A00001"}\n{"acno": "A00002"}\n'),
+        **content(
+            "application/x-ndjson", str, examples.lines(examples.ARTWORK, examples.ARTWORK | {"classification": None})
+        ),
         **content(
             address.TAGGED,
             {"description": "The record; unions in the tagged form of the Avro specification only."},
+            examples.ARTWORK_TAGGED,
         ),
     },
 }
@@ -87,7 +93,7 @@ RECORD_JSON: Document = {
 RECORD_JSON_AND_BINARY: Document = {
     "tags": ["ingress"],
     "parameters": [
-        *ADDRESS,
+        *ADDRESS_WITH_BINARY,
         parameter("content", "The record, as in the first Inlake; then `file` is the only part."),
         IDEMPOTENCY_KEY,
     ],
@@ -104,10 +110,7 @@ RECORD_JSON_AND_BINARY: Document = {
                     "required": ["file"],
                 },
                 "encoding": {"record": {"contentType": "application/json"}, "file": {"contentType": "*/*"}},
-                "example": {
-                    "record": '{"title": "Spot, triangulated surface", "__resource_path__": null}',
-                    "file": "v 0 0 0",
-                },
+                "example": {"record": examples.lines(examples.OBJECT), "file": examples.FILE.decode()},
             }
         },
     },
@@ -129,11 +132,11 @@ BINARY: Document = {
     "requestBody": {
         "required": True,
         "content": {
-            **content("application/octet-stream", BYTES, "v 0 0 0"),
+            **content("application/octet-stream", BYTES, examples.FILE.decode()),
             "multipart/form-data": {
                 "schema": {"type": "object", "properties": {"file": BYTES}, "required": ["file"]},
                 "encoding": {"file": {"contentType": "*/*"}},
-                "example": {"file": "v 0 0 0"},
+                "example": {"file": examples.FILE.decode()},
             },
         },
     },

@@ -28,10 +28,11 @@ from inlake.web.request.form import counted, refuse_encoding
 from inlake.web.request.problems import LineReject, line_problem
 from inlake.web.request.query import query
 from inlake.web.request.route import Document
+from inlake.web.routes import examples
 from inlake.web.routes.announcements import ShippedEnvelope, ShippedRecord, read_announcements
 from inlake.web.routes.binaries import UPLOAD_BYTES
 from inlake.web.routes.direct import Put
-from inlake.web.routes.documents import ADDRESS, ATOMIC, BYTES, IDEMPOTENCY_KEY, STORED
+from inlake.web.routes.documents import ADDRESS_WITH_BINARY, ATOMIC, BYTES, IDEMPOTENCY_KEY, STORED
 from inlake.web.routes.lines import Counts, Faults, Limits, LineReceipt, Summary, read_lines, receipt_lines
 from inlake.web.routes.stream import CONTENT_TYPE
 from inlake.window import ShippedWindow
@@ -111,10 +112,6 @@ ID = "5b2f0c9e-11d4-8f00-8123-456789abcdef"
 UNTIL = "2026-11-23T20:15:00Z"
 HEADERS = {"content-type": "model/obj", "if-none-match": "*"}
 FOUND_EXAMPLE = ShipmentFound(ID, "open", UNTIL, 1, 0, [LineFound(1, "announced", PUUID, "spot.obj", 330624)])
-ANNOUNCEMENT = (
-    '{"file":{"filename":"spot.obj","size":330624,"sha256":"0738...","content_type":"model/obj"},'
-    '"record":{"title":"Spot"}}\n'
-)
 ANSWERED = content(
     "application/x-ndjson",
     {
@@ -135,13 +132,13 @@ RECEIPTS = content(
 )
 ANNOUNCE: Document = {
     "tags": ["shipments"],
-    "parameters": [*ADDRESS, ATOMIC, IDEMPOTENCY_KEY],
+    "parameters": [*ADDRESS_WITH_BINARY, ATOMIC, IDEMPOTENCY_KEY],
     "requestBody": {
         "required": True,
         "content": content(
             "application/x-ndjson",
             {"type": "string", "description": "One a line.", "x-lines": [ShippedRecord, ShippedEnvelope]},
-            ANNOUNCEMENT,
+            examples.lines(examples.ANNOUNCED),
         ),
     },
     "responses": {
@@ -171,7 +168,7 @@ CANCELLED: Document = {
 }
 PUT: Document = {
     "tags": ["shipments"],
-    "requestBody": {"required": True, "content": content("application/octet-stream", BYTES, "v 0 0 0")},
+    "requestBody": {"required": True, "content": content("application/octet-stream", BYTES, examples.FILE.decode())},
     "responses": {
         "200": answer("Stored.", json(STORED)),
         **problems(401, 403, 404, 408, 410, 413, 415, 422, 503, 507),
