@@ -259,5 +259,5 @@ def _leaf(value: Any, kind: str, schema: Any) -> Any:
     if logical == "uuid":
         return uuid.UUID(value)
     if logical == "decimal":
-        return decimal.Decimal(int.from_bytes(value.encode("latin-1"), "big", signed=True)).scaleb(-schema["scale"])
+        return decimal.Decimal(str(value))
     return value.encode("latin-1") if kind in {"bytes", "fixed"} else value
