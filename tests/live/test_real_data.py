@@ -259,5 +259,7 @@ def _leaf(value: Any, kind: str, schema: Any) -> Any:
     if logical == "uuid":
         return uuid.UUID(value)
     if logical == "decimal":
-        return decimal.Decimal(str(value))
+        if isinstance(value, int | float):
+            return decimal.Decimal(str(value))
+        return decimal.Decimal(int.from_bytes(value.encode("latin-1"), "big", signed=True)).scaleb(-schema["scale"])
     return value.encode("latin-1") if kind in {"bytes", "fixed"} else value
