@@ -11,6 +11,7 @@ import jsonschema_rs
 
 from inlake.errors import InvalidSchema, MalformedJson, RecordRejected
 from inlake.formats.depth import check_depth
+from inlake.formats.json_schema.ecma import NotEcma
 from inlake.formats.json_schema.keywords import META_SCHEMAS, PATTERNS, Keywords, newer_formats, normal
 from inlake.formats.json_schema.numbers import read_schema
 from inlake.formats.reasons import Place, pointer
@@ -43,8 +44,10 @@ class Documents:
             raise InvalidSchema(f"The schema with its references is longer than {MAX_BYTES:,} characters.")
         root = _read("The schema", schema)
         draft = _draft(root)
-        self.root = _placed(root, draft)
-        others = [(name, _placed(_read(_referenced(name), text), draft)) for name, text in references]
+        self.root = _placed("The schema", root, draft)
+        others = [
+            (name, _placed(_referenced(name), _read(_referenced(name), text), draft)) for name, text in references
+        ]
         try:
             registry = jsonschema_rs.Registry(_addresses(self.root, others))
             top = registry.resolver(_base(self.root)).lookup("")
@@ -151,12 +154,15 @@ def _referenced(name: str) -> str:
     return f"The referenced schema {name!r}"
 
 
-def _placed(schema: Any, draft: int) -> Any:
+def _placed(title: str, schema: Any, draft: int) -> Any:
     """A document with its draft, `draft` if it names none, and its whole address: the library joins a relative `$id`
-    to its base twice, and reads all documents in the draft of the first where they do not say."""
+    to its base twice, and reads all documents in the draft of the first where they do not say. `InvalidSchema`."""
     if not isinstance(schema, dict):
         return schema
-    placed = {"$schema": META_SCHEMAS[draft], **normal(schema)}
+    try:
+        placed = {"$schema": META_SCHEMAS[draft], **normal(schema)}
+    except NotEcma as error:
+        raise InvalidSchema(f"{title} is invalid at {pointer(error.place)}: the pattern is refused {error}.") from None
     word = "id" if _draft(placed) == jsonschema_rs.Draft4 else "$id"
     if isinstance(placed.get(word), str):
         try:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from inlake.formats.json_schema.documents import Documents, Scope
-from inlake.formats.json_schema.keywords import Keywords
+from inlake.formats.json_schema.keywords import WRITTEN, Keywords
 from inlake.formats.json_schema.pattern_text import Unsupported, text_for
 
 MAX_VALUES = 2_000
@@ -152,7 +152,7 @@ def _kind(uses: dict[str, Any]) -> Any:
 def _text(uses: dict[str, Any]) -> str:
     if "pattern" in uses:
         with suppress(Unsupported, RecursionError):
-            return text_for(uses["pattern"])
+            return text_for(uses.get(WRITTEN, uses["pattern"]))
     text = _FORMATS.get(uses.get("format", ""), "text")
     least, most = uses.get("minLength", 0), uses.get("maxLength", len(text))
     if least > MAX_VALUES:

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema_rs
 
 from inlake.formats.json_schema.documents import Documents, Scope
-from inlake.formats.json_schema.keywords import Keywords
+from inlake.formats.json_schema.keywords import WRITTEN, Keywords
 from inlake.formats.json_schema.words import forbidden, from_library, missing, too_deep, unexpected, unexplained
 from inlake.formats.json_text import ABSENT, describe
 from inlake.formats.reasons import Place, Reason
@@ -116,7 +116,7 @@ class _Walker:
             )
         try:
             for error in keywords.wrong(shown):
-                self.report([from_library(error, value, place)])
+                self.report([from_library(error, value, place, keywords.uses.get(WRITTEN))])
         except ValueError:
             self.report([too_deep(value, place)])
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import jsonschema_rs
 
+from inlake.formats.json_schema.ecma import NotEcma, translate
+from inlake.formats.reasons import Place
+
 PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000, size_limit=1 << 20)
 """Linear time for most patterns (the library's regex engine never backtracks); those with look-around or
 back-references, which it cannot do, take another engine that gives up after so many steps."""
@@ -58,6 +61,8 @@ _DRAFTS = {  # first and last draft in which the library takes this keyword; tho
     "$dynamicRef": (_LAST, _LAST),
     "prefixItems": (_LAST, _LAST),
 }
+WRITTEN = "inlake:pattern"
+"""Stands beside a `pattern` that was translated: as it was written."""
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _VALUES = ("const", "enum", "default", "examples")
 """Keywords whose values are no schemas, whatever they look like."""
@@ -135,21 +140,44 @@ class Keywords:
                 yield value
 
 
-def normal(schema: Any) -> Any:
-    """A schema with every reference to its own document as `#`: an empty one means nothing to the library."""
+def normal(schema: Any, place: Place = None, *, known: bool = True) -> Any:
+    """A schema in the words of the library: references to its own document are `#` (an empty one means nothing there),
+    patterns are translated. `NotEcma`, where a pattern is in use: below a word that is not `known` it may be anything.
+    """
     if isinstance(schema, list):
-        return [normal(one) for one in schema]
+        return [normal(one, (place, index), known=known) for index, one in enumerate(schema)]
     if not isinstance(schema, dict):
         return schema
     found: dict[str, Any] = {}
     for word, value in schema.items():
+        there = (place, word)
         if word in _REFERENCES and value == "":
             found[word] = "#"
+        elif word == "pattern" and isinstance(value, str):
+            found[word] = _translated(value, there, known=known)
+            if found[word] != value:
+                found[WRITTEN] = value
         elif word in _MAPS and isinstance(value, dict):
-            found[word] = {name: normal(one) for name, one in value.items()}
+            found[word] = {}
+            for name, one in value.items():
+                key = _translated(name, (there, name), known=known) if word == "patternProperties" else name
+                while key in found[word]:  # two ways to write one pattern
+                    key += "(?:)"
+                found[word][key] = normal(one, (there, name), known=known)
         else:
-            found[word] = value if word in _VALUES else normal(value)
+            inner = known and (word in _SAME_VALUE or word in _OTHER_VALUES)
+            found[word] = value if word in _VALUES else normal(value, there, known=inner)
     return found
+
+
+def _translated(pattern: str, place: Place, *, known: bool) -> str:
+    try:
+        return translate(pattern)
+    except NotEcma as error:
+        if not known:
+            return pattern
+        error.place = place
+        raise
 
 
 def validator(schema: dict[str, Any], draft: int) -> jsonschema_rs.Validator:

@@ -44,8 +44,8 @@ def broken(keyword: str, wanted: Any, value: Any, place: Place) -> Reason:
     return Reason(place, code, said, expected.format(text), describe(value))
 
 
-def from_library(error: jsonschema_rs.ValidationError, value: Any, place: Place) -> Reason:
-    """An error of the library about `value`."""
+def from_library(error: jsonschema_rs.ValidationError, value: Any, place: Place, pattern: str | None = None) -> Reason:
+    """An error of the library about `value`; `pattern`: as the schema writes it."""
     kind = error.kind
     if isinstance(kind, jsonschema_rs.ValidationErrorKind.BacktrackLimitExceeded):
         detail = "To match the text against the pattern takes too many steps."
@@ -55,7 +55,8 @@ def from_library(error: jsonschema_rs.ValidationError, value: Any, place: Place)
     unknown = getattr(kind, "unexpected", None)
     if unknown:
         return unexpected(value[unknown[0]], (place, unknown[0]))
-    return broken(kind.name, kind.value, value, place)
+    wanted = pattern if kind.name == "pattern" and pattern is not None else kind.value
+    return broken(kind.name, wanted, value, place)
 
 
 def missing(name: str, place: Place, why: str = "") -> Reason:
