@@ -44,8 +44,6 @@ def tail(
     from inlake.cli.deployment import load_settings
 
     settings, environment = load_settings()
-    _require_log(settings.bus)
-
     asyncio.run(_tail(settings, environment, _Wish(topics or None, follow, from_start, number), as_json))
 
 
@@ -64,6 +62,7 @@ async def _tail(settings: Settings, environment: Mapping[str, str], wish: _Wish,
     from inlake.cli.events import Decoder, print_event, print_line
     from inlake.cli.terminal import messages
 
+    _require_log(settings.bus)  # after the imports: a library that is missing is said first
     show = print_line if as_json else print_event
     shown = 0
     async with open_registry(settings) as registry, open_bus(settings, environment) as bus:
