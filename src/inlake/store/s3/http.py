@@ -71,7 +71,10 @@ class Http:
                 if answer.status < 500 and answer.status != 429:
                     return answer
             await asyncio.sleep(pause)
-        return await self._try(method, key, query, headers or {}, body)
+        try:
+            return await self._try(method, key, query, headers or {}, body)
+        except _NoAnswer as error:
+            raise StoreUnavailable(str(error)) from None
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -113,8 +116,8 @@ class Http:
         return ClientSession(connector=connector, timeout=ClientTimeout(sock_connect=min(5, self._transfer_timeout)))
 
 
-class _NoAnswer(StoreUnavailable):
-    """The object store cannot be reached, and may be a moment later"""
+class _NoAnswer(Exception):
+    """The object store cannot be reached, and may be a moment later."""
 
 
 class _Chunks(Payload):
