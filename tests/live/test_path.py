@@ -17,7 +17,11 @@ pytestmark = pytest.mark.live
 async def test_a_request_enters_the_eight_files_in_their_order(tmp_path: Path) -> None:
     require("Kafka", KAFKA_BOOTSTRAP)
     record, path = b'{"title": "Snow Storm", "year": 1842}', "/ingress/record-json?schema=note"
-    settings = {"bus": f"kafka://{KAFKA_BOOTSTRAP}", "kafka_create_topics": True, "topic": f"test-{uuid4().hex}"}
+    settings = {
+        "bus": f"kafka://{KAFKA_BOOTSTRAP}",
+        "kafka_create_topics": True,
+        "topic": f"test-{uuid4().hex}.{{schema}}",
+    }
     async with embedded(tmp_path, **settings) as gateway:
         assert (await gateway.post(path, record)).status == 201
         with Trace() as trace:
