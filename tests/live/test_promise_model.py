@@ -206,7 +206,7 @@ class Promises(RuleBasedStateMachine):
             lines.append(json.dumps({"file": file, "record": json.loads(record)}))
         self._may_be |= {*titles}
         answer = self._ask(how, "/shipments?schema=note", "\n".join(lines).encode(), "application/x-ndjson")
-        if answer is None:
+        if answer is None or (answer.status == 410 and how["patience"] < 0):  # no URL is signed for what is over
             return multiple()
         assert answer.status == 201, answer
         *told, summary = answer.lines()
