@@ -261,7 +261,7 @@ async def test_an_object_with_a_very_long_name_can_be_read(gateway: Gateway) -> 
     await patch(gateway, path, 0, b"x")
     answer = await gateway.post(path.replace("uploads", "resources"), method="GET")
     assert (answer.status, answer.body) == (200, b"x")
-    assert len(answer.headers["content-disposition"]) < 2_500
+    assert len(answer.headers["content-disposition"]) < 3_000  # the name twice: in ASCII, and percent-encoded
     assert answer.headers["content-disposition"].endswith("%8E%BC.tiff")
 
 

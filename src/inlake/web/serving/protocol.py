@@ -107,6 +107,9 @@ class Protocol(HttpToolsProtocol):
         """Let a client that sends no more have its answer, if its request is whole: half a connection stays open."""
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete or cycle.more_body:
+            cast(
+                "JoinedWrites", self.transport
+            ).flush()  # an answer of this turn of the loop, before the transport closes
             return False
         cycle.keep_alive = False
         return True
@@ -240,23 +243,24 @@ class JoinedWrites:
     def write(self, data: bytes) -> None:
         """Write as the transport does, small data at the end of the event loop's turn."""
         if len(data) > LARGE:
-            self._flush()
+            self.flush()
             self._transport.write(data)
             return
         if not self._waiting:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._waiting.append(data)
 
     def close(self) -> None:
         """Send what waits, then close."""
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def __getattr__(self, name: str) -> Any:
         """All else is the transport's own."""
         return getattr(self._transport, name)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what waits."""
         waiting, self._waiting = self._waiting, []
         if waiting and not self.is_closing():
             self._transport.write(b"".join(waiting))
