@@ -308,9 +308,10 @@ def test_tagged_only_refuses_the_plain_form(schema: Any, text: str, found: Any) 
 
 
 def test_unions_in_recursive_records_are_decided_in_bounded_time() -> None:
-    names = ["S", "T", "U"]
-    branches = [record(("next", ["int", *names]), ("other", "int", 1), name=name) for name in names]
-    schema: list[Any] = ["int", *branches]
+    other = ("other", "int", 1)  # each of the three knows all three, and is defined where it is first named
+    u = record(("next", ["int", "S", "T", "U"]), other, name="U")
+    t = record(("next", ["int", "S", "T", u]), other, name="T")
+    schema: list[Any] = ["int", record(("next", ["int", "S", t, "U"]), other, name="S"), "T", "U"]
     text = '{"next":' * 190 + '"x"' + "}" * 190
     start = time.perf_counter()
     assert codes(schema, text) == [("/next" * 190, "wrong_type")]
