@@ -60,7 +60,7 @@ class _Kept:
 
 
 class Finder(Protocol):
-    """Where the path gets its codecs."""
+    """Finds the codecs of the path."""
 
     async def find(self, name: str, version: int | None = None, message: str | None = None) -> Compiled: ...
 
@@ -148,7 +148,7 @@ class Codecs:
 
 
 class Unchecked:
-    """For the unsecured routes: every name has the codec that checks nothing."""
+    """The finder of the unsecured routes: every name has the codec that checks nothing."""
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.unsecured_topic

@@ -53,7 +53,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
-        """As the standard library's last resort has it: what stderr is now, not what it was."""
+        """The stderr of now, not of the start, as the standard library's last resort has it."""
         return sys.stderr
 
     def put(self, line: str) -> None:

@@ -61,7 +61,7 @@ class Metrics:
         return self._families.setdefault(name, (about, kind, {}))[2]
 
     def text(self) -> str:
-        """All of them in the text exposition format, version 0.0.4."""
+        """All counters in the text exposition format, version 0.0.4."""
         lines: list[str] = []
         for name, (about, kind, members) in sorted(self._families.items()):
             lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]

@@ -48,7 +48,7 @@ class Trace(Struct, frozen=True, gc=False):
 
     @property
     def headers(self) -> tuple[tuple[str, bytes], ...]:
-        """Those of an event that it goes on with."""
+        """The headers of an event that goes on with the trace."""
         parent = ("traceparent", self.parent.encode())
         return (parent, ("tracestate", self.state.encode())) if self.state else (parent,)
 
@@ -163,7 +163,7 @@ class Event(Struct, frozen=True, gc=False):
 
     @property
     def headers(self) -> list[tuple[str, bytes]]:
-        """All of them: CloudEvents 1.0 Kafka binding, binary mode; UTF-8."""
+        """All headers: CloudEvents 1.0 Kafka binding, binary mode; UTF-8."""
         return [("ce_id", self.id.encode()), *self.context]
 
 

@@ -50,7 +50,7 @@ def cut(blocks: Iterable[bytes], *, size: int = BYTES, lines: int = LINES, first
 
 
 def _end(waiting: bytearray, size: int, lines: int) -> int:
-    """Where the first batch ends."""
+    """The index behind the last item of the first batch."""
     end = waiting.rfind(b"\n", 0, size) + 1 or waiting.find(b"\n") + 1
     if waiting.count(b"\n", 0, end) > lines:
         parts = waiting[:end].split(b"\n", lines)

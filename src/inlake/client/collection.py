@@ -57,7 +57,7 @@ def explain(_: Item, error: Mapping[str, Any]) -> Fault:
 def check(
     client: Gateway, to: Address, items: Sequence[Item], field: str, explained: Explain = explain
 ) -> Iterator[Outcome]:
-    """Those that cannot go in: wrong by themselves, files that cannot be read, records that the gateway would refuse.
+    """Finds the items that cannot go in: wrong by themselves, a file that cannot be read, a record that is refused.
 
     `field`: the one that the gateway fills with the object's URI.
     """

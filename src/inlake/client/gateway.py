@@ -30,7 +30,7 @@ NDJSON = "application/x-ndjson"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where records go."""
+    """The schema and the destination that records go to."""
 
     schema: str
     destination: str | None = None

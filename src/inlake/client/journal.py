@@ -93,7 +93,7 @@ class Journal:
         self._file.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
     def position(self, name: str) -> Position:
-        """Of the stream with this name; at its beginning when nothing of it was sent."""
+        """The position in the stream with this name; its beginning when nothing of it was sent."""
         query = "SELECT lines, sha256, sending, summary FROM streams WHERE run = ? AND name = ?"
         for lines, sha256, sending, summary in self._file.execute(query, (self.run, name)):
             return Position(lines, sha256, sending, json.loads(summary) if summary else None)

@@ -129,5 +129,5 @@ _BY_SUFFIX = {suffix: kind for kind, *suffixes in map(str.split, _TYPES.strip().
 
 
 def media_type(filename: str) -> str:
-    """Of the bytes of the file: what is inside of a compressed one, the type of its bytes does not say."""
+    """The media type of the bytes of a file; of a compressed one it does not say what is inside."""
     return _BY_SUFFIX.get(Path(filename).suffix.lower(), UNKNOWN)

@@ -19,7 +19,7 @@ PLACE = ("id", "topic", "partition", "offset")
 
 
 class Verdict(NamedTuple):
-    """Of one receipt."""
+    """What was found for one receipt."""
 
     receipt: Receipt
     differences: tuple[str, ...]

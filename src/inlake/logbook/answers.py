@@ -37,7 +37,7 @@ LOOKS = 96
 
 
 class Finder(Protocol):
-    """Where the latest version of a schema is known."""
+    """Knows the latest version of a schema."""
 
     async def find(self, name: str) -> Any: ...
 
@@ -62,7 +62,7 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     traceparent: str | None = None
     tracestate: str | None = None
     puuid: str | None = None
-    """Of the promise that the request's file gets."""
+    """The puuid of the promise that the request's file gets."""
     owner: str | None = None
     until: float | None = None
     """How long the owner holds the request; seconds since 1970."""
@@ -101,7 +101,7 @@ class Attempt:
 
     @property
     def puuid(self) -> str:
-        """Of the promise that the request's file gets."""
+        """The puuid of the promise that the request's file gets."""
         assert self._known.puuid is not None
         return self._known.puuid
 

@@ -78,7 +78,7 @@ class Lease:
             self._scope = None
 
     def go_through(self) -> None:
-        """What is left of the block is short, and comes to its end."""
+        """From now on the block is not cancelled, though another wants the lease: what is left of it is short."""
         if self._scope is not None and not self._wanted:
             self._scope.reschedule(None)
             self._scope = None

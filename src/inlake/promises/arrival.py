@@ -25,7 +25,7 @@ class Arrival:
 
     @property
     def sha256(self) -> str:
-        """Of the bytes so far, hexadecimal."""
+        """The SHA-256 of the bytes so far, hexadecimal."""
         return self._sha256.hexdigest()
 
     async def parts(self) -> AsyncIterator[bytes | bytearray]:

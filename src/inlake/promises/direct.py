@@ -72,7 +72,7 @@ def plan_of(promise: Promise) -> Plan:
 
 
 def default_part_size(size: int) -> int:
-    """For a binary of `size` bytes: whole MiB, and room for as much again before 10,000 parts are too few."""
+    """The size of the parts of a binary of `size` bytes: whole MiB, with room for as much again in 10,000 parts."""
     return max(PART_SIZE, -(-size // (MAX_PARTS // 2 * MIB)) * MIB)
 
 

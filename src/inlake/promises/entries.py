@@ -13,13 +13,13 @@ from inlake.model import Event
 
 # ------------------------------------------------------------------------------------------------- how a binary comes
 class InRequest(Struct, frozen=True):
-    """In one request to the gateway."""
+    """The binary comes in one request to the gateway."""
 
     name: ClassVar[Literal["request"]] = "request"
 
 
 class Tus(Struct, frozen=True):
-    """In requests of the tus protocol."""
+    """The binary comes in requests of the tus protocol."""
 
     name: ClassVar[Literal["tus"]] = "tus"
 
@@ -81,7 +81,7 @@ class Reserved(Entry, frozen=True):
     concat: str = ""
 
     def announced(self) -> Announced:
-        """What it says of the binary."""
+        """What the entry says of the binary."""
         way: Way = InRequest()
         if self.way == "tus":
             way = Tus(self.metadata, self.concat)
@@ -121,13 +121,13 @@ class ClaimedEvent(Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def of(cls, event: Event) -> ClaimedEvent:
-        """As it is written."""
+        """The event as it is written."""
         headers = [(name, value.decode()) for name, value in event.headers]
         by = None if event.partition_by is None else event.partition_by.hex()
         return cls(event.id, event.topic, event.key.decode(), event.value.hex(), headers, by)
 
     def event(self) -> Event:
-        """As it is published."""
+        """The event as it is published."""
         context = tuple((name, value.encode()) for name, value in self.headers if name != "ce_id")
         by = None if self.partition_by is None else bytes.fromhex(self.partition_by)
         return Event(self.id, self.topic, self.key.encode(), bytes.fromhex(self.value), context, by)

@@ -129,7 +129,7 @@ class Promise:
 
     @property
     def receipt(self) -> Receipt | None:
-        """Of the published event."""
+        """The receipt of the published event."""
         if self.published is None or self.claim is None:
             return None
         return Receipt.of(self.claim.event, self.published, self.claim.schema, self.stored)
@@ -214,7 +214,7 @@ class Promise:
         return replace(self, entries=n, last=entry)
 
     def __str__(self) -> str:
-        """For logs: the puuid of an anonymous client is its only secret, so never whole."""
+        """The promise as logs name it: the puuid of an anonymous client is its only secret, so never whole."""
         return masked(self.puuid)
 
 

@@ -231,7 +231,7 @@ class Promises:
             raise
 
     async def _renew(self, promise: Promise, arrival: Arrival) -> None:
-        """While bytes arrive, move the expiry on."""
+        """Moves the expiry on while bytes arrive."""
         seen = 0
         while True:
             await asyncio.sleep(self._upload_timeout / 3)
@@ -392,6 +392,6 @@ def _expired(promise: Promise) -> PromiseExpired:
 
 
 def _used(promise: Promise) -> PromiseUsed:
-    """For its own principal: the receipt is in it once there is one."""
+    """The error for the promise's own principal; the receipt is in it once there is one."""
     told = {"puuid": promise.puuid, "state": promise.state, "receipt": promise.receipt}
     return PromiseUsed(f"The promise {promise} was claimed by another record.", **told)

@@ -44,7 +44,7 @@ class Finding:
 
     @property
     def puuid(self) -> str:
-        """By its first digits."""
+        """The puuid's first digits."""
         return _short(self.marker)
 
     def __str__(self) -> str:
@@ -169,7 +169,7 @@ class Sweep:
         return None
 
     def _rest(self, promise: Promise, now: float) -> float:
-        """When to look again: a promise may wait for its client a day, and many may.
+        """Says when to look again: a promise may wait for its client a day, and many may.
 
         One that has ended can only be removed; one that waits can be claimed and left by a crash at any time, so the
         longer it has waited the longer it rests, up to `LONGEST_REST`.

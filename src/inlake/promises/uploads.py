@@ -193,7 +193,7 @@ class Uploads:
         return received
 
     async def _finish(self, promise: Promise) -> Promise:
-        """All bytes are there: make the object, learn its SHA-256, fulfil the promise."""
+        """Makes the object of an upload whose bytes are all there, learns its SHA-256 and fulfils the promise."""
         if promise.end is not None:
             raise _given_up(promise)
         assert promise.upload is not None

@@ -55,7 +55,7 @@ class Verdict(Enum):
 
 
 def verdict(code: int) -> Verdict:
-    """By the error code of the answer; an unknown code is `UNKNOWN`."""
+    """Finds the verdict of an answer's error code; an unknown code is `UNKNOWN`."""
     if code == KafkaError.NO_ERROR:
         return Verdict.IN_THE_LOG
     if code == KafkaError.DUPLICATE_SEQUENCE_NUMBER:
@@ -155,7 +155,7 @@ def unreachable(error: KafkaError, reason: str) -> BusUnavailable:
 
 
 def plain(error: KafkaError) -> str:
-    """Its text without librdkafka's inner states."""
+    """The error's text without librdkafka's inner states."""
     return _STATE.sub("", error.str())
 
 

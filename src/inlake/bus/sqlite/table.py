@@ -136,7 +136,7 @@ def _insert_one(log: sqlite3.Connection, event: Event, now: int) -> Position:
 
 
 def _position(log: sqlite3.Connection, event: Event) -> Position | InlakeError | None:
-    """Of an event that is there already."""
+    """The position of an event that is there already."""
     row = log.execute('SELECT topic, "offset", key, value FROM events WHERE id = ?', (event.id,)).fetchone()
     if row is None:
         return None

@@ -49,7 +49,7 @@ def tail(
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """Which events to print."""
+    """The events that a person wants to see."""
 
     topics: list[str] | None
     follow: bool

@@ -49,7 +49,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a column goes."""
+    """The field that a column goes to."""
 
     pointers: tuple[str, ...]
     """JSON Pointers into the record."""

@@ -64,7 +64,7 @@ def _read_up_to(stream: BinaryIO, size: int) -> bytes:
 
 
 def find_format(source: Source) -> str:
-    """By what the file holds; its name counts for NDJSON alone."""
+    """Finds the format by what the file holds; its name counts for NDJSON alone."""
     sample = source.sample
     if sample.startswith(b"PK\x03\x04"):
         return _format_of_archive(source)

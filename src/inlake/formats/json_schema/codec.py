@@ -46,7 +46,7 @@ class JsonSchemaCodec:
         self.has_resource_field = bool(places) and all(accepts_text(self.documents, *place) for place in places)
 
     def encode_plain(self, record: bytes) -> bytes | None:
-        """Both steps, for a record that fits and has no resource."""
+        """Reads and encodes a record that fits and has no resource."""
         check_depth(record, self.max_depth)
         value = parse_exactly(record, self.max_errors)
         if isinstance(value, dict) and value.get(self.resource_field) is not None:

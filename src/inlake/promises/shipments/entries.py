@@ -57,7 +57,7 @@ class File(Struct, frozen=True, kw_only=True):
     """Of the object, relative to the store's prefix."""
 
     def stored(self, uri: str) -> StoredObject:
-        """As receipts show it."""
+        """The binary as receipts show it."""
         return StoredObject(self.puuid, uri, self.size, self.sha256, self.content_type, self.filename)
 
 
@@ -76,7 +76,7 @@ class Line(File, frozen=True, kw_only=True):
     """Subject, version, id."""
 
     def event(self, contexts: Sequence[Context], uri: str) -> Event:
-        """As it is published."""
+        """The event as it is published."""
         key, context = self.event_key.encode(), contexts[self.context]
         event = Event(self.id, self.topic, key, self.value, context, self.partition_by)
         return with_resource(event, self.stored(uri))
@@ -223,7 +223,7 @@ class Shipment:
         return isinstance(entry, Completing) or isinstance(entry, Published) == (self.completing is not None)
 
     def __str__(self) -> str:
-        """For logs: the id is the only secret of an anonymous client."""
+        """The shipment as logs name it: the id is the only secret of an anonymous client."""
         return masked(self.id)
 
 
@@ -253,7 +253,7 @@ class Names:
         self.id = self.puuid(0)
 
     def puuid(self, line: int) -> str:
-        """Of a line, from 1."""
+        """The puuid of a line, from 1."""
         h = hmac.digest(self.secret, b"%d" % line, "sha256").hex()
         return f"{self._prefix}{h[:3]}-{'89ab'[int(h[3], 16) & 3]}{h[4:7]}-{h[7:19]}"
 

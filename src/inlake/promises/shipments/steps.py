@@ -154,7 +154,7 @@ class Shipments:
         return next(((found, file) for file in found.announced.lines if file.puuid == puuid), None)
 
     async def receipt(self, shipment: Shipment, file: File) -> Receipt | None:
-        """Of a line whose event is out."""
+        """The receipt of a line whose event is out."""
         at = shipment.positions.get(file.line)
         written = await read_whole(self._store, shipment.id) if at else None
         line = written.file(file.line) if written else None
@@ -162,7 +162,7 @@ class Shipments:
 
     # ----------------------------------------------------------------------------------------------------------- send
     async def offer(self, shipment: Shipment, files: Sequence[File], folder: str) -> list[SignedRequest]:
-        """Where each file goes: to the store, or to `folder` at the gateway where the store takes nothing from clients.
+        """Says where each file goes: to the store, or to `folder` where the store takes nothing from clients.
 
         `folder`: the address of the shipment.
         """

@@ -115,7 +115,7 @@ class Ids:
         self._ids |= {known: schema_id for schema_id, known in schemas.items()}
 
     def _text(self) -> str:
-        """All of the file."""
+        """The file's whole text."""
         return HEAD + BETWEEN.join(_line(*item) for item in self._schemas.items()) + END
 
 

@@ -217,7 +217,7 @@ def _remove_leftover(path: Path) -> None:
 
 
 def _move(upload: Path, path: Path) -> None:
-    """Also when another has just done it: then the upload is gone, and the object is there."""
+    """Moves the file; when another has just done so, the upload is gone and the object is there."""
     try:
         upload.replace(path)
     except FileNotFoundError:

@@ -63,7 +63,7 @@ class Abandoned(Exception):
 
 
 async def chained(first: Chunk, second: Chunk, rest: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
-    """All of them, one after the other."""
+    """All chunks, one after the other."""
     yield first
     yield second
     async for chunk in rest:

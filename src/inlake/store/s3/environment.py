@@ -41,7 +41,7 @@ def endpoint(environment: Mapping[str, str]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Where the objects of a deployment are."""
+    """The bucket and the prefix of a deployment's objects."""
 
     name: str
     prefix: str
@@ -51,7 +51,7 @@ class Bucket:
 
     @property
     def where(self) -> str:
-        """For messages."""
+        """The bucket as messages name it."""
         return f"The bucket {self.name} at {endpoint(self.environment) or 'AWS'}"
 
     def path(self, key: str) -> str:

@@ -142,7 +142,7 @@ class _Chunks(Payload):
         await self.write(writer)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """For aiohttp's debug output only."""
+        """The text that aiohttp's debug output shows."""
         return f"{self._size} bytes in {encoding} and {errors}"
 
 

@@ -34,7 +34,7 @@ class About(msgspec.Struct, array_like=True):
 
 
 class SmallUploads:
-    """As the port `Pieces` has it, but that nothing is aborted: what nobody completes was never there."""
+    """The port `Pieces` for small objects, but that nothing is aborted: what nobody completes was never there."""
 
     def __init__(self, store: Store, put_new: PutNew, tails: Tails) -> None:
         self._store, self._put_new, self._tails = store, put_new, tails

@@ -181,7 +181,7 @@ class S3Store:
                 yield found["path"]
 
     async def sizes(self, keys: Sequence[str]) -> dict[str, int]:
-        """By listing what begins as all keys do, a thousand objects a request."""
+        """Lists what begins as all keys do, a thousand objects a request."""
         if len(keys) < 3:
             found = {key: await self.head(key) for key in keys}
             return {key: size for key, size in found.items() if size is not None}

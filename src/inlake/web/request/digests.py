@@ -51,7 +51,7 @@ class Check:
 
 
 def sha256_of(digests: Digests) -> str | None:
-    """In hexadecimal."""
+    """The SHA-256 that a header names, in hexadecimal."""
     return digests["sha256"].hex() if "sha256" in digests else None
 
 

@@ -125,6 +125,6 @@ async def counted(x: Exchange, chunks: AsyncIterator[bytes]) -> AsyncIterator[by
 
 
 def content_type(given: str | None) -> str:
-    """As sent if it can stand in a header, else the type of unknown bytes."""
+    """The media type as sent if it can stand in a header, else that of unknown bytes."""
     text = (given or "").strip()
     return text if 0 < len(text) <= 255 and text.isascii() and text.isprintable() else "application/octet-stream"

@@ -101,7 +101,7 @@ class Lines:
 
 
 class Limits(NamedTuple):
-    """Of a body of lines that is read whole."""
+    """How much a body of lines may have that is read whole."""
 
     bytes: str
     """Name of the setting, in lower case; inflated."""

@@ -232,7 +232,7 @@ class Held:
 
     @property
     def answer(self) -> Answer:
-        """All of it."""
+        """The whole answer."""
         return _answer(self._status, self._headers, bytes(self._body))
 
 

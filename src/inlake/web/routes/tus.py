@@ -208,7 +208,7 @@ async def _take(x: Exchange, d: Deployment, promise: Promise, offset: int) -> tu
 
 
 def _announced_size(x: Exchange) -> int | None:
-    """Of a new upload; None when it comes later."""
+    """The size of a new upload; None when it comes later."""
     deferred, size = x.header(b"upload-defer-length"), _number(x, b"upload-length")
     if deferred not in {"", "1"} or bool(deferred) == (size is not None):
         raise BadParameter("Give Upload-Length, the number of bytes, or Upload-Defer-Length: 1.")
@@ -256,7 +256,7 @@ async def _checked(x: Exchange, room: int, checksum: Checksum | None) -> AsyncIt
 
 
 def _checksum(x: Exchange) -> Checksum | None:
-    """That in the headers. Raises `BadParameter`, `CheckedBodyTooLarge`."""
+    """The checksum in the headers. Raises `BadParameter`, `CheckedBodyTooLarge`."""
     text = x.header(b"upload-checksum")
     if (text or _comes_behind(x)) and (x.content_length or 0) > PART:
         raise CheckedBodyTooLarge(f"A body with Upload-Checksum may have {PART:,} bytes.", limit=PART)

@@ -86,7 +86,7 @@ class Protocol(HttpToolsProtocol):
         return b""
 
     def on_headers_complete(self) -> None:
-        """They are complete: what follows is the body's."""
+        """The headers are complete: what follows is the body's."""
         self._until = None
         self._idle = False
         self._read = 0
@@ -115,7 +115,7 @@ class Protocol(HttpToolsProtocol):
         return True
 
     def on_response_complete(self) -> None:
-        """As uvicorn has it, but for the timer that it sets and stops for each request."""
+        """Ends a request as uvicorn does, but for the timer that uvicorn sets and stops for each."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return

@@ -36,7 +36,7 @@ Batch = tuple[bytes, bytes]
 
 
 class ProducerId(NamedTuple):
-    """By which brokers know a repeat (KIP-98): with a sequence number for each event of a partition."""
+    """The id by which brokers know a repeat (KIP-98), with a sequence number for each event of a partition."""
 
     id: int
     epoch: int

@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
             raise ConnectError(f"{self.name}: what answers does not speak Kafka's protocol") from None
 
     def is_proven(self) -> bool:
-        """It has answered more than the greeting, which a broker that does not let us in answers too."""
+        """The broker has answered more than the greeting, which a broker that does not let us in answers too."""
         return self._answers > 1
 
     def is_idle(self) -> bool:

@@ -119,7 +119,7 @@ def metadata_body(topics: Iterable[str]) -> list[bytes]:
 
 
 def init_producer_id_body() -> list[bytes]:
-    """For an idempotent producer without transactions."""
+    """The request of an idempotent producer without transactions."""
     return [struct.pack(">hi", -1, 0x7FFFFFFF)]
 
 
