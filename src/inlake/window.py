@@ -86,12 +86,8 @@ class Window:
                         continue
                     payload = compiled.codec.encode(draft)
                 encoded.append((i, make_event(s, compiled, payload, stamp), compiled, None))
-            except InlakeError as error:
-                self._refuse(i, error)
-            except NO_FAULT:
-                raise
-            except BaseException as fault:  # noqa: BLE001 - a bad line never sinks the others
-                self._fail(i, fault)
+            except BaseException as raised:  # noqa: BLE001 - a bad line never sinks the others
+                self._tell(i, raised)
             # looked at here, too: a call for each record would be a twentieth of what it takes
             if perf_counter() > time_slice.end and await time_slice.yield_if_long():
                 stamp.now()
@@ -139,13 +135,18 @@ class Window:
                     self.results[i] = promise.receipt
                 else:
                     self.encoded.append((i, event_of(promise), compiled, promise))
-            except InlakeError as error:
-                self._refuse(i, error)
-            except NO_FAULT:
-                raise
-            except BaseException as fault:  # noqa: BLE001 - a bad line never sinks the others
-                self._fail(i, fault)
+            except BaseException as raised:  # noqa: BLE001 - a bad line never sinks the others
+                self._tell(i, raised)
             await time_slice.yield_if_long()
+
+    def _tell(self, i: int, raised: BaseException) -> None:
+        """Makes what a record raised its result; what is no fault of a record goes on."""
+        if isinstance(raised, NO_FAULT):
+            raise raised
+        if isinstance(raised, InlakeError):
+            self._refuse(i, raised)
+        else:
+            self._fail(i, raised)
 
     def _refuse(self, i: int, error: InlakeError) -> None:
         self.results[i] = error.kept()
@@ -176,12 +177,8 @@ class CheckedWindow(Window):
             try:
                 compiled.codec.encode(draft)
                 self.results[i] = compiled.schema
-            except InlakeError as error:
-                self._refuse(i, error)
-            except NO_FAULT:
-                raise
-            except BaseException as fault:  # noqa: BLE001 - a bad line never sinks the others
-                self._fail(i, fault)
+            except BaseException as raised:  # noqa: BLE001 - a bad line never sinks the others
+                self._tell(i, raised)
             await time_slice.yield_if_long()
 
 
@@ -201,7 +198,7 @@ class AtomicWindow(Window):
         self._rejected = 0
 
     async def encode(self, submissions: Sequence[Submission | InlakeError]) -> None:
-        """As for others, and every record fits."""
+        """Encodes as other windows do, and refuses all when one record does not fit."""
         await super().encode(submissions)
         if self._rejected:
             raise BodyRejected(sorted(self._refused, key=itemgetter(0)), self._rejected)
@@ -228,7 +225,7 @@ class AtomicWindow(Window):
         await self._bind_in_turn(naming)
 
     def _refuse(self, i: int, error: InlakeError) -> None:
-        """All reasons of all records might not fit into memory: those are kept that are told."""
+        """Keeps the reasons that are told: those of all records might not fit into memory."""
         if error.retryable or isinstance(error, PromiseNotAtomic):  # it is not the record that is wrong
             error.members["line"] = self._numbers[i]
             raise error
@@ -267,12 +264,8 @@ class ShippedWindow(Window):
                     raise BadPlace("The objects of a shipment are named by the gateway: leave the resource path out.")
                 event = make_event(s, compiled, compiled.codec.encode(draft, stored.uri), stamp)
                 self.encoded.append((i, event, compiled, None))
-            except InlakeError as error:
-                self._refuse(i, error)
-            except NO_FAULT:
-                raise
-            except BaseException as fault:  # noqa: BLE001 - a bad line never sinks the others
-                self._fail(i, fault)
+            except BaseException as raised:  # noqa: BLE001 - a bad line never sinks the others
+                self._tell(i, raised)
             if await time_slice.yield_if_long():
                 stamp.now()
 
