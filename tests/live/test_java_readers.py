@@ -57,7 +57,8 @@ class Read:
 def read(java: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Read]:
     """Real artworks, artists and binaries, sent through a gateway and read in Java."""
     own = f"t{uuid.uuid4().hex[:12]}"
-    with serving(tmp_path_factory.mktemp("served"), **live.deployment(own)) as served:
+    compressed = {"INLAKE_KAFKA_COMPRESSION_TYPE": "snappy"}  # whose framing is Java's own
+    with serving(tmp_path_factory.mktemp("served"), **live.deployment(own), **compressed) as served:
         for name, file in SCHEMAS.items():
             reference = [f"--reference=example.heritage.Rights={own}.heritage.rights:1"] * (
                 name == "heritage.digital_object"

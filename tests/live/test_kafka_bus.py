@@ -101,7 +101,7 @@ async def test_aiokafka_reads_what_was_published_where_java_would_have_put_it(to
         assert result.partition == (murmur2(sent.key) & 0x7FFFFFFF) % 7
 
 
-@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 async def test_compressed_batches_are_read_as_they_were_published(codec: str, topic: str) -> None:
     events = [event(topic, b"much alike %d" % i) for i in range(2000)]
     async with opened(new_topics=NewTopics(1, 1), properties={"compression.type": codec}) as bus:

@@ -37,7 +37,7 @@ TUNING = frozenset(
     }
 )
 """Those that say how librdkafka makes its batches: they choose no producer, and ours makes no use of them."""
-COMPRESSIONS = frozenset({"none", "gzip", "zstd"})
+COMPRESSIONS = frozenset({"none", "gzip", "snappy", "lz4", "zstd"})
 KNOWN = {
     *FIXED,
     *IGNORED,

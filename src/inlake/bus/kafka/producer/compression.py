@@ -1,19 +1,18 @@
-"""Compression of record batches, by Kafka's names: those for which no library beside the gateway's own is needed."""
+"""Compression of record batches, by Kafka's names, in the framing that each of its clients reads."""
 
 from __future__ import annotations
 
-import sys
-import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+import cramjam
 
 LEVEL = 1
-"""Of gzip and of zstd: the records of a batch are much alike, and the event loop waits for it."""
+"""Of gzip, lz4 and zstd: the records of a batch are much alike, and the event loop waits for it."""
+SNAPPY_HEAD = b"\x82SNAPPY\0" + (1).to_bytes(4, "big") * 2
+"""Of snappy-java, whose framing Kafka's is: a mark, the version, and the oldest one that can read it."""
+SNAPPY_BLOCK = 32 << 10
+"""Bytes before compression, as in snappy-java."""
 
 
 class Codec(NamedTuple):
@@ -25,10 +24,34 @@ class Codec(NamedTuple):
 
 
 def _gzip(data: bytes) -> bytes:
-    stream = zlib.compressobj(LEVEL, wbits=zlib.MAX_WBITS | 16)
-    return stream.compress(data) + stream.flush()
+    return bytes(cramjam.gzip.compress(data, LEVEL))
+
+
+def _snappy(data: bytes) -> bytes:
+    pieces = [SNAPPY_HEAD]
+    for start in range(0, len(data), SNAPPY_BLOCK):
+        block = bytes(cramjam.snappy.compress_raw(data[start : start + SNAPPY_BLOCK]))
+        pieces += (len(block).to_bytes(4, "big"), block)
+    return b"".join(pieces)
+
+
+def _lz4(data: bytes) -> bytes:
+    """One frame, whose blocks stand for themselves: Java reads no others."""
+    stream = cramjam.lz4.Compressor(level=LEVEL, content_checksum=False, block_linked=False)
+    stream.compress(data)
+    return bytes(stream.finish())
+
+
+def _zstd(data: bytes) -> bytes:
+    return bytes(cramjam.zstd.compress(data, LEVEL))
 
 
 NONE = Codec(0, None)
-CODECS = {"none": NONE, "gzip": Codec(1, _gzip), "zstd": Codec(4, lambda data: zstd.compress(data, LEVEL))}
+CODECS = {
+    "none": NONE,
+    "gzip": Codec(1, _gzip),
+    "snappy": Codec(2, _snappy),
+    "lz4": Codec(3, _lz4),
+    "zstd": Codec(4, _zstd),
+}
 """By the property `compression.type`. Brokers take zstd from 2.1 on (KIP-110)."""
