@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -115,3 +117,27 @@ async def test_another_file_does_not_take_the_place_of_the_one_that_is_stored(tm
         assert w.seen == []
         assert (await living.post(*sent, headers=key(last))).status == 201
         assert len(w.seen) == 1
+
+
+@pytest.mark.parametrize("swept", [False, True], ids=["", "swept"])
+async def test_whatever_step_an_announcement_dies_at_its_repeat_makes_no_second_shipment(
+    tmp_path: Path, swept: bool
+) -> None:
+    file = {"filename": "1.obj", "size": 3, "sha256": hashlib.sha256(b"v 1").hexdigest()}
+    body = json.dumps({"file": file, "record": {"title": "Spot"}}).encode()
+    sent = ("/shipments?schema=note", body, "application/x-ndjson")
+    async with world(tmp_path) as w:
+        living = w.process()
+        for last in range(100):
+            died = await dies_at(w, sent, last)
+            if swept:
+                await living.deployment.sweep.run()
+            answer, again = [await living.post(*sent, headers=key(last)) for _ in range(2)]
+            assert (answer.status, again.body) == (201, answer.body), last
+            logs = [name async for name in living.deployment.store.list(".inlake/shipments/")]
+            marks = [name async for name in living.deployment.store.list(".inlake/shipping/")]
+            assert (len(logs), len(marks)) == (last + 1, last + 1)
+            if not died:
+                assert last >= 3
+                return
+    raise AssertionError("it never got through")

@@ -234,3 +234,15 @@ async def test_what_nobody_completes_is_published_where_it_is_there_and_given_up
         assert done == {"expired": 1}
         (event,) = await gateway.events()
         assert dict(event.headers)["ce_id"].decode() == told[0]["id"]
+
+
+async def test_one_that_has_ended_still_gives_the_receipts_of_what_was_published(tmp_path: Path) -> None:
+    async with embedded(tmp_path, promise_seconds=0.3) as gateway:
+        *told, summary = (await announce(gateway, line(1), line(2))).lines()
+        assert (await send(gateway, told[0])).status == 200
+        while not dict(await gateway.deployment.sweep.run()):
+            pass
+        receipt, ended, last = (await ask(gateway, f"/shipments/{summary['id']}/complete", "POST")).lines()
+        assert (receipt["id"], receipt["status"]) == (told[0]["id"], 201)
+        assert (ended["line"], ended["status"], ended["code"]) == (2, 410, "shipment_expired")
+        assert (last["state"], len(await gateway.events())) == ("expired", 1)

@@ -246,10 +246,12 @@ class Names:
     an HMAC with a secret of the shipment: who knows one puuid knows none of the others, nor the id.
     """
 
-    def __init__(self) -> None:
-        prefix = secrets.token_hex(6)
+    def __init__(self, secret: str | None = None) -> None:
+        """`secret`: of the request that announces it, where another attempt at the request is to find the same."""
+        bits = hashlib.sha512(f"shipment {secret}".encode()).digest() if secret else secrets.token_bytes(38)
+        prefix = bits[32:38].hex()
         self._prefix = f"{prefix[:8]}-{prefix[8:]}-8"
-        self.secret = secrets.token_bytes(32)
+        self.secret = bits[:32]
         self.id = self.puuid(0)
 
     def puuid(self, line: int) -> str:

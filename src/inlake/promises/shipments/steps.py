@@ -96,9 +96,13 @@ class Shipments:
 
     # ------------------------------------------------------------------------------------------------------- announce
     async def announce(self, names: Names, principal: str, lines: Sequence[Accepted]) -> Shipment:
-        """Write down all files and events. From here on each event is fixed."""
+        """Write down all files and events. From here on each event is fixed.
+
+        What an attempt before wrote under these names is the shipment. Raises `ShipmentBusy`.
+        """
         now = time.time()
-        await self._store.create(marker_key(principal, names.id), json.dumps({"at": now}).encode())
+        mark, made = marker_key(principal, names.id), json.dumps({"at": now}).encode()
+        new = await self._store.create(mark, made)
         contexts: dict[Context, int] = {}
         written = [
             Line(
@@ -129,13 +133,15 @@ class Shipments:
             contexts=[[(name, value.decode()) for name, value in context] for context in contexts],
             lines=written,
         )
-        try:
-            if not await log_of(self._store, names.id).add(0, announced):
-                raise ShipmentBusy("Another shipment has this name: send it again.")
-        except InlakeError:
-            await self._store.delete(marker_key(principal, names.id))
-            raise
-        return Shipment(announced, 1, announced, expires)
+        if await log_of(self._store, names.id).add(0, announced):
+            if not new:  # an attempt before made the mark, and sweep may have just removed it for being old
+                await self._store.create(mark, made)
+            return Shipment(announced, 1, announced, expires)
+        found = await read(self._store, names.id)
+        if found is None or found.id != names.id:
+            await self._store.delete(mark)
+            raise ShipmentBusy("Another shipment has this name: send it again.")
+        return found
 
     async def find(self, shipment: str, principal: str, *, whole: bool = False) -> Shipment:
         """One's own shipment in any state, with its events if it is `whole`. Raises `ShipmentNotFound`, for another's
@@ -214,10 +220,13 @@ class Shipments:
     async def complete(self, shipment: str, principal: str) -> tuple[Shipment, list[tuple[int, Result]]]:
         """Publish the events of all lines whose object is there: what became of each line.
 
-        Raises `ShipmentNotFound`, `ShipmentExpired`, `ShipmentBusy`.
+        Of one that has ended these are the receipts of what was published before. Raises `ShipmentNotFound`,
+        `ShipmentExpired`, `ShipmentBusy`.
         """
         found = await self.find(shipment, principal, whole=True)
-        found, failed = await self._complete(found)
+        failed = dict[int, InlakeError]()
+        if found.end is None or not found.positions:
+            found, failed = await self._complete(found)
         lines = [line for line in found.announced.lines if isinstance(line, Line)]
         return found, [(line.line, self._result(found, line, failed)) for line in lines]
 
@@ -304,6 +313,8 @@ class Shipments:
             return line.receipt(at, self._root + line.key)
         if refused := found.refused.get(line.line):
             return BY_CODE.get(refused.code, InlakeError)(refused.detail)
+        if found.end is not None:
+            return ShipmentExpired("The shipment ended before the file came: announce it anew.")
         return failed.get(line.line) or UploadIncomplete("The file is not in the store yet: send it, complete again.")
 
     # ------------------------------------------------------------------------------------------------------- the end

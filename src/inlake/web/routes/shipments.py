@@ -13,6 +13,7 @@ from inlake.errors import (
     BadParameter,
     BodyRejected,
     Forbidden,
+    IdempotencyKeyReused,
     InlakeError,
     ShipmentNotFound,
     ShipmentTooLarge,
@@ -209,7 +210,7 @@ async def announce(x: Exchange, d: Deployment) -> None:
         raise UnsupportedMediaType(f"The body is {kind[:100]}: announce one file a line as application/x-ndjson.")
     if to.schema is not None:  # what is wrong with the query refuses the body unread
         await d.gateway.codecs.find(to.schema, to.version, to.message)
-    names, lines = Names(), await read_lines(x, LIMITS)
+    names, lines = Names(x.attempt.puuid if x.attempt else None), await read_lines(x, LIMITS)
     announcements = await read_announcements(x, d, to, names, lines)
     window = ShippedWindow(d.gateway, announcements.objects)
     await window.encode(announcements.submissions)
@@ -221,6 +222,8 @@ async def announce(x: Exchange, d: Deployment) -> None:
     counts = Counts(pending=len(window.encoded), rejected=len(refused) - failed, failed=failed)
     for name in ("pending", "rejected", "failed"):
         x.site.records[name].value += getattr(counts, name)
+    if x.attempt and failed:  # another attempt finds all lines as this one decides them
+        raise next(error for error in refused.values() if error.status >= 500)
     if refused and to.atomic:
         raise BodyRejected([*refused.items()][: x.settings.max_errors], len(refused))
     told = {n: line_problem(error, n) for n, error in refused.items()}
@@ -229,6 +232,8 @@ async def announce(x: Exchange, d: Deployment) -> None:
         return
     accepted = [_accepted(lines[i][0], announcements.objects[i], event, c) for i, event, c, _ in window.encoded]
     found = await d.shipments.announce(names, x.principal, accepted)
+    if [file.line for file in found.announced.lines] != [each.line for each in accepted]:
+        raise IdempotencyKeyReused("This Idempotency-Key announced other lines before: a new request takes a new key.")
     puts = await d.shipments.offer(found, found.announced.lines, x.address(f"/shipments/{found.id}"))
     for line, signed in zip(accepted, puts, strict=True):
         told[line.line] = _encode(LineAnnounced(line.line, 202, line.event.id, line.puuid, _put(signed))) + b"\n"
