@@ -6,11 +6,12 @@
     ├── Unauthorized 401
     ├── Forbidden 403
     ├── NotFound 404 .............. RouteNotFound  SchemaNotFound  PromiseNotFound
+    │                               ShipmentNotFound  ObjectNotFound
     ├── MethodNotAllowed 405
     ├── RequestTimeout 408
     ├── Conflict 409 .............. PromiseUsed  PlaceTaken  OffsetConflict  WrongState  UploadIncomplete
-    │                               IdempotencyInFlight
-    ├── PromiseExpired 410
+    │                               IdempotencyInFlight  ShipmentBusy  ObjectChanged
+    ├── PromiseExpired 410, ShipmentExpired 410
     ├── TooLarge 413 .............. RecordTooLarge  BodyTooLarge  AtomicBodyTooLarge  BinaryTooLarge  LineTooLong
     │                               CheckedBodyTooLarge
     │                               IdempotentTooLarge
@@ -175,6 +176,10 @@ class PromiseNotFound(NotFound):
     """The promise is unknown, or another principal's"""
 
 
+class ObjectNotFound(NotFound):
+    """There is no object at this URI"""
+
+
 class MethodNotAllowed(InlakeError):
     """The route does not take this method"""
 
@@ -217,6 +222,10 @@ class WrongState(Conflict):
 
 class UploadIncomplete(Conflict):
     """The store does not hold the whole binary yet"""
+
+
+class ObjectChanged(Conflict):
+    """The object in the store is another than it was"""
 
 
 class ShipmentBusy(Conflict):

@@ -114,14 +114,24 @@ class Part(NamedTuple):
 
 
 class ObjectFacts(NamedTuple):
-    """What S3 tells about an object."""
+    """What a store tells about an object."""
 
     size: int
     """Bytes."""
     etag: str
-    """Quotes included."""
+    """Of these bytes and no others, quotes included; in a folder made of its time and size."""
     checksum_sha256: str | None = None
-    """Base64, of the whole object; None for one made of parts."""
+    """Base64, of the whole object; None for one made of parts, and in a folder."""
+
+
+class Listed(NamedTuple):
+    """An object as a listing of the store has it."""
+
+    key: str
+    size: int
+    """Bytes."""
+    modified: float
+    """Seconds since 1970."""
 
 
 class Blob(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from inlake.errors import InlakeError
-from inlake.model import Blob, Event, Message, ObjectFacts, Part, Position, SignedRequest
+from inlake.model import Blob, Event, Listed, Message, ObjectFacts, Part, Position, SignedRequest
 
 if TYPE_CHECKING:  # the registry's own classes are the only schema classes there are
     from confluent_kafka.schema_registry import RegisteredSchema, Schema
@@ -103,12 +103,20 @@ class Store(Protocol):
         """Bytes of those of the objects that are there. What the keys have in common at their begin spares requests."""
         ...
 
+    async def facts(self, key: str) -> ObjectFacts | None:
+        """What the store says of the object, its checksum with it; None when there is none."""
+        ...
+
     def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes [start, end) of an object in chunks; end None is its end."""
         ...
 
     def list(self, prefix: str) -> AsyncIterator[str]:
         """Keys below `prefix` (a whole number of segments, ends with `/`), in no set order."""
+        ...
+
+    def objects(self, prefix: str) -> AsyncIterator[Listed]:
+        """The same with what a listing tells of each."""
         ...
 
     async def page(self, folder: str, after: str, count: int) -> Sequence[str]:
@@ -189,10 +197,6 @@ class Direct(Protocol):
     async def complete(self, key: str, upload: str, parts: Sequence[Part]) -> None:
         """Make the object out of these parts. `NotFound` when there is no such upload, `PartsRefused` with the
         store's reason."""
-        ...
-
-    async def facts(self, key: str) -> ObjectFacts | None:
-        """What the store says of the object, its checksum with it; None when there is none."""
         ...
 
     async def sign_put(

@@ -15,6 +15,7 @@ from inlake.logbook.answers import KeptAnswers
 from inlake.logbook.lease import Leases
 from inlake.ports import Bus, Registry, Store
 from inlake.promises.direct import DirectUploads
+from inlake.promises.shipments.in_place import InPlace
 from inlake.promises.shipments.steps import Shipments, Timeouts
 from inlake.promises.steps import Promises
 from inlake.promises.sweep import Sweep
@@ -63,7 +64,8 @@ def connect(settings: Settings, environment: Mapping[str, str]) -> Deployment:
     uploads = Uploads(store, promises, Leases(store))
     answers = KeptAnswers(store, ttl=settings.idempotency_ttl)
     timeouts = Timeouts(settings.promise_seconds, 2 * settings.bus_timeout, 2 * settings.upload_timeout)
-    shipments = Shipments(store, bus, timeouts, direct=settings.direct)
+    in_place = connect_in_place(settings, environment, store)
+    shipments = Shipments(store, bus, timeouts, in_place=in_place, direct=settings.direct)
     bus_timeout, upload_timeout = settings.bus_timeout, settings.upload_timeout
     sweep = Sweep(store, promises, uploads, shipments, bus_timeout=bus_timeout, upload_timeout=upload_timeout)
     gateway = Gateway(Codecs(registry, settings), promises, bus)
@@ -128,6 +130,26 @@ def connect_store(settings: Settings, environment: Mapping[str, str]) -> Store:
 
             return FolderStore(Path(url.path))
     raise SettingsError(f"INLAKE_STORE: {settings.store!r} is neither file:FOLDER nor s3://BUCKET/PREFIX")
+
+
+def connect_in_place(settings: Settings, environment: Mapping[str, str], store: Store) -> InPlace:
+    """`INLAKE_IN_PLACE`. Raises `SettingsError`."""
+    stores: list[Store] = []
+    for prefix in filter(None, (part.strip() for part in settings.in_place.split(","))):
+        url = _split("INLAKE_IN_PLACE", prefix)
+        match url.scheme:
+            case "s3" if url.netloc:
+                stores.append(connect_store(settings.model_copy(update={"store": prefix}), environment))
+            case "file" if url.path:
+                from inlake.store.folder.store import FolderStore
+
+                stores.append(FolderStore(Path(url.path), foreign=True))
+            case _:
+                raise SettingsError(f"INLAKE_IN_PLACE: {prefix!r} is neither file:FOLDER nor s3://BUCKET/PREFIX")
+    own = [store.uri("-").removesuffix("-")]
+    if own[0].startswith("file:"):  # a prefix is a folder without links on the way to it
+        own.append(f"{Path(urlsplit(settings.store).path).resolve().as_uri()}/")
+    return InPlace(stores, own)
 
 
 def connect_registry(settings: Settings) -> Registry:

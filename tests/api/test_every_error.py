@@ -240,6 +240,25 @@ async def _published(gateway: Gateway, place: str | None = None) -> str:
     return str(answer.json()["resource"]["puuid"])
 
 
+@provokes("object_not_found", 404)
+async def an_object_that_is_not_in_place(folder: Path) -> Answer:
+    (folder / "scans").mkdir()
+    async with embedded(folder, in_place=f"file:{folder / 'scans'}") as gateway:
+        return await gateway.post(f"/in-place?uri=file://{folder}/scans", content_type=None, method="GET")
+
+
+@provokes("object_changed", 409)
+async def an_object_in_place_that_is_written_anew(folder: Path) -> Answer:
+    (folder / "scans").mkdir()
+    path = folder / "scans" / "a.tif"
+    path.write_text("a")
+    async with embedded(folder, in_place=f"file:{folder / 'scans'}") as gateway:
+        line = json.dumps({"file": {"uri": path.as_uri()}, "record": {"title": "a"}}).encode()
+        announced = (await gateway.post("/shipments?schema=note", line, NDJSON)).lines()
+        path.write_text("other")
+        return await gateway.post(f"/shipments/{announced[-1]['id']}/complete", content_type=None)
+
+
 @provokes("shipment_expired", 410)
 async def a_shipment_that_was_given_up(folder: Path) -> Answer:
     async with embedded(folder) as gateway:

@@ -156,6 +156,7 @@ async def test_the_pages_need_nothing_from_elsewhere(gateway: Gateway) -> None:
 async def test_every_route_is_in_the_openapi_document_with_an_example(gateway: Gateway) -> None:
     paths = (await gateway.post("/openapi.json", method="GET")).json()["paths"]
     assert set(paths) == {
+        "/in-place",
         "/ingress/record-json",
         "/ingress/record-json-and-binary",
         "/ingress/binary",

@@ -449,3 +449,19 @@ def test_the_uri_of_an_object_is_a_uri(root: str, name: str) -> None:
 
 def test_the_uri_of_an_object_of_s3_keeps_what_a_path_may_have() -> None:
     assert ADAPTERS["s3://museum/my%20inlake/"].uri("a-b.c_d~e+f,g/(h)") == "s3://museum/my%20inlake/a-b.c_d~e+f,g/(h)"
+
+
+async def test_what_a_store_tells_of_an_object_changes_with_it(store: Store) -> None:
+    await put(store, "facts/a", b"first")
+    first = await store.facts("facts/a")
+    assert first
+    assert first.size == 5
+    assert await store.facts("facts/a") == first
+    await put(store, "facts/a", b"other")
+    second = await store.facts("facts/a")
+    assert second
+    assert second.etag != first.etag
+    assert await store.facts("facts/none") is None
+    found = [each async for each in store.objects("facts/")]
+    assert [(each.key, each.size) for each in found] == [("facts/a", 5)]
+    assert abs(found[0].modified - time.time()) < 60

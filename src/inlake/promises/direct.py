@@ -206,11 +206,11 @@ class DirectUploads:
 
     async def _facts(self, promise: Promise) -> ObjectFacts:
         """What the store says of the object. Raises `UploadIncomplete`."""
-        facts = await self._direct.facts(promise.key)
+        facts = await self._store.facts(promise.key)
         if facts is None and promise.upload is not None:
             for pause in PAUSES:
                 await asyncio.sleep(pause)
-                if facts := await self._direct.facts(promise.key):
+                if facts := await self._store.facts(promise.key):
                     break
         if facts is None:
             raise UploadIncomplete(f"The store has no object of the promise {promise} yet: send the binary first.")
@@ -222,7 +222,7 @@ class DirectUploads:
         digest = hashlib.sha256()
         async for chunk in self._store.read(promise.key):
             await asyncio.to_thread(digest.update, chunk)
-        if await self._direct.facts(promise.key) != before:
+        if await self._store.facts(promise.key) != before:
             raise UploadIncomplete("The object was replaced while it was read: complete it again.")
         return digest.hexdigest()
 

@@ -19,7 +19,19 @@ from inlake.web.request.access_log import AccessLog
 from inlake.web.request.admission import Admission
 from inlake.web.request.exchange import make_site
 from inlake.web.request.route import Route, Row
-from inlake.web.routes import binaries, direct, health, pages, promises, records, resources, schemas, shipments, tus
+from inlake.web.routes import (
+    binaries,
+    direct,
+    health,
+    in_place,
+    pages,
+    promises,
+    records,
+    resources,
+    schemas,
+    shipments,
+    tus,
+)
 from inlake.web.routes import documents as doc
 from inlake.web.routes.repeats import with_body, with_file
 from inlake.wiring import Deployment
@@ -63,6 +75,7 @@ TABLE = [
     Row("DELETE", "/shipments/{shipment}", shipments.cancel, shipments.CANCELLED),
     Row("PUT", "/shipments/{shipment}/{line}", shipments.put, shipments.PUT, shipments.may_hold_file),
     Row("POST", "/shipments/{shipment}/complete", shipments.complete, shipments.COMPLETE, shipments.may_hold),
+    Row("GET", "/in-place", in_place.listed, in_place.LISTED),
     Row("GET", "/schemas", schemas.schemas, schemas.LISTED),
     Row("GET", "/schemas/{name}", schemas.schema, schemas.FOUND),
     Row("GET", "/resources/{puuid}", resources.resource, resources.RESOURCE),

@@ -1,26 +1,37 @@
-"""Which files of a shipment are in the store, and are what was announced."""
+"""Which files of a shipment are in the store, and are what was announced; and what is refused of one that comes."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
-from inlake.errors import DigestMismatch, InlakeError, SizeMismatch
+from inlake.errors import DigestMismatch, InlakeError, ObjectChanged, ShipmentExpired, SizeMismatch
 from inlake.ports import Store
-from inlake.promises.shipments.entries import File
+from inlake.promises.shipments.entries import File, Shipment
+from inlake.promises.shipments.in_place import InPlace, digest_of
 
 
-async def whole(store: Store, files: Sequence[File]) -> tuple[set[int], dict[int, InlakeError]]:
+async def present(store: Store, files: Sequence[File]) -> set[int]:
+    """The lines whose objects are there, by their names; one that stood there before is."""
+    sizes = await store.sizes([file.key for file in files if not file.in_place])
+    return {file.line for file in files if file.in_place or file.key in sizes}
+
+
+async def whole(store: Store, in_place: InPlace, files: Sequence[File]) -> tuple[set[int], dict[int, InlakeError]]:
     """The lines whose objects are there, and what is wrong with others that are.
 
     Sizes come from listings. The SHA-256 was signed or compared on the way; whether the store enforces what is signed
     shows in one object, and if it does not, every object is asked, and read where the store has no checksum of it.
     """
-    sizes = await store.sizes([file.key for file in files])
-    there, wrong = [], dict[int, InlakeError]()
+    sizes = await store.sizes([file.key for file in files if not file.in_place])
+    there, wrong, standing = [], dict[int, InlakeError](), set[int]()
     for file in files:
+        if file.in_place:
+            if await in_place.is_same(file.in_place.uri, file.in_place.etag):
+                standing.add(file.line)
+            else:
+                wrong[file.line] = ObjectChanged("The object is another than it was when it was announced.")
+            continue
         size = sizes.get(file.key)
         if size == file.size:
             there.append(file)
@@ -28,20 +39,32 @@ async def whole(store: Store, files: Sequence[File]) -> tuple[set[int], dict[int
             wrong[file.line] = SizeMismatch(f"The object has {size:,} bytes, and {file.size:,} were announced.")
     if store.direct is not None and there and not await _is_vouched_for(store, there[0]):
         for file in there:
-            if not (await _is_vouched_for(store, file) or await _digest(store, file) == file.sha256):
+            if not (await _is_vouched_for(store, file) or await digest_of(store, file.key) == file.sha256):
                 wrong[file.line] = DigestMismatch("The object has another SHA-256 than was announced.")
-    return {file.line for file in there if file.line not in wrong}, wrong
+    return standing | {file.line for file in there if file.line not in wrong}, wrong
 
 
 async def _is_vouched_for(store: Store, file: File) -> bool:
     """Whether the store says that the object has the SHA-256 that was announced: it compared it with what came."""
-    assert store.direct is not None
-    facts = await store.direct.facts(file.key)
+    facts = await store.facts(file.key)
     return facts is not None and facts.checksum_sha256 == b64encode(bytes.fromhex(file.sha256)).decode()
 
 
-async def _digest(store: Store, file: File) -> str:
-    digest = hashlib.sha256()
-    async for chunk in store.read(file.key):
-        await asyncio.to_thread(digest.update, chunk)
-    return digest.hexdigest()
+async def exactly(file: File, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, of as many bytes as were announced. Raises `SizeMismatch`."""
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > file.size:
+            break
+        yield chunk
+    if size != file.size:
+        raise SizeMismatch(
+            f"The body has {'more' if size > file.size else 'fewer'} bytes than the {file.size:,} announced."
+        )
+
+
+def check_open(shipment: Shipment) -> None:
+    """Raises `ShipmentExpired` where it has ended."""
+    if shipment.end is not None:
+        raise ShipmentExpired(f"The shipment {shipment} has ended ({shipment.end.reason}): announce what is left anew.")

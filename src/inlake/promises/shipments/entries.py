@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from inlake.logbook.log import STATE, Log
 from inlake.model import Blob, Context, Event, Position, Receipt, SchemaVersion, StoredObject, masked
@@ -42,6 +42,13 @@ class Entry(Struct, frozen=True, kw_only=True, tag_field="fact", tag=str.lower, 
     at: float = msgspec.field(default_factory=time.time)
 
 
+class Standing(Struct, frozen=True):
+    """Where an object is that was in a store before it was announced, and its tag then. It is never deleted."""
+
+    uri: str
+    etag: str
+
+
 class File(Struct, frozen=True, kw_only=True):
     """A line without its event: a binary that was announced."""
 
@@ -54,10 +61,12 @@ class File(Struct, frozen=True, kw_only=True):
     sha256: str
     """Hexadecimal."""
     key: str
-    """Of the object, relative to the store's prefix."""
+    """Of the object, relative to the store's prefix; empty where it is `in_place`."""
+    in_place: Standing | UnsetType = UNSET
 
-    def stored(self, uri: str) -> StoredObject:
-        """The binary as receipts show it."""
+    def stored(self, root: str) -> StoredObject:
+        """The binary as receipts show it; `root`: what the URIs of the store begin with."""
+        uri = self.in_place.uri if self.in_place else root + self.key
         return StoredObject(self.puuid, uri, self.size, self.sha256, self.content_type, self.filename)
 
 
@@ -75,16 +84,16 @@ class Line(File, frozen=True, kw_only=True):
     schema: tuple[str, int, int] | None
     """Subject, version, id."""
 
-    def event(self, contexts: Sequence[Context], uri: str) -> Event:
+    def event(self, contexts: Sequence[Context], root: str) -> Event:
         """The event as it is published."""
         key, context = self.event_key.encode(), contexts[self.context]
         event = Event(self.id, self.topic, key, self.value, context, self.partition_by)
-        return with_resource(event, self.stored(uri))
+        return with_resource(event, self.stored(root))
 
-    def receipt(self, at: Position, uri: str) -> Receipt:
+    def receipt(self, at: Position, root: str) -> Receipt:
         """What the client gets once the event is out."""
         schema = SchemaVersion(*self.schema) if self.schema else None
-        return Receipt(self.id, self.event_key, at.topic, at.partition, at.offset, schema, self.stored(uri))
+        return Receipt(self.id, self.event_key, at.topic, at.partition, at.offset, schema, self.stored(root))
 
 
 class Announced(Entry, frozen=True):
@@ -237,6 +246,7 @@ class Accepted(NamedTuple):
     content_type: str
     event: Event
     schema: SchemaVersion | None
+    in_place: Standing | None = None
 
 
 class Names:

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import UNSET
+
 from inlake import ports
 from inlake.errors import (
     DirectUploadNotAvailable,
@@ -17,7 +19,6 @@ from inlake.errors import (
     ShipmentBusy,
     ShipmentExpired,
     ShipmentNotFound,
-    SizeMismatch,
     UploadIncomplete,
     every_error,
 )
@@ -26,7 +27,7 @@ from inlake.memory import Recent
 from inlake.model import Binary, Blob, Context, Position, Receipt, SignedRequest, masked
 from inlake.promises.arrival import Arrival
 from inlake.promises.places import object_key, promise_named
-from inlake.promises.shipments.check import whole
+from inlake.promises.shipments.check import check_open, exactly, present, whole
 from inlake.promises.shipments.entries import (
     Accepted,
     Announced,
@@ -44,6 +45,7 @@ from inlake.promises.shipments.entries import (
     read,
     read_whole,
 )
+from inlake.promises.shipments.in_place import InPlace
 
 log = logging.getLogger("inlake.shipments")
 LOOK = 0.05
@@ -81,10 +83,13 @@ class Shipments:
     """Shipments of one deployment."""
 
     def __init__(
-        self, store: ports.Store, bus: ports.Bus, timeouts: Timeouts, *, direct: bool = True, me: str | None = None
-    ) -> None:
-        """`direct`: clients reach the store; `me`: who works here (default: `process.me`)."""
+        self, store: ports.Store, bus: ports.Bus, timeouts: Timeouts, *, in_place: InPlace | None = None,
+        direct: bool = True, me: str | None = None,
+    ) -> None:  # fmt: skip
+        """`in_place`: what may be named that is there already; `direct`: clients reach the store; `me`: who works here
+        (default: `process.me`)."""
         self._store, self._bus, self._timeouts = store, bus, timeouts
+        self.in_place = in_place or InPlace(())
         self._me = me or process.me()
         self._direct = store.direct if direct else None
         self._root = store.uri("-").removesuffix("-")
@@ -112,7 +117,8 @@ class Shipments:
                 content_type=a.content_type,
                 size=a.blob.size,
                 sha256=a.blob.sha256 or "",
-                key=object_key(a.puuid, a.filename),
+                key="" if a.in_place else object_key(a.puuid, a.filename),
+                in_place=a.in_place or UNSET,
                 id=a.event.id,
                 topic=a.event.topic,
                 event_key=a.event.key.decode(),
@@ -159,12 +165,16 @@ class Shipments:
             return None
         return next(((found, file) for file in found.announced.lines if file.puuid == puuid), None)
 
+    async def present(self, files: Sequence[File]) -> set[int]:
+        """The lines whose objects are in the store."""
+        return await present(self._store, files)
+
     async def receipt(self, shipment: Shipment, file: File) -> Receipt | None:
         """The receipt of a line whose event is out."""
         at = shipment.positions.get(file.line)
         written = await read_whole(self._store, shipment.id) if at else None
         line = written.file(file.line) if written else None
-        return line.receipt(at, self._root + line.key) if at and isinstance(line, Line) else None
+        return line.receipt(at, self._root) if at and isinstance(line, Line) else None
 
     # ----------------------------------------------------------------------------------------------------------- send
     async def offer(self, shipment: Shipment, files: Sequence[File], folder: str) -> list[SignedRequest]:
@@ -204,16 +214,16 @@ class Shipments:
         known = await read(self._store, shipment, known) or known
         self._known.keep(shipment, known)
         file = known.file(line)
-        if file is None:
-            raise ShipmentNotFound(f"The shipment {known} has no line {line}.")
-        _check_open(known)
-        arrival = Arrival(Binary(file.filename, file.content_type, _exactly(file, chunks), file.sha256))
+        if file is None or file.in_place:
+            raise ShipmentNotFound(f"The shipment {known} has no line {line} that is to be sent.")
+        check_open(known)
+        arrival = Arrival(Binary(file.filename, file.content_type, exactly(file, chunks), file.sha256))
         arrival.expires = known.expires
         await self._store.put(file.key, arrival.parts(), content_type=file.content_type, metadata={"puuid": file.puuid})
         after = await read(self._store, shipment, known) or known
         if after.state_of(line) == "expired":  # while it came
             await self._store.delete(file.key)
-            _check_open(after)
+            check_open(after)
         return file
 
     # ------------------------------------------------------------------------------------------------------- complete
@@ -235,7 +245,7 @@ class Shipments:
         failed: dict[int, InlakeError] = {}
         wait_until = time.monotonic() + self._timeouts.publishing
         while found.left:
-            _check_open(found)
+            check_open(found)
             busy = found.completing
             if busy and (known := self._published.recall(_name(found))):
                 return (await self._note(found, known)), failed
@@ -248,7 +258,7 @@ class Shipments:
             if busy:  # its process is gone
                 there = {n for n in busy.lines if found.state_of(n) == "announced"}
             else:
-                there, wrong = await whole(self._store, found.left)
+                there, wrong = await whole(self._store, self.in_place, found.left)
                 await self._delete([file for file in found.left if file.line in wrong])
                 failed |= wrong
             if not there:
@@ -279,7 +289,7 @@ class Shipments:
         assert isinstance(found.announced, Announced)
         written = found.announced.contexts
         contexts = [tuple([(name, value.encode()) for name, value in context]) for context in written]
-        results = await self._bus.publish([line.event(contexts, self._root + line.key) for line in lines])
+        results = await self._bus.publish([line.event(contexts, self._root) for line in lines])
         positions: dict[int, tuple[str, int, int]] = {}
         refused, failed = [], {}
         for line, result in zip(lines, results, strict=True):
@@ -310,7 +320,7 @@ class Shipments:
 
     def _result(self, found: Shipment, line: Line, failed: dict[int, InlakeError]) -> Result:
         if at := found.positions.get(line.line):
-            return line.receipt(at, self._root + line.key)
+            return line.receipt(at, self._root)
         if refused := found.refused.get(line.line):
             return BY_CODE.get(refused.code, InlakeError)(refused.detail)
         if found.end is not None:
@@ -363,7 +373,8 @@ class Shipments:
         return await self._expire(found, "no progress") if due.what == "expired" and found.left else True
 
     async def _delete(self, files: Sequence[File]) -> None:
-        """Delete the objects of lines, and their unfinished uploads."""
+        """Delete the objects of lines, and their unfinished uploads, but for what was there before."""
+        files = [file for file in files if not file.in_place]
         sizes = await self._store.sizes([file.key for file in files]) if files else {}
         for key in sizes:
             await self._store.delete(key)
@@ -382,25 +393,6 @@ class Shipments:
             if isinstance(entry, Completing | Published) or found.entries == before.entries:
                 break  # what it says belongs to the log as it was
         return found, False
-
-
-def _check_open(shipment: Shipment) -> None:
-    if shipment.end is not None:
-        raise ShipmentExpired(f"The shipment {shipment} has ended ({shipment.end.reason}): announce what is left anew.")
-
-
-async def _exactly(file: File, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The chunks, of as many bytes as were announced. Raises `SizeMismatch`."""
-    size = 0
-    async for chunk in chunks:
-        size += len(chunk)
-        if size > file.size:
-            break
-        yield chunk
-    if size != file.size:
-        raise SizeMismatch(
-            f"The body has {'more' if size > file.size else 'fewer'} bytes than the {file.size:,} announced."
-        )
 
 
 def _name(found: Shipment) -> str:

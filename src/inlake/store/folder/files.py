@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from inlake.disk import lock, sync_file, sync_folder, write_all
 from inlake.errors import NotFound
+from inlake.model import Listed, ObjectFacts
 
 TEMPORARY = ".inlake/tmp"
 UPLOADS = ".inlake/uploads"
@@ -127,8 +128,8 @@ class Files:
             except OSError:  # not empty, or gone already: done either way
                 return
 
-    def walk(self, folder: Path) -> Generator[str, None, None]:
-        """Keys of the objects below a folder."""
+    def walk(self, folder: Path) -> Generator[Listed, None, None]:
+        """The objects below a folder."""
         try:
             entries = os.scandir(folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -140,7 +141,9 @@ class Files:
                     if path not in self._hidden:
                         yield from self.walk(path)
                 elif entry.is_file(follow_symlinks=False):
-                    yield path.relative_to(self._root).as_posix()
+                    with suppress(FileNotFoundError):  # removed meanwhile
+                        found = entry.stat(follow_symlinks=False)
+                        yield Listed(path.relative_to(self._root).as_posix(), found.st_size, found.st_mtime)
 
     def try_out(self) -> list[str]:
         """Do what `create` does: some file systems have no hard links, and some are full; warns of one that is so soon.
@@ -272,6 +275,17 @@ def names_after(folder: Path, after: str, count: int) -> list[str]:
             return nsmallest(count, (entry.name for entry in entries if entry.name > after and entry.is_file()))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def facts(path: Path) -> ObjectFacts | None:
+    """Bytes of a file, and a tag that changes with it; None when there is none."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return ObjectFacts(found.st_size, f'"{found.st_mtime_ns:x}-{found.st_size:x}"')
 
 
 def size(path: Path) -> int | None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from inlake.errors import BadPlace, InlakeError, NotFound, OutOfSpace, PlaceTaken, StoreUnavailable
-from inlake.model import masked
-from inlake.store.folder.files import HIDDEN, Files, names_after, open_object, read_whole, size, sizes
+from inlake.model import Listed, ObjectFacts, masked
+from inlake.store.folder.files import HIDDEN, Files, facts, names_after, open_object, read_whole, size, sizes
 from inlake.store.folder.pieces import FolderPieces
 from inlake.store.keys import check_ascii, segments
 
@@ -30,9 +30,11 @@ class FolderStore:
     not followed; one in the place of a folder is, since whoever can make it can write the files as well.
     """
 
-    def __init__(self, root: Path) -> None:
-        """`root` is made when it is first needed."""
-        self._root = root.absolute()
+    def __init__(self, root: Path, *, foreign: bool = False) -> None:
+        """`root` is made when it is first needed; `foreign`: others write into it, so that no link of theirs is
+        followed anywhere below it."""
+        self._root = root.resolve() if foreign else root.absolute()
+        self._foreign = foreign
         self._files = Files(self._root)
         self.pieces = FolderPieces(self._files, self._path, self._run)
         self.direct = None  # nobody but the gateway can write here
@@ -65,6 +67,9 @@ class FolderStore:
             segments(key)
         return await self._run(sizes, str(self._root), keys)
 
+    async def facts(self, key: str) -> ObjectFacts | None:
+        return await self._run(facts, self._path(key))
+
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Chunks of up to 1 MiB. `NotFound` when there is no such object; nothing beyond its end."""
         file = await self._run(open_object, self._path(key))
@@ -82,12 +87,16 @@ class FolderStore:
             os.close(file)
 
     async def list(self, prefix: str) -> AsyncIterator[str]:
+        async for found in self.objects(prefix):
+            yield found.key
+
+    async def objects(self, prefix: str) -> AsyncIterator[Listed]:
         folder = self._path(prefix.removesuffix("/")) if prefix else self._root
         keys = self._files.walk(folder)
         try:
             while batch := await self._run(lambda: [*islice(keys, LIST_BATCH)]):
-                for key in batch:
-                    yield key
+                for found in batch:
+                    yield found
         finally:
             keys.close()
 
@@ -110,7 +119,10 @@ class FolderStore:
     def _path(self, key: str) -> Path:
         if f"{key}/".startswith(tuple(f"{hidden}/" for hidden in HIDDEN)):
             raise BadPlace(f"The key {key!r} is among the temporary files of the store.")
-        return self._root.joinpath(*segments(key))
+        path = self._root.joinpath(*segments(key))
+        if self._foreign and path.parent.resolve() != path.parent:
+            raise NotFound(f"There is no object {key}: a link leads there.")
+        return path
 
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
         """`call` in a thread, to its end even when cancelled: its file must not be closed under it."""

@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 
 from inlake.errors import NotFound
-from inlake.model import Blob, ObjectFacts, Part, SignedRequest
+from inlake.model import Blob, Part, SignedRequest
 from inlake.store.keys import check_ascii
 from inlake.store.s3.multipart import Multipart
 from inlake.store.s3.signing import Presigner
@@ -29,9 +29,6 @@ class S3Direct:
 
     async def complete(self, key: str, upload: str, parts: Sequence[Part]) -> None:
         await self._multipart.complete(key, upload, parts)
-
-    async def facts(self, key: str) -> ObjectFacts | None:
-        return await self._multipart.facts(key)
 
     async def sign_put(
         self, key: str, blob: Blob, *, content_type: str, metadata: Mapping[str, str], expires: float

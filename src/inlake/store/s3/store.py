@@ -13,7 +13,7 @@ import obstore.store
 from obstore.exceptions import AlreadyExistsError, BaseError
 
 from inlake.errors import NotFound, StoreUnavailable
-from inlake.model import PART
+from inlake.model import PART, Listed, ObjectFacts
 from inlake.store.keys import check_ascii, check_key
 from inlake.store.s3.body import Abandoned, Body, Chunk, chained
 from inlake.store.s3.direct import S3Direct
@@ -174,11 +174,18 @@ class S3Store:
         while (chunk := await self._ask(lambda: anext(stream, None), None)) is not None:
             yield bytes(chunk)
 
+    async def facts(self, key: str) -> ObjectFacts | None:
+        return await self._multipart.facts(check_key(key))
+
     async def list(self, prefix: str) -> AsyncIterator[str]:
+        async for found in self.objects(prefix):
+            yield found.key
+
+    async def objects(self, prefix: str) -> AsyncIterator[Listed]:
         pages = self._s3.list(check_key(prefix.removesuffix("/")) if prefix else None, chunk_size=1_000)
         while page := await self._ask(lambda: anext(pages, None), self._timeout):
             for found in page:
-                yield found["path"]
+                yield Listed(found["path"], found["size"], found["last_modified"].timestamp())
 
     async def sizes(self, keys: Sequence[str]) -> dict[str, int]:
         """Lists what begins as all keys do, a thousand objects a request."""

@@ -157,7 +157,7 @@ async def _of_shipment(d: Deployment, shipment: Shipment, file: File) -> Promise
     if state == "expired":
         raise PromiseExpired(f"The shipment {shipment} has expired: {shipment.end and shipment.end.reason}.")
     refused = shipment.refused.get(file.line)
-    there = file.size if state == "published" else await d.store.head(file.key) or 0
+    there = file.size if state == "published" or file.in_place else await d.store.head(file.key) or 0
     return Promise(
         puuid=file.puuid,
         state=state if state != "announced" else "stored" if there == file.size else "reserved",

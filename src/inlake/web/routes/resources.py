@@ -10,12 +10,14 @@ from urllib.parse import quote
 
 from inlake.errors import (
     DirectUploadNotAvailable,
+    ObjectChanged,
     PreconditionFailed,
     PromiseExpired,
     PromiseNotFound,
     RangeNotSatisfiable,
 )
 from inlake.model import StoredObject
+from inlake.ports import Store
 from inlake.promises.places import promise_named
 from inlake.promises.promise import read
 from inlake.promises.shipments.entries import is_of_shipment
@@ -33,7 +35,7 @@ RESOURCE: Document = {
         "206": answer("The range of bytes that the header `Range` asks for.", _BYTES),
         "304": answer("The object that `If-None-Match` names."),
         "307": answer("With `INLAKE_RESOURCE_REDIRECT`: where the store itself sends it, for a minute."),
-        **problems(401, 403, 404, 410, 412, 416, 503),
+        **problems(401, 403, 404, 409, 410, 412, 416, 503),
     },
 }
 SIGNED_SECONDS = 60
@@ -45,10 +47,10 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
 
 async def resource(x: Exchange, d: Deployment) -> None:
     """The object of a promise, whole or one range of bytes; always as a download, never to run in a browser."""
-    stored, key = await _find(d, x.path_parameter("puuid"), x.principal)
+    stored, store, key = await _find(d, x.path_parameter("puuid"), x.principal)
     # a URL is signed for one method: HEAD is answered here
     is_get = x.scope["method"] == "GET"
-    if d.settings.resource_redirect and is_get and (url := await _signed(d, stored, key)):
+    if d.settings.resource_redirect and is_get and (url := await _signed(store, stored, key)):
         await x.reply_without_body(307, [(b"location", url.encode()), (b"cache-control", b"no-store")])
         return
     headers = _headers(stored)
@@ -70,7 +72,7 @@ async def resource(x: Exchange, d: Deployment) -> None:
         await x.start(status, _encoded(headers))
         await x.write(b"", more=False)
         return
-    body = d.store.read(key, start, end)
+    body = store.read(key, start, end)
     first = await anext(body)  # a store that is away is 503, and not an answer that breaks off
     await x.start(status, _encoded(headers))
     await _send(x, first, body)
@@ -113,12 +115,12 @@ def _disposition(stored: StoredObject) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-async def _signed(d: Deployment, stored: StoredObject, key: str) -> str | None:
+async def _signed(store: Store, stored: StoredObject, key: str) -> str | None:
     """A URL with which the client reads the object from the store itself; None where there is no such thing."""
-    if d.store.direct is None:
+    if store.direct is None:
         return None
     try:
-        signed = await d.store.direct.sign_get(
+        signed = await store.direct.sign_get(
             key,
             content_type=stored.content_type,
             disposition=_disposition(stored),
@@ -129,16 +131,21 @@ async def _signed(d: Deployment, stored: StoredObject, key: str) -> str | None:
     return signed.url
 
 
-async def _find(d: Deployment, puuid: str, principal: str) -> tuple[StoredObject, str]:
-    """The object and its key in the store."""
+async def _find(d: Deployment, puuid: str, principal: str) -> tuple[StoredObject, Store, str]:
+    """The object, the store that has it, and its key there."""
     if is_of_shipment(puuid) and (found := await d.shipments.find_line(puuid, principal)):
         shipment, file = found
         state, key = shipment.state_of(file.line), file.key
         if state in {"failed", "expired"}:
             raise PromiseExpired("The object was given up.")
+        stored = file.stored(d.store.uri("-").removesuffix("-"))
+        if file.in_place:
+            if not await d.shipments.in_place.is_same(file.in_place.uri, file.in_place.etag):
+                raise ObjectChanged(f"What stands at {file.in_place.uri} is not what the event names, or is gone.")
+            return stored, *d.shipments.in_place.reader(file.in_place.uri)
         if await d.store.head(key) != file.size:
             raise PromiseNotFound(f"The object is not complete yet: GET /promises/{puuid} tells how far it is.")
-        return file.stored(d.store.uri(key)), key
+        return stored, d.store, key
     promise = await read(d.store, puuid) if promise_named(puuid) == puuid else None
     if promise is None or promise.principal != principal:
         raise PromiseNotFound("There is no such object, or it is another principal's.")
@@ -146,7 +153,7 @@ async def _find(d: Deployment, puuid: str, principal: str) -> tuple[StoredObject
         raise PromiseExpired("The object was given up.")
     if promise.stored is None:
         raise PromiseNotFound(f"The object is not complete yet: GET /promises/{puuid} tells how far it is.")
-    return promise.stored, promise.key
+    return promise.stored, d.store, promise.key
 
 
 def _is_known(tags: str, etag: str, *, weakly: bool = True) -> bool:

@@ -19,9 +19,9 @@ from inlake.errors import (
     ShipmentTooLarge,
     UnsupportedMediaType,
 )
-from inlake.model import ANONYMOUS, Blob, Event, Receipt, SignedRequest, StoredObject
+from inlake.model import ANONYMOUS, Blob, Event, Receipt
 from inlake.promises.shipments import entries
-from inlake.promises.shipments.entries import Accepted, Names, marker_key, read
+from inlake.promises.shipments.entries import Accepted, File, Names, marker_key, read
 from inlake.web.openapi import answer, content, json, parameters, problems
 from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
@@ -30,7 +30,7 @@ from inlake.web.request.problems import LineReject, line_problem
 from inlake.web.request.query import query
 from inlake.web.request.route import Document
 from inlake.web.routes import examples
-from inlake.web.routes.announcements import ShippedEnvelope, ShippedRecord, read_announcements
+from inlake.web.routes.announcements import Announcements, ShippedEnvelope, ShippedRecord, read_announcements
 from inlake.web.routes.binaries import UPLOAD_BYTES
 from inlake.web.routes.direct import Put
 from inlake.web.routes.documents import ADDRESS_WITH_BINARY, ATOMIC, BYTES, IDEMPOTENCY_KEY, STORED
@@ -43,14 +43,15 @@ LIMITS = Limits("shipment_bytes", "shipment_files", ShipmentTooLarge, "make seve
 _encode = msgspec.json.Encoder().encode
 
 
-class LineAnnounced(Struct):
-    """A line of the answer: what was announced is kept, and the binary goes where `put` says."""
+class LineAnnounced(Struct, omit_defaults=True):
+    """A line of the answer: what was announced is kept, and the binary goes where `put` says; without `put` it is in a
+    store already."""
 
     line: int
     status: int
     id: str
     puuid: str
-    put: Put
+    put: Put | None = None
 
 
 class ShipmentSummary(Summary, kw_only=True, omit_defaults=True):
@@ -230,13 +231,14 @@ async def announce(x: Exchange, d: Deployment) -> None:
     if not window.encoded:
         await _answer(x, [*told.values()], _summary(counts), {error.status for error in refused.values()})
         return
-    accepted = [_accepted(lines[i][0], announcements.objects[i], event, c) for i, event, c, _ in window.encoded]
+    accepted = [_accepted(lines[i][0], i, announcements, event, c) for i, event, c, _ in window.encoded]
     found = await d.shipments.announce(names, x.principal, accepted)
     if [file.line for file in found.announced.lines] != [each.line for each in accepted]:
         raise IdempotencyKeyReused("This Idempotency-Key announced other lines before: a new request takes a new key.")
-    puts = await d.shipments.offer(found, found.announced.lines, x.address(f"/shipments/{found.id}"))
-    for line, signed in zip(accepted, puts, strict=True):
-        told[line.line] = _encode(LineAnnounced(line.line, 202, line.event.id, line.puuid, _put(signed))) + b"\n"
+    puts = await _puts(x, d, found, found.announced.lines)
+    for line in accepted:
+        sent = LineAnnounced(line.line, 202, line.event.id, line.puuid, puts.get(line.line))
+        told[line.line] = _encode(sent) + b"\n"
     location = [(b"location", x.address(f"/shipments/{found.id}").encode())]
     await _answer(x, [told[n] for n, _ in lines], _summary(counts, found), {201}, location)
 
@@ -251,7 +253,7 @@ async def put(x: Exchange, d: Deployment) -> None:
     if not (line.isascii() and line.isdecimal() and len(line) < 10):
         raise ShipmentNotFound(f"There is no line {line[:20]!r} of a shipment.")
     file = await d.shipments.put(x.path_parameter("shipment"), int(line), x.principal, counted(x, _chunks(x)))
-    await x.reply(200, _encode(file.stored(d.store.uri(file.key))))
+    await x.reply(200, _encode(file.stored(d.store.uri("-").removesuffix("-"))))
 
 
 async def complete(x: Exchange, d: Deployment) -> None:
@@ -288,13 +290,12 @@ async def shipment(x: Exchange, d: Deployment) -> None:
     missing = query(x, Wanted).missing
     found = await d.shipments.find(x.path_parameter("shipment"), x.principal)
     left = found.left if found.end is None else []
-    sizes = await d.store.sizes([file.key for file in left]) if left else {}
-    stored = {file.line for file in left if file.key in sizes}
+    stored = await d.shipments.present(left) if left else set()
     lines = found.announced.lines
-    puts: list[Put | None] = [None] * len(lines)
+    puts = dict[int, Put]()
     if missing:
         lines = [file for file in left if file.line not in stored]
-        puts = [_put(each) for each in await d.shipments.offer(found, lines, x.address(f"/shipments/{found.id}"))]
+        puts = await _puts(x, d, found, lines)
     shown = [
         LineFound(
             file.line,
@@ -302,9 +303,9 @@ async def shipment(x: Exchange, d: Deployment) -> None:
             file.puuid,
             file.filename,
             file.size,
-            each,
+            puts.get(file.line),
         )
-        for file, each in zip(lines, puts, strict=True)
+        for file in lines
     ]
     head = _described(found)
     told = ShipmentFound(head.id, head.state, head.expires_at, head.files, head.published, shown)
@@ -329,10 +330,18 @@ async def own(x: Exchange, d: Deployment) -> None:
     await x.reply(200, _encode(ShipmentList(shown, following)))
 
 
-def _accepted(line: int, stored: StoredObject | None, event: Event, compiled: Compiled) -> Accepted:
+def _accepted(line: int, i: int, announced: Announcements, event: Event, compiled: Compiled) -> Accepted:
+    stored = announced.objects[i]
     assert stored is not None
-    blob = Blob(stored.size, stored.sha256)
-    return Accepted(line, stored.puuid, blob, stored.filename, stored.content_type, event, compiled.schema)
+    blob, standing = Blob(stored.size, stored.sha256), announced.standing.get(i)
+    return Accepted(line, stored.puuid, blob, stored.filename, stored.content_type, event, compiled.schema, standing)
+
+
+async def _puts(x: Exchange, d: Deployment, found: entries.Shipment, files: Sequence[File]) -> dict[int, Put]:
+    """Where each file goes that is to be sent, by its line."""
+    files = [file for file in files if not file.in_place]
+    offered = await d.shipments.offer(found, files, x.address(f"/shipments/{found.id}"))
+    return {file.line: Put(*signed) for file, signed in zip(files, offered, strict=True)}
 
 
 def _summary(counts: Counts, found: entries.Shipment | None = None) -> ShipmentSummary:
@@ -345,10 +354,6 @@ def _described(found: entries.Shipment) -> Shipment:
     """A shipment as its client sees it."""
     files = len(found.announced.lines)
     return Shipment(found.id, found.state, found.expires_at, files, len(found.positions))
-
-
-def _put(signed: SignedRequest) -> Put:
-    return Put(signed.method, signed.url, signed.headers)
 
 
 async def _chunks(x: Exchange) -> AsyncIterator[bytes]:

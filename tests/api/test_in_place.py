@@ -1,0 +1,144 @@
+"""Objects that are in a store already go into events by their URI: not copied, never deleted, and none beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.test_shipments import announce, ask
+from tests.gateways import Gateway, embedded
+
+DATA = b"a scan of before"
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "data" / "scans"
+    (folder / "box 1").mkdir(parents=True)
+    (folder / "box 1" / "caf\u00e9 1.tif").write_bytes(DATA)
+    (folder / "two.tif").write_bytes(b"two")
+    (folder / ".env").write_text("SECRET=1")
+    (tmp_path / "data" / "secret.tif").write_bytes(b"secret")
+    (folder / "link.tif").symlink_to(tmp_path / "data" / "secret.tif")
+    (folder / "linked").symlink_to(tmp_path / "data")
+    return folder
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, scans: Path) -> AsyncIterator[Gateway]:
+    async with embedded(tmp_path, in_place=f"file:{scans}, file:{tmp_path / 'other'}") as gateway:
+        yield gateway
+
+
+def line(uri: str, **file: Any) -> dict[str, Any]:
+    return {"file": {"uri": uri, **file}, "record": {"title": uri[-10:]}}
+
+
+async def test_an_object_is_named_by_its_event_and_read_and_stays_where_it_is(gateway: Gateway, scans: Path) -> None:
+    path = scans / "box 1" / "caf\u00e9 1.tif"
+    plain, encoded = f"file://{path}", path.as_uri()
+    answer = await announce(gateway, line(plain, content_type="image/tiff"), line((scans / "two.tif").as_uri()))
+    first, second, summary = answer.lines()
+    assert (answer.status, first["status"], "put" in first, "put" in second) == (201, 202, False, False)
+    missing = await ask(gateway, f"/shipments/{summary['id']}?missing=true")
+    assert missing.json()["lines"] == []
+    assert (await ask(gateway, f"/promises/{first['puuid']}")).json()["state"] == "stored"
+    done = await ask(gateway, f"/shipments/{summary['id']}/complete", "POST")
+    receipt = done.lines()[0]
+    assert (done.status, receipt["resource"]) == (
+        201,
+        {
+            "puuid": first["puuid"],
+            "uri": encoded,
+            "size": len(DATA),
+            "sha256": hashlib.sha256(DATA).hexdigest(),
+            "content_type": "image/tiff",
+            "filename": "caf\u00e9 1.tif",
+        },
+    )
+    event, _ = await gateway.events()
+    headers = dict(event.headers)
+    assert headers["inlake_resource_uri"].decode() == encoded
+    assert encoded.encode() in (event.value or b"")
+    got = await gateway.post(f"/resources/{first['puuid']}", method="GET", headers={"range": "bytes=2-5"})
+    assert (got.status, got.body) == (206, DATA[2:6])
+    assert await gateway.objects() == []
+    path.write_bytes(b"another")
+    gone = await gateway.post(f"/resources/{first['puuid']}", method="GET")
+    assert (gone.status, gone.json()["code"]) == (409, "object_changed")
+
+
+async def test_nothing_beside_the_prefix_can_be_named(gateway: Gateway, scans: Path, tmp_path: Path) -> None:
+    refused = [
+        f"file://{tmp_path}/data/secret.tif", f"file://{scans}/../secret.tif", f"file://{scans}/%2e%2e/secret.tif",
+        f"file://{scans}/.env", f"file://{scans}/%2Eenv", f"file://{scans}", f"file://{scans}/", f"file://{scans}x/y",
+        "s3://bucket/x", "/etc/passwd", "file:///etc/passwd", f"FILE://{scans}/two.tif",
+    ]  # fmt: skip
+    absent = [f"file://{scans}/{name}" for name in ("none.tif", "link.tif", "linked/secret.tif", "box 1", "two.tif/x")]
+    bad = [f"file://{scans}//two.tif", f"file://{scans}/a%00b"]
+    answer = await announce(gateway, *map(line, refused + absent + bad))
+    *told, summary = answer.lines()
+    assert [each["status"] for each in told] == [403] * len(refused) + [404] * len(absent) + [422] * len(bad), told
+    assert summary["state"] == "refused"
+    for uri in refused[0], refused[1], f"file://{scans}/.env", "s3://bucket/":
+        assert (await gateway.post(f"/in-place?uri={uri}", method="GET")).status in {403, 422}
+
+
+async def test_what_is_below_a_prefix_is_listed(gateway: Gateway, scans: Path) -> None:
+    answer = await gateway.post(f"/in-place?uri=file://{scans}", method="GET")
+    *found, last = answer.lines()
+    assert {(each["uri"], each["size"]) for each in found} == {
+        ((scans / "two.tif").as_uri(), 3), ((scans / "box 1" / "caf\u00e9 1.tif").as_uri(), len(DATA)),
+    }  # fmt: skip
+    assert last == {"objects": 2, "complete": True}
+    inside = await gateway.post(f"/in-place?uri=file://{scans}/box%201/", method="GET")
+    assert [each.get("size") for each in inside.lines()] == [len(DATA), None]
+    empty = await gateway.post(f"/in-place?uri=file://{scans}/none", method="GET")
+    assert (empty.status, empty.json()["code"]) == (404, "object_not_found")
+
+
+async def test_what_is_announced_is_compared_and_a_change_before_the_end_is_told(gateway: Gateway, scans: Path) -> None:
+    uri = (scans / "two.tif").as_uri()
+    answer = await announce(
+        gateway, line(uri, size=4), line(uri, sha256="0" * 64), line(uri, size=3), {"file": {}, "record": {}}
+    )
+    *told, summary = answer.lines()
+    assert [each.get("code") for each in told] == ["size_mismatch", "digest_mismatch", None, "bad_envelope"]
+    (scans / "two.tif").write_bytes(b"2wo")
+    os.utime(scans / "two.tif", (1, 1))
+    done = await ask(gateway, f"/shipments/{summary['id']}/complete", "POST")
+    assert (done.status, done.lines()[0]["code"]) == (409, "object_changed")
+    assert await gateway.events() == []
+
+
+async def test_who_gives_a_shipment_up_deletes_nothing(gateway: Gateway, scans: Path) -> None:
+    answer = await announce(gateway, line((scans / "two.tif").as_uri()))
+    shipment = answer.lines()[-1]["id"]
+    assert (await ask(gateway, f"/shipments/{shipment}", "DELETE")).status == 204
+    assert (scans / "two.tif").read_bytes() == b"two"
+
+
+async def test_without_the_setting_nothing_is_in_place(tmp_path: Path, scans: Path) -> None:
+    async with embedded(tmp_path) as gateway:
+        answer = await announce(gateway, line((scans / "two.tif").as_uri()))
+        assert (answer.status, answer.lines()[0]["code"]) == (403, "forbidden")
+
+
+async def test_objects_of_the_gateway_are_not_in_place(tmp_path: Path) -> None:
+    (tmp_path / "linked").symlink_to(tmp_path)
+    async with embedded(
+        tmp_path, store=f"file:{tmp_path / 'linked' / 'store'}", in_place=f"file:{tmp_path}"
+    ) as gateway:
+        await gateway.post("/ingress/binary", b"of another", "text/plain")
+        (key,) = await gateway.objects()
+        for uri in f"file://{tmp_path}/store/{key}", f"file://{tmp_path}/linked/store/{key}":
+            assert (await announce(gateway, line(uri))).status in {403, 404}
+        listed = await gateway.post(f"/in-place?uri=file://{tmp_path}", method="GET")
+        assert b"objects/" not in listed.body
+        assert json.loads(listed.body.splitlines()[-1])["complete"]
