@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks import cases, report, uploads
+from benchmarks import against, cases, report, uploads
 from benchmarks.cases import FULL, QUICK, TINY, Case, Effort
 from benchmarks.machine import describe, leave_the_servers_core
 from benchmarks.records import ROOT
@@ -33,6 +33,9 @@ def main() -> int:
         effort = effort._replace(seconds=options.seconds)
     machine, whole = describe(effort.seconds), not (options.quick or options.tiny or options.embedded)
     words = options.only.split()
+    if options.against:
+        print(_against(options.against, words, effort, options))
+        return 0
     if words != ["uploads"]:
         text = _gateway(words, effort, options, machine)
         _publish("gateway", text, write=options.write or (whole and not words))
@@ -50,6 +53,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only", default="", metavar="WORDS", help="cases with all these words in their names, or uploads"
     )
+    parser.add_argument(
+        "--against", metavar="COMMIT", help="CPU of this tree beside that commit's, in turn; ten minutes"
+    )
     parser.add_argument("--seconds", type=float, help="how long each case is measured")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md also when not all was measured")
     return parser.parse_args()
@@ -62,12 +68,25 @@ def _servers_can_be_had() -> bool:
     return lacking.returncode == 0
 
 
+def _chosen(all_cases: list[Case], words: list[str]) -> list[Case]:
+    chosen = [case for case in all_cases if set(words) <= {*case.name.split(), case.kind.partition("-")[0]}]
+    if not chosen:
+        sys.exit(f"bench: no case has {' and '.join(words)} in its name; one is called {all_cases[0].name}")
+    return chosen
+
+
+def _against(commit: str, words: list[str], effort: Effort, options: argparse.Namespace) -> str:
+    buses = ("embedded",) if options.embedded else cases.BUSES
+    chosen = _chosen(against.cases(buses), words)
+    if any(case.bus == "kafka" for case in chosen):
+        cases.warm_kafka(effort)
+    return against.measure(commit, chosen, effort.seconds / cases.GOES, _say)
+
+
 def _gateway(words: list[str], effort: Effort, options: argparse.Namespace, machine: str) -> str:
     buses = ("embedded",) if options.embedded else cases.BUSES
     choose = cases.tiny_cases if options.tiny else cases.quick_cases if options.quick else cases.all_cases
-    chosen = [case for case in choose(buses) if set(words) <= {*case.name.split(), case.kind.partition("-")[0]}]
-    if not chosen:
-        sys.exit(f"bench: no case has {' and '.join(words)} in its name; one is called {choose(buses)[0].name}")
+    chosen = _chosen(choose(buses), words)
     run, began = Run(), time.monotonic()
     if any(case.bus == "kafka" for case in chosen):
         cases.warm_kafka(effort)

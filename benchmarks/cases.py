@@ -104,7 +104,7 @@ def tiny_cases(buses: Sequence[str]) -> list[Case]:
 def warm_kafka(effort: Effort) -> None:
     """Load that nobody measures."""
     case = Case("single", "flat", "avro", "kafka")
-    with gateway(case.bus) as server, Pool(server.port, CONNECTIONS[1], _single_requests(case)) as pool:
+    with gateway(case.bus) as server, Pool(server.port, CONNECTIONS[1], single_requests(case)) as pool:
         pool.saturate(effort.kafka)
 
 
@@ -120,7 +120,7 @@ def run(case: Case, effort: Effort) -> Figures:
 
 
 def _singles(server: Server, case: Case, effort: Effort) -> Figures:
-    with Pool(server.port, CONNECTIONS[1], _single_requests(case)) as pool:
+    with Pool(server.port, CONNECTIONS[1], single_requests(case)) as pool:
         figures = _saturate(server, pool, 1, effort)
         goes = [pool.pace(figures.rate / 2, effort.seconds / GOES) for _ in range(GOES)]
         figures.p99_at_half = median([percentile(times, 0.99) for times in goes])
@@ -128,8 +128,7 @@ def _singles(server: Server, case: Case, effort: Effort) -> Figures:
 
 
 def _batches(server: Server, case: Case, size: int, effort: Effort) -> Figures:
-    path, proof = f"/ingress/record-json?schema={schema_name(case.shape, case.language)}", ACCEPTED % size
-    requests = [post(path, "application/x-ndjson", [block], proof) for block in blocks(case.shape, size)]
+    requests = [ndjson_request(case, [block]) for block in blocks(case.shape, size)]
     with Pool(server.port, CONNECTIONS[size], requests) as pool:
         figures = _saturate(server, pool, size, effort, lambda: server.ask(LAG))
         figures.lag_p99 = _lag(server)
@@ -139,10 +138,7 @@ def _batches(server: Server, case: Case, size: int, effort: Effort) -> Figures:
 def _stream(server: Server, case: Case, effort: Effort) -> Figures:
     block = blocks(case.shape, 1_000)[0]
     count = effort.large // len(block) if case.kind == "2GB" else effort.stream // 1_000
-    path = f"/ingress/record-json?schema={schema_name(case.shape, case.language)}"
-    small = post(path, "application/x-ndjson", [block], ACCEPTED % 1_000)
-    large = post(path, "application/x-ndjson", [block] * count, ACCEPTED % (count * 1_000))
-    with Pool(server.port, 1, [small, large]) as pool:
+    with Pool(server.port, 1, [ndjson_request(case, [block]), ndjson_request(case, [block] * count)]) as pool:
         pool.once()
         server.ask(LAG)
         memory, own, cpu = server.memory(), process_time(), server.cpu()
@@ -196,7 +192,17 @@ def _go(server: Server, pool: Pool, size: int, seconds: float) -> _Go:
     return _Go(times, count / took, used / count * 1e6, used / took, own / took)
 
 
-def _single_requests(case: Case) -> list[Request]:
+def ndjson_request(case: Case, blocks: Sequence[bytes]) -> Request:
+    """One request with all lines of the blocks."""
+    path, lines = (
+        f"/ingress/record-json?schema={schema_name(case.shape, case.language)}",
+        sum(b.count(b"\n") for b in blocks),
+    )
+    return post(path, "application/x-ndjson", blocks, ACCEPTED % lines)
+
+
+def single_requests(case: Case) -> list[Request]:
+    """A request for each record of the shape."""
     path = f"/ingress/record-json?schema={schema_name(case.shape, case.language)}"
     return [post(path, "application/json", [record], b"HTTP/1.1 201 ") for record in records(case.shape)]
 
@@ -211,20 +217,20 @@ def hello(shape: str, effort: Effort) -> Figures:
     with deployment("embedded") as (folder, _):
         port = free_port()
         command = [sys.executable, "-m", "benchmarks.hello"]
-        with running(command, folder, {"INLAKE_PORT": str(port)}, port) as server:
-            requests = _single_requests(Case("hello", shape, "avro", "embedded"))
+        with running(command, folder, clean_environment({"INLAKE_PORT": str(port)}), port) as server:
+            requests = single_requests(Case("hello", shape, "avro", "embedded"))
             with Pool(port, CONNECTIONS[1], requests) as pool:
                 return _saturate(server, pool, 1, effort)
 
 
 def inside(shape: str, language: str, bus: str, effort: Effort) -> dict[str, Any]:
     """CPU by stage, `stages` of a window and `single`; on Kafka `produce`: what librdkafka alone does."""
-    with deployment(bus) as (folder, variables):
+    with deployment(bus) as (folder, environment):
         command = [sys.executable, "-m", "benchmarks.inside", shape, language, str(effort.seconds)]
         done = subprocess.run(
             on_the_servers_core(command),
             cwd=folder,
-            env=clean_environment(variables),
+            env=environment,
             capture_output=True,
             text=True,
             check=False,

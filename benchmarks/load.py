@@ -155,10 +155,12 @@ class Pool:
         self.drain()
         return perf_counter() - began
 
-    def drain(self) -> None:
-        """Wait for the answers that are due."""
+    def drain(self) -> int:
+        """Wait for the answers that are due; how many came."""
+        due = len(self._all) - len(self._idle)
         while len(self._idle) < len(self._all):
             self._idle += self._ended(0.1)
+        return due
 
     def _begin(self, connection: Connection, now: float) -> None:
         if not connection.begin(next(self._requests), now):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +13,8 @@ from typing import Any, NamedTuple
 from confluent_kafka.schema_registry import Schema, SchemaReference
 
 from inlake.ports import Registry
+from inlake.settings import load
+from inlake.wiring import connect_registry
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -74,3 +78,15 @@ async def register(registry: Registry, subject: str) -> None:
             ]
             text = (EXAMPLES / schema["file"]).read_text()
             await registry.register(subject.format(schema=schema["name"]), Schema(text, schema["language"], references))
+
+
+async def main() -> None:
+    """`python -m benchmarks.records` registers the schemas where the environment's settings say."""
+    settings = load(os.environ)
+    registry = connect_registry(settings)
+    await register(registry, settings.subject)
+    await registry.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import http.client
 import os
@@ -24,12 +23,12 @@ import psutil
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.machine import on_the_servers_core
-from benchmarks.records import ROOT, register
-from inlake.settings import load
-from inlake.wiring import connect_registry
+from benchmarks.records import ROOT
 
 START_SECONDS = 30
 MIB = 1 << 20
+_CPUCLOCK_SCHED = 2
+"""With the pid, the number of a process's CPU clock on Linux, as clock_getcpuclockid(3) makes it."""
 
 
 class ServerError(Exception):
@@ -44,9 +43,8 @@ class Server:
     port: int
 
     def cpu(self) -> float:
-        """Seconds of all its threads so far, user and system."""
-        times = psutil.Process(self.pid).cpu_times()
-        return float(times.user + times.system)
+        """Seconds of all its threads so far, user and system, where /proc counts in hundredths."""
+        return time.clock_gettime(~self.pid << 3 | _CPUCLOCK_SCHED)
 
     def memory(self) -> float:
         """MiB resident now."""
@@ -79,9 +77,7 @@ def running(
     """The command on the server's core while the block runs, from when it answers at `alive`."""
     log = folder / "server.log"
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            on_the_servers_core(command), cwd=folder, env=clean_environment(variables), stdout=out, stderr=out
-        )
+        process = subprocess.Popen(on_the_servers_core(command), cwd=folder, env=variables, stdout=out, stderr=out)
     server = Server(process.pid, port)
     try:
         _wait(server, process, alive, log)
@@ -105,10 +101,10 @@ def _wait(server: Server, process: subprocess.Popen[bytes], alive: str, log: Pat
     raise ServerError(log.read_text()[-3000:])
 
 
-def clean_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without its settings of Inlake, and with these variables."""
+def clean_environment(variables: Mapping[str, str], tree: Path = ROOT) -> dict[str, str]:
+    """This process's environment without its settings of Inlake, with these variables, and with Inlake from `tree`."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("INLAKE_")}
-    return {**own, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "PYTHONUNBUFFERED": "1", **variables}
+    return {**own, "PYTHONPATH": f"{tree / 'src'}{os.pathsep}{ROOT}", "PYTHONUNBUFFERED": "1", **variables}
 
 
 def free_port() -> int:
@@ -118,10 +114,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def deployment(bus: str) -> Iterator[tuple[Path, dict[str, str]]]:
-    """An empty folder and the settings of a gateway on `bus`, `embedded` or `kafka`, with all schemas registered.
+def deployment(bus: str, tree: Path = ROOT) -> Iterator[tuple[Path, dict[str, str]]]:
+    """An empty folder and the environment of a gateway on `bus`, `embedded` or `kafka`, with all schemas registered.
 
-    Events and topics go when the block ends. The folder is in build/, on a real disk: /tmp may be memory.
+    The gateway is that of `tree`, which registers the schemas too. Events and topics go when the block ends. The
+    folder is in build/, on a real disk: /tmp may be memory.
     """
     build = ROOT / "build"
     build.mkdir(exist_ok=True)
@@ -139,9 +136,10 @@ def deployment(bus: str) -> Iterator[tuple[Path, dict[str, str]]]:
             "INLAKE_REGISTRY": os.environ["SCHEMA_REGISTRY_URL"],
             "INLAKE_KAFKA_CREATE_TOPICS": "true",
         }
+    environment = clean_environment(variables, tree)
     try:
-        asyncio.run(_register(variables))
-        yield folder, variables
+        subprocess.run([sys.executable, "-m", "benchmarks.records"], cwd=folder, env=environment, check=True)
+        yield folder, environment
     finally:
         shutil.rmtree(folder)
         if bus == "kafka":
@@ -150,22 +148,15 @@ def deployment(bus: str) -> Iterator[tuple[Path, dict[str, str]]]:
 
 @contextlib.contextmanager
 def gateway(
-    bus: str, settings: Mapping[str, str] = MappingProxyType({}), *, measured: bool = False
+    bus: str, settings: Mapping[str, str] = MappingProxyType({}), *, measured: bool = False, tree: Path = ROOT
 ) -> Iterator[Server]:
     """`inlake serve` on a deployment of its own; `measured`: with the clock in its event loop."""
-    with deployment(bus) as (folder, variables):
+    with deployment(bus, tree) as (folder, environment):
         port = free_port()
         program = ["benchmarks.measured"] if measured else ["inlake", "serve"]
-        own = {**variables, **settings, "INLAKE_PORT": str(port)}
+        own = {**environment, **settings, "INLAKE_PORT": str(port)}
         with running([sys.executable, "-m", *program], folder, own, port) as server:
             yield server
-
-
-async def _register(variables: Mapping[str, str]) -> None:
-    settings = load(variables)
-    registry = connect_registry(settings)
-    await register(registry, settings.subject)
-    await registry.close()
 
 
 def _delete_topics(own: str) -> None:

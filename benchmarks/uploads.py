@@ -24,7 +24,7 @@ from obstore.store import S3Store
 
 from benchmarks.records import EXAMPLES, ROOT
 from benchmarks.report import number, table, targets
-from benchmarks.servers import MIB, Server, free_port, gateway, running
+from benchmarks.servers import MIB, Server, clean_environment, free_port, gateway, running
 from benchmarks.targets import Verdict, least, most
 
 GIB = 1 << 30
@@ -179,7 +179,7 @@ def _tusd(own: str) -> Iterator[Server]:
     listen = ["-host", "127.0.0.1", "-port", str(port)]
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
         command = [str(program), *listen, *where, "-s3-object-prefix", f"{own}/tusd/"]
-        with running(command, Path(folder), {}, port, alive="/") as server:
+        with running(command, Path(folder), clean_environment({}), port, alive="/") as server:
             yield server
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -55,6 +56,29 @@ def test_all_of_it_runs_and_prints_its_tables() -> None:
     ):
         assert words in done.stdout
     assert report.PAGE.read_text() == page  # only a whole run goes there
+
+
+def test_two_commits_are_loaded_in_turn() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "--tiny",
+        "--embedded",
+        "--against",
+        "HEAD",
+        "--only",
+        "single flat avro",
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": "src"}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    row = re.search(r"^\| single flat avro embedded \| (\S+) \| (\S+) \| (\S+) \|", done.stdout, re.MULTILINE)
+    assert row, done.stdout
+    then, now, ratio = map(float, row.groups())
+    assert then > 0 < now
+    assert 0.3 < ratio < 3  # the same code, but for what is not yet committed
 
 
 def test_a_wrong_answer_stops_the_load(port: int) -> None:
