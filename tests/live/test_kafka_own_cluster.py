@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -22,11 +21,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 from confluent_kafka.cimpl import NewTopic
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from inlake.bus.kafka.bus import KafkaBus
 from inlake.bus.kafka.librdkafka.publish import GRACE
+from inlake.bus.kafka.producer import Producer
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown
 from inlake.model import Event, Position
 from inlake.settings import load
@@ -34,21 +32,18 @@ from inlake.wiring import connect_bus
 from tests.certificates import make_authority
 from tests.kafka_cluster import Cluster, some_brokers
 from tests.kafka_said import Said
+from tests.oauth_server import signed, token_endpoint, write_keys
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
-KEY = rsa.generate_private_key(65537, 2048)
 TIMEOUT = 4
+REAUTHENTICATE = "listener.name.oauth.connections.max.reauth.ms=3000\n"
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("kafka")
-    numbers = KEY.public_key().public_numbers()
-    n, e = text(numbers.n.to_bytes(256, "big")), text(numbers.e.to_bytes(3, "big"))
-    jwks = folder / "jwks.json"
-    jwks.write_text(json.dumps({"keys": [{"kty": "RSA", "kid": "1", "alg": "RS256", "use": "sig", "n": n, "e": e}]}))
-    with some_brokers(folder, jwks) as cluster:
+    with some_brokers(folder, write_keys(folder), properties=REAUTHENTICATE) as cluster:
         yield cluster
 
 
@@ -84,10 +79,6 @@ async def publish(bus: KafkaBus, topic: str) -> Position | InlakeError:
     return result
 
 
-def text(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
 # ------------------------------------------------------------------------------------------------------------- TLS
 async def test_events_go_over_tls_to_brokers_whose_authority_is_given(cluster: Cluster, topic: str) -> None:
     properties = {"security.protocol": "SSL", "ssl.ca.location": str(cluster.authority.ca)}
@@ -110,33 +101,6 @@ async def test_a_broker_of_another_authority_is_refused_and_the_setting_named(
 
 
 # ----------------------------------------------------------------------------------------------------------- OAuth
-def signed(**claims: object) -> str:
-    now = int(time.time())
-    known = {"iss": "test", "aud": "kafka", "sub": "museum", "scope": "kafka", "iat": now, "exp": now + 600}
-    head = text(json.dumps({"alg": "RS256", "kid": "1", "typ": "JWT"}).encode())
-    body = f"{head}.{text(json.dumps(known | claims).encode())}"
-    return f"{body}.{text(KEY.sign(body.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
-
-
-@asynccontextmanager
-async def token_endpoint(token: str) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """The address of an OAuth server (RFC 6749, client credentials) that gives this token, and what it was asked."""
-    asked: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-        asked.append(head + await reader.readexactly(int(length)))
-        body = json.dumps({"access_token": token, "token_type": "bearer", "expires_in": 600}).encode()
-        kind = b"Content-Type: application/json\r\nConnection: close\r\n"
-        writer.write(b"HTTP/1.1 200 OK\r\n" + kind + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/token", asked
-
-
 def oauth(url: str) -> dict[str, str]:
     return {
         "security.protocol": "SASL_PLAINTEXT",
@@ -165,7 +129,10 @@ async def refused_for_want_of(right: str, bus: KafkaBus, topic: str) -> None:
 
 async def test_a_token_of_an_oauth_server_lets_the_gateway_in(cluster: Cluster, admin: AdminClient, topic: str) -> None:
     allow(admin, topic, AclOperation.DESCRIBE, AclOperation.WRITE)
-    async with token_endpoint(signed()) as (url, asked), opened(cluster.first.addresses["OAUTH"], oauth(url)) as bus:
+    async with (
+        token_endpoint(signed) as (url, asked),
+        opened(cluster.first.addresses["OAUTH"], oauth(url)) as bus,
+    ):
         async with asyncio.timeout(10):  # the brokers hear of the rights a moment later
             while not isinstance(await publish(bus, topic), Position):
                 await asyncio.sleep(0.2)
@@ -176,7 +143,7 @@ async def test_a_token_of_an_oauth_server_lets_the_gateway_in(cluster: Cluster, 
 
 async def test_a_user_without_any_right_hears_which_one_is_missing(cluster: Cluster, topic: str) -> None:
     async with (
-        token_endpoint(signed(sub="visitor")) as (url, _),
+        token_endpoint(lambda: signed(sub="visitor")) as (url, _),
         opened(cluster.first.addresses["OAUTH"], oauth(url)) as bus,
     ):
         await refused_for_want_of("DESCRIBE", bus, topic)
@@ -188,7 +155,7 @@ async def test_a_user_who_may_write_nowhere_hears_so_and_is_let_in_later_without
     user = f"user-{uuid4().hex}"
     allow(admin, topic, AclOperation.DESCRIBE, user=user)
     async with (
-        token_endpoint(signed(sub=user)) as (url, _),
+        token_endpoint(lambda: signed(sub=user)) as (url, _),
         opened(cluster.first.addresses["OAUTH"], oauth(url)) as bus,
     ):
         await refused_for_want_of("WRITE", bus, topic)
@@ -206,7 +173,7 @@ async def test_a_topic_one_may_not_create_says_so(cluster: Cluster, admin: Admin
     topic = f"test-{uuid4().hex}"
     allow(admin, topic, AclOperation.DESCRIBE)
     async with (
-        token_endpoint(signed()) as (url, _),
+        token_endpoint(signed) as (url, _),
         opened(cluster.first.addresses["OAUTH"], oauth(url), kafka_create_topics="true") as bus,
     ):
         await refused_for_want_of("CREATE", bus, topic)
@@ -214,11 +181,65 @@ async def test_a_topic_one_may_not_create_says_so(cluster: Cluster, admin: Admin
 
 async def test_a_token_that_the_brokers_refuse_is_told_without_the_token(cluster: Cluster, topic: str) -> None:
     token = signed(aud="another")
-    async with token_endpoint(token) as (url, _), opened(cluster.first.addresses["OAUTH"], oauth(url)) as bus:
+    async with token_endpoint(lambda: token) as (url, _), opened(cluster.first.addresses["OAUTH"], oauth(url)) as bus:
         result = await publish(bus, topic)
     assert isinstance(result, BusUnavailable)
-    assert "SASL authentication error" in result.detail
+    assert "SASL authentication failed" in result.detail
     assert token not in result.detail
+
+
+@pytest.mark.parametrize("producer", ["own", "librdkafka"])
+async def test_tokens_and_connections_are_renewed_while_events_go_on(
+    producer: str, cluster: Cluster, admin: AdminClient, topic: str
+) -> None:
+    """The brokers hang up on who does not prove itself again within 3 s (KIP-368); a token is good for 5 s."""
+    allow(admin, topic, AclOperation.DESCRIBE, AclOperation.WRITE)
+    said = Said()
+    async with (
+        token_endpoint(lambda: signed(5), seconds=5) as (url, asked),
+        opened(cluster.first.addresses["OAUTH"], oauth(url), kafka_producer=producer, bus_timeout="10") as bus,
+    ):
+        async with asyncio.timeout(15):
+            while not isinstance(await publish(bus, topic), Position):
+                await asyncio.sleep(0.2)
+        assert isinstance(bus._producer, Producer) == (producer == "own")
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            await said.publish(bus, Event(str(uuid4()), topic, b"key", b"value", ()))
+            assert producer != "own" or not bus._producer.last_error, "no broker hung up"
+            await asyncio.sleep(0.02)
+    assert len(asked) >= 2
+    assert {type(result) for _, result in said.told} == {Position}
+    await said.check(cluster.first.addresses["PLAINTEXT"])
+
+
+async def test_a_token_may_come_from_a_file_for_publishing_and_for_reading(
+    cluster: Cluster, admin: AdminClient, topic: str, tmp_path: Path
+) -> None:
+    allow(admin, topic, AclOperation.DESCRIBE, AclOperation.WRITE, AclOperation.READ)
+    (tmp_path / "token").write_text(signed())
+    properties = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "OAUTHBEARER",
+        "sasl.oauthbearer.token.endpoint.url": (tmp_path / "token").as_uri(),
+    }
+    async with opened(cluster.first.addresses["OAUTH"], properties) as bus:
+        async with asyncio.timeout(15):
+            while not isinstance(await publish(bus, topic), Position):
+                await asyncio.sleep(0.2)
+        assert b"value" in [message.value async for message in bus.read([topic])]
+        await bus.check()
+
+
+async def test_without_a_token_the_reason_is_told(cluster: Cluster, topic: str) -> None:
+    async with (
+        token_endpoint(str, status="401 Unauthorized", body=b'{"error": "invalid_client"}') as (url, _),
+        opened(cluster.first.addresses["OAUTH"], oauth(url)) as bus,
+    ):
+        result = await publish(bus, topic)
+    assert isinstance(result, BusUnavailable)
+    assert "gives no token: it answers 401 invalid_client" in result.detail
+    assert "hidden" not in result.detail
 
 
 # -------------------------------------------------------------------------------- a broker lost: the last tests here

@@ -26,6 +26,7 @@ FORBIDDEN = [
     ("cli/commands/serve.py", "import inlake.registry.confluent.registry", "Adapters are known to the wiring only"),
     ("gateway.py", "import obstore", "Libraries for S3"),
     ("store/folder/store.py", "import aiobotocore.session", "Libraries for S3"),
+    ("bus/kafka/bus.py", "import botocore.session", "Library for AWS' credentials"),
     ("bus/sqlite/bus.py", "import confluent_kafka", "Libraries for Kafka"),
     ("bus/kafka/bus.py", "import inlake.bus.kafka.producer.batch", "The Kafka producer has one door"),
     ("gateway.py", "import fastapi", "Libraries for HTTP"),

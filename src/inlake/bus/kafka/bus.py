@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from copy import copy
-from typing import Literal
+from typing import Any, Literal
 
 from confluent_kafka import KafkaException
 
@@ -21,7 +21,7 @@ from inlake.bus.kafka.librdkafka.publish import STOPPING, Librdkafka
 from inlake.bus.kafka.librdkafka.transactions import Transactions
 from inlake.bus.kafka.order import CallOrder
 from inlake.bus.kafka.producer import Producer
-from inlake.bus.kafka.properties import CONNECTION, TUNING, check_fixed, find_access, of_librdkafka
+from inlake.bus.kafka.properties import CONNECTION, TUNING, check_fixed, find_access, for_librdkafka, of_librdkafka
 from inlake.bus.kafka.topics import NewTopics, Topics
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, ShuttingDown, TopicMissing
 from inlake.model import Event, Message, Position
@@ -53,14 +53,14 @@ class KafkaBus:
         check_fixed(given)
         if "transactional.id" in given:
             raise ValueError("transactional.id is not to be set: each process makes its own from client.id")
-        self._connection = {**CONNECTION, **given}
+        self._connection = for_librdkafka({**CONNECTION, **given})
         self._closed = False
         self._confirmed = 0.0
         """When Kafka last confirmed an event."""
         self._order = CallOrder()
-        of_producer = {**PRODUCER, "delivery.timeout.ms": round(timeout * 1000), **given}
+        of_producer = {**PRODUCER, "delivery.timeout.ms": round(timeout * 1000), **self._connection}
         self._transactions = Transactions(of_producer, timeout=timeout)
-        self._producer = self._make_producer(producer)
+        self._producer = self._make_producer(producer, {**CONNECTION, **given})
         self._topics = Topics(
             self._connection,
             create=new_topics,
@@ -72,19 +72,19 @@ class KafkaBus:
         except KafkaException as e:
             raise ValueError(f"Kafka settings: {e.args[0].str()}") from None
 
-    def _make_producer(self, name: str) -> Producer | Librdkafka:
+    def _make_producer(self, name: str, properties: Mapping[str, Any]) -> Producer | Librdkafka:
         """The one of that name, or librdkafka's where a property asks for it; the log says which property."""
-        access = find_access(self._connection)
+        access = find_access(properties)
         if name == "librdkafka" or access is None:
             if name != "librdkafka":
-                logger.warning("Kafka: librdkafka publishes, because of %s", ", ".join(of_librdkafka(self._connection)))
+                logger.warning("Kafka: librdkafka publishes, because of %s", ", ".join(of_librdkafka(properties)))
             return Librdkafka(
                 self._connection,
                 timeout=self._timeout,
                 on_trouble=self._forget_topics,
                 largest=lambda: self._topics.largest,
             )
-        if unused := sorted(TUNING & self._connection.keys()):
+        if unused := sorted(TUNING & properties.keys()):
             logger.warning("Kafka: the gateway's own producer makes no use of %s", ", ".join(unused))
         return Producer(access, timeout=self._timeout, on_trouble=self._forget_topics)
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from inlake.bus.kafka.oauth import sources
+from inlake.bus.kafka.oauth.tokens import Fetch, Tokens
+
 PORT = 9092
 CONNECTION: Mapping[str, Any] = {
     "client.id": "inlake",
@@ -42,6 +45,7 @@ KNOWN = {
     *FIXED,
     *IGNORED,
     *TUNING,
+    *sources.KNOWN,
     "bootstrap.servers",
     "client.id",
     "compression.codec",
@@ -86,6 +90,8 @@ class Access:
     password: str = field(repr=False)
     compression: str = "none"
     """Of record batches: one of COMPRESSIONS."""
+    tokens: Tokens | None = None
+    """With OAUTHBEARER, which takes no user and password."""
 
 
 def find_access(properties: Mapping[str, Any]) -> Access | None:
@@ -93,6 +99,7 @@ def find_access(properties: Mapping[str, Any]) -> Access | None:
     if of_librdkafka(properties):
         return None
     protocol, mechanism = _protocol(properties), _mechanism(properties)
+    fetch = _token_source(properties)
     first, most = (float(properties[f"reconnect.backoff{which}.ms"]) / 1000 for which in ("", ".max"))
     try:
         return Access(
@@ -100,10 +107,11 @@ def find_access(properties: Mapping[str, Any]) -> Access | None:
             client_id=str(properties["client.id"]),
             backoff=(first, most),
             tls=_tls(properties) if protocol.endswith("SSL") else None,
-            mechanism=mechanism if protocol.startswith("SASL_") else "",
+            mechanism=(sources.OAUTHBEARER if fetch else mechanism) if protocol.startswith("SASL_") else "",
             user=str(properties.get("sasl.username", "")),
             password=str(properties.get("sasl.password", "")),
             compression=_compression(properties),
+            tokens=Tokens(fetch) if fetch else None,
         )
     except (OSError, ValueError):  # a file that is not there, a port that is no number
         return None
@@ -112,11 +120,28 @@ def find_access(properties: Mapping[str, Any]) -> Access | None:
 def of_librdkafka(properties: Mapping[str, Any]) -> list[str]:
     """The properties that ask for what only librdkafka does."""
     only = sorted(properties.keys() - KNOWN)
-    if _protocol(properties).startswith("SASL_") and _mechanism(properties) not in MECHANISMS:
+    if _protocol(properties).startswith("SASL_") and not (
+        _mechanism(properties) in MECHANISMS or _token_source(properties)
+    ):
         only.append("sasl.mechanism")
     if _compression(properties) not in COMPRESSIONS:
         only.append("compression.type")
     return only
+
+
+def for_librdkafka(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for librdkafka's clients: those of our names that it does not know are its own."""
+    return sources.for_librdkafka(properties, _mechanism(properties), _hosts(properties))
+
+
+def _token_source(properties: Mapping[str, Any]) -> Fetch | None:
+    return sources.find_source(properties, _mechanism(properties), _hosts(properties))
+
+
+def _hosts(properties: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(
+        server.strip().rpartition(":")[0] for server in str(properties.get("bootstrap.servers", "")).split(",")
+    )
 
 
 def _protocol(properties: Mapping[str, Any]) -> str:

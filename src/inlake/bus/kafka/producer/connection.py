@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
+from inlake.bus.kafka.oauth.tokens import TokenError
 from inlake.bus.kafka.producer import wire
-from inlake.bus.kafka.producer.sasl import NotTheServerError, prove
+from inlake.bus.kafka.producer.sasl import NotTheServerError, prove, show
 from inlake.bus.kafka.producer.wire import Answer, Refused
 from inlake.bus.kafka.properties import Access
 
@@ -290,7 +291,15 @@ async def _authenticate(connection: Connection, access: Access) -> None:
         return done.data
 
     await connection.ask(wire.SASL_HANDSHAKE, wire.sasl_handshake_body(access.mechanism), wire.read_handshake)
-    await prove(exchange, access.mechanism, access.user, access.password)
+    if access.tokens is None:
+        await prove(exchange, access.mechanism, access.user, access.password)
+        return
+    token = await access.tokens.current()
+    try:
+        await show(exchange, token)
+    except Refused:
+        access.tokens.forget()
+        raise
 
 
 def _reason(error: BaseException, access: Access, seconds: float) -> str:
@@ -300,6 +309,8 @@ def _reason(error: BaseException, access: Access, seconds: float) -> str:
             return str(error).partition(": ")[2]
         case Refused():
             return f"SASL authentication failed: {error.words or f'error {error.code}'}"
+        case TokenError():
+            return str(error)
         case NotTheServerError():
             return f"SASL authentication failed: the broker does not know the password of {access.user!r}"
         case TimeoutError():

@@ -1,4 +1,4 @@
-"""Proving who we are to a broker: SASL PLAIN (RFC 4616) and SCRAM (RFC 5802, RFC 7677)."""
+"""Proving who we are to a broker: SASL PLAIN (RFC 4616), SCRAM (RFC 5802, RFC 7677) and OAUTHBEARER (RFC 7628)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable
 
+from inlake.bus.kafka.oauth.tokens import Token
+from inlake.bus.kafka.producer.wire import SASL_AUTHENTICATION_FAILED, Refused
+
 Exchange = Callable[[bytes], Awaitable[bytes]]
 """Sends our message and gives the server's."""
 LEAST_ITERATIONS, MOST_ITERATIONS = 4096, 1_000_000
@@ -17,6 +20,15 @@ LEAST_ITERATIONS, MOST_ITERATIONS = 4096, 1_000_000
 
 class NotTheServerError(Exception):
     """What answered does not know the password either: it is not the server it says it is."""
+
+
+async def show(exchange: Exchange, token: Token) -> None:
+    """Authenticates by a token. Raises what `exchange` raises."""
+    told = [("auth", f"Bearer {token.value}"), *token.extensions]
+    error = await exchange(b"n,,\1" + b"".join(f"{name}={value}\1".encode() for name, value in told) + b"\1")
+    if error:  # which a client acknowledges, to be refused
+        await exchange(b"\1")
+        raise Refused(SASL_AUTHENTICATION_FAILED, "the broker does not take the token")
 
 
 async def prove(exchange: Exchange, mechanism: str, user: str, password: str, nonce: str = "") -> None:

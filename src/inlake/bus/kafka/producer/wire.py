@@ -29,6 +29,7 @@ UNKNOWN_TOPIC = 3
 LEADER_NOT_AVAILABLE = 5
 NOT_LEADER = 6
 """Error codes; the first, UNKNOWN_TOPIC_OR_PARTITION, is of partitions too."""
+SASL_AUTHENTICATION_FAILED = 58
 THROTTLED_AFTER = 6
 """From this version of PRODUCE on a broker answers first, and wants to be left alone afterwards (KIP-219)."""
 _HEAD = struct.Struct(">ihhi")

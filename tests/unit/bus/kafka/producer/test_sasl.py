@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from inlake.bus.kafka.producer.sasl import NotTheServerError, prove
+from inlake.bus.kafka.oauth.tokens import Token
+from inlake.bus.kafka.producer.sasl import NotTheServerError, prove, show
+from inlake.bus.kafka.producer.wire import Refused
 
 # RFC 5802, section 5
 SHA_1 = (
@@ -105,3 +107,18 @@ async def test_plain_sends_name_and_password() -> None:
     server = Server([""])
     await prove(server.exchange, "PLAIN", "museum", "päss")
     assert server.told == ["\0museum\0päss"]
+
+
+# RFC 7628, section 4.1 and 4.3
+async def test_a_token_is_shown_with_its_extensions() -> None:
+    server = Server([""])
+    await show(server.exchange, Token("vF9dft4qmT", 0.0, (("logicalCluster", "lkc-1"),)))
+    assert server.told == ["n,,\1auth=Bearer vF9dft4qmT\1logicalCluster=lkc-1\1\1"]
+
+
+async def test_a_refused_token_is_acknowledged_and_refused() -> None:
+    server = Server(['{"status":"invalid_token"}', ""])
+    with pytest.raises(Refused) as caught:
+        await show(server.exchange, Token("vF9dft4qmT", 0.0))
+    assert server.told[1] == "\1"
+    assert "vF9dft4qmT" not in str(caught.value)

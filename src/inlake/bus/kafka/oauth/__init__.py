@@ -1,0 +1,1 @@
+"""SASL OAUTHBEARER: where the gateway's tokens come from."""
