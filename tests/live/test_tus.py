@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import random
-import shutil
 import socket
 import subprocess
 import time
@@ -34,7 +33,6 @@ CUTS = 20
 TUS = {"Tus-Resumable": "1.0.0"}
 PATCH = {"Content-Type": "application/offset+octet-stream"}
 SCHEMA = '{"type": "record", "name": "S", "fields": [{"name": "__resource_path__", "type": "string"}]}'
-PACKAGE = Path(__file__).parents[1] / "js"
 Upload = Callable[[str, Path], str]
 """From an endpoint and a file to the URL of the upload."""
 
@@ -62,21 +60,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             out.write(n.to_bytes(8, "big") + piece[8:])
         out.write(piece[: SIZE % len(piece)])
     return path
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the program and tus-js-client installed."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        sentence = "node and npm are needed for tus-js-client"
-        if os.environ.get("INLAKE_REQUIRE_LIVE") == "1":
-            pytest.fail(sentence, pytrace=False)
-        pytest.skip(sentence)
-    folder = shutil.copytree(PACKAGE, tmp_path_factory.mktemp("js") / "project")
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
 
 
 def with_tuspy(endpoint: str, file: Path) -> str:
