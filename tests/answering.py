@@ -37,7 +37,7 @@ def answering(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[Answering
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_POST = do_DELETE = do  # noqa: N815
+        do_GET = do_POST = do_PUT = do_DELETE = do  # noqa: N815
 
         def _body(self) -> bytes:
             if "chunked" not in self.headers.get("Transfer-Encoding", ""):

@@ -16,7 +16,6 @@ PAGES = [
     "how-to/csv.md",
     "how-to/linked-art-and-iiif.md",
     "how-to/python-client.md",
-    "how-to/rejects.md",
     "how-to/retries.md",
     "how-to/shipments.md",
     "how-to/tables.md",

@@ -1,13 +1,11 @@
-"""A collection on its way to a gateway: checked as a whole, then file by file with its record, several at once."""
+"""A collection checked as a whole before any of it is sent, and what becomes of each of its items."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import queue
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +13,8 @@ from typing import Any, NamedTuple
 from inlake.client.batches import cut
 from inlake.client.files import Item
 from inlake.client.gateway import Address, Gateway
-from inlake.client.journal import Journal, Sent
-from inlake.client.problems import ClientError, FileChanged, Refused
-from inlake.client.receipts import Receipt
+from inlake.client.journal import File, Sent
+from inlake.client.problems import ClientError
 from inlake.client.tables import Fault
 
 STATES = ("accepted", "pending", "in already", "rejected", "wrong", "changed", "failed", "not sent")
@@ -72,59 +69,7 @@ def check(
             lines.append(filled(item.record, field))
     for answer in client.validate_batches(to, cut(lines)):
         for receipt in answer.receipts:
-            yield _refused(asked[receipt["line"] - 1], receipt, explained)
-
-
-def send(
-    clients: Sequence[Gateway], to: Address, items: Iterable[Item], journal: Journal, explained: Explain = explain
-) -> Iterator[Outcome]:
-    """Send items, as many at once as there are clients; yields what becomes of each as it is known.
-
-    After a failure that another attempt did not help, no further item is begun. What is interrupted ends first.
-    """
-    free: queue.SimpleQueue[Gateway] = queue.SimpleQueue()
-    for client in clients:
-        free.put(client)
-    known = {sent.name: sent for sent in journal.sent()}
-    pool = ThreadPoolExecutor(len(clients), thread_name_prefix="upload")
-    waiting: set[Future[Outcome]] = set()
-    lost = False
-
-    def one(item: Item) -> Outcome:
-        client = free.get()
-        try:
-            return _send_one(client, to, item, known.get(item.name), journal.run)
-        except Refused as refused:
-            return _refused(item, {**refused.document, "status": refused.status}, explained)
-        finally:
-            free.put(client)
-
-    def settled(futures: Iterable[Future[Outcome]]) -> Iterator[Outcome]:
-        nonlocal lost
-        for future in futures:
-            outcome = future.result()
-            if outcome.sent is not None and outcome.sent is not known.get(outcome.item.name):
-                journal.add(outcome.sent)
-            lost = lost or outcome.state == "failed"
-            yield outcome
-
-    try:
-        for item in items:
-            if lost:
-                yield Outcome(item, "not sent")
-                continue
-            waiting.add(pool.submit(one, item))
-            if len(waiting) >= 2 * len(clients):
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield from settled(done)
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            yield from settled(done)
-    finally:
-        for future in waiting:
-            future.cancel()
-        list(settled(future for future in waiting if not future.cancelled()))
-        pool.shutdown()
+            yield refused(asked[receipt["line"] - 1], receipt, explained)
 
 
 def filled(record: bytes, field: str) -> bytes:
@@ -141,41 +86,29 @@ def filled(record: bytes, field: str) -> bytes:
     return record.replace(b"{", b"{%b:%b%b" % (json.dumps(field).encode(), PLACEHOLDER, comma), 1)
 
 
-def _send_one(client: Gateway, to: Address, item: Item, known: Sent | None, run: str) -> Outcome:
+def is_as_it_was(item: Item, file: File) -> bool:
+    """Whether the file and its record are those that were announced, by size, time and digest of the record."""
     assert item.path is not None
-    assert item.record is not None
-    record = hashlib.sha256(item.record).hexdigest()
     try:
         found = item.path.stat()
-        if known and (known.size, known.modified, known.record) == (found.st_size, found.st_mtime_ns, record):
-            return Outcome(item, "in already", sent=known)
-        with item.path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        if known:
-            return _compared(item, known, sha256, record)
-        key = hashlib.sha256(f"{item.name}\n{sha256}\n{record}".encode()).hexdigest()
-        receipt = client.send_file(to, item.record, item.path, key=f"{run}-{key[:40]}")
-    except Refused:
-        raise
-    except FileChanged as changed:
-        return Outcome(item, "wrong", (Fault("file_changed", str(changed)),))
-    except ClientError as error:
-        return Outcome(item, "failed", (Fault(getattr(error, "code", ""), str(error)),))
-    except OSError as error:
-        return Outcome(item, "wrong", (_cannot_be_read(error),))
-    return _received(item, receipt, Sent(item.name, found.st_size, found.st_mtime_ns, sha256, record, receipt))
+    except OSError:
+        return False
+    return (file.size, file.modified, file.record) == (found.st_size, found.st_mtime_ns, _digest_of_record(item))
 
 
-def _received(item: Item, receipt: Receipt, sent: Sent) -> Outcome:
-    resource = receipt.get("resource") or {}
-    if "topic" not in receipt:
-        return Outcome(item, "pending", sent=sent)
-    if resource.get("sha256") != sent.sha256:
-        detail = f"The file changed while it was sent: what is in has the SHA-256 {resource.get('sha256')}."
-        return Outcome(
-            item, "changed", (Fault("file_changed", detail),), sent._replace(sha256=str(resource.get("sha256")))
-        )
-    return Outcome(item, "accepted", sent=sent)
+def changed_since(item: Item, sent: Sent) -> Outcome:
+    """What an item that went in has become since. Raises OSError."""
+    assert item.path is not None
+    found, record = item.path.stat(), _digest_of_record(item)
+    if (sent.size, sent.modified, sent.record) == (found.st_size, found.st_mtime_ns, record):
+        return Outcome(item, "in already", sent=sent)
+    with item.path.open("rb") as file:
+        return _compared(item, sent, hashlib.file_digest(file, "sha256").hexdigest(), record)
+
+
+def failed(item: Item, error: ClientError) -> Outcome:
+    """An item that another attempt did not help."""
+    return Outcome(item, "failed", (Fault(getattr(error, "code", ""), str(error)),))
 
 
 def _compared(item: Item, known: Sent, sha256: str, record: str) -> Outcome:
@@ -186,11 +119,15 @@ def _compared(item: Item, known: Sent, sha256: str, record: str) -> Outcome:
     return Outcome(item, "changed", (Fault("changed_since", detail),), known)
 
 
-def _refused(item: Item, document: Mapping[str, Any], explained: Explain) -> Outcome:
+def refused(item: Item, document: Mapping[str, Any], explained: Explain) -> Outcome:
     """A refusal; for what it says of the record as a whole there is one fault."""
     errors: list[Mapping[str, Any]] = [error for error in document.get("errors") or () if isinstance(error, dict)]
     state = "failed" if document.get("status", 400) >= 500 else "rejected"
     return Outcome(item, state, tuple(explained(item, error) for error in errors or [document]))
+
+
+def _digest_of_record(item: Item) -> str:
+    return hashlib.sha256(item.record or b"").hexdigest()
 
 
 def _unreadable(path: Path | None) -> tuple[Fault, ...]:
@@ -201,8 +138,9 @@ def _unreadable(path: Path | None) -> tuple[Fault, ...]:
         with path.open("rb"):
             return ()
     except OSError as error:
-        return (_cannot_be_read(error),)
+        return (cannot_be_read(error),)
 
 
-def _cannot_be_read(error: OSError) -> Fault:
+def cannot_be_read(error: OSError) -> Fault:
+    """The fault of a file that the system does not give."""
     return Fault("unreadable", f"The file cannot be read: {error.strerror}.")

@@ -33,9 +33,9 @@ class Connection:
         """Raises ValueError for a URL or a token that cannot be one."""
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"{url!r} is not the address of a gateway: it starts with http:// or https://")
-        headers = {"User-Agent": f"inlake/{__version__}"}
-        if token and token.strip():
-            headers["Authorization"] = f"Bearer {_checked(token.strip())}"
+        self.authorization = {"Authorization": f"Bearer {_checked(token.strip())}"} if token and token.strip() else {}
+        """The header that says who sends."""
+        headers = {"User-Agent": f"inlake/{__version__}", **self.authorization}
         self.url = url.rstrip("/")
         self.timeout = timeout
         try:

@@ -18,9 +18,9 @@ from inlake.client.batches import Batch, cut
 from inlake.client.connection import Connection, Request, media_type
 from inlake.client.multipart import RecordAndFile, Upload
 from inlake.client.network import strange
-from inlake.client.problems import ClientError, CutOff, NotAGateway, Problem, Refused
+from inlake.client.problems import CutOff, NotAGateway, Refused
 from inlake.client.receipts import WORDS, Receipt, is_receipt, parse_lines
-from inlake.client.retries import Waits, may_help
+from inlake.client.retries import Waits, until_settled
 
 T = TypeVar("T")
 RECORD = "/ingress/record-json"
@@ -79,6 +79,16 @@ class Gateway:
     @property
     def url(self) -> str:
         return self._connection.url
+
+    @property
+    def connection(self) -> Connection:
+        """What requests go through that this class has no method for."""
+        return self._connection
+
+    @property
+    def retry(self) -> float:
+        """Seconds for which a request is sent again."""
+        return self._retry
 
     def __enter__(self) -> Self:
         return self
@@ -149,12 +159,6 @@ class Gateway:
             request = Request("POST", "/ingress/validate", query, {"Content-Type": NDJSON}, batch.body)
             yield self._until_settled(partial(self._send_once, request, batch))
 
-    def validate_text(self, to: Address, record: bytes) -> None:
-        """Have one record checked. Raises `Refused` when it does not fit."""
-        query = _query(schema=to.schema or None, destination=to.destination, version=to.version, message=to.message)
-        headers = {"Content-Type": "application/json"}
-        self._connection.document(Request("POST", "/ingress/validate", query, headers, record))
-
     def send_text(self, to: Address, record: bytes, *, key: str) -> Receipt:
         """Send one record; sent again with the same Idempotency-Key where that may help."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": f'"{key}"'}
@@ -173,15 +177,7 @@ class Gateway:
         return self._until_settled(once)
 
     def _until_settled(self, once: Callable[[], T]) -> T:
-        """What a request gives, which may be sent again; after the time for retries, the last error."""
-        waits = Waits(self._retry)
-        while True:
-            try:
-                return once()
-            except ClientError as error:
-                asked = error.retry_after if isinstance(error, Problem) else None
-                if not may_help(error) or not waits.wait(asked):
-                    raise
+        return until_settled(once, self._retry)
 
     def _send_whole(self, to: Address, batch: Batch, run: str, receipts: str) -> Iterator[Answer]:
         if not batch.body.strip():
@@ -292,38 +288,6 @@ class Gateway:
         with self._connection.answer(Request("DELETE", f"/promises/{quote(puuid, safe='')}", {})) as answer:
             if answer.status_code != httpx2.codes.NO_CONTENT:
                 raise self._connection.problem(answer)
-
-    def causes(self, *, schema: str | None = None) -> list[dict[str, Any]]:
-        """What records of one's own were refused for: `reasons`, `count` and an `example` of each cause."""
-        found = self._connection.document(Request("GET", "/rejects/causes", _query(schema=schema)))
-        if not isinstance(found.get("causes"), list):
-            raise NotAGateway(f"What {self.url} answers is not a list of causes: is it a gateway?")
-        causes: list[dict[str, Any]] = found["causes"]
-        return causes
-
-    def rejects(
-        self, *, schema: str | None = None, cause: str | None = None, state: str | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """One's own refused records, the newest first, page by page as they are read; `state`: `open` (the default),
-        `mended` or `all`."""
-        after: str | None = ""
-        while after is not None:
-            query = _query(schema=schema, cause=cause, state=state, limit=1_000, after=after or None)
-            page = self._connection.document(Request("GET", "/rejects", query))
-            if not isinstance(page.get("rejects"), list):
-                raise NotAGateway(f"What {self.url} answers is not a list of rejects: is it a gateway?")
-            yield from page["rejects"]
-            after = page.get("next")
-
-    def reject(self, reject_id: str) -> dict[str, Any]:
-        """One refused record: its `text` as it came, and all `errors`."""
-        return self._connection.document(Request("GET", f"/rejects/{quote(reject_id, safe='')}", {}))
-
-    def resend(self, reject_id: str, record: bytes = b"") -> Receipt:
-        """Send a refused record again, as it came or mended. Raises `Refused` when it still does not fit."""
-        path = f"/rejects/{quote(reject_id, safe='')}/resend"
-        request = Request("POST", path, {}, {"Content-Type": "application/json"}, record)
-        return self._until_settled(partial(self._receipt, request))
 
     def _receipt(self, request: Request) -> Receipt:
         document = self._connection.document(request)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
@@ -22,6 +23,8 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE TABLE IF NOT EXISTS streams (
   run TEXT, name TEXT, lines INTEGER, sha256 TEXT, sending INTEGER, summary TEXT,
   PRIMARY KEY (run, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS shipments (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT, body BLOB, files TEXT, shipment TEXT);
 """
 
 
@@ -43,6 +46,33 @@ class Sent(NamedTuple):
     receipt: dict[str, Any]
 
 
+class File(NamedTuple):
+    """A file as it was when it was announced."""
+
+    name: str
+    size: int
+    modified: int
+    sha256: str
+    record: str
+
+    def sent(self, receipt: dict[str, Any]) -> Sent:
+        return Sent(self.name, self.size, self.modified, self.sha256, self.record, receipt)
+
+
+class Announcement(NamedTuple):
+    """Files that are announced together, and on their way."""
+
+    number: int
+    key: str
+    """Of each request that announces them."""
+    body: bytes
+    """Of that request: a line for each file."""
+    files: list[File]
+    """In the order of the lines."""
+    shipment: str | None
+    """Its id; None while nobody knows whether the gateway has it."""
+
+
 @dataclass(slots=True)
 class Position:
     """How far a stream of records went in."""
@@ -62,9 +92,11 @@ class Journal:
     def __init__(self, path: Path, target: str) -> None:
         """`target`: gateway, schema and destination in one text; what went to another one is apart from it."""
         self.path = path
+        self._turn = Lock()
+        """Several threads write, one at a time."""
         try:
-            self._file = sqlite3.connect(path, isolation_level=None, timeout=0.2)
-            for setting in "locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL":
+            self._file = sqlite3.connect(path, isolation_level=None, timeout=0.2, check_same_thread=False)
+            for setting in "locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL":
                 self._file.execute(f"PRAGMA {setting}")
             self._file.executescript(TABLES)
             self._file.execute("INSERT OR IGNORE INTO runs VALUES (?, ?)", (target, uuid4().hex))
@@ -90,7 +122,51 @@ class Journal:
 
     def add(self, sent: Sent) -> None:
         values = (self.run, *sent[:-1], json.dumps(sent.receipt))
-        self._file.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        with self._turn:
+            self._file.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+
+    def find(self, name: str) -> Sent | None:
+        """The file of this name, if it went in."""
+        query = "SELECT name, size, modified, sha256, record, receipt FROM files WHERE run = ? AND name = ?"
+        with self._turn:
+            row = self._file.execute(query, (self.run, name)).fetchone()
+        return Sent(*row)._replace(receipt=json.loads(row[-1])) if row else None
+
+    def announce(self, files: list[File], body: bytes) -> Announcement:
+        """Files go out together now: written before the gateway hears of them."""
+        query = "INSERT INTO shipments (run, body, files) VALUES (?, ?, ?) RETURNING number"
+        with self._turn:
+            ((number,),) = self._file.execute(query, (self.run, body, json.dumps(files))).fetchall()
+        return self._announcement(number, body, files, None)
+
+    def announced(self, announcement: Announcement, shipment: str) -> None:
+        """The gateway has them, as this shipment."""
+        with self._turn:
+            query = "UPDATE shipments SET shipment = ? WHERE number = ?"
+            self._file.execute(query, (shipment, announcement.number))
+
+    def settle(self, announcement: Announcement, sent: Iterable[Sent], *, ended: bool) -> None:
+        """These of its files went in; `ended`: no more of them will."""
+        rows = [(self.run, *one[:-1], json.dumps(one.receipt)) for one in sent]
+        with self._turn:
+            self._file.execute("BEGIN")
+            self._file.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            if ended:
+                self._file.execute("DELETE FROM shipments WHERE number = ?", (announcement.number,))
+            self._file.execute("COMMIT")
+
+    def underway(self) -> list[Announcement]:
+        """What an earlier run did not end."""
+        query = "SELECT number, body, files, shipment FROM shipments WHERE run = ? ORDER BY number"
+        with self._turn:
+            rows = self._file.execute(query, (self.run,)).fetchall()
+        return [
+            self._announcement(number, body, [File(*file) for file in json.loads(files)], shipment)
+            for number, body, files, shipment in rows
+        ]
+
+    def _announcement(self, number: int, body: bytes, files: list[File], shipment: str | None) -> Announcement:
+        return Announcement(number, f"{self.run}-shipment-{number}", body, files, shipment)
 
     def position(self, name: str) -> Position:
         """The position in the stream with this name; its beginning when nothing of it was sent."""

@@ -77,13 +77,18 @@ def _not_connected(error: httpx2.HTTPError, url: str) -> str:
     return f"{url} cannot be reached ({error})."
 
 
-def _proxy_of(url: str) -> str | None:
-    """Host and port of the proxy that the environment wants for this address."""
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment wants for this address, as it is written there."""
     parts = urlsplit(url)
     if proxy_bypass(parts.netloc):
         return None
     proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _proxy_of(url: str) -> str | None:
+    """Host and port of the proxy that the environment wants for this address."""
+    proxy = proxy_for(url)
     return urlsplit(proxy).netloc.rpartition("@")[2] if proxy else None
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 
-from inlake.client.problems import CutOff, Failed, Problem, Unreachable
+from inlake.client.problems import ClientError, CutOff, Failed, NotAGateway, Problem, Unreachable
 
 FIRST = 0.5
 LONGEST = 30.0
-BEING_DONE = "idempotency_in_flight"
-"""The code of an earlier attempt that the gateway is still working on."""
+BEING_DONE = frozenset({"idempotency_in_flight", "shipment_busy"})
+"""The codes of an earlier attempt that the gateway is still working on."""
+T = TypeVar("T")
 
 
 def may_help(error: Exception) -> bool:
@@ -22,7 +24,7 @@ def may_help(error: Exception) -> bool:
         case Failed():
             return error.status != 501
         case Problem():
-            return error.status == 408 or error.code == BEING_DONE
+            return error.status == 408 or error.code in BEING_DONE
         case Unreachable():
             return error.sent
     return isinstance(error, CutOff)
@@ -42,12 +44,28 @@ def asked_for(retry_after: str | None) -> float:
         return 0.0
 
 
+def until_settled(once: Callable[[], T], seconds: float, *, gone: bool = False) -> T:
+    """What a request gives, which may be sent again; after the time for retries, the last error.
+
+    `gone`: also while nothing listens there: it did, and will again.
+    """
+    waits = Waits(seconds)
+    while True:
+        try:
+            return once()
+        except ClientError as error:
+            asked = error.retry_after if isinstance(error, Problem) else None
+            again = may_help(error) or (gone and isinstance(error, Unreachable | NotAGateway))
+            if not again or not waits.wait(asked):
+                raise
+
+
 class Waits:
     """The waits of one request; together they last at most `seconds`, and at least as long as the gateway asks for."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
-        self._steps = _steps()
+        self._steps = steps()
 
     def wait(self, retry_after: str | None = None) -> bool:
         """Sleep before the next attempt; False at once when there is no time left for one."""
@@ -58,8 +76,8 @@ class Waits:
         return True
 
 
-def _steps() -> Iterator[float]:
-    """With jitter, so that clients that lost one gateway do not come back at one moment."""
+def steps() -> Iterator[float]:
+    """Seconds between attempts without end, with jitter: clients that lost a gateway come back at several moments."""
     step = FIRST
     while True:
         yield step * random.uniform(0.8, 1.2)  # noqa: S311

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -78,7 +77,7 @@ class Client(Gateway):
         table: Path | None = None,
         map_: Path | None = None,
         journal: Path | None = None,
-        jobs: int = 8,
+        jobs: int = 32,
     ) -> Iterator[Outcome]:
         """Send a collection as `inlake upload` does: files, or all below folders, each with its record from a row of
         the table or from FILE.json beside it; yields what becomes of each.
@@ -87,9 +86,10 @@ class Client(Gateway):
         second call sends what is missing. Raises `BrokenFile`, `JournalError`, `TableError`.
         """
         from inlake.client.catalogue import Catalogue
-        from inlake.client.collection import check, send, target
+        from inlake.client.collection import check, target
         from inlake.client.journal import Journal, beside
         from inlake.client.tables import Layout, Map, open_table, read_map, read_shape
+        from inlake.client.upload.engine import Engine, Options
 
         address = _address(to)
         paths = [sources] if isinstance(sources, Path) else list(sources)
@@ -104,9 +104,9 @@ class Client(Gateway):
                 bad.add(id(outcome.item))
                 yield outcome
             known = stack.enter_context(Journal(journal or beside(paths[0]), target(self, address)))
-            clients = [self, *(stack.enter_context(self.another()) for _ in repeat(None, jobs - 1))]
-            good = [item for item in items if id(item) not in bad]
-            yield from send(clients, address, good, known, catalogue.explain)
+            options = Options(catalogue.field, jobs)
+            engine = stack.enter_context(Engine(self, address, known, options, catalogue.explain))
+            yield from engine.send([item for item in items if id(item) not in bad])
 
     def verify(self, receipts: Path | Iterable[Receipt]) -> Iterator[Verdict]:
         """Read objects back and compare them, and where their events are, with receipts: those that were returned, or

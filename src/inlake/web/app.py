@@ -27,7 +27,6 @@ from inlake.web.routes import (
     pages,
     promises,
     records,
-    rejects,
     resources,
     schemas,
     shipments,
@@ -79,10 +78,6 @@ TABLE = [
     Row("GET", "/in-place", in_place.listed, in_place.LISTED),
     Row("GET", "/schemas", schemas.schemas, schemas.LISTED),
     Row("GET", "/schemas/{name}", schemas.schema, schemas.FOUND),
-    Row("GET", "/rejects", rejects.listed, rejects.LISTED),
-    Row("GET", "/rejects/causes", rejects.causes, rejects.CAUSES),
-    Row("GET", "/rejects/{reject}", rejects.reject, rejects.FOUND),
-    Row("POST", "/rejects/{reject}/resend", rejects.resend, rejects.RESENT, rejects.may_hold),
     Row("GET", "/resources/{puuid}", resources.resource, resources.RESOURCE),
     Row("GET", "/health/live", health.live, health.LIVE, is_open=True),
     Row("GET", "/health/ready", health.ready, health.READY, is_open=True),
@@ -102,12 +97,10 @@ def create_app(d: Deployment) -> Application:
     admission = site.admission
     metrics.gauge("inlake_requests_in_flight", "Requests to the ingress routes now.", lambda: admission.requests)
     metrics.gauge("inlake_memory_in_flight_bytes", "Memory set aside for their bodies.", lambda: admission.memory)
-    if d.rejects is not None:
-        d.rejects.count_in(metrics)
     routes = [Route(row, d, site) for row in TABLE]
     if d.settings.unsecured_routes:
         log.warning("INLAKE_UNSECURED_ROUTES: /ingress/unsecured/... take data that nobody checks; for debugging only")
-        unsecured = dataclasses.replace(d, gateway=d.unsecured, rejects=None)
+        unsecured = dataclasses.replace(d, gateway=d.unsecured)
         routes += [Route(row._replace(path="/ingress/unsecured" + row.path), unsecured, site) for row in RECORDS]
     app = Application(
         routes,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from inlake.client.gateway import Address
     from inlake.client.tables import Layout, Map, Table
 
-JOBS = 8
+JOBS = 32
 
 
 def upload(
@@ -48,7 +48,7 @@ def upload(
     delimiter: Delimiter = None,
     header: Header = None,
     sheet: SheetName = None,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Files on their way at once.")] = JOBS,
+    jobs: Annotated[int, typer.Option(min=1, max=256, help="Most files on their way at once.")] = JOBS,
     retry: Retry = 60,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each file.")] = False,
 ) -> None:
@@ -64,11 +64,11 @@ def upload(
 
     given = Given(table, file_column, map_, layout_of(encoding, delimiter, header, sheet), rejects)
     with ExitStack() as stack:
-        clients = [stack.enter_context(connect(url, token, retry=retry)) for _ in range(jobs)]
-        run = Upload(clients, Address(schema, destination, version, message), given, stack, as_json)
+        client = stack.enter_context(connect(url, token, retry=retry))
+        run = Upload(client, Address(schema, destination, version, message), given, stack, as_json)
         run.check(sources)
         if not check:
-            run.send(journal or _journal_of(sources), receipts)
+            run.send(journal or _journal_of(sources), receipts, jobs)
         run.tally.close(checked=check)
     raise typer.Exit(run.tally.exit_code)
 
@@ -87,13 +87,13 @@ class Given:
 class Upload:
     """One run of the command; what it opens is closed by `stack`."""
 
-    def __init__(self, clients: list[Client], to: Address, given: Given, stack: ExitStack, as_json: bool) -> None:
+    def __init__(self, client: Client, to: Address, given: Given, stack: ExitStack, as_json: bool) -> None:
         from inlake.cli.tally import Tally
         from inlake.client.catalogue import Catalogue
         from inlake.client.tables import Map, Rejects, read_map, read_shape
 
-        self._clients, self._to, self._given, self._stack = clients, to, given, stack
-        shape = read_shape(clients[0].schema(to.schema, to.version, to.message))
+        self._client, self._to, self._given, self._stack = client, to, given, stack
+        shape = read_shape(client.schema(to.schema, to.version, to.message))
         map_ = read_map(given.map) if given.map else Map()
         table = self._opened(given.table, map_) if given.table else None
         self._catalogue = Catalogue(shape, table, map_, given.file_column)
@@ -110,23 +110,26 @@ class Upload:
         listed = sys.stdin.read().splitlines() if "-" in sources else ()
         items = self._catalogue.items(sources, listed, but=Path(self._given.table or ""))
         bad = set()
-        for outcome in check(self._clients[0], self._to, items, self._catalogue.field, self._catalogue.explain):
+        for outcome in check(self._client, self._to, items, self._catalogue.field, self._catalogue.explain):
             bad.add(id(outcome.item))
             self.tally.add(outcome)
         self._good = [item for item in items if id(item) not in bad]
         self.tally.checked = len(items)
 
-    def send(self, journal: Path, receipts: Path | None) -> None:
+    def send(self, journal: Path, receipts: Path | None, jobs: int) -> None:
         """Send those that can."""
-        from inlake.client.collection import send, target
+        from inlake.client.collection import target
         from inlake.client.journal import Journal
         from inlake.client.ledger import Ledger
+        from inlake.client.upload.engine import Engine, Options
 
-        known = self._stack.enter_context(Journal(journal, target(self._clients[0], self._to)))
+        known = self._stack.enter_context(Journal(journal, target(self._client, self._to)))
         if receipts:
             self.tally.ledger = self._stack.enter_context(Ledger(receipts))
+        options = Options(self._catalogue.field, jobs)
+        engine = self._stack.enter_context(Engine(self._client, self._to, known, options, self._catalogue.explain))
         with self.tally.progress(self._good):
-            for outcome in send(self._clients, self._to, self._good, known, self._catalogue.explain):
+            for outcome in engine.send(self._good):
                 self.tally.add(outcome)
 
     def _opened(self, name: str, map_: Map) -> Table:

@@ -26,7 +26,7 @@ from msgspec import UNSET, Struct, UnsetType
 from inlake.logbook.log import STATE, Log
 from inlake.model import Blob, Context, Event, Position, Receipt, SchemaVersion, StoredObject, masked
 from inlake.ports import Store
-from inlake.promises.places import promise_named
+from inlake.promises.places import object_key, promise_named
 from inlake.promises.steps import with_resource
 
 OPEN = f"{STATE}/shipping/"
@@ -247,6 +247,32 @@ class Accepted(NamedTuple):
     event: Event
     schema: SchemaVersion | None
     in_place: Standing | None = None
+
+
+def written_down(accepted: Sequence[Accepted]) -> tuple[list[list[tuple[str, str]]], list[Line]]:
+    """The headers that events share, and the lines, as `announced` has them."""
+    contexts: dict[Context, int] = {}
+    lines = [
+        Line(
+            line=a.line,
+            puuid=a.puuid,
+            filename=a.filename,
+            content_type=a.content_type,
+            size=a.blob.size,
+            sha256=a.blob.sha256 or "",
+            key="" if a.in_place else object_key(a.puuid, a.filename),
+            in_place=a.in_place or UNSET,
+            id=a.event.id,
+            topic=a.event.topic,
+            event_key=a.event.key.decode(),
+            value=a.event.value,
+            context=contexts.setdefault(a.event.context, len(contexts)),
+            partition_by=a.event.partition_by,
+            schema=(a.schema.subject, a.schema.version, a.schema.id) if a.schema else None,
+        )
+        for a in accepted
+    ]
+    return [[(name, value.decode()) for name, value in context] for context in contexts], lines
 
 
 class Names:

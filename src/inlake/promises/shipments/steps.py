@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from msgspec import UNSET
-
 from inlake import ports
 from inlake.errors import (
     DirectUploadNotAvailable,
@@ -24,9 +22,9 @@ from inlake.errors import (
 )
 from inlake.logbook import process
 from inlake.memory import Recent
-from inlake.model import Binary, Blob, Context, Position, Receipt, SignedRequest, masked
+from inlake.model import Binary, Blob, Position, Receipt, SignedRequest, masked
 from inlake.promises.arrival import Arrival
-from inlake.promises.places import object_key, promise_named
+from inlake.promises.places import promise_named
 from inlake.promises.shipments.check import check_open, exactly, present, whole
 from inlake.promises.shipments.entries import (
     Accepted,
@@ -44,6 +42,7 @@ from inlake.promises.shipments.entries import (
     marker_key,
     read,
     read_whole,
+    written_down,
 )
 from inlake.promises.shipments.in_place import InPlace
 
@@ -108,27 +107,7 @@ class Shipments:
         now = time.time()
         mark, made = marker_key(principal, names.id), json.dumps({"at": now}).encode()
         new = await self._store.create(mark, made)
-        contexts: dict[Context, int] = {}
-        written = [
-            Line(
-                line=a.line,
-                puuid=a.puuid,
-                filename=a.filename,
-                content_type=a.content_type,
-                size=a.blob.size,
-                sha256=a.blob.sha256 or "",
-                key="" if a.in_place else object_key(a.puuid, a.filename),
-                in_place=a.in_place or UNSET,
-                id=a.event.id,
-                topic=a.event.topic,
-                event_key=a.event.key.decode(),
-                value=a.event.value,
-                context=contexts.setdefault(a.event.context, len(contexts)),
-                partition_by=a.event.partition_by,
-                schema=(a.schema.subject, a.schema.version, a.schema.id) if a.schema else None,
-            )
-            for a in lines
-        ]
+        contexts, written = written_down(lines)
         expires = now + self._timeouts.shipment
         announced = Announced(
             at=now,
@@ -136,7 +115,7 @@ class Shipments:
             principal=principal,
             secret=names.secret.hex(),
             expires=expires,
-            contexts=[[(name, value.decode()) for name, value in context] for context in contexts],
+            contexts=contexts,
             lines=written,
         )
         if await log_of(self._store, names.id).add(0, announced):

@@ -1,1 +1,0 @@
-"""Refused records that are kept, so that nobody's work is lost: `keeper` takes them, an adapter has them."""

@@ -1,1 +1,0 @@
-"""Rejects in a topic of Kafka."""

@@ -1,1 +1,0 @@
-"""Rejects in one SQLite file."""
