@@ -6,11 +6,12 @@
     ├── Unauthorized 401
     ├── Forbidden 403
     ├── NotFound 404 .............. RouteNotFound  SchemaNotFound  PromiseNotFound
-    │                               ShipmentNotFound  ObjectNotFound
+    │                               ShipmentNotFound  ObjectNotFound  RejectNotFound
     ├── MethodNotAllowed 405
     ├── RequestTimeout 408
     ├── Conflict 409 .............. PromiseUsed  PlaceTaken  OffsetConflict  WrongState  UploadIncomplete
-    │                               IdempotencyInFlight  ShipmentBusy  ObjectChanged
+    │                               IdempotencyInFlight  ShipmentBusy  ObjectChanged  RejectMended
+    │                               RejectNeedsFile
     ├── PromiseExpired 410, ShipmentExpired 410
     ├── TooLarge 413 .............. RecordTooLarge  BodyTooLarge  AtomicBodyTooLarge  BinaryTooLarge  LineTooLong
     │                               CheckedBodyTooLarge
@@ -65,6 +66,8 @@ class InlakeError(Exception):
     code: ClassVar[str] = "internal_error"
     retry_after: ClassVar[int | None] = None
     """Seconds for the `Retry-After` header; None where a retry of the same request cannot help."""
+    is_of_content: ClassVar[bool] = False
+    """A record that is refused so is to be mended: it is kept where rejects are."""
 
     def __init__(self, detail: str, **members: Any) -> None:
         """`detail`: one sentence, says what to do; `members`: extension members of the problem document."""
@@ -100,6 +103,8 @@ class BadRequest(InlakeError):
 class MalformedJson(BadRequest):
     """The body is not JSON"""
 
+    is_of_content = True
+
 
 class MalformedMultipart(BadRequest):
     """The multipart body is malformed or cut off"""
@@ -107,6 +112,8 @@ class MalformedMultipart(BadRequest):
 
 class MissingParameter(BadRequest):
     """A parameter is missing"""
+
+    is_of_content = True
 
 
 class BadParameter(BadRequest):
@@ -116,9 +123,13 @@ class BadParameter(BadRequest):
 class BadName(BadRequest):
     """A schema or destination name is not allowed"""
 
+    is_of_content = True
+
 
 class BadEnvelope(BadRequest):
     """The envelope around a record is malformed"""
+
+    is_of_content = True
 
 
 class MalformedEncoding(BadRequest):
@@ -164,6 +175,10 @@ class RouteNotFound(NotFound):
     """There is no such route"""
 
 
+class RejectNotFound(NotFound):
+    """The reject is unknown, another principal's, or rejects are not kept"""
+
+
 class SchemaNotFound(NotFound):
     """The schema or its version is unknown"""
 
@@ -204,6 +219,14 @@ class PromiseUsed(Conflict):
 
 class PlaceTaken(Conflict):
     """There is an object at this place already"""
+
+
+class RejectMended(Conflict):
+    """The reject was mended before"""
+
+
+class RejectNeedsFile(Conflict):
+    """The reject came with a file, which was not kept"""
 
 
 class IdempotencyInFlight(Conflict):
@@ -254,6 +277,8 @@ class TooLarge(InlakeError):
 
 class RecordTooLarge(TooLarge):
     """The record is too large"""
+
+    is_of_content = True
 
 
 class BodyTooLarge(TooLarge):
@@ -318,6 +343,8 @@ class Unprocessable(InlakeError):
 class RecordRejected(Unprocessable):
     """The record does not fit its schema"""
 
+    is_of_content = True
+
     def __init__(self, errors: Sequence[FieldError], **members: Any) -> None:
         """`errors`: at least one, in the order of the record, up to `INLAKE_MAX_ERRORS`."""
         count = len(errors)
@@ -352,13 +379,19 @@ class InvalidSchema(Unprocessable):
 class NoResourceField(Unprocessable):
     """The schema has no field for the path of a binary"""
 
+    is_of_content = True
+
 
 class ResourceNotAPromise(Unprocessable):
     """The record's resource path is neither a promise nor a foreign URI"""
 
+    is_of_content = True
+
 
 class BadPlace(Unprocessable):
     """The place named for the binary is not allowed"""
+
+    is_of_content = True
 
 
 class IdempotencyKeyReused(Unprocessable):

@@ -160,6 +160,13 @@ class Settings(BaseModel):
         gt=0,
         description="How long the answer to a request with an `Idempotency-Key` is kept at least; some hours later it is gone.",
     )
+    rejects: str | None = Field(
+        None,
+        description="Where records are kept that were refused for their content: `sqlite:PATH`, on Kafka a topic's name, or `off`. Default: with the embedded bus a file beside its own (`.inlake/events.rejects.db`), with Kafka `off`. What comes by the unsecured routes is never kept.",
+    )
+    rejects_days: float = Field(30, gt=0, description="How many days a refused record is kept; that of a topic itself is set in Kafka (`retention.ms`).")  # fmt: skip
+    rejects_bytes: int = Field(GIB, ge=MIB, description="Most bytes of refused records; beyond it the oldest go.")
+    administrators: str = Field("", description="Principals that see and send again what all others had refused, with commas between: `token:curator`.")  # fmt: skip
     drain_bytes: int = Field(64 * MIB, ge=0, description="Most that is read and thrown away of a refused body.")
     drain_seconds: float = Field(10, ge=0, description="Longest time a refused body is read and thrown away.")
     body_idle_seconds: float = Field(
@@ -206,6 +213,9 @@ class Settings(BaseModel):
         if "{schema}" not in value or set(value.replace("{schema}", "")) & set("{}"):
             raise ValueError("it must hold {schema} and no other braces")
         return value
+
+    def is_administrator(self, principal: str) -> bool:
+        return principal in {name.strip() for name in self.administrators.split(",")}
 
     def topic_of(self, schema: str) -> str:
         return self.topic.replace("{schema}", schema)

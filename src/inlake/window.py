@@ -62,6 +62,8 @@ class Window:
         self.gateway = gateway
         self.results: list[Result] = []
         self.encoded: list[Encoded] = []
+        self.rejected: list[int] = []
+        """Indexes of the records that were refused for their content, after `encode`."""
 
     async def encode(self, submissions: Sequence[Submission | InlakeError]) -> None:
         """Validate the records and make their events; an error among them (a line is no record) is a result."""
@@ -150,6 +152,8 @@ class Window:
 
     def _refuse(self, i: int, error: InlakeError) -> None:
         self.results[i] = error.kept()
+        if error.is_of_content:
+            self.rejected.append(i)
 
     def _fail(self, i: int, fault: BaseException) -> None:
         self.results[i] = InternalError.of_record(fault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,10 @@ from inlake.promises.shipments.steps import Shipments, Timeouts
 from inlake.promises.steps import Promises
 from inlake.promises.sweep import Sweep
 from inlake.promises.uploads import Uploads
+from inlake.rejects.keeper import Keeper
 from inlake.settings import KAFKA_PREFIX, Settings, SettingsError, kafka_properties
+
+DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,14 @@ class Deployment:
     registry: Registry
     store: Store
     bus: Bus
+    rejects: Keeper | None = None
+    """Refused records that are kept; None: none is."""
 
     async def close(self) -> None:
         """Flush the bus, then let go of all three."""
         await self.uploads.close()
+        if self.rejects is not None:
+            await self.rejects.close()
         await self.bus.close()
         await self.store.close()
         await self.registry.close()
@@ -71,7 +79,10 @@ def connect(settings: Settings, environment: Mapping[str, str]) -> Deployment:
     gateway = Gateway(Codecs(registry, settings), promises, bus)
     unsecured = Gateway(Unchecked(settings), promises, bus)
     direct = DirectUploads(store, promises)
-    return Deployment(settings, gateway, unsecured, uploads, direct, shipments, answers, sweep, registry, store, bus)
+    rejects = connect_rejects(settings, bus)
+    return Deployment(
+        settings, gateway, unsecured, uploads, direct, shipments, answers, sweep, registry, store, bus, rejects
+    )
 
 
 def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:
@@ -99,6 +110,33 @@ def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:
 
             return SqliteBus(Path(url.path), timeout=settings.bus_timeout)
     raise SettingsError(f"INLAKE_BUS: {settings.bus!r} is neither sqlite:PATH nor kafka://HOST:PORT,...")
+
+
+def connect_rejects(settings: Settings, bus: Bus) -> Keeper | None:
+    """`INLAKE_REJECTS`. Raises `SettingsError`."""
+    seconds, most_bytes = settings.rejects_days * DAY, settings.rejects_bytes
+    where, of_kafka = settings.rejects, settings.bus.startswith("kafka:")
+    if where == "off" or (where is None and of_kafka):
+        return None
+    if where is None:
+        where = "sqlite:" + str(Path(settings.bus.removeprefix("sqlite:")).with_suffix(".rejects.db"))
+    if where.startswith("sqlite:") and len(where) > len("sqlite:"):
+        from inlake.rejects.sqlite.log import SqliteRejects
+
+        path = Path(_split("INLAKE_REJECTS", where).path)
+        return Keeper(SqliteRejects(path, seconds=seconds, most_bytes=most_bytes))
+    if not of_kafka or not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", where):
+        raise SettingsError(
+            f"INLAKE_REJECTS: {where!r} is neither off nor sqlite:PATH nor, with INLAKE_BUS=kafka://..., a topic's name"
+        )
+    if settings.is_topic_of_events(where):
+        raise SettingsError(
+            f"INLAKE_REJECTS: {where!r} may be a topic of events ({settings.topic}): take another name, such as "
+            "inlake-rejects"
+        )
+    from inlake.rejects.kafka.log import TopicRejects
+
+    return Keeper(TopicRejects(bus, where, seconds=seconds, most_bytes=most_bytes))
 
 
 def _kafka_variables(environment: Mapping[str, str], reason: str) -> str:

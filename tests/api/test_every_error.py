@@ -139,6 +139,7 @@ CASES += [
     _request("binary_too_large", 413, BOTH, *form(RECORD, FILE), max_binary_bytes=3),
     _request("atomic_body_too_large", 413, ATOMIC, GOOD + b"\n" + GOOD, NDJSON, atomic_records=1),
     _request("shipment_too_large", 413, "/shipments?schema=note", b"{}\n{}", NDJSON, shipment_files=1),
+    _request("reject_not_found", 404, "/rejects/2b8bfe6b-84ab-4d8f-8bab-a27a8fb5a435/resend", b"{}"),
     _request("shipment_not_found", 404, "/shipments/2b8bfe6b-84ab-4d8f-8bab-a27a8fb5a435/complete", b"", NDJSON),
     _request("atomic_body_too_large", 413, ATOMIC, b"\n" * 2000, NDJSON, atomic_bytes=1024),
     _request("line_too_long", 413, body=b"x" * 5000, kind=NDJSON, max_record_bytes=5),
@@ -281,6 +282,27 @@ async def _shipment(gateway: Gateway) -> Answer:
     file = {"filename": "a", "size": 0, "sha256": hashlib.sha256().hexdigest()}
     body = json.dumps({"file": file, "record": {"title": "a"}}).encode()
     return await gateway.post("/shipments?schema=note", body, NDJSON)
+
+
+@provokes("reject_mended", 409)
+async def a_reject_that_was_sent_again_twice(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        await gateway.post(RECORDS, b"{}")
+        where = await _reject(gateway)
+        assert (await gateway.post(where, GOOD)).status == 201
+        return await gateway.post(where, GOOD)
+
+
+@provokes("reject_needs_file", 409)
+async def a_reject_that_came_with_a_file(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        await gateway.post(BOTH, *form(("record", b"{}", None, None), FILE))
+        return await gateway.post(await _reject(gateway), GOOD)
+
+
+async def _reject(gateway: Gateway) -> str:
+    (reject,) = (await gateway.post("/rejects", method="GET")).json()["rejects"]
+    return f"/rejects/{reject['id']}/resend"
 
 
 @provokes("promise_used", 409)

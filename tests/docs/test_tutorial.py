@@ -16,6 +16,7 @@ PAGES = [
     "how-to/csv.md",
     "how-to/linked-art-and-iiif.md",
     "how-to/python-client.md",
+    "how-to/rejects.md",
     "how-to/retries.md",
     "how-to/shipments.md",
     "how-to/tables.md",

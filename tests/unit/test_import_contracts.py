@@ -24,6 +24,7 @@ FORBIDDEN = [
     ("promises/sweep.py", "from inlake.store.folder.store import FolderStore", "Adapters are known to the wiring only"),
     ("web/app.py", "import inlake.bus.kafka.bus", "Adapters are known to the wiring only"),
     ("cli/commands/serve.py", "import inlake.registry.confluent.registry", "Adapters are known to the wiring only"),
+    ("web/routes/rejects.py", "import inlake.rejects.sqlite.log", "What keeps rejects is known to the wiring only"),
     ("gateway.py", "import obstore", "Libraries for S3"),
     ("store/folder/store.py", "import aiobotocore.session", "Libraries for S3"),
     ("bus/kafka/bus.py", "import botocore.session", "Library for AWS' credentials"),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from inlake import __version__
-from inlake.cli.commands import keys, promise, readback, schemas
+from inlake.cli.commands import keys, promise, readback, rejects, schemas
 from inlake.cli.commands.check import check
 from inlake.cli.commands.config import config
 from inlake.cli.commands.infer import infer
@@ -58,6 +58,12 @@ def build() -> typer.Typer:
     group.command("show")(guarded(promise.show))
     group.command("cancel")(guarded(promise.cancel))
     app.add_typer(group, name="promise")
+    group = typer.Typer(help="Records that were refused: see why, mend them, send them again.", no_args_is_help=True)
+    group.command("list")(guarded(rejects.list_))
+    group.command("show")(guarded(rejects.show))
+    group.command("export")(guarded(rejects.export))
+    group.command("resend")(guarded(rejects.resend))
+    app.add_typer(group, name="rejects")
     group = typer.Typer(help="Make API keys for those who send.", no_args_is_help=True)
     group.command("new")(guarded(keys.new))
     app.add_typer(group, name="keys")

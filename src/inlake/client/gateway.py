@@ -159,6 +159,12 @@ class Gateway:
             request = Request("POST", "/ingress/validate", query, {"Content-Type": NDJSON}, batch.body)
             yield self._until_settled(partial(self._send_once, request, batch))
 
+    def validate_text(self, to: Address, record: bytes) -> None:
+        """Have one record checked. Raises `Refused` when it does not fit."""
+        query = _query(schema=to.schema or None, destination=to.destination, version=to.version, message=to.message)
+        headers = {"Content-Type": "application/json"}
+        self._connection.document(Request("POST", "/ingress/validate", query, headers, record))
+
     def send_text(self, to: Address, record: bytes, *, key: str) -> Receipt:
         """Send one record; sent again with the same Idempotency-Key where that may help."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": f'"{key}"'}
@@ -288,6 +294,38 @@ class Gateway:
         with self._connection.answer(Request("DELETE", f"/promises/{quote(puuid, safe='')}", {})) as answer:
             if answer.status_code != httpx2.codes.NO_CONTENT:
                 raise self._connection.problem(answer)
+
+    def causes(self, *, schema: str | None = None) -> list[dict[str, Any]]:
+        """What records of one's own were refused for: `reasons`, `count` and an `example` of each cause."""
+        found = self._connection.document(Request("GET", "/rejects/causes", _query(schema=schema)))
+        if not isinstance(found.get("causes"), list):
+            raise NotAGateway(f"What {self.url} answers is not a list of causes: is it a gateway?")
+        causes: list[dict[str, Any]] = found["causes"]
+        return causes
+
+    def rejects(
+        self, *, schema: str | None = None, cause: str | None = None, state: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """One's own refused records, the newest first, page by page as they are read; `state`: `open` (the default),
+        `mended` or `all`."""
+        after: str | None = ""
+        while after is not None:
+            query = _query(schema=schema, cause=cause, state=state, limit=1_000, after=after or None)
+            page = self._connection.document(Request("GET", "/rejects", query))
+            if not isinstance(page.get("rejects"), list):
+                raise NotAGateway(f"What {self.url} answers is not a list of rejects: is it a gateway?")
+            yield from page["rejects"]
+            after = page.get("next")
+
+    def reject(self, reject_id: str) -> dict[str, Any]:
+        """One refused record: its `text` as it came, and all `errors`."""
+        return self._connection.document(Request("GET", f"/rejects/{quote(reject_id, safe='')}", {}))
+
+    def resend(self, reject_id: str, record: bytes = b"") -> Receipt:
+        """Send a refused record again, as it came or mended. Raises `Refused` when it still does not fit."""
+        path = f"/rejects/{quote(reject_id, safe='')}/resend"
+        request = Request("POST", path, {}, {"Content-Type": "application/json"}, record)
+        return self._until_settled(partial(self._receipt, request))
 
     def _receipt(self, request: Request) -> Receipt:
         document = self._connection.document(request)

@@ -27,6 +27,7 @@ from inlake.web.routes import (
     pages,
     promises,
     records,
+    rejects,
     resources,
     schemas,
     shipments,
@@ -78,6 +79,10 @@ TABLE = [
     Row("GET", "/in-place", in_place.listed, in_place.LISTED),
     Row("GET", "/schemas", schemas.schemas, schemas.LISTED),
     Row("GET", "/schemas/{name}", schemas.schema, schemas.FOUND),
+    Row("GET", "/rejects", rejects.listed, rejects.LISTED),
+    Row("GET", "/rejects/causes", rejects.causes, rejects.CAUSES),
+    Row("GET", "/rejects/{reject}", rejects.reject, rejects.FOUND),
+    Row("POST", "/rejects/{reject}/resend", rejects.resend, rejects.RESENT, rejects.may_hold),
     Row("GET", "/resources/{puuid}", resources.resource, resources.RESOURCE),
     Row("GET", "/health/live", health.live, health.LIVE, is_open=True),
     Row("GET", "/health/ready", health.ready, health.READY, is_open=True),
@@ -97,10 +102,12 @@ def create_app(d: Deployment) -> Application:
     admission = site.admission
     metrics.gauge("inlake_requests_in_flight", "Requests to the ingress routes now.", lambda: admission.requests)
     metrics.gauge("inlake_memory_in_flight_bytes", "Memory set aside for their bodies.", lambda: admission.memory)
+    if d.rejects is not None:
+        d.rejects.count_in(metrics)
     routes = [Route(row, d, site) for row in TABLE]
     if d.settings.unsecured_routes:
         log.warning("INLAKE_UNSECURED_ROUTES: /ingress/unsecured/... take data that nobody checks; for debugging only")
-        unsecured = dataclasses.replace(d, gateway=d.unsecured)
+        unsecured = dataclasses.replace(d, gateway=d.unsecured, rejects=None)
         routes += [Route(row._replace(path="/ingress/unsecured" + row.path), unsecured, site) for row in RECORDS]
     app = Application(
         routes,

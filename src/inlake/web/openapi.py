@@ -20,6 +20,7 @@ TAGS = [
     {"name": "shipments", "description": "Many binaries with their records, announced and published together."},
     {"name": "uploads", "description": "Resumable uploads: tus 1.0.0."},
     {"name": "schemas", "description": "What a record can be."},
+    {"name": "rejects", "description": "Refused records that are kept."},
     {"name": "resources", "description": "Stored binaries."},
     {"name": "health", "description": "Whether the gateway works, and how much."},
 ]
@@ -27,6 +28,7 @@ TAGS = [
 PATH_PARAMETERS = {
     "puuid": {"type": "string", "format": "uuid", "description": "Name of the promise."},
     "shipment": {"type": "string", "format": "uuid", "description": "Id of the shipment."},
+    "reject": {"type": "string", "format": "uuid", "description": "Id of the reject."},
     "line": {"type": "integer", "minimum": 1, "description": "Number of the line in the request that announced it."},
     "name": {"type": "string", "pattern": f"^{SCHEMA_NAME}$", "description": "Name of the schema."},
 }

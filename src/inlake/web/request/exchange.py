@@ -215,6 +215,12 @@ class Exchange:
         self._fields = {name: value for name, value in self._fields.items() if name not in without}
         self._inflate, self._inflated, self.at_end = None, iter([body]), False
 
+    def forward(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Become another request, whose body is here."""
+        self.scope = {**self.scope, "method": "POST", "path": path, "query_string": query, "headers": headers}
+        self._fields = dict(reversed(headers))
+        self._inflate, self._inflated, self.at_end = None, iter([body]), False
+
     async def receive(self, pause: float) -> bytes:
         """The next bytes of the body, empty at its end. Raises `TimeoutError` after `pause` seconds without any."""
         return await with_timeout(pause, self._next())

@@ -43,6 +43,11 @@ class Form:
         self._events: deque[MultipartSegment | bytes | bytearray | None] = deque()
         self._check = Check(announced(x.headers()))
         """Of the whole form: the digest of a file stands in the headers of its part."""
+        self.record: bytes | None = None
+        """The text of the part that `text` read."""
+        self.record_type = ""
+        self.filename = ""
+        """Of the part that is a file."""
         self._quiet = 0
         """Bytes since the last event: preamble, part headers, epilogue."""
 
@@ -66,7 +71,8 @@ class Form:
             text += piece
             if len(text) > limit:
                 raise RecordTooLarge(f"The record is larger than {limit:,} bytes.")
-        return bytes(text)
+        self.record = bytes(text)
+        return self.record
 
     def file(self, head: MultipartSegment, *, last: bool) -> Binary:
         """The part as a binary to be read once; with `last` anything but the end of the form after it is an error."""
@@ -74,6 +80,7 @@ class Form:
             name = filename(head.header("Content-Disposition", ""))
         except UnicodeDecodeError:
             raise MalformedMultipart("The filename of a part is not UTF-8, which forms are (RFC 7578, 5.1).") from None
+        self.filename = name
         digests = announced(head.headerlist)
         kind = content_type(head.header("Content-Type"))
         return Binary(name, kind, checked(digests, self._file(last)), sha256_of(digests))

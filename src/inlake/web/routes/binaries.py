@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import msgspec
 from multipart import MultipartSegment
@@ -15,6 +16,7 @@ from inlake.web.request.digests import announced, checked, sha256_of
 from inlake.web.request.disposition import filename
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import Form, content_type, counted, refuse_encoding
+from inlake.web.request.refusals import Refusals
 from inlake.web.request.trace import trace_of
 from inlake.web.routes.lines import ENVELOPE_BYTES
 from inlake.web.routes.promises import describe
@@ -47,6 +49,7 @@ async def record_json_and_binary(x: Exchange, d: Deployment) -> None:
         receipt = await _ingest(x, d.gateway, to, form)
     except InlakeError as error:
         x.site.records["failed" if error.status >= 500 else "rejected"].value += 1
+        _keep(x, d, to, form, error)
         raise
     if x.attempt is not None and isinstance(receipt, Receipt) and receipt.resource is not None:
         x.attempt.file = receipt.resource.sha256
@@ -113,6 +116,7 @@ async def _ingest(x: Exchange, gateway: Gateway, to: address.Address, form: Form
     if to.content is not None:  # the first Inlake's form: the record is in the query, the file is the only part
         file = form.file(await _part(form, "file"), last=True)
         file = await begin_with_file(x, gateway, file, to, to.content)
+        form.record = to.content
         return await gateway.ingest(_submission(x, to, to.content, "", file))
     head = await _part(form, "record", "file")
     if head.name == "record":
@@ -133,6 +137,18 @@ async def _ingest(x: Exchange, gateway: Gateway, to: address.Address, form: Form
     if x.attempt is not None and x.attempt.answer is not None:
         await rest()
     return await gateway.ingest_file_first(file, x.principal, rest)
+
+
+def _keep(x: Exchange, d: Deployment, to: address.Address, form: Form, error: InlakeError) -> None:
+    """Keep the record of a form that was refused for it; its file is not kept."""
+    if form.record is None or not error.is_of_content:
+        return
+    tagged = address.media_type(form.record_type) == address.TAGGED
+    text = form.record.removeprefix(address.BOM)
+    came: Submission | bytes = text
+    with suppress(InlakeError):
+        came = address.submission(to, text, principal=x.principal, tagged=tagged, trace=None)
+    Refusals(x, d.rejects, to, filename=form.filename).keep(error, came)
 
 
 async def _part(form: Form, *names: str) -> MultipartSegment:

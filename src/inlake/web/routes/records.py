@@ -11,6 +11,7 @@ from inlake.model import Pending, Receipt, SchemaVersion, Submission
 from inlake.web.request import address
 from inlake.web.request.digests import FIELD_NAMES, check_body
 from inlake.web.request.exchange import Exchange
+from inlake.web.request.refusals import Refusals
 from inlake.web.request.trace import trace_of
 from inlake.web.routes import atomic, stream
 from inlake.web.routes.lines import ENVELOPE_BYTES
@@ -50,13 +51,15 @@ async def record_json(x: Exchange, d: Deployment) -> None:
         await atomic.record_json_atomic(x, d.gateway, to)
         return
     if kind in address.NDJSON:
-        await Stream(x, partial(Window, d.gateway), to).run()
+        await Stream(x, partial(Window, d.gateway), to, refusals=Refusals(x, d.rejects, to)).run()
         return
-    s = await _submission(x, to, kind)
+    came: Submission | bytes = (record := await _record(x))
     try:
+        came = s = _submission(x, to, kind, record)
         receipt = await d.gateway.ingest(s)
     except InlakeError as error:
         x.site.records["failed" if error.status >= 500 else "rejected"].value += 1
+        Refusals(x, d.rejects, to).keep(error, came)
         raise
     await reply_receipt(x, receipt)
 
@@ -80,7 +83,7 @@ async def validate(x: Exchange, d: Deployment) -> None:
     if kind in address.NDJSON:
         await Stream(x, partial(CheckedWindow, d.gateway), to, counted=False).run()
         return
-    s = await _submission(x, to, kind)
+    s = _submission(x, to, kind, await _record(x))
     schema = await d.gateway.validate(s)
     await x.reply(200, _encode(Valid(True, schema)))
 
@@ -102,20 +105,18 @@ def _address(x: Exchange) -> tuple[address.Address, str]:
     return to, kind
 
 
-async def _submission(x: Exchange, to: address.Address, kind: str) -> Submission:
-    """The one record of a body. Raises `EmptyBody`, `RecordTooLarge`, and what `address.submission` raises."""
+async def _record(x: Exchange) -> bytes:
+    """The body, which is one record. Raises `EmptyBody`, `RecordTooLarge`."""
     body = await x.body(x.settings.max_record_bytes + ENVELOPE_BYTES, RecordTooLarge)
     if x.has_one_of(FIELD_NAMES):
         check_body(x, body)
-    record = body.removeprefix(address.BOM)
-    if not record.strip():
+    if not (record := body.removeprefix(address.BOM)).strip():
         raise EmptyBody("The body is empty: it must hold one record.")
-    s = address.submission(
-        to,
-        record,
-        principal=x.principal,
-        tagged=kind == address.TAGGED,
-        trace=trace_of(x),
-    )
+    return record
+
+
+def _submission(x: Exchange, to: address.Address, kind: str, record: bytes) -> Submission:
+    """The record, with where it goes. Raises `RecordTooLarge`, and what `address.submission` raises."""
+    s = address.submission(to, record, principal=x.principal, tagged=kind == address.TAGGED, trace=trace_of(x))
     address.check_size(s.record, x.settings.max_record_bytes)
     return s if x.attempt is None else x.attempt.bind(s)

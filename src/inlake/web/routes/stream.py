@@ -16,6 +16,7 @@ from inlake.settings import Settings
 from inlake.web.request import address
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.problems import line_problem
+from inlake.web.request.refusals import Refusals
 from inlake.web.request.spool import IN_MEMORY, REJECTS_RESERVE, Spool
 from inlake.web.request.trace import trace_of
 from inlake.web.routes.lines import (
@@ -57,10 +58,18 @@ class Stream:
     """
 
     def __init__(
-        self, x: Exchange, new_window: Callable[[], Window], to: address.Address, *, counted: bool = True
+        self,
+        x: Exchange,
+        new_window: Callable[[], Window],
+        to: address.Address,
+        *,
+        counted: bool = True,
+        refusals: Refusals | None = None,
     ) -> None:
-        """`new_window`: takes the lines of a slice the data path; `counted`: in /metrics."""
+        """`new_window`: takes the lines of a slice the data path; `counted`: in /metrics; `refusals`: keep what was
+        refused."""
         self._counted = counted
+        self._refusals = refusals
         self._x = x
         self._new_window = new_window
         self._windows = 0
@@ -126,8 +135,11 @@ class Stream:
 
     async def _begin(self, lines: list[Line], *, last: bool) -> None:
         """Encode a slice, and hand it to the bus behind those before once there is room; `last` of its window."""
-        window = self._new_window()
-        await window.encode(self._submissions(lines))
+        window, submissions = self._new_window(), self._submissions(lines)
+        await window.encode(submissions)
+        if self._refusals is not None:
+            for i in window.rejected:
+                self._keep_reject(lines[i], submissions[i], window.results[i])
         while len(self._publishing) >= SLICES_AT_ONCE or sum(self._publishing_bytes) >= self._x.settings.window_bytes:
             await self._wait_for_first()
         before = self._publishing[-1] if self._publishing else None
@@ -248,6 +260,12 @@ class Stream:
             return error.kept()
         except Exception as unexpected:  # noqa: BLE001 - a bad line never sinks the others
             return InternalError.of_record(unexpected)
+
+    def _keep_reject(self, numbered: Line, s: Submission | InlakeError, error: Result) -> None:
+        """Keep a line that was refused; one that was too long is not there any more."""
+        n, line = numbered
+        if self._refusals is not None and isinstance(error, InlakeError) and isinstance(line, bytes):
+            self._refusals.keep(error, line if isinstance(s, InlakeError) else s, n)
 
     def _receipt(self, n: int, result: SchemaVersion | Pending | InlakeError | None) -> bytes:
         """The line of what is not plainly published."""

@@ -1,0 +1,1 @@
+"""Rejects in a topic of Kafka."""

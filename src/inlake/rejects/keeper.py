@@ -1,0 +1,129 @@
+"""Takes rejects from requests and has them written behind their backs: no answer waits for it, or depends on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from inlake.errors import InlakeError
+from inlake.metrics import Metrics
+from inlake.rejects.reject import Cause, Cursor, Mark, Reject, Wanted
+
+log = logging.getLogger("inlake.rejects")
+PENDING_BYTES = 32 << 20
+"""Text of rejects that may wait to be written; what comes beyond is not kept, and counted."""
+BATCH = 1_000
+"""Rejects that are written in one call."""
+BESIDE = 1_000
+"""Bytes of memory that a reject takes beside its text."""
+
+
+class RejectLog(Protocol):
+    """Where rejects are kept. Each method raises `InlakeError` when it cannot be done."""
+
+    async def add(self, rejects: Sequence[Reject]) -> None:
+        """Keep all; one whose id is there already stays as it is."""
+        ...
+
+    async def mend(self, mark: Mark) -> None:
+        """Mark a reject as mended; the first mark stays."""
+        ...
+
+    async def find(self, reject_id: str) -> Reject | None: ...
+
+    async def page(self, wanted: Wanted, limit: int, after: Cursor | None) -> Sequence[Reject]:
+        """The newest first, from behind `after` on."""
+        ...
+
+    async def causes(self, wanted: Wanted) -> Sequence[Cause]:
+        """The cause with the most rejects first, at most 1,000."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Keeper:
+    """The rejects of a gateway."""
+
+    def __init__(self, kept_in: RejectLog) -> None:
+        self._log = kept_in
+        self._waiting: list[Reject] = []
+        self._waiting_bytes = 0
+        self._writing: asyncio.Task[None] | None = None
+        self._metrics = Metrics()
+        self._lost = self._metrics.counter("inlake_rejects_lost_total", "")
+        self._told_lost = False
+
+    def count_in(self, metrics: Metrics) -> None:
+        """Show from now on in these metrics what is kept, by cause, and what is not."""
+        self._metrics = metrics
+        self._lost = metrics.counter("inlake_rejects_lost_total", "Refused records that could not be kept.")
+
+    def keep(self, reject: Reject) -> None:
+        """Have it written soon. Never fails: what cannot be kept is counted."""
+        size = len(reject.text) + BESIDE
+        if self._waiting_bytes + size > PENDING_BYTES:
+            self._lose(1, "they come faster than they can be written")
+            return
+        self._waiting.append(reject)
+        self._waiting_bytes += size
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+
+    async def written(self) -> None:
+        """Wait until all that was kept before is written, or lost."""
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
+
+    async def find(self, reject_id: str) -> Reject | None:
+        """See `RejectLog.find`; what was refused before this call is found."""
+        await self.written()
+        return await self._log.find(reject_id)
+
+    async def page(self, wanted: Wanted, limit: int, after: Cursor | None = None) -> Sequence[Reject]:
+        """See `RejectLog.page`."""
+        await self.written()
+        return await self._log.page(wanted, limit, after)
+
+    async def causes(self, wanted: Wanted) -> Sequence[Cause]:
+        """See `RejectLog.causes`."""
+        await self.written()
+        return await self._log.causes(wanted)
+
+    async def mend(self, mark: Mark) -> None:
+        """See `RejectLog.mend`."""
+        await self._log.mend(mark)
+
+    async def close(self) -> None:
+        """Write what waits, then let go."""
+        await self.written()
+        await self._log.close()
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            try:
+                await self._log.add(batch)
+            except InlakeError as error:
+                self._lose(len(batch), error.detail)
+            except Exception:
+                log.exception("rejects could not be kept")
+                self._lose(len(batch), "of a fault")
+            else:
+                self._count(batch)
+            self._waiting_bytes -= sum(len(reject.text) + BESIDE for reject in batch)
+
+    def _count(self, batch: Sequence[Reject]) -> None:
+        """Codes are few and ours; a pointer or a schema is what clients make up, and stands in no label."""
+        for reject in batch:
+            for code in {reason.code for reason in reject.reasons}:
+                about = "Refused records that were kept, by the code of each of their reasons."
+                self._metrics.counter("inlake_rejects_kept_total", about, (("code", code),)).value += 1
+
+    def _lose(self, count: int, why: str) -> None:
+        self._lost.value += count
+        if not self._told_lost:
+            self._told_lost = True  # once: a disk that is full stays so
+            log.warning("refused records are not kept: %s; inlake_rejects_lost_total counts them", why)

@@ -1,0 +1,161 @@
+"""The table of rejects: a file, or for what a topic has, one that is nowhere once it is closed. All of it blocks."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from inlake.errors import OutOfSpace, StoreUnavailable
+from inlake.rejects.reject import Cause, Cursor, Mark, Reject, Wanted
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS rejects (
+  id TEXT PRIMARY KEY,
+  at INTEGER NOT NULL, -- milliseconds since 1970
+  principal TEXT NOT NULL,
+  schema TEXT NOT NULL,
+  cause TEXT NOT NULL,
+  mended TEXT, -- ce_id of the event
+  mended_at INTEGER,
+  document BLOB NOT NULL -- JSON
+);
+CREATE INDEX IF NOT EXISTS rejects_at ON rejects (at, id);
+CREATE INDEX IF NOT EXISTS rejects_cause ON rejects (cause, mended, at, id);
+CREATE INDEX IF NOT EXISTS rejects_counted ON rejects (mended, principal, schema, cause, at, id);
+"""
+LOCK_SECONDS = 10.0
+CLEAN_SECONDS = 600.0
+"""How often what is too old is looked for."""
+MOST_CAUSES = 1_000
+FEWER = 10
+"""One in so many goes, the oldest, when there is no room for all."""
+_decode = msgspec.json.Decoder(Reject).decode
+
+
+class Table:
+    """Rejects as rows of SQLite. May be used by any thread, one at a time."""
+
+    def __init__(self, path: Path | None, *, seconds: float, most_bytes: int) -> None:
+        """`path`: None is a file without a name; `seconds`: how long a reject stays; `most_bytes`: the oldest go when
+        there are more."""
+        self._path = path
+        self._seconds = seconds
+        self._most_bytes = most_bytes
+        self._one_at_a_time = threading.Lock()
+        self._open: sqlite3.Connection | None = None
+        self._cleaned = 0.0
+
+    def add(self, rejects: Iterable[Reject]) -> None:
+        rows = [
+            (r.id, r.at, r.principal, r.schema, r.cause, r.mended, r.mended_at, msgspec.json.encode(r)) for r in rejects
+        ]
+        with self._one_at_a_time:
+            try:
+                table = self._table()
+                with table:
+                    table.executemany("INSERT OR IGNORE INTO rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                if time.monotonic() > self._cleaned + CLEAN_SECONDS or self._is_full(table):
+                    self._clean(table)
+            except (sqlite3.Error, OSError) as error:
+                raise self._refusal(error) from None
+
+    def mend(self, mark: Mark) -> None:
+        self._do(
+            "UPDATE rejects SET mended = ?, mended_at = ? WHERE id = ? AND mended IS NULL", mark.event, mark.at, mark.id
+        )
+
+    def find(self, reject_id: str) -> Reject | None:
+        rows = self._do("SELECT document, mended, mended_at FROM rejects WHERE id = ?", reject_id)
+        return _reject(rows[0]) if rows else None
+
+    def page(self, wanted: Wanted, limit: int, after: Cursor | None) -> Sequence[Reject]:
+        where, values = _where(wanted)
+        if after is not None:
+            where, values = f"{where} AND (at, id) < (?, ?)", [*values, after.at, after.id]
+        query = f"SELECT document, mended, mended_at FROM rejects WHERE {where} ORDER BY at DESC, id DESC LIMIT ?"  # noqa: S608
+        return [_reject(row) for row in self._do(query, *values, limit)]
+
+    def causes(self, wanted: Wanted) -> Sequence[Cause]:
+        where, values = _where(wanted)
+        query = (
+            "SELECT c.number, c.first, c.last, r.document, r.mended, r.mended_at FROM "  # noqa: S608
+            "(SELECT count(*) AS number, min(at) AS first, max(at) AS last, max(printf('%015d', at) || id) AS newest "
+            f"FROM rejects WHERE {where} GROUP BY cause ORDER BY number DESC, last DESC LIMIT {MOST_CAUSES}) AS c "
+            "JOIN rejects AS r ON r.id = substr(c.newest, 16) ORDER BY c.number DESC, c.last DESC"
+        )
+        found = []
+        for number, first, last, *row in self._do(query, *values):
+            r = _reject(row)
+            found.append(Cause(r.cause, r.schema, r.reasons, number, first, last, r.id, r.detail))
+        return found
+
+    def close(self) -> None:
+        with self._one_at_a_time:
+            if self._open is not None:
+                self._open.close()
+                self._open = None
+
+    def _do(self, query: str, *values: object) -> list[Any]:
+        with self._one_at_a_time:
+            try:
+                table = self._table()
+                with table:
+                    return table.execute(query, values).fetchall()
+            except (sqlite3.Error, OSError) as error:
+                raise self._refusal(error) from None
+
+    def _table(self) -> sqlite3.Connection:
+        if self._open is None:
+            if self._path is not None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            table = sqlite3.connect(self._path or "", timeout=LOCK_SECONDS, check_same_thread=False)
+            try:
+                table.execute("PRAGMA journal_mode = WAL")
+                table.execute("PRAGMA synchronous = NORMAL")
+                table.executescript(SCHEMA)
+            except BaseException:
+                table.close()
+                raise
+            self._open = table
+        return self._open
+
+    def _is_full(self, table: sqlite3.Connection) -> bool:
+        [(pages,)], [(free,)], [(size,)] = (
+            table.execute(f"PRAGMA {name}") for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int(pages - free) * int(size) > self._most_bytes
+
+    def _clean(self, table: sqlite3.Connection) -> None:
+        self._cleaned = time.monotonic()
+        with table:
+            table.execute("DELETE FROM rejects WHERE at < ?", ((time.time() - self._seconds) * 1000,))
+        if self._is_full(table):
+            oldest = f"SELECT id FROM rejects ORDER BY at, id LIMIT 1 + (SELECT count(*) / {FEWER} FROM rejects)"  # noqa: S608
+            with table:
+                table.execute(f"DELETE FROM rejects WHERE id IN ({oldest})")  # noqa: S608
+
+    def _refusal(self, error: Exception) -> OutOfSpace | StoreUnavailable:
+        where = self._path or "of rejects"
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+            return OutOfSpace(f"There is no room for the file {where} ({error}): free some disk space.")
+        return StoreUnavailable(f"The file {where} cannot be used ({error}): check the path, its rights and the disk.")
+
+
+def _reject(row: Sequence[Any]) -> Reject:
+    document, mended, mended_at = row
+    return msgspec.structs.replace(_decode(document), mended=mended, mended_at=mended_at)
+
+
+def _where(wanted: Wanted) -> tuple[str, list[object]]:
+    """A condition, and its values."""
+    given = {"principal": wanted.principal, "schema": wanted.schema, "cause": wanted.cause}
+    parts = [f"{name} = ?" for name, value in given.items() if value is not None]
+    if wanted.mended is not None:
+        parts.append(f"mended IS {'NOT ' if wanted.mended else ''}NULL")
+    return " AND ".join(parts) or "1", [value for value in given.values() if value is not None]

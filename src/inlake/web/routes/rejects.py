@@ -1,0 +1,275 @@
+"""`/rejects`: refused records, one by one or by their causes, and sending them again."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Annotated, Literal
+from urllib.parse import urlencode
+
+import msgspec
+from msgspec import Meta, Struct
+
+from inlake.errors import Forbidden, RecordTooLarge, RejectMended, RejectNeedsFile, RejectNotFound
+from inlake.formats.json_pointer import value_at
+from inlake.model import ANONYMOUS
+from inlake.rejects.keeper import Keeper
+from inlake.rejects.reject import Cause, Cursor, Mark, Reason, Reject, Wanted
+from inlake.web.openapi import answer, json, parameters, problems
+from inlake.web.request import address
+from inlake.web.request.exchange import Exchange
+from inlake.web.request.problems import FieldError
+from inlake.web.request.query import query
+from inlake.web.request.route import Document
+from inlake.web.routes import records
+from inlake.web.routes.documents import RECEIPT
+from inlake.web.routes.lines import ENVELOPE_BYTES
+from inlake.web.routes.repeats import Held, with_body
+from inlake.wiring import Deployment
+
+ROUTE = "/ingress/record-json"
+PASSED_ON = frozenset({b"host", b"authorization", b"traceparent", b"tracestate"})
+"""Headers of the request that its record is sent with."""
+State = Literal["open", "mended", "all"]
+
+
+class RejectTold(Struct):
+    """A record that was refused for its content."""
+
+    id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+    cause: Annotated[str, Meta(description="Id of the cause that it shares with others.")]
+    time: Annotated[str, Meta(description="When it was refused; RFC 3339, UTC.")]
+    principal: str
+    schema: str
+    destination: str | None
+    version: Annotated[int | None, Meta(description="As asked for; null: the latest.")]
+    message: str | None
+    line: Annotated[int, Meta(description="Number of its line, from 1; 0 in a request of one record.")]
+    filename: str
+    has_file: Annotated[bool, Meta(description="A binary came with it, which was not kept.")]
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldError]
+    text: Annotated[str, Meta(description="The record as it came.")]
+    is_bytes: Annotated[bool, Meta(description="It was not UTF-8: each character of `text` is a byte.")]
+    mended: Annotated[str | None, Meta(description="`ce_id` of the event that it became.")]
+    mended_at: str | None
+
+
+class RejectList(Struct):
+    """Rejects, the newest first."""
+
+    rejects: list[RejectTold]
+    next: Annotated[str | None, Meta(description="`after` of the next page; null at the end.")]
+
+
+class CauseTold(Struct):
+    """What many rejects have in common."""
+
+    id: str
+    schema: str
+    reasons: list[Reason]
+    count: int
+    first: Annotated[str, Meta(description="RFC 3339, UTC.")]
+    last: str
+    example: Annotated[str, Meta(description="Id of the last reject.")]
+    detail: Annotated[str, Meta(description="What its client was told.")]
+
+
+class CauseList(Struct):
+    """The causes of rejects, that with the most first."""
+
+    causes: list[CauseTold]
+
+
+class Filter(Struct):
+    """The query for causes."""
+
+    schema: Annotated[str, Meta(max_length=200)] | None = None
+    state: Annotated[State, Meta(description="`mended`: those that were sent again and accepted.")] = "open"
+
+
+class Page(Filter):
+    """The query for rejects."""
+
+    cause: Annotated[str, Meta(max_length=32)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1_000, description="Most rejects in one answer.")] = 100
+    after: Annotated[str, Meta(max_length=60, description="`next` of the answer before.")] = ""
+
+
+_ID, _CAUSE, _AT = "0f3c0d3a-4a0e-4d9f-8f43-2a3c7b1de0aa", "5d41402abc4b2a76", "2026-11-23T20:15:00Z"
+_DETAIL = "/dateRange/startYear: A value of type int is expected here."
+_REASON = Reason("wrong_type", "/dateRange/startYear")
+_ERROR = FieldError(_REASON.pointer, _REASON.code, _DETAIL, "int", 'string "no date"')
+_TOLD = RejectTold(
+    *(_ID, _CAUSE, _AT, "token:museum", "tate.artwork", None, None, None, 17, "works.ndjson", False),
+    *(422, "record_rejected", _DETAIL, [_ERROR], '{"acno": "A00001"}', False, None, None),
+)
+LISTED: Document = {
+    "tags": ["rejects"],
+    "parameters": [*parameters(Page)],
+    "responses": {"200": answer("The rejects.", json(RejectList([_TOLD], None))), **problems(400, 401, 403, 404, 503)},
+}
+CAUSES: Document = {
+    "tags": ["rejects"],
+    "parameters": [*parameters(Filter)],
+    "responses": {
+        "200": answer(
+            "The causes.",
+            json(CauseList([CauseTold(_CAUSE, "tate.artwork", [_REASON], 8_211, _AT, _AT, _ID, _DETAIL)])),
+        ),
+        **problems(400, 401, 403, 404, 503),
+    },
+}
+FOUND: Document = {
+    "tags": ["rejects"],
+    "responses": {"200": answer("The reject.", json(_TOLD)), **problems(401, 403, 404, 503)},
+}
+RESENT: Document = {
+    "tags": ["rejects"],
+    "requestBody": {
+        "required": False,
+        "description": "The mended record; without a body the reject as it came.",
+        "content": {"application/json": {"schema": {}, "example": {"acno": "A00001"}}},
+    },
+    "responses": {
+        "201": answer("It fits now, and is published: the reject is mended.", json(RECEIPT)),
+        **problems(400, 401, 403, 404, 409, 413, 422, 503),
+    },
+}
+
+
+def may_hold(x: Exchange) -> int:
+    """Bytes of a record."""
+    return 3 * x.settings.max_record_bytes
+
+
+async def listed(x: Exchange, d: Deployment) -> None:
+    """One's own refused records, the newest first, a page at a time; an administrator sees those of all."""
+    page = query(x, Page)
+    keeper, principal = reader(x, d)
+    found = await keeper.page(_wanted(page, principal, page.cause), page.limit, Cursor.parse(page.after))
+    last = str(Cursor(found[-1].at, found[-1].id)) if len(found) == page.limit else None
+    await x.reply(200, msgspec.json.encode(RejectList([told(reject) for reject in found], last)))
+
+
+async def causes(x: Exchange, d: Deployment) -> None:
+    """What one's own refused records are refused for: those with the same reasons at the same places are one cause."""
+    asked = query(x, Filter)
+    keeper, principal = reader(x, d)
+    found = await keeper.causes(_wanted(asked, principal, None))
+    await x.reply(200, msgspec.json.encode(CauseList([_cause(cause) for cause in found])))
+
+
+async def reject(x: Exchange, d: Deployment) -> None:
+    """One refused record: its text as it came, and all reasons."""
+    await x.reply(200, msgspec.json.encode(told(await find(x, d, x.path_parameter("reject")))))
+
+
+async def resend(x: Exchange, d: Deployment) -> None:
+    """Send a refused record again, mended or as it came; accepted, the reject counts as mended.
+
+    The record is checked first, and what does not fit changes nothing. Then it is sent as to `/ingress/record-json`,
+    with the reject's id as `Idempotency-Key`.
+    """
+    found = await find(x, d, x.path_parameter("reject"))
+    if found.mended is not None:
+        raise RejectMended(f"The reject was sent again before, as the event {found.mended}.", event=found.mended)
+    limit = x.settings.max_record_bytes + ENVELOPE_BYTES
+    record = (await x.body(limit, RecordTooLarge)).removeprefix(address.BOM) or found.record
+    to = address.Address(found.schema or None, found.destination, found.version, found.message)
+    s = address.submission(to, record, principal=x.principal, tagged=found.tagged, trace=None)
+    address.check_size(s.record, x.settings.max_record_bytes)
+    await d.gateway.validate(s)  # else the key would stand for what is refused again
+    if found.has_file and value_at(s.record, (x.settings.resource_field,)) is None:
+        raise RejectNeedsFile(
+            "The record came with a file, which was not kept: send both again, or send the file to /ingress/binary and "
+            f"name its puuid in {x.settings.resource_field}."
+        )
+    held, asked = Held(), x.scope
+    x.forward(ROUTE, urlencode(_address(found)).encode(), _headers(x, found, record), record)
+    await x.answer_to(held, with_body(records.record_json)(x, dataclasses.replace(d, rejects=None)))
+    x.scope, given = asked, held.answer
+    if given.status in {201, 202} and d.rejects is not None:
+        event = msgspec.json.decode(given.body)["id"]
+        await d.rejects.mend(Mark(found.id, time.time_ns() // 1_000_000, event))
+    await x.reply(
+        given.status,
+        given.body,
+        headers=[(n.encode(), v.encode("latin-1")) for n, v in given.headers if n != "content-type"],
+    )
+
+
+def reader(x: Exchange, d: Deployment) -> tuple[Keeper, str | None]:
+    """The rejects, and whose the client may see: None is everybody's. Raises `RejectNotFound`, `Forbidden`."""
+    if d.rejects is None:
+        raise RejectNotFound("This gateway keeps no rejects: INLAKE_REJECTS says where they would be.")
+    if d.settings.is_administrator(x.principal):
+        return d.rejects, None
+    if x.principal == ANONYMOUS and d.settings.allow_anonymous:
+        raise Forbidden("Anonymous clients are not told apart, so nobody sees rejects here without an API key.")
+    return d.rejects, x.principal
+
+
+async def find(x: Exchange, d: Deployment, reject_id: str) -> Reject:
+    """A reject that the client may see. Raises `RejectNotFound`, `Forbidden`."""
+    keeper, principal = reader(x, d)
+    found = await keeper.find(reject_id)
+    if found is None or principal not in {None, found.principal}:
+        raise RejectNotFound("There is no such reject, or it is another principal's, or it was too old.")
+    return found
+
+
+def told(r: Reject) -> RejectTold:
+    """A reject as clients see it."""
+    return RejectTold(
+        id=r.id,
+        cause=r.cause,
+        time=_time(r.at),
+        principal=r.principal,
+        schema=r.schema,
+        destination=r.destination,
+        version=r.version,
+        message=r.message,
+        line=r.line,
+        filename=r.filename,
+        has_file=r.has_file,
+        status=r.status,
+        code=r.code,
+        detail=r.detail,
+        errors=[FieldError(*error) for error in r.errors] or [FieldError("", r.code, r.detail)],
+        text=r.text,
+        is_bytes=r.is_bytes,
+        mended=r.mended,
+        mended_at=None if r.mended_at is None else _time(r.mended_at),
+    )
+
+
+def _wanted(asked: Filter, principal: str | None, cause: str | None) -> Wanted:
+    mended = None if asked.state == "all" else asked.state == "mended"
+    return Wanted(principal, asked.schema, cause, mended)
+
+
+def _cause(c: Cause) -> CauseTold:
+    return CauseTold(c.id, c.schema, c.reasons, c.count, _time(c.first), _time(c.last), c.example, c.detail)
+
+
+def _time(ms: int) -> str:
+    """RFC 3339, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms / 1000))
+
+
+def _address(r: Reject) -> dict[str, str]:
+    given = {"schema": r.schema or None, "destination": r.destination, "version": r.version, "message": r.message}
+    return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def _headers(x: Exchange, r: Reject, record: bytes) -> list[tuple[bytes, bytes]]:
+    kind = address.TAGGED if r.tagged else "application/json"
+    return [
+        *((name, value) for name, value in x.scope["headers"] if name in PASSED_ON),
+        (b"content-type", kind.encode()),
+        (b"content-length", b"%d" % len(record)),
+        (b"idempotency-key", f'"{r.id}"'.encode()),
+    ]

@@ -1,0 +1,54 @@
+"""`inlake rejects` against a real gateway process on embedded adapters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import Served, serving
+from tests.gateways import NOTE
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("served")) as found:
+        (found.folder / "note.avsc").write_text(json.dumps(NOTE))
+        assert found.inlake("schemas", "add", "note", "note.avsc").returncode == 0
+        yield found
+
+
+def refuse(served: Served, *lines: str) -> None:
+    assert served.inlake("send", "note", "-", stdin="\n".join(lines).encode()).returncode == 1
+
+
+def test_a_cause_is_listed_shown_exported_mended_and_gone(served: Served, tmp_path: Path) -> None:
+    assert served.inlake("rejects", "list").stdout == "No record of yours is refused and not mended.\n"
+    refuse(served, *(f'{{"title": "{n}", "tags":  [1.50]}}' for n in range(3)))
+    listed = served.inlake("rejects", "list")
+    assert "3 records of note\n  wrong_type at /tags/*\n" in listed.stdout
+    (cause,) = map(json.loads, served.inlake("rejects", "list", "--json").stdout.splitlines())
+    shown = served.inlake("rejects", "show", cause["example"])
+    assert "sent by anonymous, line " in shown.stdout
+    assert ', "tags":  [1.50]}' in shown.stdout
+    exported = served.inlake("rejects", "export", cause["id"])
+    assert min(exported.stdout.splitlines()) == '{"title": "0", "tags":  [1.50]}'
+    wrong = served.inlake("rejects", "resend", cause["id"], "--set", "/tags/0=2", "--dry-run")
+    assert (wrong.returncode, wrong.stdout) == (1, "0 would be accepted, 3 still refused.\n")
+    assert wrong.stderr.count("/tags/0: ") == 3
+    nowhere = served.inlake("rejects", "resend", cause["example"], "--set", "/other/place=1")
+    assert (nowhere.returncode, nowhere.stderr) == (1, f"{cause['example']}: There is nothing at /other\n")
+    sent = served.inlake("rejects", "resend", cause["id"], "--set", "/tags/0=etching")
+    assert (sent.returncode, sent.stdout) == (0, "3 sent and accepted, 0 still refused.\n"), sent.stderr
+    assert served.inlake("rejects", "list").stdout == "No record of yours is refused and not mended.\n"
+    assert "event " in served.inlake("rejects", "show", cause["example"]).stdout
+    assert served.inlake("tail").stdout.count('"etching"') == 3
+
+
+def test_what_is_wrong_with_the_command_is_said(served: Served) -> None:
+    wrong = served.inlake("rejects", "resend", "--set", "title=x")
+    assert (wrong.returncode, "write POINTER=VALUE" in wrong.stderr) == (2, True)
+    unknown = served.inlake("rejects", "show", "0f3c0d3a-4a0e-4d9f-8f43-2a3c7b1de0aa")
+    assert (unknown.returncode, "There is no such reject" in unknown.stderr) == (1, True)
