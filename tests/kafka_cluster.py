@@ -21,14 +21,16 @@ PROGRAMS = Path(os.environ.get("SVC_HOME") or Path.home() / ".cache" / "inlake-s
 CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
 START_TIMEOUT = 120.0
 """Seconds until Java has started, on a machine with other work."""
-LISTENERS = ("PLAINTEXT", "SSL", "OAUTH")
+LISTENERS = ("PLAINTEXT", "SSL", "OAUTH", "PROXIED")
 
 
 @dataclass(slots=True)
 class Broker:
-    """One broker. Its addresses are host:port by listener: PLAINTEXT, SSL (TLS), OAUTH (SASL_PLAINTEXT)."""
+    """One broker. Its addresses are host:port by listener: PLAINTEXT, SSL (TLS), OAUTH (SASL_PLAINTEXT), PROXIED."""
 
     addresses: dict[str, str]
+    advertised: str
+    """What PROXIED tells clients to connect to: a proxy is to be there."""
     run: Callable[[], subprocess.Popen[bytes]]
     process: subprocess.Popen[bytes]
 
@@ -69,6 +71,7 @@ def some_brokers(folder: Path, jwks: Path, count: int = 2, properties: str = "")
     java.append(f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={jwks.as_uri()}")
     controller = _free_port()
     addresses = {node: {name: f"127.0.0.1:{_free_port()}" for name in LISTENERS} for node in range(1, count + 1)}
+    advertised = {node: f"127.0.0.1:{_free_port()}" for node in addresses}
     with contextlib.ExitStack() as running:
         logs = {node: running.enter_context((folder / f"{node}.log").open("wb")) for node in addresses}
 
@@ -79,15 +82,16 @@ def some_brokers(folder: Path, jwks: Path, count: int = 2, properties: str = "")
 
         files = {node: folder / f"{node}.properties" for node in addresses}
         for node, file in files.items():
+            told = addresses[node] | {"PROXIED": advertised[node]}
             text = _properties(node, controller, addresses[node], folder / str(node), authority, jwks)
-            file.write_text(text + properties)
+            file.write_text(f"{text}advertised.listeners={_listeners(told)}\n{properties}")
         form = ("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c")
         for process in [run(node, *form, str(file)) for node, file in files.items()]:
             assert process.wait(START_TIMEOUT) == 0
         brokers = []
         for node, file in files.items():
             start = partial(run, node, "kafka.Kafka", str(file))
-            brokers.append(Broker(addresses[node], start, start()))
+            brokers.append(Broker(addresses[node], advertised[node], start, start()))
         for broker in brokers:
             for address in broker.addresses.values():
                 _wait_for(address, broker.process, folder)
@@ -97,16 +101,14 @@ def some_brokers(folder: Path, jwks: Path, count: int = 2, properties: str = "")
 def _properties(
     node: int, controller: int, addresses: dict[str, str], data: Path, authority: Authority, jwks: Path
 ) -> str:
-    listeners = ",".join(f"{name}://{address}" for name, address in addresses.items())
     own = f",CONTROLLER://127.0.0.1:{controller}" if node == 1 else ""
     return f"""
 process.roles={"broker,controller" if node == 1 else "broker"}
 node.id={node}
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners={listeners}{own}
-advertised.listeners={listeners}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,OAUTH:SASL_PLAINTEXT
+listeners={_listeners(addresses)}{own}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,OAUTH:SASL_PLAINTEXT,PROXIED:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 ssl.keystore.type=PEM
 ssl.keystore.location={authority.server}
@@ -124,6 +126,10 @@ broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 offsets.topic.replication.factor=1
 """
+
+
+def _listeners(addresses: dict[str, str]) -> str:
+    return ",".join(f"{name}://{address}" for name, address in addresses.items())
 
 
 def _free_port() -> int:

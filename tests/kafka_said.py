@@ -24,10 +24,10 @@ class Said:
         self.told += zip(events, results, strict=True)
         return results
 
-    async def check(self, servers: str = KAFKA_BOOTSTRAP) -> Counter[str]:
+    async def check(self, servers: str = KAFKA_BOOTSTRAP, *, committed: bool = False) -> Counter[str]:
         """Everything said is true, and no event is in the log more often than confirmed or of unknown outcome. Gives how
-        often those events are there that are there."""
-        log = await _read({event.topic for event, _ in self.told}, servers)
+        often those events are there that are there. `committed`: those of transactions that were given up are not."""
+        log = await _read({event.topic for event, _ in self.told}, servers, committed=committed)
         times = Counter(log.values())
         confirmed, unknown = Counter[str](), Counter[str]()
         last: dict[tuple[str, bytes], int] = {}
@@ -44,9 +44,12 @@ class Said:
         return Counter({event.id: times[event.id] for event, _ in self.told if times[event.id]})
 
 
-async def _read(topics: set[str], servers: str) -> dict[tuple[str, int, int], str]:
+async def _read(topics: set[str], servers: str, *, committed: bool) -> dict[tuple[str, int, int], str]:
     """`ce_id` by topic, partition and offset."""
-    consumer = AIOKafkaConsumer(*topics, bootstrap_servers=servers, auto_offset_reset="earliest")
+    isolation = "read_committed" if committed else "read_uncommitted"
+    consumer = AIOKafkaConsumer(
+        *topics, bootstrap_servers=servers, auto_offset_reset="earliest", isolation_level=isolation
+    )
     await consumer.start()
     try:
         ends = await consumer.end_offsets(consumer.assignment())
