@@ -57,6 +57,7 @@ class Deployment:
             await self.rejects.close()
         await self.bus.close()
         await self.store.close()
+        await self.shipments.in_place.close()
         await self.registry.close()
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import pytest
@@ -13,7 +14,7 @@ import requests
 
 from tests.gateways import Answer, Gateway
 from tests.live.test_direct import on_s3
-from tests.live_servers import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, S3_ENDPOINT, S3_REGION
+from tests.live_servers import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, S3_BUCKET, S3_ENDPOINT, S3_REGION
 
 pytestmark = pytest.mark.live
 NDJSON = "application/x-ndjson"
@@ -99,3 +100,37 @@ async def test_where_the_store_is_not_for_clients_files_come_through_the_gateway
             sent = await gateway.post(each["put"]["url"], content(each["line"]), "model/obj", method="PUT")
             assert sent.status == 200, sent
         assert (await complete(gateway, summary)).status == 201
+
+
+async def test_objects_that_are_in_the_bucket_already_are_named_and_not_copied(tmp_path: Path) -> None:
+    prefix = f"in-place/{uuid4()}"
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=S3_ENDPOINT,
+        region_name=S3_REGION,
+        aws_access_key_id=AWS_ACCESS_KEY_ID,
+        aws_secret_access_key=AWS_SECRET_ACCESS_KEY,
+    )
+    names = {"a 1.tif": b"first", "b\u00e9/2#.tif": b"second"}
+    for name, data in names.items():
+        s3.put_object(Bucket=S3_BUCKET, Key=f"{prefix}/{name}", Body=data)
+    s3.put_object(Bucket=S3_BUCKET, Key=f"{prefix}-other/c.tif", Body=b"third")
+    s3.close()
+    root = f"s3://{S3_BUCKET}/{prefix}"
+    async with on_s3(tmp_path, in_place=root) as gateway:
+        *found, last = (await gateway.post(f"/in-place?uri={root}", method="GET")).lines()
+        assert (last["objects"], sorted(each["size"] for each in found)) == (2, [5, 6])
+        lines = [{"file": {"uri": each["uri"]}, "record": {"title": each["uri"]}} for each in found]
+        lines += [{"file": {"uri": f"{root}-other/c.tif"}, "record": {"title": "x"}}]
+        lines += [{"file": {"uri": f"{root}/../{prefix.rpartition('/')[2]}-other/c.tif"}, "record": {"title": "x"}}]
+        body = b"\n".join(json.dumps(line).encode() for line in lines)
+        *told, summary = (await gateway.post("/shipments?schema=note", body, NDJSON)).lines()
+        assert [each["status"] for each in told] == [202, 202, 403, 403]
+        *receipts, last = (await complete(gateway, summary)).lines()
+        assert {each["resource"]["filename"]: each["resource"]["sha256"] for each in receipts} == {
+            name.rpartition("/")[2]: hashlib.sha256(data).hexdigest() for name, data in names.items()
+        }
+        assert await gateway.objects() == []
+        for receipt in receipts:
+            got = await gateway.post(f"/resources/{receipt['resource']['puuid']}", method="GET")
+            assert hashlib.sha256(got.body).hexdigest() == receipt["resource"]["sha256"]

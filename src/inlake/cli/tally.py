@@ -117,6 +117,8 @@ class Tally:
 
 
 def _size(item: Item) -> int:
+    if item.placed:
+        return item.placed.size
     try:
         return item.path.stat().st_size if item.path else 0
     except OSError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inlake.client.collection import explain
-from inlake.client.files import Item, file_column, find_files, with_sidecars, with_table
+from inlake.client.files import Item, Placed, file_column, find_files, with_sidecars, with_table
 from inlake.client.tables import Fault, Map, Plan, Shape, Table, TableError
 
 
@@ -38,6 +38,15 @@ class Catalogue:
         whole = but and but.resolve()
         others = {name: path for name, path in files.items() if path.resolve() != whole}
         return list(with_table(others, map(self._plan.convert, self._table)))
+
+    def placed(self, objects: Mapping[str, Placed]) -> list[Item]:
+        """Objects that are in the store already, by their names, each with its record. `TableError` without a table."""
+        if self._table is None or self._plan is None:
+            detail = "No table says what record belongs to each object."
+            raise TableError([Fault("no_table", detail, "Name it with --table.")])
+        rows = map(self._plan.convert, self._table)
+        found = with_table({name: Path(name) for name in objects}, rows)
+        return [item._replace(path=None, placed=objects.get(item.name)) if item.path else item for item in found]
 
     def explain(self, item: Item, error: Mapping[str, Any]) -> Fault:
         """One of the gateway's reasons against the record of an item."""

@@ -38,9 +38,9 @@ class Outcome(NamedTuple):
     """What went in, now or in an earlier run."""
 
 
-def target(client: Gateway, to: Address) -> str:
-    """What a journal tells from other ones: gateway, schema and destination."""
-    return json.dumps([client.url, *astuple(to)])
+def target(client: Gateway, to: Address, *, in_place: bool = False) -> str:
+    """What a journal tells from other ones: gateway, schema and destination, and whether files are sent."""
+    return json.dumps([client.url, *astuple(to), *(["in place"] if in_place else [])])
 
 
 def explain(_: Item, error: Mapping[str, Any]) -> Fault:
@@ -61,7 +61,7 @@ def check(
     lines = []
     asked: list[Item] = []
     for item in items:
-        faults = item.faults or _unreadable(item.path)
+        faults = item.faults or (() if item.placed else _unreadable(item.path))
         if faults or item.record is None:
             yield Outcome(item, "wrong", faults)
         else:

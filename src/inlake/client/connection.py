@@ -24,6 +24,8 @@ class Request(NamedTuple):
     body: bytes | Iterable[bytes] = b""
     elsewhere: bool = False
     """A redirect may be followed: the store gives the bytes of an object."""
+    timeout: float | None = None
+    """Seconds without any progress, where the answer takes longer than others."""
 
 
 class Connection:
@@ -49,14 +51,15 @@ class Connection:
     @contextmanager
     def answer(self, request: Request) -> Iterator[httpx2.Response]:
         """A response while it is read. Raises `Unreachable`, `CutOff`."""
-        method, path, query, headers, body, elsewhere = request
-        prepared = self._http.build_request(method, path, params=query, headers=headers, content=body)
+        method, path, query, headers, body, elsewhere, timeout = request
+        allowed = self.timeout if timeout is None else timeout
+        prepared = self._http.build_request(method, path, params=query, headers=headers, content=body, timeout=allowed)
         response = None
         try:
             response = self._http.send(prepared, stream=True, follow_redirects=elsewhere)
             yield response
         except httpx2.HTTPError as error:
-            raise broken(error, self.url, self.timeout, answered=response is not None) from error
+            raise broken(error, self.url, allowed, answered=response is not None) from error
         finally:
             if response is not None:
                 response.close()

@@ -21,6 +21,15 @@ FILE_COLUMNS = frozenset(
 """Names of a column of files, where none is told."""
 
 
+class Placed(NamedTuple):
+    """An object that is in the gateway's store already."""
+
+    uri: str
+    size: int
+    modified: int
+    """Nanoseconds since 1970."""
+
+
 class Item(NamedTuple):
     """A binary and the record that belongs to it, as far as they are there."""
 
@@ -34,6 +43,8 @@ class Item(NamedTuple):
     """Of the table."""
     faults: tuple[Fault, ...] = ()
     """Why it cannot be sent."""
+    placed: Placed | None = None
+    """It is in the store already, and there is no file of it here."""
 
 
 def find_files(sources: Sequence[str], listed: Iterable[str] = ()) -> dict[str, Path]:

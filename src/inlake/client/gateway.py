@@ -289,6 +289,22 @@ class Gateway:
                 raise self._connection.problem(answer)
             yield answer
 
+    def json_lines(self, request: Request) -> list[dict[str, Any]]:
+        """The objects of an answer in NDJSON, the last of which has `complete`; the request may be sent again."""
+        return self._until_settled(partial(self._json_lines, request))
+
+    def _json_lines(self, request: Request) -> list[dict[str, Any]]:
+        with self._connection.answer(request) as answer:
+            if media_type(answer) != NDJSON:
+                raise self._connection.problem(answer)
+            try:
+                lines = [json.loads(line) for line in answer.read().split(b"\n") if line]
+            except ValueError:
+                raise strange(answer, self.url) from None
+        if not (lines and isinstance(lines[-1], dict) and lines[-1].get("complete") is True):
+            raise CutOff("The gateway's answer ends early: what became of its lines is not known.")
+        return lines
+
     def cancel_promise(self, puuid: str) -> None:
         """Give a promise up; `Refused` with code `promise_used` once a record has claimed it and it is stored."""
         with self._connection.answer(Request("DELETE", f"/promises/{quote(puuid, safe='')}", {})) as answer:

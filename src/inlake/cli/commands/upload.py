@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,17 @@ from inlake.cli.table import Delimiter, Encoding, Header, SheetName, layout_of
 
 if TYPE_CHECKING:
     from inlake.client import Client
+    from inlake.client.collection import Outcome
     from inlake.client.files import Item
     from inlake.client.gateway import Address
+    from inlake.client.journal import Journal
     from inlake.client.tables import Layout, Map, Table
 
 JOBS = 32
+InPlace = Annotated[
+    bool,
+    typer.Option("--in-place", help="Sources are URIs of what is in the gateway's store already: no copy is made."),
+]
 
 
 def upload(
@@ -33,6 +40,7 @@ def upload(
     table: Annotated[
         str | None, typer.Option(metavar="FILE", help="CSV, TSV, XLSX or ODS with a row for each file.")
     ] = None,
+    in_place: InPlace = False,
     file_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="Column that names the file; known by its name if not given.")
     ] = None,
@@ -62,13 +70,13 @@ def upload(
     """
     from inlake.client.gateway import Address
 
-    given = Given(table, file_column, map_, layout_of(encoding, delimiter, header, sheet), rejects)
+    given = Given(table, file_column, map_, layout_of(encoding, delimiter, header, sheet), rejects, in_place)
     with ExitStack() as stack:
         client = stack.enter_context(connect(url, token, retry=retry))
         run = Upload(client, Address(schema, destination, version, message), given, stack, as_json)
         run.check(sources)
         if not check:
-            run.send(journal or _journal_of(sources), receipts, jobs)
+            run.send(journal or _journal_of(sources, in_place=in_place), receipts, jobs)
         run.tally.close(checked=check)
     raise typer.Exit(run.tally.exit_code)
 
@@ -82,6 +90,7 @@ class Given:
     map: Path | None
     layout: Layout
     rejects: Path | None
+    in_place: bool
 
 
 class Upload:
@@ -106,9 +115,13 @@ class Upload:
     def check(self, sources: list[str]) -> None:
         """Find all files with their records, and tell those that cannot go in."""
         from inlake.client.collection import check
+        from inlake.client.in_place import find
 
-        listed = sys.stdin.read().splitlines() if "-" in sources else ()
-        items = self._catalogue.items(sources, listed, but=Path(self._given.table or ""))
+        if self._given.in_place:
+            items = self._catalogue.placed(find(self._client, sources))
+        else:
+            listed = sys.stdin.read().splitlines() if "-" in sources else ()
+            items = self._catalogue.items(sources, listed, but=Path(self._given.table or ""))
         bad = set()
         for outcome in check(self._client, self._to, items, self._catalogue.field, self._catalogue.explain):
             bad.add(id(outcome.item))
@@ -121,16 +134,24 @@ class Upload:
         from inlake.client.collection import target
         from inlake.client.journal import Journal
         from inlake.client.ledger import Ledger
-        from inlake.client.upload.engine import Engine, Options
 
-        known = self._stack.enter_context(Journal(journal, target(self._client, self._to)))
+        of = target(self._client, self._to, in_place=self._given.in_place)
+        known = self._stack.enter_context(Journal(journal, of))
         if receipts:
             self.tally.ledger = self._stack.enter_context(Ledger(receipts))
-        options = Options(self._catalogue.field, jobs)
-        engine = self._stack.enter_context(Engine(self._client, self._to, known, options, self._catalogue.explain))
         with self.tally.progress(self._good):
-            for outcome in engine.send(self._good):
+            for outcome in self._outcomes(known, jobs):
                 self.tally.add(outcome)
+
+    def _outcomes(self, known: Journal, jobs: int) -> Iterator[Outcome]:
+        from inlake.client import in_place
+        from inlake.client.upload.engine import Engine, Options
+
+        explain = self._catalogue.explain
+        if self._given.in_place:
+            return in_place.send(self._client, self._to, self._good, known, explain)
+        options = Options(self._catalogue.field, jobs)
+        return self._stack.enter_context(Engine(self._client, self._to, known, options, explain)).send(self._good)
 
     def _opened(self, name: str, map_: Map) -> Table:
         from inlake.cli.table import opened, require_columns
@@ -140,7 +161,9 @@ class Upload:
         return table
 
 
-def _journal_of(sources: list[str]) -> Path:
+def _journal_of(sources: list[str], *, in_place: bool) -> Path:
     from inlake.client.journal import beside
 
+    if in_place:
+        return beside(Path(sources[0].rstrip("/").rpartition("/")[2]))
     return beside(Path(sources[0] if sources[0] != "-" else "stdin"))

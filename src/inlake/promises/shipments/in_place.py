@@ -65,6 +65,11 @@ class InPlace:
         facts = await store.facts(key)
         return facts is not None and facts.etag == etag
 
+    async def close(self) -> None:
+        """Let go of the stores."""
+        for _, store in self._roots:
+            await store.close()
+
     def reader(self, uri: str) -> tuple[Store, str]:
         """The store that has the object, and its key there. Raises `Forbidden`."""
         return self._find(uri)
