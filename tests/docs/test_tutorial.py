@@ -11,6 +11,7 @@ from tests.docs.pages import ROOT, Command, File, Reader, matches, steps
 PAGES = [
     "tutorial.md",
     "coming-from-the-first-inlake.md",
+    "how-to/bagit.md",
     "how-to/check-in-ci.md",
     "how-to/collections.md",
     "how-to/csv.md",

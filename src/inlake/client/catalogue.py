@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from inlake.client.bag import Bag, is_bag
 from inlake.client.collection import explain
 from inlake.client.files import Item, Placed, file_column, find_files, with_sidecars, with_table
+from inlake.client.records import BrokenFile
 from inlake.client.tables import Fault, Map, Plan, Shape, Table, TableError
+from inlake.client.template import Template
 
 
 class Catalogue:
@@ -23,27 +26,42 @@ class Catalogue:
             detail = f"{shape.schema} has no field for the address of a binary."
             raise TableError([Fault("no_resource_field", detail, "`inlake send` takes records alone.")])
         self.field: str = shape.resource_field
+        self._shape, self._map = shape, map_ or Map()
         self._table, self._plan = table, None
         if table:
-            map_ = map_ or Map()
-            name = column or map_.file or file_column([column.name for column in table.columns])
-            self._plan = Plan(table.columns, shape, map_, file_column=name)
+            name = column or self._map.file or file_column([column.name for column in table.columns])
+            self._plan = Plan(table.columns, shape, self._map, file_column=name)
 
     def items(self, sources: Sequence[str], listed: Iterable[str] = (), *, but: Path | None = None) -> list[Item]:
         """All files below the sources, each with its record as far as it has one; `but`: the table, which is none of
-        them; `listed`: see `find_files`."""
-        files = find_files(sources, listed)
-        if self._table is None or self._plan is None:
-            return list(with_sidecars(files))
+        them; `listed`: see `find_files`. Of a bag the payload, held against its manifests. `BrokenFile`."""
+        bags = {source: Bag(Path(source)) for source in sources if is_bag(Path(source))}
+        files = find_files([source for source in sources if source not in bags], listed)
+        for bag in bags.values():
+            if fault := bag.check_size():
+                raise BrokenFile(str(bag.folder), fault.detail)
+            files |= bag.files()
         whole = but and but.resolve()
-        others = {name: path for name, path in files.items() if path.resolve() != whole}
-        return list(with_table(others, map(self._plan.convert, self._table)))
+        files = {name: path for name, path in files.items() if path.resolve() != whole}
+        about = {label: ", ".join(values) for bag in bags.values() for label, values in bag.info.items()}
+        return [_of_bag(item, [*bags.values()]) for item in self._with_records(files, about)]
+
+    def _with_records(self, files: dict[str, Path], about: Mapping[str, str]) -> Iterator[Item]:
+        if self._table is not None and self._plan is not None:
+            return with_table(files, map(self._plan.convert, self._table))
+        if about or self._map.columns or self._map.constants:
+            return Template(self._shape, self._map, about).items(files)
+        return with_sidecars(files)
 
     def placed(self, objects: Mapping[str, Placed]) -> list[Item]:
-        """Objects that are in the store already, by their names, each with its record. `TableError` without a table."""
+        """Objects that are in the store already, by their names, each with its record. `TableError` without a table and
+        a map."""
         if self._table is None or self._plan is None:
-            detail = "No table says what record belongs to each object."
-            raise TableError([Fault("no_table", detail, "Name it with --table.")])
+            if self._map.columns or self._map.constants:
+                return list(Template(self._shape, self._map).items(objects))
+            detail = "Nothing says what record belongs to each object."
+            advice = "Name a table with --table, or a map of facts with --map."
+            raise TableError([Fault("no_table", detail, advice)])
         rows = map(self._plan.convert, self._table)
         found = with_table({name: Path(name) for name in objects}, rows)
         return [item._replace(path=None, placed=objects.get(item.name)) if item.path else item for item in found]
@@ -54,3 +72,12 @@ class Catalogue:
         if item.row and self._plan and error.get("pointer"):
             return self._plan.fault(item.row, error)
         return fault._replace(row=item.row.number if item.row else None)
+
+
+def _of_bag(item: Item, bags: Sequence[Bag]) -> Item:
+    """An item with what the manifests of its bag say against it."""
+    for bag in bags:
+        if item.path and not item.faults and item.path.is_relative_to(bag.folder / "data"):
+            faults = bag.check(item.path.relative_to(bag.folder).as_posix())
+            return item._replace(faults=faults, record=None if faults else item.record)
+    return item

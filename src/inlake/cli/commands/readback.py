@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,10 @@ PUUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 def verify(
     receipts: Annotated[Path, typer.Argument(metavar="RECEIPTS", help="What --receipts wrote.")],
+    bag: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="A BagIt bag that went in: check it too, and that all of it is in."),
+    ] = None,
     url: Url = None,
     token: Token = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each receipt.")] = False,
@@ -45,11 +50,16 @@ def verify(
                 )
             for difference in differences if not as_json else ():
                 typer.echo(printable(f"{name}: {difference}"))
+    in_bag = 0
+    for name, difference in _of_bag(bag, found) if bag else ():
+        in_bag += 1
+        told = to_json({"file": name, "puuid": None, "differences": [difference]})
+        typer.echo(told if as_json else printable(f"{name}: {difference}"))
     if not as_json:
-        typer.echo(f"verified  {checked - bad:,}\ndifferent {bad:,}")
+        typer.echo(f"verified  {checked - bad:,}\ndifferent {bad + in_bag:,}")
         if checked < len(found):
             typer.echo(f"{len(found) - checked:,} without an object were not read", err=True)
-    raise typer.Exit(REFUSED if bad else 0)
+    raise typer.Exit(REFUSED if bad or in_bag else 0)
 
 
 def get(
@@ -81,6 +91,14 @@ def _puuids(name: str) -> list[str]:
     if PUUID.fullmatch(name):
         return [name]
     return [str(receipt["puuid"]) for receipt in _receipts(Path(name)) if receipt.get("puuid")]
+
+
+def _of_bag(folder: Path, receipts: list[Receipt]) -> Iterator[tuple[str, str]]:
+    from inlake.client.bag import Bag, differences, is_bag
+
+    if not is_bag(folder):
+        raise Failure(f"{folder}: this is no bag: there is no bagit.txt in it.")
+    return differences(Bag(folder), {str(one.get("file")): str(one.get("sha256")) for one in receipts})
 
 
 def _receipts(path: Path) -> list[Receipt]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -120,7 +121,7 @@ class Upload:
         if self._given.in_place:
             items = self._catalogue.placed(find(self._client, sources))
         else:
-            listed = sys.stdin.read().splitlines() if "-" in sources else ()
+            listed = _listed(sys.stdin.buffer.read()) if "-" in sources else ()
             items = self._catalogue.items(sources, listed, but=Path(self._given.table or ""))
         bad = set()
         for outcome in check(self._client, self._to, items, self._catalogue.field, self._catalogue.explain):
@@ -167,3 +168,8 @@ def _journal_of(sources: list[str], *, in_place: bool) -> Path:
     if in_place:
         return beside(Path(sources[0].rstrip("/").rpartition("/")[2]))
     return beside(Path(sources[0] if sources[0] != "-" else "stdin"))
+
+
+def _listed(text: bytes) -> list[str]:
+    """The names of a list: one a line, or, as `find -print0` writes them, with NUL between."""
+    return [os.fsdecode(name) for name in (text.split(b"\0") if b"\0" in text else text.splitlines()) if name]
