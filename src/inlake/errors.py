@@ -30,7 +30,7 @@
     │                               TransferCodingNotBuilt  ResumableUploadNotBuilt
     ├── Unavailable 503 ........... BusUnavailable  OutcomeUnknown  TopicMissing  StoreUnavailable
     │                               RegistryUnavailable  RegistryRefused  SchemaChanged  Busy
-    │                               ShuttingDown
+    │                               ShuttingDown  IssuerUnavailable
     └── OutOfSpace 507
 
 The first line of a class's docstring is the `title` of the problem document (RFC 9457); the class is listed in
@@ -498,6 +498,10 @@ class RegistryRefused(Unavailable):
     """The schema registry refused the gateway"""
 
     retry_after = 30
+
+
+class IssuerUnavailable(Unavailable):
+    """The issuer of tokens cannot be reached"""
 
 
 class SchemaChanged(Unavailable):

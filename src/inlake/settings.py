@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -56,6 +57,15 @@ class Settings(BaseModel):
         None,
         description="File of `name:sha256` lines, the sha256 of each client's key in hexadecimal; clients send `Authorization: Bearer KEY`. Read again when it changes.",
     )
+    oidc_issuer: str = Field("", description="Issuer of an OpenID Connect provider whose tokens are taken beside API keys: `Authorization: Bearer TOKEN`, principal `oidc:<sub>`.")  # fmt: skip
+    oidc_audience: str = Field("", description="Audience that a token must have been made for (`aud`).")
+    oidc_principal_claim: str = Field("sub", min_length=1, description="Claim of a token that names the principal.")
+    oidc_groups_claim: str = Field("groups", min_length=1, description="Claim of a token that lists the groups of the principal: names, or a text with blanks between.")  # fmt: skip
+    oidc_ca: Path | None = Field(None, description="File with the certificates that the issuer's TLS is checked against.")  # fmt: skip
+    principal_header: str = Field("", description="Header in which a proxy says who sends, such as `X-Forwarded-User`: the principal is `proxy:<name>`. Believed only from `INLAKE_TRUSTED_PROXIES`.")  # fmt: skip
+    groups_header: str = Field("", description="Header in which a proxy lists the groups of who sends, with commas between.")  # fmt: skip
+    trusted_proxies: str = Field("", description="Addresses and networks of proxies whose headers are believed, with commas between: `127.0.0.1, 10.0.0.0/8`.")  # fmt: skip
+    rights: Path | None = Field(None, description="TOML file of rules that say who may ingest, read and administer which schemas and destinations; without it everybody may ingest and read what is theirs, and nobody administers. Read again when it changes.")  # fmt: skip
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     root_path: str = Field(
@@ -166,7 +176,6 @@ class Settings(BaseModel):
     )
     rejects_days: float = Field(30, gt=0, description="How many days a refused record is kept; that of a topic itself is set in Kafka (`retention.ms`).")  # fmt: skip
     rejects_bytes: int = Field(GIB, ge=MIB, description="Most bytes of refused records; beyond it the oldest go.")
-    administrators: str = Field("", description="Principals that see and send again what all others had refused, with commas between: `token:curator`.")  # fmt: skip
     drain_bytes: int = Field(64 * MIB, ge=0, description="Most that is read and thrown away of a refused body.")
     drain_seconds: float = Field(10, ge=0, description="Longest time a refused body is read and thrown away.")
     body_idle_seconds: float = Field(
@@ -214,8 +223,21 @@ class Settings(BaseModel):
             raise ValueError("it must hold {schema} and no other braces")
         return value
 
-    def is_administrator(self, principal: str) -> bool:
-        return principal in {name.strip() for name in self.administrators.split(",")}
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        _networks(value)
+        return value
+
+    @property
+    def has_authentication(self) -> bool:
+        """Whether clients must say who they are."""
+        return bool(self.api_keys or self.oidc_issuer or self.principal_header)
+
+    @property
+    def trusted_networks(self) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+        """Those of `trusted_proxies`."""
+        return _networks(self.trusted_proxies)
 
     def topic_of(self, schema: str) -> str:
         return self.topic.replace("{schema}", schema)
@@ -227,6 +249,11 @@ class Settings(BaseModel):
 
     def subject_of(self, schema: str) -> str:
         return self.subject.replace("{schema}", schema)
+
+
+def _networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Raises `ValueError`."""
+    return [ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()]
 
 
 def read_environment(env_file: Path | None = Path(".env"), environ: Mapping[str, str] | None = None) -> dict[str, str]:

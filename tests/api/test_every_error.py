@@ -185,6 +185,13 @@ async def a_key_that_is_not_known(folder: Path) -> Answer:
         return await gateway.post(RECORDS, GOOD, headers={"authorization": "Bearer wrong"})
 
 
+@provokes("issuer_unavailable", 503, "5")
+async def a_token_of_an_issuer_that_is_not_there(folder: Path) -> Answer:
+    async with embedded(folder, oidc_issuer="http://127.0.0.1:1", oidc_audience="inlake") as gateway:
+        token = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.e30.AAAA"  # {"alg":"RS256","kid":"a"}
+        return await gateway.post(RECORDS, GOOD, headers={"authorization": f"Bearer {token}"})
+
+
 # ---------------------------------------------------------------------------------------------- a client and its pace
 @provokes("request_timeout", 408)
 async def a_body_that_stops_coming(folder: Path) -> Answer:

@@ -134,9 +134,15 @@ async def test_a_principal_sees_its_own_and_an_administrator_all(tmp_path: Path)
     import hashlib
 
     keys = tmp_path / "keys"
-    names = ("one", "two", "curator")
+    names = ("one", "two", "curator", "keeper")
     keys.write_text("".join(f"{name}:{hashlib.sha256(name.encode()).hexdigest()}\n" for name in names))
-    async with embedded(tmp_path, api_keys=keys, administrators="token:x, token:curator") as gateway:
+    rights = tmp_path / "rights.toml"
+    rights.write_text(
+        '[[rule]]\nwho = ["token:curator"]\nmay = ["read", "administer"]\n'
+        '[[rule]]\nwho = ["token:keeper"]\nmay = ["administer"]\nschemas = ["other"]\n'
+        '[[rule]]\nwho = ["*"]\nmay = ["ingest"]\n'
+    )
+    async with embedded(tmp_path, api_keys=keys, rights=rights) as gateway:
 
         async def get(name: str, path: str) -> Any:
             return await gateway.post(path, method="GET", headers={"authorization": f"Bearer {name}"})
@@ -156,6 +162,10 @@ async def test_a_principal_sees_its_own_and_an_administrator_all(tmp_path: Path)
         (cause,) = (await get("curator", "/rejects/causes")).json()["causes"]
         assert cause["count"] == 2
         assert (await get("one", "/rejects/causes")).json()["causes"][0]["count"] == 1
+        for path in ("/rejects", "/rejects?schema=note", "/rejects?schema=other", "/rejects/causes?schema=other"):
+            answer = await get("keeper", path)
+            assert next(iter(answer.json().values())) == [], "another schema than the one administered"
+        assert (await get("keeper", f"/rejects/{other['id']}")).status == 404
 
 
 async def test_anonymous_clients_that_others_can_reach_see_no_rejects(tmp_path: Path) -> None:

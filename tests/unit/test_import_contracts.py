@@ -30,6 +30,7 @@ FORBIDDEN = [
     ("bus/kafka/bus.py", "import botocore.session", "Library for AWS' credentials"),
     ("bus/sqlite/bus.py", "import confluent_kafka", "Libraries for Kafka"),
     ("bus/kafka/bus.py", "import inlake.bus.kafka.producer.batch", "The Kafka producer has one door"),
+    ("web/request/auth.py", "import joserfc.jwt", "Library for tokens"),
     ("gateway.py", "import fastapi", "Libraries for HTTP"),
     ("bus/kafka/bus.py", "import sqlite3", "Library for SQLite"),
     ("formats/avro/codec.py", "import jsonschema_rs", "Library for JSON Schema"),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from inlake import __version__
-from inlake.cli.commands import keys, promise, readback, rejects, schemas
+from inlake.cli.commands import keys, promise, readback, rejects, rights, schemas
 from inlake.cli.commands.check import check
 from inlake.cli.commands.config import config
 from inlake.cli.commands.infer import infer
@@ -67,6 +67,9 @@ def build() -> typer.Typer:
     group = typer.Typer(help="Make API keys for those who send.", no_args_is_help=True)
     group.command("new")(guarded(keys.new))
     app.add_typer(group, name="keys")
+    group = typer.Typer(help="Look at who may do what.", no_args_is_help=True)
+    group.command("check")(guarded(rights.check))
+    app.add_typer(group, name="rights")
     return app
 
 

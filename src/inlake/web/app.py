@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
 
 import inlake
+from inlake.access.rights import ACTIONS, Action
 from inlake.metrics import Counter, Metrics
 from inlake.promises.sweep import WHATS
 from inlake.web.openapi import TAGS, Application
 from inlake.web.request.access_log import AccessLog
-from inlake.web.request.admission import Admission
-from inlake.web.request.exchange import make_site
+from inlake.web.request.exchange import Site, make_site
 from inlake.web.request.route import Route, Row
 from inlake.web.routes import (
     binaries,
@@ -39,6 +39,8 @@ from inlake.wiring import Deployment
 
 log = logging.getLogger("inlake.web")
 SWEPT = "Promises that a sweep finished, expired or removed, that wait, or that cannot be read."
+SENDERS: Sequence[Action] = ("ingest", "administer")
+"""Who has sent something, and who looks after what was sent."""
 RECORDS = [
     Row("POST", "/record-json", records.record_json, doc.RECORD_JSON, records.may_hold, with_body),
     Row(
@@ -77,13 +79,13 @@ TABLE = [
     Row("PUT", "/shipments/{shipment}/{line}", shipments.put, shipments.PUT, shipments.may_hold_file),
     Row("POST", "/shipments/{shipment}/complete", shipments.complete, shipments.COMPLETE, shipments.may_hold),
     Row("GET", "/in-place", in_place.listed, in_place.LISTED),
-    Row("GET", "/schemas", schemas.schemas, schemas.LISTED),
-    Row("GET", "/schemas/{name}", schemas.schema, schemas.FOUND),
-    Row("GET", "/rejects", rejects.listed, rejects.LISTED),
-    Row("GET", "/rejects/causes", rejects.causes, rejects.CAUSES),
-    Row("GET", "/rejects/{reject}", rejects.reject, rejects.FOUND),
+    Row("GET", "/schemas", schemas.schemas, schemas.LISTED, needs=ACTIONS),
+    Row("GET", "/schemas/{name}", schemas.schema, schemas.FOUND, needs=ACTIONS),
+    Row("GET", "/rejects", rejects.listed, rejects.LISTED, needs=SENDERS),
+    Row("GET", "/rejects/causes", rejects.causes, rejects.CAUSES, needs=SENDERS),
+    Row("GET", "/rejects/{reject}", rejects.reject, rejects.FOUND, needs=SENDERS),
     Row("POST", "/rejects/{reject}/resend", rejects.resend, rejects.RESENT, rejects.may_hold),
-    Row("GET", "/resources/{puuid}", resources.resource, resources.RESOURCE),
+    Row("GET", "/resources/{puuid}", resources.resource, resources.RESOURCE, needs=["read"]),
     Row("GET", "/health/live", health.live, health.LIVE, is_open=True),
     Row("GET", "/health/ready", health.ready, health.READY, is_open=True),
     Row("OPTIONS", "/*", health.options, is_open=True),
@@ -120,13 +122,13 @@ def create_app(d: Deployment) -> Application:
         openapi_tags=TAGS,
         servers=[{"url": d.settings.root_path or "/"}],
         openapi_url=None,  # a row of the table
-        lifespan=_running(d, admission, _sweep_count(metrics)),
+        lifespan=_running(d, site, _sweep_count(metrics)),
     )
-    app.needs_key = d.settings.api_keys is not None
+    app.needs_key = d.settings.has_authentication
     return app
 
 
-def _running(d: Deployment, admission: Admission, count_sweep: Callable[[str], None]) -> Callable[..., Any]:
+def _running(d: Deployment, site: Site, count_sweep: Callable[[str], None]) -> Callable[..., Any]:
     """What goes on between start and stop: sweeps, and in the end room for requests that were cancelled."""
 
     @asynccontextmanager
@@ -136,8 +138,9 @@ def _running(d: Deployment, admission: Admission, count_sweep: Callable[[str], N
         sweeping.cancel()
         await asyncio.wait([sweeping])
         for _tenth in range(20):  # they have two seconds to clean up
-            if admission.requests:
+            if site.admission.requests:
                 await asyncio.sleep(0.1)
+        await site.auth.close()
         await d.close()
 
     return lifespan

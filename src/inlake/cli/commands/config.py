@@ -117,16 +117,13 @@ def _print_table(found: list[Setting]) -> None:
 async def _check(settings: Settings, environment: Mapping[str, str]) -> None:
     """`Failure` for what a gateway would refuse to start with, beyond the form of each value."""
     from inlake.settings import SettingsError
-    from inlake.web.request.auth import ApiKeys
+    from inlake.web.request.auth import Auth
     from inlake.wiring import connect
 
     # librdkafka looks for its servers as soon as it is made: what it says of them is not the question here
     logging.getLogger("inlake").addHandler(logging.NullHandler())
     try:
-        if settings.api_keys:
-            ApiKeys(settings.api_keys)
+        await Auth(settings).close()
         await connect(settings, environment).close()
     except SettingsError as error:
         raise Failure(str(error)) from None
-    except ValueError as error:
-        raise Failure(f"INLAKE_API_KEYS: {error}") from None

@@ -15,7 +15,7 @@ from inlake.cli.failures import Failure
 from inlake.cli.terminal import as_json as to_json
 
 NAME = re.compile(r"[A-Za-z0-9._@-]{1,100}")
-"""A name as `inlake.web.request.auth` takes it."""
+"""A name as `inlake.access.keys` takes it."""
 KEY_BYTES = 32
 
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from inlake.access.rights import Caller
 from inlake.errors import (
     BadEnvelope,
     BadName,
@@ -80,6 +81,14 @@ def pairs(query: bytes) -> list[tuple[str, str]]:
 def of_query(query: bytes) -> Address:
     """The query string as an address. Raises `BadName`, `BadParameter`."""
     return _cached(query) if len(query) < 500 else _of_query(query)
+
+
+def of_caller(query: bytes, caller: Caller) -> Address:
+    """The query string as an address that this caller may send to. Raises `BadName`, `BadParameter`, `Forbidden`."""
+    to = of_query(query)
+    if to.schema is not None:
+        caller.check("ingest", to.schema, to.destination)
+    return to
 
 
 def _of_query(query: bytes) -> Address:
@@ -164,19 +173,23 @@ def is_json(kind: str) -> bool:
 
 
 def submission(
-    to: Address, record: bytes, *, principal: str, tagged: bool, trace: Trace | None, file: Binary | None = None
+    to: Address, record: bytes, *, caller: Caller, tagged: bool, trace: Trace | None, file: Binary | None = None
 ) -> Submission:
-    """A record with its address, the envelope taken off if there is one. Raises `BadEnvelope`, `BadName`, ..."""
+    """A record with its address, the envelope taken off if there is one, from who may send it there.
+
+    Raises `BadEnvelope`, `BadName`, `Forbidden`, ...
+    """
     if to.schema is not None:
-        label = Label(to.schema, to.destination, to.version, to.message, principal, tagged, trace)
+        caller.check("ingest", to.schema, to.destination)
+        label = Label(to.schema, to.destination, to.version, to.message, caller.principal, tagged, trace)
         return Submission(label, record, file)
-    return unwrapped(_envelope(record), principal=principal, tagged=tagged, trace=trace, file=file)
+    return unwrapped(_envelope(record), caller=caller, tagged=tagged, trace=trace, file=file)
 
 
 def unwrapped(
-    envelope: Envelope, *, principal: str, tagged: bool, trace: Trace | None, file: Binary | None = None
+    envelope: Envelope, *, caller: Caller, tagged: bool, trace: Trace | None, file: Binary | None = None
 ) -> Submission:
-    """A record out of its envelope. Raises `BadEnvelope`, `BadName`, ..."""
+    """A record out of its envelope. Raises `BadEnvelope`, `BadName`, `Forbidden`, ..."""
     schema, destination = names(envelope.schema, envelope.destination, envelope.key_inlk)
     if schema is None:
         raise MissingParameter('No schema: give ?schema=NAME, or send an envelope {"schema": ..., "record": {...}}.')
@@ -185,7 +198,8 @@ def unwrapped(
         raise BadEnvelope("The envelope must have one of record and content.")
     raw = record or _unquoted(content)
     message = message_name(envelope.message)
-    label = Label(schema, destination, envelope.version, message, principal, tagged, trace)
+    caller.check("ingest", schema, destination)
+    label = Label(schema, destination, envelope.version, message, caller.principal, tagged, trace)
     return Submission(label, raw, file)
 
 

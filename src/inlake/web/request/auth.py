@@ -1,44 +1,70 @@
-"""Who sends: API keys from a file of `name:sha256`, sent as `Authorization: Bearer KEY`; without keys `anonymous`."""
+"""Who sends a request: an API key, a token of the OIDC issuer, or a trusted proxy says it; else `anonymous`."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import logging
+import ipaddress
 import re
-import time
+import ssl
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
+import httpx2
+
+from inlake.access.keys import ApiKeys
+from inlake.access.oidc import Claims, Oidc, is_token
+from inlake.access.reloaded import Reloaded
+from inlake.access.rights import Caller, Rights, read
 from inlake.errors import Forbidden, Unauthorized
-from inlake.model import ANONYMOUS
 from inlake.settings import Settings, SettingsError
 
-log = logging.getLogger("inlake.web")
-LOOK_SECONDS = 1.0
-_LINE = re.compile(r"([A-Za-z0-9._@-]{1,100}):([0-9a-fA-F]{64})")
 _LOCAL_HOST = re.compile(r"(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", re.IGNORECASE)
+T = TypeVar("T")
+Header = Callable[[bytes], str]
+"""Gives the value of a header of the request, empty when absent."""
 
 
 class Auth:
-    """Says of each request who sends it."""
+    """Says of each request who sends it, and what that one may do."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises `SettingsError`."""
         self._is_for_all_hosts = settings.allow_anonymous
-        try:
-            self._keys = ApiKeys(settings.api_keys) if settings.api_keys else None
-        except ValueError as error:
-            raise SettingsError(f"INLAKE_API_KEYS: {error}") from None
+        self._is_anonymous = not settings.has_authentication
+        self._keys = _opened("INLAKE_API_KEYS", settings.api_keys, ApiKeys)
+        self._rights: Reloaded[Rights] | None = _opened("INLAKE_RIGHTS", settings.rights, lambda p: Reloaded(p, read))
+        self._oidc = _oidc(settings) if settings.oidc_issuer else None
+        self._proxy = Proxy(settings) if settings.principal_header else None
+        self._anonymous = Caller(rights=self._rights)
 
-    def principal(self, header: Callable[[bytes], str], is_open: bool) -> str:
-        """Who sends a request with these headers. `is_open`: it needs no key. Raises `Unauthorized`, `Forbidden`."""
-        if self._keys is None:
+    async def caller(self, header: Header, client: str, is_open: bool) -> Caller:
+        """Who sends a request with these headers from the address `client`. `is_open`: nobody needs to say it.
+
+        Raises `Unauthorized`, `Forbidden`, `IssuerUnavailable`.
+        """
+        if self._is_anonymous:
             self._refuse_foreign_pages(header(b"host"), header(b"origin"))
-        elif not is_open:
-            return self._keys.principal(header(b"authorization"))
-        return ANONYMOUS
+            return self._anonymous
+        if is_open:
+            return self._anonymous
+        if self._proxy is not None and (named := self._proxy.caller(header, client, self._rights)):
+            return named
+        scheme, _, text = header(b"authorization").partition(" ")
+        text = text.strip()
+        if scheme.lower() != "bearer" or not text:
+            raise Unauthorized("Say who you are: Authorization: Bearer KEY.")
+        if self._oidc is not None and (self._keys is None or is_token(text)):
+            found = await self._oidc.identity(text)
+            return Caller(f"oidc:{found.subject}", found.groups, self._rights)
+        if self._keys is None:
+            raise Unauthorized("This gateway takes no API keys.")
+        return Caller(self._keys.principal(text), rights=self._rights)
+
+    async def close(self) -> None:
+        """Let go of the issuer."""
+        if self._oidc is not None:
+            await self._oidc.close()
 
     def _refuse_foreign_pages(self, host: str, origin: str) -> None:
         """A page of another origin must not send through the browser of somebody who can reach an anonymous gateway.
@@ -58,64 +84,53 @@ class Auth:
             )
 
 
-class ApiKeys:
-    """The keys of a file, read again when it changes. A broken file keeps the keys that were read last."""
+class Proxy:
+    """A proxy that has found out who sends, and says so in a header; believed only from an address that is trusted."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises `ValueError` when the file cannot be read or a line is not `name:sha256`."""
-        self._path = path
-        self._seen = self._stamp()
-        self._keys = _read(path)
-        self._looked = time.monotonic()
+    def __init__(self, settings: Settings) -> None:
+        """Raises `SettingsError`."""
+        if not settings.trusted_proxies:
+            raise SettingsError(
+                "INLAKE_PRINCIPAL_HEADER: whom it is believed from is to be set in INLAKE_TRUSTED_PROXIES"
+            )
+        self._networks = settings.trusted_networks
+        self._principal = settings.principal_header.lower().encode()
+        self._groups = settings.groups_header.lower().encode()
 
-    def principal(self, authorization: str) -> str:
-        """`token:<name>` of the key in an `Authorization` header. Raises `Unauthorized`."""
-        self._refresh()
-        scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
-            raise Unauthorized("Say who you are: Authorization: Bearer KEY.")
-        digest = hashlib.sha256(key.strip().encode("latin-1", "replace")).hexdigest()
-        # all keys are compared, each in constant time: how long it takes tells nothing about a key
-        found = [name for name, known in self._keys if hmac.compare_digest(digest, known)]
-        if not found:
-            raise Unauthorized("The API key is not known to this gateway.")
-        return f"token:{found[0]}"
-
-    def _refresh(self) -> None:
-        now = time.monotonic()
-        if now - self._looked < LOOK_SECONDS:
-            return
-        self._looked = now
-        try:
-            stamp = self._stamp()
-            if stamp != self._seen:
-                self._seen, self._keys = stamp, _read(self._path)
-                log.info("%d API keys read from %s", len(self._keys), self._path)
-        except ValueError as error:
-            log.warning("the API keys of before stay: %s", error)
-
-    def _stamp(self) -> tuple[int, int, int]:
-        try:
-            stat = self._path.stat()
-        except OSError as error:
-            raise ValueError(f"{self._path} cannot be read: {error.strerror}") from None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+    def caller(self, header: Header, client: str, rights: Reloaded[Rights] | None) -> Caller | None:
+        """Who the proxy says sends; None when it says nothing, or the client is none that is trusted."""
+        name = header(self._principal)
+        if not name or not any(ipaddress.ip_address(client) in network for network in self._networks):
+            return None
+        if len(name) > 255 or not name.isprintable():
+            raise Unauthorized("The proxy's word on who sends cannot be read.")
+        groups = [group.strip() for group in header(self._groups).split(",")] if self._groups else []
+        return Caller(f"proxy:{name}", frozenset(filter(None, groups)), rights)
 
 
-def _read(path: Path) -> list[tuple[str, str]]:
+def _opened(variable: str, path: Path | None, open_: Callable[[Path], T]) -> T | None:
+    """What reads a file of the operator; None without a file. Raises `SettingsError`."""
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
-    keys = []
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if text and not text.startswith("#"):
-            match = _LINE.fullmatch(text)
-            if not match:
-                raise ValueError(f"{path}, line {number}: it is not name:sha256 (64 hexadecimal digits)")
-            keys.append((match[1], match[2].lower()))
-    return keys
+        return None if path is None else open_(path)
+    except ValueError as error:
+        raise SettingsError(f"{variable}: {error}") from None
+
+
+def _oidc(settings: Settings) -> Oidc:
+    """Raises `SettingsError`."""
+    if not settings.oidc_audience:
+        raise SettingsError(
+            "INLAKE_OIDC_AUDIENCE: with an issuer it must say for whom tokens are made; without, tokens made for "
+            "others would be taken"
+        )
+    try:
+        tls = ssl.create_default_context(cafile=settings.oidc_ca) if settings.oidc_ca else True
+    except OSError as error:
+        raise SettingsError(f"INLAKE_OIDC_CA: {settings.oidc_ca} cannot be read: {error}") from None
+    claims = Claims(
+        settings.oidc_issuer, settings.oidc_audience, settings.oidc_principal_claim, settings.oidc_groups_claim
+    )
+    return Oidc(claims, httpx2.AsyncClient(verify=tls))
 
 
 @lru_cache(1000)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from inlake.access.rights import Caller
 from inlake.errors import (
     BadParameter,
     InlakeError,
@@ -21,7 +22,6 @@ from inlake.errors import (
 )
 from inlake.logbook.answers import Attempt
 from inlake.metrics import Counter, Metrics
-from inlake.model import ANONYMOUS
 from inlake.settings import Settings
 from inlake.web.request.admission import Admission
 from inlake.web.request.auth import Auth
@@ -38,6 +38,7 @@ _number = itertools.count(1)
 _OF_PARTS = frozenset({b"content-range", b"transfer-encoding", b"upload-complete", b"upload-incomplete"})
 """What says that the bytes of a body are not, or may not be, the whole as it is meant."""
 _process = os.urandom(4).hex()
+NOBODY = Caller()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,8 @@ class Exchange:
         "_send",
         "at_end",
         "attempt",
+        "caller",
         "instance",
-        "principal",
         "scope",
         "settings",
         "site",
@@ -110,13 +111,24 @@ class Exchange:
         """Of the answer, once it has begun."""
         self.instance = f"{_process}-{next(_number)}"
         """Id of the request: in the log, and in a problem document."""
-        self.principal = ANONYMOUS
+        self.caller = NOBODY
         """Who sends, once that is known."""
+
+    @property
+    def principal(self) -> str:
+        """The name of who sends."""
+        return self.caller.principal
 
     def header(self, name: bytes) -> str:
         """Value of a request header (name in lower case), empty when absent."""
         value = self._fields.get(name)
         return value.decode("latin-1") if value else ""
+
+    @property
+    def client(self) -> str:
+        """The address that the connection comes from; empty where there is none, as on a Unix socket."""
+        client = self.scope.get("client")
+        return client[0] if client else ""
 
     def address(self, path: str) -> str:
         """Where a client finds what the gateway has at a path."""

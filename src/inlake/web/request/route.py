@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from fastapi import Response
 from fastapi.routing import APIRoute
 
+from inlake.access.rights import Action
 from inlake.errors import InlakeError, InternalError, ShuttingDown
 from inlake.web.request.exchange import ClientGoneError, Exchange, Site
 from inlake.window import NO_FAULT
@@ -31,8 +32,10 @@ class Row(NamedTuple):
     """Bytes of memory that the request may take at once, told by its headers; None: it is not counted."""
     keyed: Callable[[Handler], Handler] | None = None
     """Makes of the handler the one that takes requests with an `Idempotency-Key`."""
+    needs: Sequence[Action] = ("ingest",)
+    """One of these rights, on whatever schema; on a schema that the request names, the handler looks for it."""
     is_open: bool = False
-    """Needs no API key: it tells nothing of what clients sent."""
+    """Needs no API key and no right: it tells nothing of what clients sent."""
 
 
 class Route(APIRoute):
@@ -57,7 +60,9 @@ class Route(APIRoute):
         """Have the request handled. What nobody expected is answered, too, and raised: it belongs in the log."""
         row, admission = self.row, self._site.admission
         try:
-            x.principal = self._site.auth.principal(x.header, row.is_open)
+            x.caller = await self._site.auth.caller(x.header, x.client, row.is_open)
+            if not row.is_open:
+                x.caller.check_some(row.needs)
             handle = self._handle_keyed if x.has(b"idempotency-key") else row.handle
             if row.may_hold is None:
                 await handle(x, self._deployment)

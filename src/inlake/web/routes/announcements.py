@@ -116,7 +116,7 @@ def _line(x: Exchange, to: address.Address, line: bytes, trace: Trace | None) ->
     try:
         if to.schema is not None:
             record = msgspec.json.decode(line, type=ShippedRecord)
-            s = address.submission(to, bytes(record.record), principal=x.principal, tagged=False, trace=trace)
+            s = address.submission(to, bytes(record.record), caller=x.caller, tagged=False, trace=trace)
             address.check_size(s.record, x.settings.max_record_bytes)
             return record.file, s
         envelope = msgspec.json.decode(line, type=ShippedEnvelope)
@@ -126,7 +126,7 @@ def _line(x: Exchange, to: address.Address, line: bytes, trace: Trace | None) ->
         raise BadEnvelope("The line is nested too deeply.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed_json(line, error) from None
-    s = address.unwrapped(envelope, principal=x.principal, tagged=False, trace=trace)
+    s = address.unwrapped(envelope, caller=x.caller, tagged=False, trace=trace)
     address.check_size(s.record, x.settings.max_record_bytes)
     return envelope.file, s
 

@@ -58,7 +58,7 @@ async def _submissions(x: Exchange, to: address.Address, lines: list[Line]) -> l
         try:
             if isinstance(line, InlakeError):
                 raise line
-            s = address.submission(to, line, principal=x.principal, tagged=False, trace=trace)
+            s = address.submission(to, line, caller=x.caller, tagged=False, trace=trace)
             address.check_size(s.record, x.settings.max_record_bytes)
             submissions.append(s if x.attempt is None else x.attempt.bind(s, number))
         except InlakeError as error:

@@ -40,7 +40,7 @@ async def record_json_and_binary(x: Exchange, d: Deployment) -> None:
     `multipart/form-data` with the parts `record` (JSON) and `file`. With `record` first a refused record takes not a
     byte of the file; `file` first works too. The file streams to the store whatever its size.
     """
-    to = address.of_query(x.scope["query_string"])
+    to = address.of_caller(x.scope["query_string"], x.caller)
     if to.atomic:
         raise BadParameter("The mode atomic is for bodies of one record a line, without binaries.")
     form = Form(x)
@@ -147,7 +147,7 @@ def _keep(x: Exchange, d: Deployment, to: address.Address, form: Form, error: In
     text = form.record.removeprefix(address.BOM)
     came: Submission | bytes = text
     with suppress(InlakeError):
-        came = address.submission(to, text, principal=x.principal, tagged=tagged, trace=None)
+        came = address.submission(to, text, caller=x.caller, tagged=tagged, trace=None)
     Refusals(x, d.rejects, to, filename=form.filename).keep(error, came)
 
 
@@ -167,7 +167,7 @@ def _submission(x: Exchange, to: address.Address, record: bytes, kind: str | Non
     s = address.submission(
         to,
         record.removeprefix(address.BOM),
-        principal=x.principal,
+        caller=x.caller,
         tagged=media == address.TAGGED,
         trace=trace_of(x),
         file=file,

@@ -90,7 +90,7 @@ async def validate(x: Exchange, d: Deployment) -> None:
 
 def _address(x: Exchange) -> tuple[address.Address, str]:
     """Where the records go, and their media type. Raises `BadName`, `BadParameter`, `UnsupportedMediaType`."""
-    to = address.of_query(x.scope["query_string"])
+    to = address.of_caller(x.scope["query_string"], x.caller)
     if to.content is not None:
         raise BadParameter("The parameter content goes beside a file, to /ingress/record-json-and-binary.")
     kind = address.media_type(x.header(b"content-type"))
@@ -117,6 +117,6 @@ async def _record(x: Exchange) -> bytes:
 
 def _submission(x: Exchange, to: address.Address, kind: str, record: bytes) -> Submission:
     """The record, with where it goes. Raises `RecordTooLarge`, and what `address.submission` raises."""
-    s = address.submission(to, record, principal=x.principal, tagged=kind == address.TAGGED, trace=trace_of(x))
+    s = address.submission(to, record, caller=x.caller, tagged=kind == address.TAGGED, trace=trace_of(x))
     address.check_size(s.record, x.settings.max_record_bytes)
     return s if x.attempt is None else x.attempt.bind(s)

@@ -146,20 +146,22 @@ def may_hold(x: Exchange) -> int:
 
 
 async def listed(x: Exchange, d: Deployment) -> None:
-    """One's own refused records, the newest first, a page at a time; an administrator sees those of all."""
+    """One's own refused records, the newest first, a page at a time; who administers a schema sees those of all."""
     page = query(x, Page)
-    keeper, principal = reader(x, d)
+    keeper, principal = reader(x, d, page.schema)
     found = await keeper.page(_wanted(page, principal, page.cause), page.limit, Cursor.parse(page.after))
     last = str(Cursor(found[-1].at, found[-1].id)) if len(found) == page.limit else None
-    await x.reply(200, msgspec.json.encode(RejectList([told(reject) for reject in found], last)))
+    seen = [told(reject) for reject in found if _is_seen(x, reject.schema, reject.principal)]
+    await x.reply(200, msgspec.json.encode(RejectList(seen, last)))
 
 
 async def causes(x: Exchange, d: Deployment) -> None:
     """What one's own refused records are refused for: those with the same reasons at the same places are one cause."""
     asked = query(x, Filter)
-    keeper, principal = reader(x, d)
+    keeper, principal = reader(x, d, asked.schema)
     found = await keeper.causes(_wanted(asked, principal, None))
-    await x.reply(200, msgspec.json.encode(CauseList([_cause(cause) for cause in found])))
+    seen = [_cause(cause) for cause in found if _is_seen(x, cause.schema, principal)]
+    await x.reply(200, msgspec.json.encode(CauseList(seen)))
 
 
 async def reject(x: Exchange, d: Deployment) -> None:
@@ -179,7 +181,7 @@ async def resend(x: Exchange, d: Deployment) -> None:
     limit = x.settings.max_record_bytes + ENVELOPE_BYTES
     record = (await x.body(limit, RecordTooLarge)).removeprefix(address.BOM) or found.record
     to = address.Address(found.schema or None, found.destination, found.version, found.message)
-    s = address.submission(to, record, principal=x.principal, tagged=found.tagged, trace=None)
+    s = address.submission(to, record, caller=x.caller, tagged=found.tagged, trace=None)
     address.check_size(s.record, x.settings.max_record_bytes)
     await d.gateway.validate(s)  # else the key would stand for what is refused again
     if found.has_file and value_at(s.record, (x.settings.resource_field,)) is None:
@@ -201,11 +203,14 @@ async def resend(x: Exchange, d: Deployment) -> None:
     )
 
 
-def reader(x: Exchange, d: Deployment) -> tuple[Keeper, str | None]:
-    """The rejects, and whose the client may see: None is everybody's. Raises `RejectNotFound`, `Forbidden`."""
+def reader(x: Exchange, d: Deployment, schema: str | None) -> tuple[Keeper, str | None]:
+    """The rejects, and whose of this schema, or of all, the client may see: None is everybody's.
+
+    Raises `RejectNotFound`, `Forbidden`.
+    """
     if d.rejects is None:
         raise RejectNotFound("This gateway keeps no rejects: INLAKE_REJECTS says where they would be.")
-    if d.settings.is_administrator(x.principal):
+    if x.caller.may("administer", schema or "*"):
         return d.rejects, None
     if x.principal == ANONYMOUS and d.settings.allow_anonymous:
         raise Forbidden("Anonymous clients are not told apart, so nobody sees rejects here without an API key.")
@@ -214,11 +219,16 @@ def reader(x: Exchange, d: Deployment) -> tuple[Keeper, str | None]:
 
 async def find(x: Exchange, d: Deployment, reject_id: str) -> Reject:
     """A reject that the client may see. Raises `RejectNotFound`, `Forbidden`."""
-    keeper, principal = reader(x, d)
+    keeper, _ = reader(x, d, None)
     found = await keeper.find(reject_id)
-    if found is None or principal not in {None, found.principal}:
+    if found is None or not _is_seen(x, found.schema, found.principal):
         raise RejectNotFound("There is no such reject, or it is another principal's, or it was too old.")
     return found
+
+
+def _is_seen(x: Exchange, schema: str, principal: str | None) -> bool:
+    """Whether the client may see a reject of this principal, or of any: its own, or of a schema that it administers."""
+    return principal == x.principal or x.caller.may("administer", schema)
 
 
 def told(r: Reject) -> RejectTold:

@@ -113,7 +113,7 @@ async def begin_with_file(
     schemas = set[str]()
     if record is not None:
         parts["record"] = digest(kind or "", record)
-        schemas = await _schemas(to, [record])
+        schemas = await _schemas(x, to, [record])
     await attempt.begin(gateway.codecs, schemas, parts, trace_of(x))
     if attempt.answer is None:
         if attempt.repeated:
@@ -132,14 +132,14 @@ async def begin_with_file(
 async def learn_record(x: Exchange, gateway: Gateway, to: address.Address, record: bytes, kind: str | None) -> None:
     """The record of a form that came after its file. Raises `Answered`."""
     if x.attempt is not None:
-        await x.attempt.learn(gateway.codecs, await _schemas(to, [record]), {"record": digest(kind or "", record)})
+        await x.attempt.learn(gateway.codecs, await _schemas(x, to, [record]), {"record": digest(kind or "", record)})
         if x.attempt.answer is not None:
             raise Answered
 
 
 async def _begin_whole(x: Exchange, gateway: Gateway, attempt: Attempt, limit: int) -> None:
     """Read the body, which can then be read once more, and begin. Raises `Answered`, `IdempotentTooLarge`."""
-    to, kind = address.of_query(x.scope["query_string"]), x.header(b"content-type")
+    to, kind = address.of_caller(x.scope["query_string"], x.caller), x.header(b"content-type")
     x.inflate()
     body = bytearray()
     while chunk := await x.next_chunk():
@@ -160,20 +160,20 @@ async def _begin_whole(x: Exchange, gateway: Gateway, attempt: Attempt, limit: i
         lines = lines[0].split(b"\n")
     parts = {"query or content type": digest(x.scope["query_string"], kind), "body": digest(bytes(body))}
     trace = trace_of(x)
-    await attempt.begin(gateway.codecs, await _schemas(to, lines), parts, trace)
+    await attempt.begin(gateway.codecs, await _schemas(x, to, lines), parts, trace)
     if attempt.answer is not None:
         raise Answered
     x.rewind(bytes(body), FIELD_NAMES | {b"content-encoding"})
 
 
-async def _schemas(to: address.Address, records: list[bytes]) -> set[str]:
+async def _schemas(x: Exchange, to: address.Address, records: list[bytes]) -> set[str]:
     """The schemas of which the latest version is wanted."""
     if to.schema is not None:
         return {to.schema} if to.version is None else set()
     found, time_slice = set[str](), TimeSlice()
     for record in records:
-        with suppress(InlakeError):  # a line that is no envelope is refused when its turn comes
-            s = address.submission(to, record.removeprefix(address.BOM), principal="", tagged=False, trace=None)
+        with suppress(InlakeError):  # what is no envelope, or not allowed, is refused when its turn comes
+            s = address.submission(to, record.removeprefix(address.BOM), caller=x.caller, tagged=False, trace=None)
             if s.label.version is None:
                 found.add(s.label.schema)
         await time_slice.yield_if_long()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from inlake.access.rights import ACTIONS
 from inlake.errors import InvalidSchema
 from inlake.formats import has_records
 from inlake.formats.shape import Shape
@@ -92,17 +93,20 @@ FOUND: Document = {
 
 
 async def schemas(x: Exchange, d: Deployment) -> None:
-    """All schemas that a record can name."""
+    """All schemas that a record can name, and that the principal has a right to."""
     before, _, after = d.settings.subject.partition("{schema}")
     subjects = [s for s in await d.registry.subjects() if s.startswith(before) and s.endswith(after)]
     listed = [SchemaEntry(s[len(before) : len(s) - len(after)], s) for s in subjects]
-    await x.reply(200, msgspec.json.encode(SchemaList([entry for entry in listed if entry.name])))
+    allowed = [entry for entry in listed if entry.name and any(x.caller.may(a, entry.name) for a in ACTIONS)]
+    await x.reply(200, msgspec.json.encode(SchemaList(allowed)))
 
 
 async def schema(x: Exchange, d: Deployment) -> None:
     """One schema: its text, its versions, its fields, and a record that fits it."""
     name, which = x.path_parameter("name"), query(x, Which)
     address.names(name, None, None)
+    if not any(x.caller.may(action, name) for action in ACTIONS):
+        x.caller.check("read", name)
     found = await d.registry.find(d.settings.subject_of(name), which.version)
     references = [Reference(r.name or "", r.subject or "", r.version or 0) for r in found.schema.references or []]
     told = Schema(

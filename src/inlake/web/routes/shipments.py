@@ -202,7 +202,7 @@ async def announce(x: Exchange, d: Deployment) -> None:
     Every record is checked with the URI of its object filled in; from here on its event is fixed. The answer says for
     each line where its file goes. A refused line is not part of the shipment; with `mode=atomic` one refuses all.
     """
-    to = address.of_query(x.scope["query_string"])
+    to = address.of_caller(x.scope["query_string"], x.caller)
     if to.content is not None:
         raise BadParameter("The parameter content goes beside a file, to /ingress/record-json-and-binary.")
     kind = address.media_type(x.header(b"content-type"))

@@ -10,7 +10,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from inlake.errors import BodyTooLarge, EmptyBody, InlakeError, InternalError, MalformedEncoding, RequestTimeout
+from inlake.errors import (
+    BodyTooLarge,
+    EmptyBody,
+    Forbidden,
+    InlakeError,
+    InternalError,
+    MalformedEncoding,
+    RequestTimeout,
+)
 from inlake.model import Label, Pending, Receipt, SchemaVersion, Submission
 from inlake.settings import Settings
 from inlake.web.request import address
@@ -243,6 +251,10 @@ class Stream:
         x, to, limit = self._x, self._to, self._x.settings.max_record_bytes
         if to.schema is None or x.attempt is not None:
             return [self._submission(n, line) for n, line in window]
+        try:
+            x.caller.check("ingest", to.schema, to.destination)
+        except Forbidden as error:  # the rights changed since the stream began
+            return [error.kept()] * len(window)
         label = Label(to.schema, to.destination, to.version, to.message, x.principal, False, self._trace)
         return [
             Submission(label, line) if line.__class__ is bytes and len(line) <= limit else self._submission(n, line)
@@ -253,7 +265,7 @@ class Stream:
         if isinstance(line, InlakeError):
             return line
         try:
-            s = address.submission(self._to, line, principal=self._x.principal, tagged=False, trace=self._trace)
+            s = address.submission(self._to, line, caller=self._x.caller, tagged=False, trace=self._trace)
             address.check_size(s.record, self._x.settings.max_record_bytes)
             return s if self._x.attempt is None else self._x.attempt.bind(s, n)
         except InlakeError as error:

@@ -112,7 +112,7 @@ def _check_bind(settings: Settings) -> None:
         loopback = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
     except ValueError:
         loopback = False
-    if not loopback and not settings.allow_anonymous and not settings.api_keys:
+    if not loopback and not settings.allow_anonymous and not settings.has_authentication:
         raise SettingsError(
             f"INLAKE_HOST: {settings.host} is reachable from other machines, and no client has to say who it is: "
             "give INLAKE_API_KEYS, or set INLAKE_ALLOW_ANONYMOUS=true if that is meant."

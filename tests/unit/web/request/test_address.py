@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from inlake.access.rights import Caller
 from inlake.errors import (
     BadEnvelope,
     BadName,
@@ -21,7 +22,7 @@ from inlake.web.request import address
 
 
 def read(query: bytes, record: bytes = b"{}") -> Submission:
-    return address.submission(address.of_query(query), record, principal="anonymous", tagged=False, trace=None)
+    return address.submission(address.of_query(query), record, caller=Caller(), tagged=False, trace=None)
 
 
 def test_the_query_names_schema_destination_version_and_message() -> None:
