@@ -134,7 +134,9 @@ def _unreadable(path: Path | None) -> tuple[Fault, ...]:
     assert path is not None
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for who writes into it
-            return (Fault("unreadable", "This is no file."),)
+            is_link = path.is_dir() and path.is_symlink()
+            detail = "This is a link to a folder, which is not followed." if is_link else "This is no file."
+            return (Fault("unreadable", detail, "Name it as a source of its own." if is_link else ""),)
         with path.open("rb"):
             return ()
     except OSError as error:

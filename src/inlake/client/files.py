@@ -139,7 +139,8 @@ def _below(source: str, listed: Iterable[str]) -> Iterator[tuple[str, Path]]:
         for folder, folders, names in os.walk(path, onerror=_cannot_be_read):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             here = Path(folder)
-            for name in sorted(names):
+            links = [name for name in folders if (here / name).is_symlink()]  # not followed, and so not left out unsaid
+            for name in sorted([*names, *links]):
                 if not name.startswith(".") and SUFFIX not in name:
                     yield _name((here / name).relative_to(path)), here / name
         return

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from inlake.client.collection import Explain, Outcome, failed, refused
 from inlake.client.files import Item
 from inlake.client.gateway import Address
-from inlake.client.journal import Announcement, Journal
+from inlake.client.journal import Announcement, Journal, Sent
 from inlake.client.problems import ClientError, Refused
 from inlake.client.retries import Waits
 from inlake.client.tables import Fault
@@ -84,7 +84,7 @@ class Delivery:
             elif (answer := answers.get(line)) is None:
                 continue  # no part of the shipment
             elif "topic" in answer:
-                outcomes.append(Outcome(item, "accepted", sent=announcement.files[line - 1].sent(answer)))
+                outcomes.append(_in(item, announcement.files[line - 1].sent(answer)))
             elif answer.get("code") not in NOT_THERE:
                 outcomes.append(refused(item, answer, self._explained))
             elif (move := moved.get(line)) and move.state == "unreachable":
@@ -131,6 +131,19 @@ class Delivery:
         self._journal.settle(announcement, sent, ended=not rest)
         if rest and not later and self._shipments.cancel(shipment):
             self._journal.settle(announcement, (), ended=True)
+
+
+def _in(item: Item, sent: Sent) -> Outcome:
+    """An item that is in, and whether its file is still what it was when it was read."""
+    assert item.path is not None
+    try:
+        found = item.path.stat()
+    except OSError:  # moved away once it was sent
+        return Outcome(item, "accepted", sent=sent)
+    if (found.st_size, found.st_mtime_ns) == (sent.size, sent.modified):
+        return Outcome(item, "accepted", sent=sent)
+    detail = f"The file changed since it was read; what it was then is in, with the SHA-256 {sent.sha256}."
+    return Outcome(item, "changed", (Fault("file_changed", detail),), sent)
 
 
 def _not_in(item: Item, move: Moved) -> Outcome:
