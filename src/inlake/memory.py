@@ -60,6 +60,10 @@ class Shared(Generic[K, V]):
             raise copy(error)  # each caller its own: a shared one would keep the frames of all of them
         return task.result()
 
+    async def settle(self) -> None:
+        """Wait until what is running has ended."""
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
     async def close(self) -> None:
         """Cancel what is running."""
         running = list(self._running.values())

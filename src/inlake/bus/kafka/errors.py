@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError
 
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, RecordTooLarge, TopicMissing
 
-MISSING = {KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION}
+NO_SUCH_TOPIC = {KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION}
 TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE}
 FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 REFUSED = {
@@ -22,17 +22,17 @@ REFUSED = {
     KafkaError._INVALID_DIFFERENT_RECORD,
     KafkaError.TOPIC_EXCEPTION,
 }
-NO_ANSWER = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
-NOT_NOW = {KafkaError.INVALID_MSG, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.NOT_ENOUGH_REPLICAS}
+UNREACHABLE = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
+RETRIABLE = {KafkaError.INVALID_MSG, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.NOT_ENOUGH_REPLICAS}
 """Only what a broker says before it writes. NOT_LEADER_FOR_PARTITION is not here: a leader that is replaced while it
 waits for its followers says it too, and the next leader may have the batch (Kafka's DelayedProduce, case B)."""
-LOST_COUNT = {
+SEQUENCE_LOST = {
     KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
     KafkaError.INVALID_PRODUCER_EPOCH,
     KafkaError.INVALID_PRODUCER_ID_MAPPING,
     KafkaError.UNKNOWN_PRODUCER_ID,
 }
-FOR_GOOD = {
+UNSUPPORTED = {
     KafkaError.INVALID_REQUIRED_ACKS,
     KafkaError.INVALID_TIMESTAMP,
     KafkaError.UNSUPPORTED_VERSION,
@@ -45,34 +45,34 @@ _STATE = re.compile(r" \(after \d+ms in state \w+(?:[^()]|\(s\))*\)")
 class Verdict(Enum):
     """What a broker's answer to a batch means for it."""
 
-    IN_THE_LOG = "on all in-sync replicas"
-    REPEATED = "it was in the log before; the broker has forgotten where"
+    WRITTEN = "on all in-sync replicas"
+    DUPLICATE = "it was in the log before; the broker has forgotten where"
     TOO_LARGE = "smaller ones may do"
     REFUSED = "it is not in the log, and will not be"
-    LATER = "it is not in the log, and may be the next time"
+    RETRIABLE = "it is not in the log, and may be the next time"
     UNKNOWN = "it may be in the log: to be sent again as it is"
-    NEW_PRODUCER = "the broker has lost count: not in the log, to be sent under another epoch of the producer id"
+    NEW_EPOCH = "the sequence number is not the next: not in the log, to be sent under another epoch of the producer id"
 
 
 def verdict(code: int) -> Verdict:
     """Finds the verdict of an answer's error code; an unknown code is `UNKNOWN`."""
     if code == KafkaError.NO_ERROR:
-        return Verdict.IN_THE_LOG
+        return Verdict.WRITTEN
     if code == KafkaError.DUPLICATE_SEQUENCE_NUMBER:
-        return Verdict.REPEATED
+        return Verdict.DUPLICATE
     if code in TOO_LARGE:
         return Verdict.TOO_LARGE
-    if code in LOST_COUNT:
-        return Verdict.NEW_PRODUCER
-    if code in NOT_NOW:
-        return Verdict.LATER
-    return Verdict.REFUSED if code in FORBIDDEN | REFUSED | FOR_GOOD else Verdict.UNKNOWN
+    if code in SEQUENCE_LOST:
+        return Verdict.NEW_EPOCH
+    if code in RETRIABLE:
+        return Verdict.RETRIABLE
+    return Verdict.REFUSED if code in FORBIDDEN | REFUSED | UNSUPPORTED else Verdict.UNKNOWN
 
 
-def refused(code: int, topic: str) -> InlakeError:
+def of_code(code: int, topic: str) -> InlakeError:
     """Our error for an event that is certainly not in the log, after a broker's answer about its topic."""
-    if code in MISSING | TOO_LARGE | FORBIDDEN:
-        return refusal(KafkaError(code), topic, sent=False)
+    if code in NO_SUCH_TOPIC | TOO_LARGE | FORBIDDEN:
+        return of_kafka_error(KafkaError(code), topic, sent=False)
     return BusUnavailable(f"Kafka did not take the event for topic {topic!r}: {KafkaError(code).str()}")
 
 
@@ -93,11 +93,11 @@ def outcome_unknown(topic: str, seconds: float, code: int, reason: str = "") -> 
     return OutcomeUnknown(f"Kafka did not confirm the event for topic {topic!r} within {seconds:g} s{because}.")
 
 
-def refusal(error: KafkaError, topic: str, *, sent: bool, right: str = "WRITE", reason: str = "") -> InlakeError:
+def of_kafka_error(error: KafkaError, topic: str, *, sent: bool, right: str = "WRITE", reason: str = "") -> InlakeError:
     """Our error for Kafka's. `sent`: a broker may have got the event; `right`: what it takes to do what was refused;
     `reason`: what was last wrong with the connection."""
     code, text = error.code(), error.str()
-    if code in MISSING:
+    if code in NO_SUCH_TOPIC:
         return TopicMissing(f"Kafka has no topic {topic!r} any more: the next event for it looks for it again.")
     if code in TOO_LARGE:
         return RecordTooLarge(f"The record is larger than Kafka takes in topic {topic!r} (max.message.bytes).")
@@ -115,7 +115,7 @@ def refusal(error: KafkaError, topic: str, *, sent: bool, right: str = "WRITE", 
     return OutcomeUnknown(f"Kafka did not confirm the event for topic {topic!r} in time: {text}{_because(reason)}")
 
 
-def transactions_refused(error: KafkaError, transactional_id: str, reason: str = "") -> BusUnavailable:
+def transactions_unavailable(error: KafkaError, transactional_id: str, reason: str = "") -> BusUnavailable:
     """Kafka gives the gateway no transactional producer. `reason`: what was last wrong with the connection."""
     if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
         prefix = transactional_id.rpartition("-")[0]
@@ -123,15 +123,15 @@ def transactions_refused(error: KafkaError, transactional_id: str, reason: str =
             "The gateway's Kafka user lacks the right WRITE for transactional ids: give it by an ACL for all with the "
             f"prefix '{prefix}-'."
         )
-    text = (error.code() in NO_ANSWER and reason) or error.str()
+    text = (error.code() in UNREACHABLE and reason) or error.str()
     return BusUnavailable(f"Kafka is not ready for transactions: {text}")
 
 
-def uncommitted(error: KafkaError, topics: str, reason: str) -> InlakeError:
+def not_committed(error: KafkaError, topics: str, reason: str) -> InlakeError:
     """A transaction that Kafka never was told to commit failed as a whole. `topics`: those that it wrote to."""
-    if error.code() in MISSING | TOO_LARGE | FORBIDDEN | REFUSED:
-        return refusal(error, topics, sent=False, reason=reason)
-    text = (error.code() in NO_ANSWER and reason) or plain(error)
+    if error.code() in NO_SUCH_TOPIC | TOO_LARGE | FORBIDDEN | REFUSED:
+        return of_kafka_error(error, topics, sent=False, reason=reason)
+    text = (error.code() in UNREACHABLE and reason) or plain_text(error)
     return BusUnavailable(f"The transaction failed and nothing of it was published: {text}")
 
 
@@ -144,17 +144,17 @@ class NoAnswerError(Exception):
         self.error = error
 
 
-def missing(topic: str) -> TopicMissing:
+def topic_missing(topic: str) -> TopicMissing:
     """A topic is not there, and the gateway is not to create it."""
     return TopicMissing(f"Kafka has no topic {topic!r}: create it, or set INLAKE_KAFKA_CREATE_TOPICS=true.")
 
 
 def unreachable(error: KafkaError, reason: str) -> BusUnavailable:
     """A question to Kafka got no answer. `reason`: what was last wrong with the connection; a time-out says less."""
-    return BusUnavailable(f"Kafka cannot be used: {(error.code() in NO_ANSWER and reason) or error.str()}")
+    return BusUnavailable(f"Kafka cannot be used: {(error.code() in UNREACHABLE and reason) or error.str()}")
 
 
-def plain(error: KafkaError) -> str:
+def plain_text(error: KafkaError) -> str:
     """The error's text without librdkafka's inner states."""
     return _STATE.sub("", error.str())
 

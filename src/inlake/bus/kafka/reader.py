@@ -12,7 +12,7 @@ from typing import Any, cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from inlake.bus.kafka.errors import MISSING
+from inlake.bus.kafka.errors import NO_SUCH_TOPIC
 from inlake.bus.kafka.librdkafka.log import Log
 from inlake.errors import BusUnavailable, InlakeError, TopicMissing
 from inlake.model import Message, Position
@@ -96,7 +96,7 @@ class Reading:
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF and not self._follow:
                 self._open.pop(place, None)
-            elif error.code() in MISSING and not self._follow:
+            elif error.code() in NO_SUCH_TOPIC and not self._follow:
                 raise TopicMissing(f"Kafka has no topic {place[0]!r}")
             elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise BusUnavailable(f"Kafka does not let the gateway read topic {place[0]!r}")

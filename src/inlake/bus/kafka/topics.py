@@ -6,18 +6,20 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
-from inlake.bus.kafka.errors import FORBIDDEN, NO_ANSWER, NoAnswerError, missing, refusal, unreachable
+from inlake.bus.kafka.errors import FORBIDDEN, UNREACHABLE, NoAnswerError, of_kafka_error, topic_missing, unreachable
 from inlake.errors import BusUnavailable, InlakeError, TopicMissing
+from inlake.memory import Shared
 
-ADMIN = {"topic.metadata.refresh.interval.ms": 5000}
+ADMIN = {"topic.metadata.refresh.interval.ms": 5000, "socket.timeout.ms": 3000}
 """librdkafka asks the broker that it takes for the controller, also when that is dead, until it looks for another: by
-default every five minutes."""
+default every five minutes; and it waits a minute for one that says nothing, before it hangs up."""
 CHECK = 3.0
 """Seconds a broker may take to answer a question about topics or configuration."""
 FRESH = 60.0
@@ -59,7 +61,7 @@ class Topics:
         self._fresh = fresh
         self._in_doubt: set[str] = set()
         """Those that are used while they are asked for again."""
-        self._checks: dict[str, asyncio.Task[InlakeError | None]] = {}
+        self._checks: Shared[str, InlakeError | None] = Shared()
         self._refused: dict[str, tuple[float, InlakeError]] = {}
 
     def open(self) -> None:
@@ -85,7 +87,7 @@ class Topics:
         self.known -= doubted
         self._in_doubt |= doubted
         for topic in doubted:
-            self._start(topic)
+            self._checks.start(topic, partial(self._ask, topic))
 
     async def find(self, topics: set[str]) -> dict[str, InlakeError]:
         """What stands against publishing, for those of `topics` that cannot be used."""
@@ -95,23 +97,16 @@ class Topics:
             if error and time.monotonic() < until:
                 refused[topic] = error
             elif topic in self._in_doubt:
-                self._start(topic)
+                self._checks.start(topic, partial(self._ask, topic))
             else:
                 unknown.append(topic)
         if unknown:  # others wait for the same answers when this call is cancelled
-            answers = await asyncio.gather(*[asyncio.shield(self._start(topic)) for topic in unknown])
+            answers = await asyncio.gather(*[self._checks.join(topic, partial(self._ask, topic)) for topic in unknown])
             refused |= {topic: error for topic, error in zip(unknown, answers, strict=True) if error is not None}
         return refused
 
     async def close(self) -> None:
-        await asyncio.gather(*self._checks.values(), return_exceptions=True)
-
-    def _start(self, topic: str) -> asyncio.Task[InlakeError | None]:
-        task = self._checks.get(topic)
-        if task is None:
-            task = self._checks[topic] = asyncio.create_task(self._ask(topic))
-            task.add_done_callback(lambda _: self._checks.pop(topic, None))
-        return task
+        await self._checks.settle()
 
     async def _ask(self, topic: str) -> InlakeError | None:
         used_meanwhile = topic in self._in_doubt
@@ -154,8 +149,8 @@ class Topics:
             found = await answer(self.admin.describe_topics(TopicCollection([topic]), request_timeout=CHECK)[topic])
         except KafkaException as e:
             error = e.args[0]
-            told = refusal(error, topic, sent=False, right="DESCRIBE", reason=self._trouble())
-            raise (NoAnswerError(told) if error.code() in NO_ANSWER else told) from None
+            told = of_kafka_error(error, topic, sent=False, right="DESCRIBE", reason=self._trouble())
+            raise (NoAnswerError(told) if error.code() in UNREACHABLE else told) from None
         return [len(partition.isr) for partition in found.partitions]
 
     async def _check_settings(self, topic: str, in_sync: list[int]) -> None:
@@ -178,13 +173,13 @@ class Topics:
 
     async def _make(self, topic: str) -> list[int]:
         if self._create is None:
-            raise missing(topic)
+            raise topic_missing(topic)
         try:
             await answer(self.admin.create_topics([self._create.plan(topic)], request_timeout=CHECK)[topic])
         except KafkaException as e:
             error = e.args[0]
             if error.code() in FORBIDDEN:
-                raise refusal(error, topic, sent=False, right="CREATE") from None
+                raise of_kafka_error(error, topic, sent=False, right="CREATE") from None
             if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise BusUnavailable(f"Kafka did not create topic {topic!r}: {error.str()}") from None
         deadline = time.monotonic() + CHECK

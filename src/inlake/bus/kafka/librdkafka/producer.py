@@ -16,7 +16,7 @@ from confluent_kafka import Message as KafkaMessage
 from confluent_kafka import Producer as KafkaProducer
 from confluent_kafka.cimpl import murmur2
 
-from inlake.bus.kafka.errors import FORBIDDEN, plain, refusal
+from inlake.bus.kafka.errors import FORBIDDEN, of_kafka_error, plain_text
 from inlake.bus.kafka.librdkafka.calls import Call
 from inlake.bus.kafka.librdkafka.log import Log
 from inlake.bus.kafka.properties import CONNECTION
@@ -98,7 +98,7 @@ class Producer:
                 results[index] = Busy("More events wait for Kafka than the gateway may hold: try again in a moment.")
             except KafkaException as e:
                 call.failed = True
-                results[index] = refusal(self._forbidden or e.args[0], topic, sent=False)
+                results[index] = of_kafka_error(self._forbidden or e.args[0], topic, sent=False)
             if index % IN_ONE_GO == IN_ONE_GO - 1:
                 await asyncio.sleep(0)
         call.expected = count
@@ -120,14 +120,14 @@ class Producer:
             call.results[index] = Position(topic, message.partition() or 0, max(message.offset() or 0, -1))
         else:
             call.failed = True
-            call.results[index] = refusal(self._forbidden or error, topic, sent=True, reason=self.last_error)
+            call.results[index] = of_kafka_error(self._forbidden or error, topic, sent=True, reason=self.last_error)
         call.reported += 1
         if call.reported == call.expected:  # expected is set last by send, which then looks itself: none is missed
             self._finished.append(call)
 
     def _hear(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # what came before says why
-            self.last_error = plain(error)
+            self.last_error = plain_text(error)
         if error.fatal():
             logger.error("Kafka producer failed for good and is replaced: %s", error.str())
             self.broken = self._stopping = True

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.cimpl import murmur2
 
-from inlake.bus.kafka.errors import plain, refusal, transactions_refused, uncommitted
+from inlake.bus.kafka.errors import not_committed, of_kafka_error, plain_text, transactions_unavailable
 from inlake.bus.kafka.librdkafka.producer import BY_KEY, POLL, Headers
 from inlake.errors import InlakeError, OutcomeUnknown, RecordTooLarge
 from inlake.model import Event, Position
@@ -65,7 +65,7 @@ class TransactionalProducer:
         try:
             self._producer = Producer({**config, "error_cb": self._hear})
         except KafkaException as e:
-            raise transactions_refused(e.args[0], self._id) from None
+            raise transactions_unavailable(e.args[0], self._id) from None
 
     def publish(self, events: Sequence[Event], partitions: Mapping[str, int]) -> list[Position]:
         """See `Bus.publish_all_or_none`."""
@@ -120,7 +120,7 @@ class TransactionalProducer:
         except KafkaException as e:
             self.is_broken()
             self.broken = True
-            raise transactions_refused(e.args[0], self._id, self._last_error) from None
+            raise transactions_unavailable(e.args[0], self._id, self._last_error) from None
         self._ready = True
 
     def _send(self, events: Sequence[Event], partitions: Mapping[str, int], reports: Reports, end: float) -> None:
@@ -152,7 +152,7 @@ class TransactionalProducer:
                 return True
             except KafkaException as e:
                 if not e.args[0].retriable() or time.monotonic() > end:
-                    logger.info("A transaction was not aborted and ends by its time-out: %s", plain(e.args[0]))
+                    logger.info("A transaction was not aborted and ends by its time-out: %s", plain_text(e.args[0]))
                     self.broken = True
                     return False
             self._producer.poll(0)  # aborting waits until all events are reported, and takes no report itself
@@ -160,15 +160,15 @@ class TransactionalProducer:
     def _reason(self, error: KafkaError, events: Sequence[Event], reports: Reports) -> InlakeError:
         """Why nothing was published: what was reported of an event, else what stands against the transaction."""
         for index, report in reports.errors.items():
-            refused = refusal(report, events[index].topic, sent=False, reason=self._last_error)
+            refused = of_kafka_error(report, events[index].topic, sent=False, reason=self._last_error)
             if isinstance(refused, RecordTooLarge):
                 refused.members["event"] = index
             return refused
-        return uncommitted(error, ", ".join(sorted({event.topic for event in events})), self._last_error)
+        return not_committed(error, ", ".join(sorted({event.topic for event in events})), self._last_error)
 
     def _hear(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # what came before says why
-            self._last_error = plain(error)
+            self._last_error = plain_text(error)
         if error.fatal():
             self.broken = True
 

@@ -16,7 +16,7 @@ from typing import cast
 from confluent_kafka import KafkaError
 from confluent_kafka.cimpl import murmur2
 
-from inlake.bus.kafka.errors import not_sent, outcome_unknown, refusal
+from inlake.bus.kafka.errors import not_sent, of_kafka_error, outcome_unknown
 from inlake.bus.kafka.producer import wire
 from inlake.bus.kafka.producer.brokers import PAUSE, TICK
 from inlake.bus.kafka.producer.calls import Call, Run, runs
@@ -104,7 +104,7 @@ class Producer:
             if in_sync := [leader.in_sync for (_, leader) in sorted(metadata.leaders.items())]:
                 return in_sync
             code = metadata.errors.get(topic) or wire.UNKNOWN_TOPIC
-            raise refusal(KafkaError(code), topic, sent=False, right="DESCRIBE")
+            raise of_kafka_error(KafkaError(code), topic, sent=False, right="DESCRIBE")
         raise not_sent(error, DESCRIBE)
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from inlake.bus.kafka.errors import Verdict, not_sent, outcome_unknown, refused, verdict
+from inlake.bus.kafka.errors import Verdict, not_sent, of_code, outcome_unknown, verdict
 from inlake.bus.kafka.producer import wire
 from inlake.bus.kafka.producer.batch import record_batch
 from inlake.bus.kafka.producer.brokers import TICK, Brokers
@@ -78,7 +78,7 @@ class Requests:
         queue.end(
             over,
             unknown=lambda: outcome_unknown(queue.topic, self._timeout, code, reason),
-            not_sent=lambda: refused(code, queue.topic) if code else self._not_sent(queue),
+            not_sent=lambda: of_code(code, queue.topic) if code else self._not_sent(queue),
         )
         self._go_on(queue)
 
@@ -102,7 +102,7 @@ class Requests:
     def _refuse_all(self, code: int) -> None:
         """Fails all that waits: the brokers give this user no producer id, and nothing can be sent."""
         for queue in self.queues.values():
-            queue.drop(partial(refused, code, queue.topic))
+            queue.drop(partial(of_code, code, queue.topic))
 
     # ----------------------------------------------------------------------------------------------------- going out
     def _send_ready(self) -> None:
@@ -240,9 +240,9 @@ class Requests:
 
     def _judge(self, queue: PartitionQueue, batch: BatchInFlight, answer: Produced, connection: Connection) -> None:
         kind, now = verdict(answer.error), asyncio.get_running_loop().time()
-        if kind is Verdict.REPEATED:  # of an attempt before; if there was none, the broker takes it for another batch
-            kind = Verdict.IN_THE_LOG if batch.unknown else Verdict.NEW_PRODUCER
-        if kind is Verdict.IN_THE_LOG:
+        if kind is Verdict.DUPLICATE:  # of an attempt before; if there was none, the broker takes it for another batch
+            kind = Verdict.WRITTEN if batch.unknown else Verdict.NEW_EPOCH
+        if kind is Verdict.WRITTEN:
             queue.in_the_log(batch, now)
             batch.succeed(queue.topic, queue.partition, answer.offset)
             return
@@ -252,13 +252,13 @@ class Requests:
         match kind:
             case Verdict.TOO_LARGE if batch.count > 1 and not batch.unknown:
                 queue.halve(now)
-            case Verdict.NEW_PRODUCER if not batch.unknown:
+            case Verdict.NEW_EPOCH if not batch.unknown:
                 if batch.sequence == 0:  # a new epoch did not help
                     self._producer_ids.forget(batch.producer_id.id)
                 queue.error = answer.error
                 queue.give_back(new_epoch=True)
                 self._pause(queue)
-            case Verdict.LATER | Verdict.UNKNOWN:
+            case Verdict.RETRIABLE | Verdict.UNKNOWN:
                 if answer.error == wire.NOT_LEADER:
                     self.brokers.avoid(connection)
                 queue.later(batch, unknown=kind is Verdict.UNKNOWN)
@@ -269,7 +269,7 @@ class Requests:
     def _fail(self, queue: PartitionQueue, code: int) -> None:
         """Ends the first batch: it will not be in the log, or an attempt before has put it there: then nobody knows."""
         queue.fail(
-            lambda: refused(code, queue.topic), unknown=lambda: outcome_unknown(queue.topic, self._timeout, code)
+            lambda: of_code(code, queue.topic), unknown=lambda: outcome_unknown(queue.topic, self._timeout, code)
         )
 
     def _later(self, queue: PartitionQueue, code: int) -> None:
@@ -282,7 +282,7 @@ class Requests:
         if (gone or verdict(code) is Verdict.REFUSED) and not unknown:
             if queue.in_flight:
                 queue.give_back()
-            queue.drop(lambda: refused(code, queue.topic))
+            queue.drop(lambda: of_code(code, queue.topic))
             queue.error, queue.refused_since = 0, 0.0
         else:
             self._pause(queue)
