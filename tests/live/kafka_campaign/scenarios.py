@@ -62,5 +62,5 @@ SCENARIOS = (
     ),
     Scenario("the first address is dead", 8, dead_first=True, short=True),
     Scenario("brokers want proof of identity again and again", 15, way="OAUTH"),
-    Scenario("transactions while a broker stops", 40, ((2, "stop", 1), (30, "start", 1)), 30, atomic=True),
+    Scenario("transactions while a broker stops", 40, ((2, "stop", 1), (30, "start", 1)), 20, atomic=True),
 )

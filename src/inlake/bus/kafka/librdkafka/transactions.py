@@ -22,6 +22,9 @@ logger = logging.getLogger("inlake.bus")
 OPEN_MS = 10_000
 """After so long the broker aborts a transaction that a killed process left open; until then readers with
 isolation.level=read_committed get nothing that came after its first event."""
+SILENCE = {"socket.timeout.ms": 3000, "request.timeout.ms": 3000}
+"""After so long librdkafka hangs up on a broker that says nothing, and asks another: by default it takes as long as a
+transaction may, and none would come through."""
 WAITING = 16
 """Calls that may wait for their turn; one more is `Busy`."""
 IDLE = 1.0
@@ -50,7 +53,7 @@ class Transactions:
         """The transactional.id of this process: a producer that is replaced cannot disturb its successor."""
         limit = min(round(timeout * 1000), int(config.get("transaction.timeout.ms", OPEN_MS)))
         of_transactions = {"transactional.id": self.id, "delivery.timeout.ms": limit, "logger": Log()}
-        self._config = {"transaction.timeout.ms": OPEN_MS, **config, **of_transactions}
+        self._config = {"transaction.timeout.ms": OPEN_MS, **SILENCE, **config, **of_transactions}
         self._timeout = timeout
         self._waiting = 0
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
