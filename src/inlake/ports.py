@@ -244,6 +244,15 @@ class Bus(Protocol):
         """Messages of the topics (None: all that hold events), from the start or from now; `follow`: without end."""
         ...
 
+    async def recent(self, limit: int, topics: Sequence[str] | None = None) -> list[Message]:
+        """The newest messages of the topics (None: all that hold events), the newest first, at most `limit`; fewer
+        where they are large."""
+        ...
+
+    async def find(self, at: Position) -> Message | None:
+        """The message at a position; None when there is none, or none any more."""
+        ...
+
     async def check(self) -> list[str]:
         """Warnings about the set-up, each a sentence; raises `BusUnavailable` when the bus cannot be reached."""
         ...

@@ -319,6 +319,26 @@ async def publish_until_stopped(subject: Subject) -> None:
         await asyncio.sleep(0.1)
 
 
+async def test_the_newest_messages_come_first(subject: Subject) -> None:
+    for n in range(5):
+        (at,) = positions(await subject.bus.publish([event(subject.topic, b"%d" % n)]))
+        await asyncio.sleep(0.002)  # Kafka orders partitions by time, in milliseconds
+    found = await subject.again().recent(3, [subject.topic])
+    assert [message.value for message in found] == [b"4", b"3", b"2"]
+    assert found[0].position == at
+
+
+async def test_a_message_is_found_by_its_position(subject: Subject) -> None:
+    sent = [event(subject.topic, b"%d" % n) for n in range(3)]
+    first, middle, last = positions(await subject.bus.publish(sent))
+    found = await subject.again().find(middle)
+    assert found is not None
+    assert (found.value, found.position) == (b"1", middle)
+    assert dict(found.headers)["ce_id"].decode() == sent[1].id
+    assert await subject.bus.find(Position(last.topic, last.partition, last.offset + 100)) is None
+    assert first.topic == subject.topic
+
+
 async def test_a_bus_that_works_has_only_warnings(subject: Subject) -> None:
     positions(await subject.bus.publish([event(subject.topic)]))
     for warning in await subject.bus.check():

@@ -149,6 +149,15 @@ class KafkaBus:
             answer_timeout=self._timeout,
         )
 
+    async def recent(self, limit: int, topics: Sequence[str] | None = None) -> list[Message]:
+        """See `Bus.recent`."""
+        wanted = self._holds_events if topics is None else topics
+        return await kafka_reader.recent(self._connection, wanted, limit, answer_timeout=self._timeout)
+
+    async def find(self, at: Position) -> Message | None:
+        """See `Bus.find`."""
+        return await kafka_reader.find(self._connection, at, answer_timeout=self._timeout)
+
     async def check(self) -> list[str]:
         """See `Bus.check`: warns of compacted topics and of min.insync.replicas 1."""
         self._producer.wake()

@@ -54,10 +54,20 @@ class Reading:
             }
         )
 
-    def begin(self, *, latest: bool) -> None:
-        """Assign every partition from its start or end; what is there now is the end when not following."""
+    def begin(self, *, latest: bool = False, last: int | None = None) -> None:
+        """Assign every partition from its start or end, or from its `last` messages on; what is there now is the end
+        when not following."""
         with self._lock:
-            self._assign(latest=latest)
+            self._assign(latest=latest, last=last)
+
+    def begin_at(self, at: Position) -> None:
+        """Read one message, if it is there."""
+        with self._lock:
+            place = TopicPartition(at.topic, at.partition, at.offset)
+            low, high = self._consumer.get_watermark_offsets(place, timeout=self._timeout)
+            if low <= at.offset < high:
+                self._open[at.topic, at.partition] = at.offset + 1
+                self._consumer.assign([place])
 
     def take(self) -> list[Message] | None:
         """The next messages, possibly none yet; None at the end."""
@@ -70,12 +80,13 @@ class Reading:
         with self._lock:
             self._consumer.close()
 
-    def _assign(self, *, latest: bool) -> None:
+    def _assign(self, *, latest: bool, last: int | None) -> None:
         places = self._places()
         offsets = []
         for place in places:
             low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=self._timeout)
-            offsets.append(TopicPartition(*place, high if latest else low))
+            start = high if latest else low if last is None else max(low, high - last)
+            offsets.append(TopicPartition(*place, start))
             if self._follow or (high > low and not latest):
                 self._open[place] = high
         self._seen = set(places)
@@ -138,6 +149,42 @@ def to_message(got: KafkaMessage) -> Message:
     headers = [(name, value or b"") for name, value in cast("list[tuple[str, bytes | None]]", got.headers() or [])]
     position = Position(got.topic() or "", got.partition() or 0, got.offset() or 0)
     return Message(position, got.key(), got.value(), headers, got.timestamp()[1])
+
+
+async def recent(config: Mapping[str, Any], topics: Topics, limit: int, *, answer_timeout: float) -> list[Message]:
+    """The newest messages of the topics by their time, the newest first. `BusUnavailable`, `TopicMissing`."""
+
+    def begin(reading: Reading) -> None:
+        reading.begin(last=limit)
+
+    found = await _read_to_the_end(config, topics, begin, answer_timeout)
+    return sorted(found, key=lambda message: message.timestamp_ms, reverse=True)[:limit]
+
+
+async def find(config: Mapping[str, Any], at: Position, *, answer_timeout: float) -> Message | None:
+    """The message at a position. `BusUnavailable`."""
+    found = await _read_to_the_end(config, [at.topic], lambda reading: reading.begin_at(at), answer_timeout)
+    return next((message for message in found if message.position == at), None)
+
+
+async def _read_to_the_end(
+    config: Mapping[str, Any], topics: Topics, begin: Callable[[Reading], None], answer_timeout: float
+) -> list[Message]:
+    def work() -> list[Message]:
+        reading = Reading(config, topics, follow=False, timeout=answer_timeout)
+        try:
+            begin(reading)
+            found: list[Message] = []
+            while (messages := reading.take()) is not None:
+                found += messages
+            return found
+        finally:
+            reading.close()
+
+    try:
+        return await asyncio.to_thread(work)
+    except KafkaException as e:
+        raise BusUnavailable(f"Kafka cannot be read: {e.args[0].str()}") from None
 
 
 async def read(

@@ -95,6 +95,23 @@ class SqliteBus:
         finally:
             await asyncio.to_thread(reader.close)
 
+    async def recent(self, limit: int, topics: Sequence[str] | None = None) -> list[Message]:
+        """See `Bus.recent`."""
+        reader = Reader(self._path)
+        try:
+            return await asyncio.to_thread(reader.newest, limit, topics)
+        finally:
+            await asyncio.to_thread(reader.close)
+
+    async def find(self, at: Position) -> Message | None:
+        """See `Bus.find`."""
+        reader = Reader(self._path)
+        try:
+            found = await asyncio.to_thread(reader.take, at.offset - 1, at.offset)
+        finally:
+            await asyncio.to_thread(reader.close)
+        return next((message for message in found if message.position == at), None)
+
     async def check(self) -> list[str]:
         """See `Bus.check`: the file can be written; warns when its disk is nearly full."""
         return await asyncio.to_thread(_check, self._path)
@@ -139,12 +156,18 @@ class Reader:
         rows = self._ask(query, after, (1 << 63) - 1 if end is None else end, CHUNK_EVENTS)
         return [to_message(row) for row in rows]
 
+    def newest(self, limit: int, topics: Sequence[str] | None) -> list[Message]:
+        """The last events, the newest first."""
+        where = "" if topics is None else f"WHERE topic IN ({', '.join('?' * len(topics))})"
+        rows = self._ask(f'SELECT * FROM events {where} ORDER BY "offset" DESC LIMIT ?', *(topics or ()), limit)  # noqa: S608
+        return [to_message(row) for row in rows]
+
     def close(self) -> None:
         with self._lock:
             if self._log is not None:
                 self._log.close()
 
-    def _ask(self, query: str, *values: int) -> list[tuple[Any, ...]]:
+    def _ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows up to CHUNK_BYTES of values, at least one; a log that is not there yet is empty."""
         try:
             with self._lock:
@@ -154,7 +177,7 @@ class Reader:
                 return []
             raise refusal(e, self._path) from None
 
-    def _rows(self, query: str, values: Sequence[int]) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         if self._log is None and self._path.exists():
             address = f"{self._path.absolute().as_uri()}?mode=ro"
             self._log = sqlite3.connect(address, uri=True, check_same_thread=False)

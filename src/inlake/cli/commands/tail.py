@@ -59,8 +59,9 @@ class _Wish:
 
 async def _tail(settings: Settings, environment: Mapping[str, str], wish: _Wish, as_json: bool) -> None:
     from inlake.cli.deployment import open_bus, open_registry
-    from inlake.cli.events import Decoder, print_event, print_line
+    from inlake.cli.events import print_event, print_line
     from inlake.cli.terminal import messages
+    from inlake.formats.events import Decoder
 
     _require_log(settings.bus)  # after the imports: a library that is missing is said first
     show = print_line if as_json else print_event

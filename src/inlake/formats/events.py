@@ -1,0 +1,75 @@
+"""Events as they are read: a message of the bus decoded by its schema."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from inlake.errors import InlakeError
+from inlake.formats import compile_codec
+from inlake.model import Message
+from inlake.ports import Codec, Registry
+from inlake.settings import Settings
+
+FRAME = 5
+"""Bytes before the payload in the Confluent wire format: 0x00 and the schema's id, big-endian."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A message of the bus with its record as plain values."""
+
+    message: Message
+    headers: dict[str, str]
+    schema_id: int | None
+    record: Any
+    problem: str | None = None
+    """Why the record could not be decoded."""
+
+    @property
+    def key(self) -> str | None:
+        return None if self.message.key is None else self.message.key.decode(errors="replace")
+
+    @property
+    def time(self) -> datetime:
+        return datetime.fromtimestamp(self.message.timestamp_ms / 1000, UTC)
+
+
+class Decoder:
+    """Decodes the values of messages; a schema is fetched and compiled once."""
+
+    def __init__(self, registry: Registry, settings: Settings) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._codecs: dict[int, Codec] = {}
+
+    async def decode(self, message: Message) -> Decoded:
+        """Never fails for what is in the message: a value that cannot be read comes with its problem."""
+        headers = {name: value.decode(errors="replace") for name, value in message.headers}
+        value = message.value
+        if value is None:
+            return Decoded(message, headers, None, None)
+        if value[:1] != b"\x00" or len(value) < FRAME:
+            return _unframed(message, headers, value)
+        schema_id = int.from_bytes(value[1:FRAME], "big")
+        try:
+            codec = self._codecs.get(schema_id) or await self._compile(schema_id)
+            return Decoded(message, headers, schema_id, codec.decode(value[FRAME:]))
+        except InlakeError as error:
+            return Decoded(message, headers, schema_id, None, error.detail)
+
+    async def _compile(self, schema_id: int) -> Codec:
+        schema, references = await self._registry.find_by_id(schema_id)
+        codec = compile_codec(schema, references, resource_field=self._settings.resource_field)
+        self._codecs[schema_id] = codec
+        return codec
+
+
+def _unframed(message: Message, headers: dict[str, str], value: bytes) -> Decoded:
+    """The debugging routes publish JSON as it came."""
+    try:
+        return Decoded(message, headers, None, json.loads(value))
+    except ValueError:
+        return Decoded(message, headers, None, None, "neither the Confluent wire format nor JSON")
