@@ -22,12 +22,20 @@ class ApiKeys:
 
     def principal(self, key: str) -> str:
         """`token:<name>` of the key. Raises `Unauthorized`."""
+        return f"token:{self.find(key)[0]}"
+
+    def find(self, key: str) -> tuple[str, str]:
+        """The name of the key, and its sha256 in hexadecimal. Raises `Unauthorized`."""
         digest = hashlib.sha256(key.encode("latin-1", "replace")).hexdigest()
         # all keys are compared, each in constant time: how long it takes tells nothing about a key
         found = [name for name, known in self._keys.current if hmac.compare_digest(digest, known)]
         if not found:
             raise Unauthorized("The API key is not known to this gateway.")
-        return f"token:{found[0]}"
+        return found[0], digest
+
+    def digests(self, name: str) -> list[str]:
+        """The sha256 of each key that has this name."""
+        return [known for other, known in self._keys.current if other == name]
 
 
 def _read(path: Path) -> list[tuple[str, str]]:

@@ -15,6 +15,12 @@ import inlake
 from inlake.access.rights import ACTIONS, Action
 from inlake.metrics import Counter, Metrics
 from inlake.promises.sweep import WHATS
+from inlake.web.console import events, send, signing, waiting
+from inlake.web.console import rejects as of_rejects
+from inlake.web.console import schemas as of_schemas
+from inlake.web.console.live import Live, stream
+from inlake.web.console.overview import overview
+from inlake.web.console.page import for_people, static
 from inlake.web.openapi import TAGS, Application
 from inlake.web.request.access_log import AccessLog
 from inlake.web.request.exchange import Site, make_site
@@ -53,6 +59,27 @@ RECORDS = [
     ),
 ]
 """Below `/ingress`, and, unchecked, below `/ingress/unsecured`."""
+PAGES = [
+    Row(method, path, for_people(handle), is_open=True)
+    for method, path, handle in (
+        ("GET", "/", overview),
+        ("GET", "/console/events", events.events),
+        ("GET", "/console/events/live", stream),
+        ("GET", "/console/events/{topic}/{partition}/{offset}", events.event),
+        ("GET", "/console/send", send.choose),
+        ("GET", "/console/send/{name}", send.compose),
+        ("POST", "/console/send/{name}", send.send),
+        ("GET", "/console/waiting", waiting.waiting),
+        ("POST", "/console/waiting", waiting.give_up),
+        ("GET", "/console/rejects", of_rejects.causes),
+        ("GET", "/console/rejects/{cause}", of_rejects.cause),
+        ("POST", "/console/rejects/{cause}", of_rejects.mend_all),
+        ("POST", "/console/reject/{reject}", of_rejects.mend),
+        ("GET", "/console/schemas", of_schemas.schemas),
+        ("GET", "/console/schemas/{name}", of_schemas.schema),
+    )
+]
+"""Of the console: who is not signed in is asked to."""
 TABLE = [
     *(row._replace(path="/ingress" + row.path) for row in RECORDS),
     Row("POST", "/ingress/binary", binaries.binary, doc.BINARY, binaries.may_hold, with_file),
@@ -91,6 +118,11 @@ TABLE = [
     Row("OPTIONS", "/*", health.options, is_open=True),
     Row("GET", "/metrics", health.counters, health.METRICS, is_open=True),
     Row("GET", "/openapi.json", pages.openapi, is_open=True),
+    *PAGES,
+    Row("GET", "/console/sign-in", signing.ask, is_open=True),
+    Row("POST", "/console/sign-in", signing.sign_in, is_open=True),
+    Row("POST", "/console/sign-out", signing.sign_out, is_open=True),
+    Row("GET", "/console/static/{file}", static, is_open=True),
     Row("GET", "/docs", pages.docs, is_open=True),
     Row("GET", "/docs/errors", pages.errors, is_open=True),
     Row("GET", "/docs/static/{file}", pages.static, is_open=True),
@@ -124,6 +156,7 @@ def create_app(d: Deployment) -> Application:
         openapi_url=None,  # a row of the table
         lifespan=_running(d, site, _sweep_count(metrics)),
     )
+    app.live = Live(d.bus)
     app.needs_key = d.settings.has_authentication
     return app
 

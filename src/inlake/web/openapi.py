@@ -58,6 +58,8 @@ PROBLEM_EXAMPLE = Problem(
 class Application(Routed):
     """The application whose document has our shapes, and says who may send."""
 
+    live: Any = None
+    """New events, for pages that are open."""
     needs_key = False
     """Clients must say who they are."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import uuid4
 
 import msgspec
 
-from inlake.errors import InlakeError
+from inlake.errors import InlakeError, TopicMissing
 from inlake.model import Event, Message
 from inlake.ports import Bus
 from inlake.rejects.reject import Cause, Cursor, Mark, Reject, Wanted
@@ -103,15 +104,16 @@ class TopicRejects:
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _read(self, *, follow: bool) -> None:
-        """What the table does not have yet, from the start of the topic."""
+        """What the table does not have yet, from the start of the topic. One that is not there yet is empty."""
         batch: list[Message] = []
-        async for message in self._bus.read([self._topic], follow=follow):
-            if message.position.offset <= self._taken.get(message.position.partition, -1):
-                continue
-            batch.append(message)
-            if follow or len(batch) >= BATCH:
-                await asyncio.to_thread(self._take, batch)
-                batch = []
+        with suppress(TopicMissing):
+            async for message in self._bus.read([self._topic], follow=follow):
+                if message.position.offset <= self._taken.get(message.position.partition, -1):
+                    continue
+                batch.append(message)
+                if follow or len(batch) >= BATCH:
+                    await asyncio.to_thread(self._take, batch)
+                    batch = []
         await asyncio.to_thread(self._take, batch)
 
     def _take(self, messages: Sequence[Message]) -> None:

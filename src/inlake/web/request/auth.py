@@ -18,8 +18,11 @@ from inlake.access.reloaded import Reloaded
 from inlake.access.rights import Caller, Rights, read
 from inlake.errors import Forbidden, Unauthorized
 from inlake.settings import Settings, SettingsError
+from inlake.web.request.session import SESSION, cookie_of, is_of_our_page, is_session, new_session, session_name
 
 _LOCAL_HOST = re.compile(r"(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", re.IGNORECASE)
+SAFE = ("GET", "HEAD", "OPTIONS")
+"""Methods that change nothing."""
 T = TypeVar("T")
 Header = Callable[[bytes], str]
 """Gives the value of a header of the request, empty when absent."""
@@ -38,10 +41,11 @@ class Auth:
         self._proxy = Proxy(settings) if settings.principal_header else None
         self._anonymous = Caller(rights=self._rights)
 
-    async def caller(self, header: Header, client: str, is_open: bool) -> Caller:
+    async def caller(self, header: Header, client: str, is_open: bool, method: str = "GET") -> Caller:
         """Who sends a request with these headers from the address `client`. `is_open`: nobody needs to say it.
 
-        Raises `Unauthorized`, `Forbidden`, `IssuerUnavailable`.
+        A browser that is signed in sends its session for a key; what may change something must then have the token
+        that only our own pages know. Raises `Unauthorized`, `Forbidden`, `IssuerUnavailable`.
         """
         if self._is_anonymous:
             self._refuse_foreign_pages(header(b"host"), header(b"origin"))
@@ -50,7 +54,12 @@ class Auth:
             return self._anonymous
         if self._proxy is not None and (named := self._proxy.caller(header, client, self._rights)):
             return named
-        scheme, _, text = header(b"authorization").partition(" ")
+        authorization = header(b"authorization")
+        if not authorization and (signed_in := self._of_session(header(b"cookie"))):
+            if method not in SAFE and not is_of_our_page(header(b"cookie"), header(b"x-csrf-token")):
+                raise Forbidden("A request of a page that is signed in needs its X-CSRF-Token.")
+            return signed_in
+        scheme, _, text = authorization.partition(" ")
         text = text.strip()
         if scheme.lower() != "bearer" or not text:
             raise Unauthorized("Say who you are: Authorization: Bearer KEY.")
@@ -60,6 +69,28 @@ class Auth:
         if self._keys is None:
             raise Unauthorized("This gateway takes no API keys.")
         return Caller(self._keys.principal(text), rights=self._rights)
+
+    def person(self, header: Header, client: str) -> Caller | None:
+        """Who looks at a page: who signed in, or whom a trusted proxy names; None where somebody has to sign in."""
+        if self._is_anonymous:
+            return self._anonymous
+        named = self._proxy.caller(header, client, self._rights) if self._proxy is not None else None
+        return named or self._of_session(header(b"cookie"))
+
+    def sign_in(self, key: str) -> tuple[Caller, str]:
+        """Whose key it is, and a new session. Raises `Unauthorized`."""
+        if self._keys is None:
+            raise Unauthorized("This gateway has no API keys to sign in with.")
+        name, digest = self._keys.find(key.strip())
+        return Caller(f"token:{name}", rights=self._rights), new_session(name, digest)
+
+    def _of_session(self, cookies: str) -> Caller | None:
+        """Who signed in, if the session is not over and its key is still one."""
+        session = cookie_of(cookies, SESSION) if self._keys is not None and SESSION in cookies else ""
+        name = session_name(session)
+        if not session or self._keys is None or not any(is_session(session, d) for d in self._keys.digests(name)):
+            return None
+        return Caller(f"token:{name}", rights=self._rights)
 
     async def close(self) -> None:
         """Let go of the issuer."""

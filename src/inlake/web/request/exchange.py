@@ -227,15 +227,22 @@ class Exchange:
         self._fields = {name: value for name, value in self._fields.items() if name not in without}
         self._inflate, self._inflated, self.at_end = None, iter([body]), False
 
-    def forward(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Become another request, whose body is here."""
-        self.scope = {**self.scope, "method": "POST", "path": path, "query_string": query, "headers": headers}
-        self._fields = dict(reversed(headers))
-        self._inflate, self._inflated, self.at_end = None, iter([body]), False
+    def another(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> Exchange:
+        """Another request of the same client, whose body is here; its answer goes where `answer_to` says."""
+        scope = {**self.scope, "method": "POST", "path": path, "query_string": query, "headers": headers}
+        made = Exchange(scope, self._receive, self._send, self.site)
+        made.caller, made.instance = self.caller, self.instance
+        made._inflated, made._all_came = iter([body]), True
+        return made
 
     async def receive(self, pause: float) -> bytes:
         """The next bytes of the body, empty at its end. Raises `TimeoutError` after `pause` seconds without any."""
         return await with_timeout(pause, self._next())
+
+    async def gone(self) -> None:
+        """Wait until the client of a request without a body closes the connection."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def _next(self) -> bytes:
         while True:

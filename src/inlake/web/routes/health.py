@@ -79,17 +79,22 @@ async def options(x: Exchange, _: Deployment) -> None:
 
 async def ready(x: Exchange, d: Deployment) -> None:
     """Bus, store and registry can be used; 503 with the reasons when one cannot."""
-    found = await asyncio.gather(*map(_checked, (d.bus.check(), d.store.check(), d.registry.check())))
-    if all(check.ok for check in found):
-        await x.reply(200, msgspec.json.encode(Readiness("ready", Checks(*found))))
+    checks = await check_all(d)
+    if checks.bus.ok and checks.store.ok and checks.registry.ok:
+        await x.reply(200, msgspec.json.encode(Readiness("ready", checks)))
         return
-    told = msgspec.json.encode(Readiness("not ready", Checks(*found)))
+    told = msgspec.json.encode(Readiness("not ready", checks))
     await x.reply(503, told, headers=[(b"retry-after", b"5")])
 
 
 async def counters(x: Exchange, _: Deployment) -> None:
     """Counters of this process in the Prometheus text format."""
     await x.reply(200, x.site.metrics.text().encode(), b"text/plain; version=0.0.4; charset=utf-8")
+
+
+async def check_all(d: Deployment) -> Checks:
+    """Whether bus, store and registry can be used."""
+    return Checks(*await asyncio.gather(*map(_checked, (d.bus.check(), d.store.check(), d.registry.check()))))
 
 
 async def _checked(check: Any) -> Check:

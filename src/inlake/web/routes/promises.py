@@ -101,12 +101,16 @@ CANCELLED: Document = {
 
 async def own(x: Exchange, d: Deployment) -> None:
     """One's own promises that wait for their binary or their record, a page at a time."""
-    page = query(x, Page)
+    await x.reply(200, msgspec.json.encode(await list_own(x, d, query(x, Page))))
+
+
+async def list_own(x: Exchange, d: Deployment, page: Page) -> PromiseList:
+    """A page of the client's own open promises. Raises `Forbidden`."""
     if x.principal == ANONYMOUS and d.settings.allow_anonymous:
         raise Forbidden(
             "Anonymous clients are not told apart, so nobody has a list: keep the puuid, or use an API key."
         )
-    await x.reply(200, msgspec.json.encode(await _page(d, x.principal, page)))
+    return await _page(d, x.principal, page)
 
 
 async def promise(x: Exchange, d: Deployment) -> None:

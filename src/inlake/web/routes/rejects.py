@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from inlake.errors import Forbidden, RecordTooLarge, RejectMended, RejectNeedsFile, RejectNotFound
 from inlake.formats.json_pointer import value_at
+from inlake.logbook.answers import Answer
 from inlake.model import ANONYMOUS
 from inlake.rejects.keeper import Keeper
 from inlake.rejects.reject import Cause, Cursor, Mark, Reason, Reject, Wanted
@@ -147,21 +148,29 @@ def may_hold(x: Exchange) -> int:
 
 async def listed(x: Exchange, d: Deployment) -> None:
     """One's own refused records, the newest first, a page at a time; who administers a schema sees those of all."""
-    page = query(x, Page)
+    seen, last = await list_page(x, d, query(x, Page))
+    await x.reply(200, msgspec.json.encode(RejectList([told(reject) for reject in seen], last)))
+
+
+async def list_page(x: Exchange, d: Deployment, page: Page) -> tuple[list[Reject], str | None]:
+    """Rejects that the client may see, and where the next page begins. Raises `RejectNotFound`, `Forbidden`."""
     keeper, principal = reader(x, d, page.schema)
     found = await keeper.page(_wanted(page, principal, page.cause), page.limit, Cursor.parse(page.after))
     last = str(Cursor(found[-1].at, found[-1].id)) if len(found) == page.limit else None
-    seen = [told(reject) for reject in found if _is_seen(x, reject.schema, reject.principal)]
-    await x.reply(200, msgspec.json.encode(RejectList(seen, last)))
+    return [reject for reject in found if _is_seen(x, reject.schema, reject.principal)], last
 
 
 async def causes(x: Exchange, d: Deployment) -> None:
     """What one's own refused records are refused for: those with the same reasons at the same places are one cause."""
-    asked = query(x, Filter)
+    seen = await list_causes(x, d, query(x, Filter))
+    await x.reply(200, msgspec.json.encode(CauseList([_cause(cause) for cause in seen])))
+
+
+async def list_causes(x: Exchange, d: Deployment, asked: Filter) -> list[Cause]:
+    """Causes of rejects that the client may see. Raises `RejectNotFound`, `Forbidden`."""
     keeper, principal = reader(x, d, asked.schema)
     found = await keeper.causes(_wanted(asked, principal, None))
-    seen = [_cause(cause) for cause in found if _is_seen(x, cause.schema, principal)]
-    await x.reply(200, msgspec.json.encode(CauseList(seen)))
+    return [cause for cause in found if _is_seen(x, cause.schema, principal)]
 
 
 async def reject(x: Exchange, d: Deployment) -> None:
@@ -176,10 +185,17 @@ async def resend(x: Exchange, d: Deployment) -> None:
     with the reject's id as `Idempotency-Key`.
     """
     found = await find(x, d, x.path_parameter("reject"))
+    body = await x.body(x.settings.max_record_bytes + ENVELOPE_BYTES, RecordTooLarge)
+    given = await send_again(x, d, found, body)
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in given.headers if name != "content-type"]
+    await x.reply(given.status, given.body, headers=headers)
+
+
+async def send_again(x: Exchange, d: Deployment, found: Reject, mended: bytes) -> Answer:
+    """Send a reject with this text, or none for its own; what the gateway answers. Raises what refuses it."""
     if found.mended is not None:
         raise RejectMended(f"The reject was sent again before, as the event {found.mended}.", event=found.mended)
-    limit = x.settings.max_record_bytes + ENVELOPE_BYTES
-    record = (await x.body(limit, RecordTooLarge)).removeprefix(address.BOM) or found.record
+    record = mended.removeprefix(address.BOM) or found.record
     to = address.Address(found.schema or None, found.destination, found.version, found.message)
     s = address.submission(to, record, caller=x.caller, tagged=found.tagged, trace=None)
     address.check_size(s.record, x.settings.max_record_bytes)
@@ -189,18 +205,13 @@ async def resend(x: Exchange, d: Deployment) -> None:
             "The record came with a file, which was not kept: send both again, or send the file to /ingress/binary and "
             f"name its puuid in {x.settings.resource_field}."
         )
-    held, asked = Held(), x.scope
-    x.forward(ROUTE, urlencode(_address(found)).encode(), _headers(x, found, record), record)
-    await x.answer_to(held, with_body(records.record_json)(x, dataclasses.replace(d, rejects=None)))
-    x.scope, given = asked, held.answer
+    held, inner = Held(), x.another(ROUTE, urlencode(_address(found)).encode(), _headers(x, found, record), record)
+    await inner.answer_to(held, with_body(records.record_json)(inner, dataclasses.replace(d, rejects=None)))
+    given = held.answer
     if given.status in {201, 202} and d.rejects is not None:
         event = msgspec.json.decode(given.body)["id"]
         await d.rejects.mend(Mark(found.id, time.time_ns() // 1_000_000, event))
-    await x.reply(
-        given.status,
-        given.body,
-        headers=[(n.encode(), v.encode("latin-1")) for n, v in given.headers if n != "content-type"],
-    )
+    return given
 
 
 def reader(x: Exchange, d: Deployment, schema: str | None) -> tuple[Keeper, str | None]:

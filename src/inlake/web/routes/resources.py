@@ -47,7 +47,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
 
 async def resource(x: Exchange, d: Deployment) -> None:
     """The object of a promise, whole or one range of bytes; always as a download, never to run in a browser."""
-    stored, store, key = await _find(d, x.path_parameter("puuid"), x.principal)
+    stored, store, key = await open_object(d, x.path_parameter("puuid"), x.principal)
     # a URL is signed for one method: HEAD is answered here
     is_get = x.scope["method"] == "GET"
     if d.settings.resource_redirect and is_get and (url := await _signed(store, stored, key)):
@@ -131,7 +131,7 @@ async def _signed(store: Store, stored: StoredObject, key: str) -> str | None:
     return signed.url
 
 
-async def _find(d: Deployment, puuid: str, principal: str) -> tuple[StoredObject, Store, str]:
+async def open_object(d: Deployment, puuid: str, principal: str) -> tuple[StoredObject, Store, str]:
     """The object, the store that has it, and its key there."""
     if is_of_shipment(puuid) and (found := await d.shipments.find_line(puuid, principal)):
         shipment, file = found

@@ -94,16 +94,24 @@ FOUND: Document = {
 
 async def schemas(x: Exchange, d: Deployment) -> None:
     """All schemas that a record can name, and that the principal has a right to."""
+    await x.reply(200, msgspec.json.encode(SchemaList(await list_all(x, d))))
+
+
+async def list_all(x: Exchange, d: Deployment) -> list[SchemaEntry]:
+    """The subjects of the registry that are schemas, and that the principal has a right to."""
     before, _, after = d.settings.subject.partition("{schema}")
     subjects = [s for s in await d.registry.subjects() if s.startswith(before) and s.endswith(after)]
     listed = [SchemaEntry(s[len(before) : len(s) - len(after)], s) for s in subjects]
-    allowed = [entry for entry in listed if entry.name and any(x.caller.may(a, entry.name) for a in ACTIONS)]
-    await x.reply(200, msgspec.json.encode(SchemaList(allowed)))
+    return [entry for entry in listed if entry.name and any(x.caller.may(a, entry.name) for a in ACTIONS)]
 
 
 async def schema(x: Exchange, d: Deployment) -> None:
     """One schema: its text, its versions, its fields, and a record that fits it."""
-    name, which = x.path_parameter("name"), query(x, Which)
+    await x.reply(200, msgspec.json.encode(await tell(x, d, x.path_parameter("name"), query(x, Which))))
+
+
+async def tell(x: Exchange, d: Deployment, name: str, which: Which) -> Schema:
+    """One schema as clients see it. Raises `BadName`, `SchemaNotFound`, `InvalidSchema`, ..."""
     address.names(name, None, None)
     if not any(x.caller.may(action, name) for action in ACTIONS):
         x.caller.check("read", name)
@@ -130,4 +138,4 @@ async def schema(x: Exchange, d: Deployment) -> None:
         imported = await d.registry.references(found.schema)
         if await asyncio.to_thread(has_records, found.schema, imported):
             raise  # else it is a .proto without messages, for others to import
-    await x.reply(200, msgspec.json.encode(told))
+    return told

@@ -320,14 +320,18 @@ async def cancel(x: Exchange, d: Deployment) -> None:
 
 async def own(x: Exchange, d: Deployment) -> None:
     """One's own shipments with work left, a page at a time."""
-    page = query(x, Page)
+    await x.reply(200, _encode(await list_own(x, d, query(x, Page))))
+
+
+async def list_own(x: Exchange, d: Deployment, page: Page) -> ShipmentList:
+    """A page of the client's own shipments with work left. Raises `Forbidden`."""
     if x.principal == ANONYMOUS and d.settings.allow_anonymous:
         raise Forbidden("Anonymous clients are not told apart, so nobody has a list: keep the id, or use an API key.")
     names = await d.store.page(marker_key(x.principal, ""), page.after, page.limit + 1)
     found = [await read(d.store, name) for name in names[: page.limit]]
     shown = [_described(each) for each in found if each and each.state in {"open", "completing"}]
     following = names[page.limit - 1] if len(names) > page.limit else None
-    await x.reply(200, _encode(ShipmentList(shown, following)))
+    return ShipmentList(shown, following)
 
 
 def _accepted(line: int, i: int, announced: Announcements, event: Event, compiled: Compiled) -> Accepted:

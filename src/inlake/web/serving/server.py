@@ -98,7 +98,15 @@ def _run(settings: Settings, environment: Mapping[str, str], listening: socket.s
         timeout_graceful_shutdown=int(settings.shutdown_seconds) or 1,
         timeout_keep_alive=75,  # longer than the usual 60 s of proxies, so that it is them who close
     )
-    uvicorn.Server(config).run(sockets=[listening])
+
+    class Server(uvicorn.Server):
+        """Lets pages that wait for new events go before it waits for requests to end."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.live.close()
+            await super().shutdown(sockets)
+
+    Server(config).run(sockets=[listening])
 
 
 def _say_where(settings: Settings, listening: socket.socket) -> None:

@@ -1,0 +1,120 @@
+"""Events: the newest in a list that grows while one looks, and each of them decoded, with its binary beside it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from urllib.parse import unquote
+
+from msgspec import Struct
+
+from inlake.errors import BadParameter, InlakeError, RouteNotFound
+from inlake.formats.events import Decoded
+from inlake.model import Position
+from inlake.web.console.page import show
+from inlake.web.console.seen import LOOKED_AT, Filter, newest, one, row, viewer
+from inlake.web.request.exchange import Exchange
+from inlake.web.request.query import query
+from inlake.web.routes.resources import open_object
+from inlake.wiring import Deployment
+
+SHOWN = 100
+TEXT_BYTES = 100_000
+"""Of a text that is shown."""
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/svg+xml")
+MODELS = ("model/gltf-binary", "model/gltf+json")
+
+
+class Binary(Struct):
+    """The binary of an event, and how a page shows it."""
+
+    puuid: str
+    uri: str
+    name: str
+    kind: str
+    size: int
+    sha256: str
+    way: str
+    """`picture`, `model`, `text`, or `none`."""
+    text: str = ""
+    is_cut: bool = False
+    trouble: str = ""
+    """Why it cannot be shown."""
+
+
+async def events(x: Exchange, d: Deployment) -> None:
+    """The newest events that the person may see."""
+    wanted, sees = query(x, Filter), viewer(x, d)
+    try:
+        since = datetime.fromisoformat(wanted.since).replace(tzinfo=UTC).timestamp() * 1000 if wanted.since else 0
+    except ValueError:
+        raise BadParameter(f"{wanted.since[:20]!r} is no day: write it as 2026-11-30.") from None
+    rows = [row(message) for message in await newest(d, sees)]
+    found = [
+        each
+        for each in rows
+        if wanted.schema in {"", each.schema}
+        and wanted.destination in {"", each.destination}
+        and wanted.principal in {"", each.principal}
+        and each.at >= since
+    ]
+    schemas = sorted({each.schema for each in rows} | ({wanted.schema} - {""}))
+    await show(
+        x, "events.html", title="Events", rows=found[:SHOWN], count=len(found), looked_at=len(rows),
+        wanted=wanted, schemas=schemas, is_live=wanted == Filter(), is_cut=len(rows) >= LOOKED_AT,
+    )  # fmt: skip
+
+
+async def event(x: Exchange, d: Deployment) -> None:
+    """One event: its record decoded, its headers, its binary."""
+    sees = viewer(x, d)
+    topic, numbers = x.path_parameter("topic"), (x.path_parameter("partition"), x.path_parameter("offset"))
+    if not all(number.isdigit() and len(number) < 19 for number in numbers):
+        raise RouteNotFound("There is no such event.")
+    partition, offset = map(int, numbers)
+    decoded = await one(d, sees, Position(topic, partition, offset))
+    if decoded is None:
+        raise RouteNotFound("There is no such event, or it is another principal's, or it is gone.")
+    binary = await _binary(x, d, decoded)
+    names = {"record": decoded.record, "event": decoded, "row": row(decoded.message), "binary": binary}
+    await show(x, "event.html", title="Event", model=bool(binary and binary.way == "model"), **names)
+
+
+async def _binary(x: Exchange, d: Deployment, decoded: Decoded) -> Binary | None:
+    """The binary of an event; None if it has none."""
+    h = decoded.headers
+    if "inlake_resource_uri" not in h:
+        return None
+    kind = h.get("inlake_resource_type", "")
+    media = kind.partition(";")[0].strip().lower()
+    way = "picture" if media in PICTURES else "model" if media in MODELS else "none"
+    if media.startswith("text/") or media in {"application/json", "application/xml"}:
+        way = "text"
+    found = Binary(
+        puuid=h.get("inlake_puuid", ""),
+        uri=h["inlake_resource_uri"],
+        name=unquote(h.get("inlake_resource_filename", "")) or h["inlake_resource_uri"].rpartition("/")[2],
+        kind=kind,
+        size=int(h.get("inlake_resource_size", "0")),
+        sha256=h.get("inlake_resource_sha256", ""),
+        way=way,
+    )
+    try:
+        await _fill(x, d, found)
+    except InlakeError as error:
+        found.way, found.trouble = "none", error.detail
+    return found
+
+
+async def _fill(x: Exchange, d: Deployment, found: Binary) -> None:
+    """The text of a text. Raises what says that the object cannot be read."""
+    stored, store, key = await open_object(d, found.puuid, x.principal)
+    if found.way != "text":
+        return
+    size = min(stored.size, TEXT_BYTES)
+    content = b"".join([chunk async for chunk in store.read(key, 0, size)]) if size else b""
+    charset = found.kind.lower().partition("charset=")[2].split(";")[0].strip(' "') or "utf-8"
+    try:
+        found.text = content.decode(charset, "replace")
+    except LookupError:
+        found.text = content.decode("utf-8", "replace")
+    found.is_cut = stored.size > size

@@ -1,0 +1,95 @@
+"""The first page: what came in today and what was refused, and whether all is well."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+
+from msgspec import Struct
+
+from inlake.errors import InlakeError
+from inlake.rejects.reject import Cause
+from inlake.web.console.page import show
+from inlake.web.console.seen import LOOKED_AT, Row, newest, row, viewer
+from inlake.web.request.exchange import Exchange
+from inlake.web.routes import rejects
+from inlake.web.routes.health import check_all
+from inlake.wiring import Deployment
+
+HOURS = 24
+SHOWN = 8
+SCHEMAS = 12
+
+
+class Chart(Struct):
+    """What came in of one schema, by the hour."""
+
+    schema: str
+    count: int
+    bars: list[int]
+    """Heights in percent, the oldest hour first."""
+    refused: int = 0
+
+
+async def overview(x: Exchange, d: Deployment) -> None:
+    """What came in within a day, what was refused, what is well, and how much room is left."""
+    hidden = ""
+    rows: list[Row] = []
+    causes: list[Cause] = []
+    try:
+        rows = [row(message) for message in await newest(d, viewer(x, d))]
+        if d.rejects is not None:
+            causes = await rejects.list_causes(x, d, rejects.Filter())
+    except InlakeError as error:
+        hidden = error.detail
+    checks = await check_all(d)
+    await show(
+        x,
+        "overview.html",
+        title="Overview",
+        hidden=hidden,
+        charts=_charts(rows, causes),
+        rows=rows[:SHOWN],
+        is_cut=len(rows) >= LOOKED_AT,
+        refused=sum(cause.count for cause in causes),
+        causes=causes[:5],
+        checks=checks,
+        room=await asyncio.to_thread(_room, d),
+        records={name: counter.value for name, counter in x.site.records.items()},
+    )
+
+
+def _charts(rows: list[Row], causes: list[Cause]) -> list[Chart]:
+    begin = (int(time.time()) // 3600 - HOURS + 1) * 3_600_000
+    hours: dict[str, Counter[int]] = {}
+    for each in rows:
+        if each.at >= begin:
+            hours.setdefault(each.schema, Counter())[(each.at - begin) // 3_600_000] += 1
+    refused: Counter[str] = Counter()
+    for cause in causes:
+        refused[cause.schema] += cause.count
+    names = sorted({*hours, *refused} - {""}, key=lambda name: -sum(hours.get(name, Counter()).values()))
+    charts = []
+    for name in names[:SCHEMAS]:
+        counts = hours.get(name, Counter())
+        most = max(counts.values(), default=1)
+        bars = [round(100 * counts[hour] / most) if counts[hour] else 0 for hour in range(HOURS)]
+        charts.append(Chart(name, sum(counts.values()), bars, refused[name]))
+    return charts
+
+
+def _room(d: Deployment) -> list[tuple[str, int, int]]:
+    """Of each disk of this machine that the gateway writes to: what stands there, bytes free, bytes in all."""
+    found = []
+    for what, url in (("events", d.settings.bus), ("binaries", d.settings.store)):
+        scheme, _, path = url.partition(":")
+        if scheme in {"sqlite", "file"}:
+            folder = Path(path)
+            while not folder.is_dir():
+                folder = folder.parent
+            usage = shutil.disk_usage(folder)
+            found.append((what, usage.free, usage.total))
+    return found

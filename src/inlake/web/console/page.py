@@ -1,0 +1,175 @@
+"""A page: its template, its headers, who looks at it, and the form that it sends back."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import cache, wraps
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from inlake.errors import BadParameter, BodyTooLarge, Forbidden, InlakeError, RouteNotFound
+from inlake.web.request.exchange import Exchange
+from inlake.web.request.route import Handler
+from inlake.web.request.session import TOKEN, cookie_of, is_of_our_page, new_token, set_cookie
+from inlake.wiring import Deployment
+
+HTML = b"text/html; charset=utf-8"
+FORM_BYTES = 8 << 20
+FORM_FIELDS = 2_000
+TYPES = {
+    "css": b"text/css; charset=utf-8",
+    "js": b"text/javascript; charset=utf-8",
+    "svg": b"image/svg+xml",
+    "txt": b"text/plain; charset=utf-8",
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'{scripts}; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self' data: blob:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+MODEL = " 'wasm-unsafe-eval'"
+"""What a page with a 3D model needs more: decoders of meshes are WebAssembly."""
+SECURE = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+]
+SECTIONS = (
+    ("/", "Overview"),
+    ("/console/events", "Events"),
+    ("/console/send", "Send"),
+    ("/console/waiting", "On their way"),
+    ("/console/rejects", "Rejects"),
+    ("/console/schemas", "Schemas"),
+)
+
+
+def for_people(handle: Handler) -> Handler:
+    """The handler of a page: who has to sign in is led there, and an error is a page, too."""
+
+    @wraps(handle)
+    async def answer(x: Exchange, d: Deployment) -> None:
+        person = x.site.auth.person(x.header, x.client)
+        if person is None:
+            await go(x, "/console/sign-in")
+            return
+        x.caller = person
+        try:
+            await handle(x, d)
+        except InlakeError as error:
+            if x.status:
+                raise
+            await show(x, "error.html", status=error.status, error=error, title=error.title())
+
+    return answer
+
+
+async def show(x: Exchange, template: str, *, status: int = 200, model: bool = False, **given: Any) -> None:
+    """Answer with a page. `model`: it shows one in 3D; `given`: what the template asks for."""
+    token = cookie_of(x.header(b"cookie"), TOKEN)
+    headers = [*SECURE, (b"content-security-policy", POLICY.format(scripts=MODEL if model else "").encode())]
+    if len(token) != 32:
+        token = new_token()
+        headers.append(set_cookie(TOKEN, token, path=x.settings.root_path, secure=is_secure(x), seconds=86_400))
+    here = x.scope["path"]
+    sections = [
+        (x.address(path), name, path == here or (path != "/" and here.startswith(path))) for path, name in SECTIONS
+    ]
+    page = (
+        environment()
+        .get_template(template)
+        .render(
+            url=x.address,
+            token=token,
+            sections=sections,
+            person=x.principal,
+            needs_key=x.settings.has_authentication,
+            **given,
+        )
+    )
+    await x.reply(status, page.encode(), HTML, headers)
+
+
+async def go(x: Exchange, path: str, *headers: tuple[bytes, bytes]) -> None:
+    """Lead to another page (303, so that a form is not sent once more)."""
+    location = quote(x.address(path), safe="/?=&%")
+    await x.reply_without_body(303, [(b"location", location.encode()), (b"cache-control", b"no-store"), *headers])
+
+
+async def form(x: Exchange) -> dict[str, str]:
+    """The fields of a form of ours. Raises `Forbidden` for one of another page."""
+    body = await x.body(FORM_BYTES, BodyTooLarge)
+    try:
+        fields = dict(parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS))
+    except ValueError:
+        raise BadParameter("The form cannot be read.") from None
+    if not is_of_our_page(x.header(b"cookie"), fields.pop("csrf", "")):
+        raise Forbidden("The form is not of a page that this browser was shown lately: load the page again.")
+    return fields
+
+
+def is_secure(x: Exchange) -> bool:
+    return bool(x.scope.get("scheme") == "https")
+
+
+async def static(x: Exchange, _: Deployment) -> None:
+    """The style, the script and what they need; all of it comes with the gateway."""
+    name = x.path_parameter("file")
+    found = _static(name)
+    if found is None:
+        raise RouteNotFound(f"There is no /console/static/{name[:100]}.")
+    kind = TYPES[name.rpartition(".")[2]]
+    await x.reply(200, found, kind, [(b"cache-control", b"max-age=3600"), (b"x-content-type-options", b"nosniff")])
+
+
+@cache
+def _static(name: str) -> bytes | None:
+    folder = files("inlake.web.console").joinpath("static")
+    names = {each.name for each in folder.iterdir() if each.name.rpartition(".")[2] in TYPES}
+    return folder.joinpath(name).read_bytes() if name in names else None
+
+
+@cache
+def environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("inlake.web.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["size"] = size
+    made.filters["moment"] = moment
+    made.filters["pretty"] = pretty
+    made.filters["segment"] = lambda text: quote(str(text), safe="")
+    return made
+
+
+def size(count: float | None) -> str:
+    """Bytes for a person."""
+    if count is None:
+        return ""
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
+def moment(ms: int) -> str:
+    """When, in UTC, to the second; the browser shows its own time."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def pretty(value: Any) -> str:
+    """A decoded record as JSON for a person."""
+    return json.dumps(value, ensure_ascii=False, indent=2, default=_text)
+
+
+def _text(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes | bytearray) else str(value)

@@ -1,0 +1,434 @@
+// The console's script: pages read without it; with it lists grow while one looks, and records are made by forms.
+
+const meta = (name) => document.querySelector(`meta[name=${name}]`).content;
+const root = meta("root");
+const byId = (id) => document.getElementById(id);
+
+/** An element with attributes and children; text stays text. */
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== undefined && value !== null) element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+// ---------------------------------------------------------------------------------------------------------- lists
+function find(input) {
+  const entries = [...document.querySelector(input.dataset.find).children];
+  input.addEventListener("input", () => {
+    const wanted = input.value.trim().toLowerCase();
+    for (const entry of entries) entry.hidden = !entry.textContent.toLowerCase().includes(wanted);
+  });
+}
+
+function follow(status) {
+  const rows = byId("rows");
+  const source = new EventSource(status.dataset.live);
+  let count = 0;
+  source.addEventListener("message", (message) => {
+    const holder = document.createElement("template");
+    holder.innerHTML = message.data; // a row of our own server, in which all that clients sent is escaped
+    const row = holder.content.querySelector("tr");
+    if (!row) return;
+    row.classList.add("new");
+    rows.prepend(row);
+    while (rows.children.length > 200) rows.lastElementChild.remove();
+    document.querySelector("main > .empty")?.remove();
+    count += 1;
+    status.textContent = `${count.toLocaleString("en")} came in while you look.`;
+  });
+  window.addEventListener("pagehide", () => source.close());
+}
+
+// ----------------------------------------------------------------------------------------------------------- JSON
+/** JSON whose numbers stay as they are written, where the browser can tell. */
+const parse = (text) =>
+  JSON.parse(text, (_, value, context) =>
+    typeof value === "number" && context?.source && JSON.rawJSON && String(value) !== context.source
+      ? JSON.rawJSON(context.source)
+      : value,
+  );
+const write = (value) => JSON.stringify(value, null, 2);
+const NUMBER = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/;
+const raw = (text) => (NUMBER.test(text) ? (JSON.rawJSON ? JSON.rawJSON(text) : Number(text)) : text);
+const shown = (value) => (value === undefined || value === null ? "" : JSON.isRawJSON?.(value) ? value.rawJSON : String(value));
+const step = (name) => String(name).replaceAll("~", "~0").replaceAll("/", "~1");
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value) && !JSON.isRawJSON?.(value);
+
+// ---------------------------------------------------------------------------------------------------------- forms
+const HINTS = {
+  date: "YYYY-MM-DD", time: "HH:MM:SS", timestamp: "YYYY-MM-DDTHH:MM:SSZ", local_timestamp: "YYYY-MM-DDTHH:MM:SS",
+  duration: "ISO 8601, such as P1Y2M", uuid: "UUID", bytes: "bytes as text", decimal: "decimal number", integer: "whole number",
+  number: "number",
+};
+let numbered = 0;
+
+/** A new value of a shape: the least that it can be. */
+function least(shape) {
+  switch (shape.type) {
+    case "record": {
+      const value = {};
+      for (const field of shape.fields ?? []) if (field.required) value[field.name] = field.nullable ? null : least(field);
+      return value;
+    }
+    case "array": return [];
+    case "map": return {};
+    case "boolean": return false;
+    case "integer": case "number": case "decimal": return 0;
+    case "enum": return shape.symbols?.[0] ?? "";
+    case "choice": return shape.choices?.length ? least(shape.choices[0]) : null;
+    case "any": return null;
+    default: return "";
+  }
+}
+
+/** Whether a value can be of a shape, at a glance. */
+function fits(shape, value) {
+  if (JSON.isRawJSON?.(value)) value = Number(value.rawJSON);
+  switch (shape.type) {
+    case "record": return isObject(value) && Object.keys(value).every((name) => (shape.fields ?? []).some((f) => f.name === name));
+    case "map": return isObject(value);
+    case "array": return Array.isArray(value);
+    case "boolean": return typeof value === "boolean";
+    case "integer": case "number": return typeof value === "number";
+    case "enum": return (shape.symbols ?? []).includes(value);
+    case "any": return true;
+    default: return typeof value === "string" || (typeof value === "number" && shape.type !== "text");
+  }
+}
+
+const label = (shape) => shape.name || shape.type.replaceAll("_", " ");
+
+/** The field of a shape: `get` gives its value (undefined: absent), `set` takes another, `redraw` shows the form anew. */
+function field(shape, pointer, get, set, redraw) {
+  const nested = ["record", "array", "map"].includes(shape.type) || (shape.type === "choice");
+  const may = !shape.required || shape.nullable;
+  const value = get();
+  if (nested) {
+    const box = make("fieldset", { "data-pointer": pointer }, make("legend", {}, label(shape)));
+    const given = value !== undefined && value !== null;
+    if (may && shape.name) {
+      const id = `given-${++numbered}`;
+      const states = make("select", { id, "aria-label": `${label(shape)} is` });
+      for (const [word, allowed] of [["given", true], ["absent", !shape.required], ["null", shape.nullable]])
+        if (allowed) states.append(make("option", { value: word, selected: word === (given ? "given" : value === null ? "null" : "absent") }, word));
+      states.addEventListener("change", () => {
+        set(states.value === "given" ? least(shape) : states.value === "null" ? null : undefined);
+        redraw(pointer);
+      });
+      box.append(states);
+    }
+    if (given || !may) box.append(inside(shape, pointer, get, set, redraw));
+    return box;
+  }
+  const id = `field-${++numbered}`;
+  const title = make("label", { for: id }, label(shape), shape.required ? "" : make("span", { class: "hint" }, " optional"));
+  const input = control(shape, id, value, (next) => {
+    if (next === "" && shape.type !== "text" && may) set(shape.required ? null : undefined);
+    else if (next === "" && may) set(shape.required ? (shape.nullable ? null : "") : undefined);
+    else set(next);
+  });
+  input.dataset.pointer = pointer;
+  return make("div", { class: "field" }, title, input);
+}
+
+function control(shape, id, value, change) {
+  const may = !shape.required || shape.nullable;
+  if (shape.type === "boolean" || shape.type === "enum") {
+    const choice = make("select", { id });
+    if (may || value === undefined) choice.append(make("option", { value: "" }, may ? (shape.required ? "null" : "absent") : ""));
+    for (const word of shape.type === "boolean" ? ["true", "false"] : (shape.symbols ?? []))
+      choice.append(make("option", { value: word, selected: String(value) === word }, word));
+    choice.addEventListener("change", () => change(shape.type === "boolean" && choice.value ? choice.value === "true" : choice.value));
+    return choice;
+  }
+  if (shape.type === "any" || isObject(value) || Array.isArray(value)) {
+    const text = make("textarea", { id, rows: 3, spellcheck: "false" });
+    text.value = value === undefined ? "" : write(value);
+    text.addEventListener("change", () => {
+      try { change(text.value.trim() ? parse(text.value) : ""); } catch { change(text.value); }
+    });
+    return text;
+  }
+  const isNumber = ["integer", "number", "decimal"].includes(shape.type);
+  const isLong = shape.type === "text" && shown(value).length > 80;
+  const input = isLong ? make("textarea", { id, rows: 3 }) : make("input", { id, placeholder: HINTS[shape.type], autocomplete: "off", inputmode: isNumber ? "decimal" : undefined });
+  input.value = shown(value);
+  input.addEventListener("input", () => change(isNumber ? raw(input.value.trim()) : input.value));
+  return input;
+}
+
+/** What stands inside of a record, an array, a map or a choice. */
+function inside(shape, pointer, get, set, redraw) {
+  const value = get();
+  const part = make("div");
+  if (shape.type === "record") {
+    for (const child of shape.fields ?? [])
+      part.append(field(child, `${pointer}/${step(child.name)}`, () => get()?.[child.name], (next) => {
+        const record = isObject(get()) ? get() : {};
+        if (next === undefined) delete record[child.name];
+        else record[child.name] = next;
+        set(record);
+      }, redraw));
+    const known = new Set((shape.fields ?? []).map((child) => child.name));
+    const unknown = isObject(value) ? Object.keys(value).filter((name) => !known.has(name)) : [];
+    if (unknown.length) part.append(make("p", { class: "hint" }, `Not of the schema: ${unknown.join(", ")}`));
+  } else if (shape.type === "array") {
+    const items = Array.isArray(value) ? value : [];
+    const move = (from, to) => { const [item] = items.splice(from, 1); items.splice(to, 0, item); set(items); redraw(pointer); };
+    items.forEach((_, index) => {
+      const of = `${label(shape)} ${index + 1}`;
+      part.append(make("div", { class: "item" },
+        field({ ...shape.items, name: "", required: true, nullable: shape.items?.nullable }, `${pointer}/${index}`, () => items[index], (next) => { items[index] = next ?? null; set(items); }, redraw),
+        make("span", { class: "tools" },
+          make("button", { type: "button", class: "plain", "aria-label": `Move ${of} up`, disabled: index === 0, onclick: () => move(index, index - 1) }, "↑"),
+          make("button", { type: "button", class: "plain", "aria-label": `Move ${of} down`, disabled: index === items.length - 1, onclick: () => move(index, index + 1) }, "↓"),
+          make("button", { type: "button", class: "plain", "aria-label": `Remove ${of}`, onclick: () => { items.splice(index, 1); set(items); redraw(pointer); } }, "×"))));
+    });
+    part.append(make("button", { type: "button", class: "plain", "data-add": pointer, onclick: () => { items.push(least(shape.items ?? { type: "any" })); set(items); redraw(pointer); } }, `Add to ${label(shape)}`));
+  } else if (shape.type === "map") {
+    const map = isObject(value) ? value : {};
+    for (const name of Object.keys(map)) {
+      const key = make("input", { value: name, "aria-label": `Name in ${label(shape)}` });
+      key.addEventListener("change", () => {
+        const next = Object.fromEntries(Object.entries(map).map(([k, v]) => [k === name ? key.value : k, v]));
+        set(next); redraw(pointer);
+      });
+      part.append(make("div", { class: "item" },
+        make("div", {}, key, field({ ...shape.values, name, required: true }, `${pointer}/${step(name)}`, () => map[name], (next) => { map[name] = next ?? null; set(map); }, redraw)),
+        make("span", { class: "tools" }, make("button", { type: "button", class: "plain", "aria-label": `Remove ${name}`, onclick: () => { delete map[name]; set(map); redraw(pointer); } }, "×"))));
+    }
+    part.append(make("button", { type: "button", class: "plain", "data-add": pointer, onclick: () => {
+      let name = "name";
+      for (let n = 2; name in map; n += 1) name = `name ${n}`;
+      map[name] = least(shape.values ?? { type: "any" }); set(map); redraw(pointer);
+    } }, `Add to ${label(shape)}`));
+  } else if (shape.type === "choice") {
+    const choices = shape.choices ?? [];
+    const tagged = isObject(value) && Object.keys(value).length === 1 && choices.findIndex((each) => each.name && each.name === Object.keys(value)[0]);
+    const at = Math.max(0, choices.findIndex((each) => fits(each, value)));
+    const kinds = make("select", { "aria-label": `Kind of ${label(shape)}` });
+    choices.forEach((each, index) => kinds.append(make("option", { value: index, selected: index === at }, label(each))));
+    kinds.addEventListener("change", () => { set(least(choices[Number(kinds.value)])); redraw(pointer); });
+    part.append(kinds);
+    if (choices[at] && !(tagged > 0)) part.append(field({ ...choices[at], required: true }, pointer, get, set, redraw));
+  }
+  return part;
+}
+
+function compose(form) {
+  const shape = { type: "record", fields: JSON.parse(byId("shape").textContent).filter((f) => f.name !== form.dataset.resource) };
+  const text = byId("record");
+  const fields = byId("fields");
+  const broken = byId("broken");
+  let record = {};
+
+  const keep = () => { text.value = write(record); broken.hidden = true; };
+  function draw(focus) {
+    numbered = 0;
+    fields.replaceChildren(inside(shape, "", () => record, (next) => { record = next; keep(); }, draw));
+    fields.hidden = false;
+    if (focus) {
+      const near = [...fields.querySelectorAll("[data-pointer], [data-add]")].find((e) => (e.dataset.pointer ?? e.dataset.add) === focus);
+      (near?.matches("fieldset") ? near.querySelector("select, input, button") : near)?.focus();
+    }
+  }
+  function read() {
+    try {
+      record = parse(text.value);
+      broken.hidden = true;
+      if (isObject(record)) draw();
+    } catch (error) {
+      broken.textContent = `This is not JSON: ${error.message}`;
+      broken.hidden = false;
+    }
+  }
+  text.addEventListener("change", read);
+  text.addEventListener("input", () => { try { parse(text.value); broken.hidden = true; } catch { /* said when one leaves the field */ } });
+  if (!shape.fields.length) fields.hidden = true;
+  if (!form.dataset.given) {
+    record = least(shape);
+    if (shape.fields.length) keep();
+  }
+  if (shape.fields.length) (form.dataset.given ? read() : draw());
+
+  form.addEventListener("submit", (event) => { event.preventDefault(); send(form, false); });
+  byId("check").hidden = byId("curl").hidden = byId("python").hidden = false;
+  byId("check").addEventListener("click", () => send(form, true));
+  byId("curl").addEventListener("click", (event) => copy(event.target, curl(form)));
+  byId("python").addEventListener("click", (event) => copy(event.target, python(form)));
+  const file = byId("file");
+  if (file) {
+    file.hidden = false;
+    form.addEventListener("dragover", (event) => { event.preventDefault(); file.classList.add("dropping"); });
+    form.addEventListener("dragleave", () => file.classList.remove("dropping"));
+    form.addEventListener("drop", (event) => {
+      event.preventDefault();
+      file.classList.remove("dropping");
+      if (event.dataTransfer.files.length) byId("binary").files = event.dataTransfer.files;
+    });
+  }
+}
+
+// -------------------------------------------------------------------------------------------------------- sending
+const SMALL = 16 * 1024 * 1024;
+
+function query(form) {
+  const destination = form.elements.destination.value.trim();
+  return `?schema=${encodeURIComponent(form.dataset.schema)}${destination ? `&destination=${encodeURIComponent(destination)}` : ""}`;
+}
+
+async function send(form, only) {
+  const buttons = [...form.querySelectorAll(".actions button")];
+  for (const button of buttons) button.disabled = true;
+  try {
+    const file = byId("binary")?.files[0];
+    if (only || !file) return await answer(await post(only ? "/ingress/validate" : "/ingress/record-json", form, byId("record").value), only);
+    if (file.size > SMALL) return await answer(await sendLarge(form, file), only);
+    const body = new FormData();
+    body.append("record", new Blob([byId("record").value], { type: "application/json" }));
+    body.append("file", file, file.name);
+    return await answer(await post("/ingress/record-json-and-binary", form, body, null), only);
+  } catch (error) {
+    say("bad", `It was not sent: ${error.message}`);
+  } finally {
+    for (const button of buttons) button.disabled = false;
+  }
+}
+
+const post = (path, form, body, type = "application/json") =>
+  fetch(`${root}${path}${query(form)}`, {
+    method: "POST", body, headers: { "X-CSRF-Token": meta("csrf"), ...(type ? { "Content-Type": type } : {}) },
+  });
+
+/** A large file by tus: it can be paused, and goes on after the page was closed. Then its record, which names it. */
+async function sendLarge(form, file) {
+  const checked = await post("/ingress/validate", form, byId("record").value);
+  if (!checked.ok) return checked;
+  await load("tus.min.js");
+  const progress = byId("progress");
+  const pause = byId("pause");
+  progress.hidden = false;
+  const puuid = await new Promise((resolve, reject) => {
+    const upload = new window.tus.Upload(file, {
+      endpoint: `${root}/uploads`,
+      chunkSize: 8 * 1024 * 1024,
+      retryDelays: [0, 1000, 3000, 5000, 10000],
+      metadata: { filename: file.name, filetype: file.type || "application/octet-stream" },
+      headers: { "X-CSRF-Token": meta("csrf") },
+      removeFingerprintOnSuccess: true,
+      onError: reject,
+      onProgress: (sent, all) => {
+        progress.querySelector("progress").value = (100 * sent) / all;
+        progress.querySelector("span").textContent = `${Math.floor((100 * sent) / all)} % of ${(all / 1e6).toFixed(0)} MB`;
+      },
+      onSuccess: () => resolve(upload.url.split("/").pop()),
+    });
+    let paused = false;
+    pause.onclick = () => {
+      paused = !paused;
+      pause.textContent = paused ? "Go on" : "Pause";
+      if (paused) upload.abort();
+      else upload.start();
+    };
+    upload.findPreviousUploads().then((before) => {
+      if (before.length) upload.resumeFromPreviousUpload(before[0]);
+      upload.start();
+    }, reject);
+  });
+  progress.hidden = true;
+  const record = parse(byId("record").value);
+  record[form.dataset.resource] = puuid;
+  return post("/ingress/record-json", form, write(record));
+}
+
+const load = (name) =>
+  new Promise((resolve, reject) => {
+    const source = `${root}/console/static/${name}`;
+    if (document.querySelector(`script[src="${source}"]`)) resolve();
+    else document.head.append(make("script", { src: source, onload: resolve, onerror: () => reject(new Error(`${name} did not load`)) }));
+  });
+
+async function answer(response, only) {
+  const told = await response.json();
+  clear();
+  if (response.ok && only) return say("good", "It fits.");
+  if (response.ok && told.topic !== undefined) {
+    const where = `${root}/console/events/${encodeURIComponent(told.topic)}/${told.partition}/${told.offset}`;
+    return say("good", "Sent: event ", make("code", {}, told.id), ", ", make("a", { href: where }, "see it"), ".");
+  }
+  if (response.ok) return say("good", "Kept: its event goes out when its binary is complete. ", make("a", { href: `${root}/console/waiting` }, "See how it gets on"), ".");
+  const list = make("ul");
+  let first;
+  for (const error of told.errors ?? []) {
+    const place = point(error);
+    first ??= place;
+    if (!place) list.append(make("li", {}, make("code", {}, error.pointer || "record"), ` ${error.detail}`));
+  }
+  say("bad", told.detail ?? response.statusText, ...(list.children.length ? [list] : []));
+  first?.focus();
+}
+
+/** Put an error at its field, or the nearest above that is shown. */
+function point(error) {
+  const all = [...byId("fields").querySelectorAll("[data-pointer]")];
+  for (let pointer = error.pointer; pointer; pointer = pointer.slice(0, pointer.lastIndexOf("/"))) {
+    const place = all.find((element) => element.dataset.pointer === pointer);
+    if (!place) continue;
+    const id = `error-${++numbered}`;
+    place.setAttribute("aria-invalid", "true");
+    place.setAttribute("aria-describedby", id);
+    const rest = error.pointer.slice(pointer.length);
+    place.after(make("p", { class: "wrong", id, "data-error": true }, rest ? `${rest}: ` : "", error.detail));
+    return place.matches("fieldset") ? place.querySelector("input, select, textarea, button") : place;
+  }
+  return undefined;
+}
+
+function clear() {
+  for (const element of document.querySelectorAll("[data-error]")) element.remove();
+  for (const element of document.querySelectorAll("[aria-invalid]")) element.removeAttribute("aria-invalid");
+}
+
+function say(kind, ...parts) {
+  byId("outcome").replaceChildren(make("div", { class: `note ${kind}` }, ...parts));
+  byId("outcome").scrollIntoView({ block: "nearest" });
+}
+
+// -------------------------------------------------------------------------------------------------------- snippets
+const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+const where = () => `${location.origin}${root}`;
+
+function curl(form) {
+  const file = byId("binary")?.files[0];
+  const path = file ? "/ingress/record-json-and-binary" : "/ingress/record-json";
+  const body = file
+    ? `-F ${quoted(`record=${byId("record").value};type=application/json`)} -F ${quoted(`file=@${file.name}`)}`
+    : `-H 'Content-Type: application/json' -d ${quoted(byId("record").value)}`;
+  return `curl -sS ${quoted(`${where()}${path}${query(form)}`)} ${body}`;
+}
+
+function python(form) {
+  const text = JSON.stringify(byId("record").value);
+  return `from inlake.client import Client\n\nwith Client(${JSON.stringify(where())}) as client:\n    print(client.send(${JSON.stringify(form.dataset.schema)}, ${text}.encode()))\n`;
+}
+
+async function copy(button, text) {
+  const before = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    say("", make("pre", {}, text));
+  }
+  setTimeout(() => { button.textContent = before; }, 2000);
+}
+
+// ----------------------------------------------------------------------------------------------------------- begin
+for (const input of document.querySelectorAll("[data-find]")) find(input);
+if (byId("live")?.dataset.live) follow(byId("live"));
+if (byId("compose")) compose(byId("compose"));

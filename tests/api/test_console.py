@@ -1,0 +1,260 @@
+"""The console's pages: there for everybody who may see them, closed to other sites, and no text of a client is markup."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import html
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from inlake.web.app import PAGES
+from tests.gateways import Answer, Gateway, embedded, form
+
+RECORDS = "/ingress/record-json?schema=note"
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</textarea><script>alert(1)</script>",
+    "</script><script>alert(1)</script>",
+    "{{ 7 * 7 }}",
+    "javascript:alert(1)",
+    "' onmouseover='alert(1)",
+    "\u202e<svg onload=alert(1)>",
+]
+FORM = "application/x-www-form-urlencoded"
+
+
+class Browser:
+    """Somebody's browser: it keeps cookies, and sends the token of the page that it was shown."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.cookies: dict[str, str] = {}
+
+    async def get(self, path: str) -> Answer:
+        return await self._ask(path, b"", None, "GET")
+
+    async def submit(self, path: str, **fields: str) -> Answer:
+        body = urlencode({"csrf": self.cookies.get("inlake_csrf", ""), **fields}).encode()
+        return await self._ask(path, body, FORM, "POST")
+
+    async def _ask(self, path: str, body: bytes, kind: str | None, method: str) -> Answer:
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        answer = await self.gateway.post(path, body, kind, method=method, headers={"cookie": cookie})
+        if "set-cookie" in answer.headers:
+            name, _, value = answer.headers["set-cookie"].partition(";")[0].partition("=")
+            self.cookies[name] = value
+        return answer
+
+
+@asynccontextmanager
+async def with_keys(folder: Path, *names: str, **settings: object) -> AsyncIterator[Gateway]:
+    keys = folder / "keys"
+    keys.write_text("".join(f"{name}:{hashlib.sha256(name.encode()).hexdigest()}\n" for name in names))
+    async with embedded(folder, api_keys=keys, **settings) as gateway:
+        yield gateway
+
+
+async def signed_in(gateway: Gateway, name: str) -> Browser:
+    browser = Browser(gateway)
+    await browser.get("/console/sign-in")
+    answer = await browser.submit("/console/sign-in", key=name)
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+    return browser
+
+
+async def paths_with_something(gateway: Gateway) -> list[str]:
+    """The paths of all pages, on a gateway that has one of each thing that a page shows."""
+    await gateway.post(RECORDS, b'{"title": "x"}')
+    await gateway.post(RECORDS, b'{"title": 1}')
+    await gateway.post("/ingress/binary", b"pixels", "image/png")
+    (cause,) = (await gateway.post("/rejects/causes", method="GET")).json()["causes"]
+    values = {"topic": "inlake.note", "partition": "0", "offset": "1", "name": "note", "cause": cause["id"]}
+    shown = [row.path for row in PAGES if row.method == "GET" and not row.path.endswith("/live")]
+    return [re.sub(r"\{(\w+)\}", lambda m: values[m[1]], path) for path in shown]
+
+
+async def test_every_page_is_there_and_may_be_framed_or_scripted_by_nobody(gateway: Gateway) -> None:
+    for path in await paths_with_something(gateway):
+        answer = await gateway.post(path, b"", None, method="GET")
+        assert answer.status == 200, (path, answer.body)
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'; script-src 'self';" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe-inline" not in policy
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        page = answer.body.decode()
+        assert "http://" not in page.replace("http://www.w3.org", "").replace("'http://", "").replace('"http://', "")
+        assert not re.search(r"<[^>]+ (on\w+|style)=", page), "nothing inline"
+        assert len(page) < 150_000
+
+
+async def test_what_pages_load_is_there(gateway: Gateway) -> None:
+    for name in ("console.css", "console.js", "icon.svg", "model-viewer.min.js", "tus.min.js", "tus.LICENSE.txt"):
+        answer = await gateway.post(f"/console/static/{name}", b"", None, method="GET")
+        assert answer.status == 200, name
+    for name in ("page.html", "..", "page.py"):
+        assert (await gateway.post(f"/console/static/{name}", b"", None, method="GET")).status == 404
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_no_text_of_a_client_is_markup(gateway: Gateway, text: str) -> None:
+    record = json.dumps({"title": text}).encode()
+    body, kind = form(("record", record, None, None), ("file", text.encode(), "a", "text/plain"))
+    body = body.replace(b'filename="a"', b'filename="' + text.replace('"', "'").encode() + b'"')
+    assert (await gateway.post("/ingress/record-json-and-binary?schema=note", body, kind)).status == 201
+    refused = json.dumps({"title": text, text: 1}).encode()
+    assert (await gateway.post(RECORDS, refused)).status == 422
+    browser = Browser(gateway)
+    (cause,) = (await gateway.post("/rejects/causes", method="GET")).json()["causes"]
+    pages = [await browser.get(path) for path in ("/", "/console/events", "/console/events/inlake.note/0/1")]
+    pages += [await browser.get(path) for path in ("/console/rejects", f"/console/rejects/{cause['id']}")]
+    pages.append(await browser.get("/console/events?" + urlencode({"schema": text, "destination": text})))
+    pages.append(await browser.submit("/console/send/note", record=refused.decode(), destination="d"))
+    pages.append(await browser.submit("/console/send/note", record=text))
+    pages.append(await browser.submit(f"/console/rejects/{cause['id']}", pointer="/title", value=text))
+    raw = text.replace('"', "'")
+    for page in pages:
+        shown = page.body.decode()
+        if raw != html.escape(raw):
+            assert raw not in shown
+            assert text not in shown
+        assert "49" not in re.findall(r">\s*49\s*<", shown)
+
+
+async def test_a_form_of_another_site_is_refused(gateway: Gateway) -> None:
+    browser = Browser(gateway)
+    for token in ("", "0" * 32):
+        answer = await browser.submit("/console/send/note", record='{"title": "x"}', csrf=token)
+        assert answer.status == 403
+    await browser.get("/console/send/note")
+    assert (await browser.submit("/console/send/note", record='{"title": "x"}', csrf="0" * 32)).status == 403
+    assert await gateway.events() == []
+    body = urlencode({"csrf": browser.cookies["inlake_csrf"], "record": '{"title": "x"}'}).encode()
+    headers = {
+        "origin": "http://evil.example",
+        "host": "127.0.0.1:8000",
+        "cookie": f"inlake_csrf={browser.cookies['inlake_csrf']}",
+    }
+    assert (await gateway.post("/console/send/note", body, FORM, headers=headers)).status == 403
+    sent = await browser.submit("/console/send/note", record='{"title": "x"}', destination="a/b")
+    assert (sent.status, b"Sent: event" in sent.body) == (200, True)
+    assert len(await gateway.events()) == 1
+
+
+async def test_who_is_not_signed_in_is_led_to_the_page_that_asks(tmp_path: Path) -> None:
+    async with with_keys(tmp_path, "one") as gateway:
+        for row in PAGES:
+            path = re.sub(r"\{\w+\}", "1", row.path)
+            answer = await gateway.post(path, b"", None, method=row.method)
+            assert (answer.status, answer.headers["location"]) == (303, "/console/sign-in"), path
+        browser = Browser(gateway)
+        await browser.get("/console/sign-in")
+        wrong = await browser.submit("/console/sign-in", key="other")
+        assert (wrong.status, b"not known" in wrong.body) == (401, True)
+        assert "inlake_session" not in browser.cookies
+        assert (await browser.submit("/console/sign-in", key="one", csrf="0" * 32)).status == 403
+
+
+async def test_one_signs_in_and_out(tmp_path: Path) -> None:
+    async with with_keys(tmp_path, "one") as gateway:
+        browser = await signed_in(gateway, "one")
+        assert b"token:one" in (await browser.get("/")).body
+        session = browser.cookies["inlake_session"]
+        out = await browser.submit("/console/sign-out")
+        assert out.headers["location"] == "/console/sign-in"
+        assert "Max-Age=0" in out.headers["set-cookie"]
+        assert (await browser.get("/")).status == 303
+        browser.cookies["inlake_session"] = session[:-1] + ("x" if session[-1] != "x" else "y")
+        assert (await browser.get("/")).status == 303, "another name has another signature"
+        (tmp_path / "keys").write_text("")
+        await asyncio.sleep(1.1)
+        browser.cookies["inlake_session"] = session
+        assert (await browser.get("/")).status == 303, "the key was taken out of the file"
+
+
+async def test_a_session_is_a_cookie_that_no_script_reads_and_no_other_site_sends(tmp_path: Path) -> None:
+    async with with_keys(tmp_path, "one", root_path="/gw") as gateway:
+        browser = Browser(gateway)
+        await browser.get("/console/sign-in")
+        answer = await browser.submit("/console/sign-in", key="one")
+        assert answer.headers["location"] == "/gw/"
+        cookie = answer.headers["set-cookie"]
+        assert all(flag in cookie for flag in ("HttpOnly", "SameSite=Strict", "Path=/gw"))
+
+
+async def test_the_routes_take_a_session_for_a_key_and_ask_for_the_token(tmp_path: Path) -> None:
+    async with with_keys(tmp_path, "one") as gateway:
+        browser = await signed_in(gateway, "one")
+        cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        assert (await gateway.post("/schemas", method="GET", headers={"cookie": cookie})).status == 200
+        assert (await gateway.post(RECORDS, b'{"title": "x"}', headers={"cookie": cookie})).status == 403
+        headers = {"cookie": cookie, "x-csrf-token": browser.cookies["inlake_csrf"]}
+        assert (await gateway.post(RECORDS, b'{"title": "x"}', headers=headers)).status == 201
+        (event,) = await gateway.events()
+        assert dict(event.headers)["inlake_principal"] == b"token%3Aone"
+
+
+async def test_a_session_shows_nothing_of_another_principal(tmp_path: Path) -> None:
+    rights = tmp_path / "rights.toml"
+    rights.write_text(
+        """[[rule]]\nwho = ["token:boss"]\nmay = ["ingest", "read", "administer"]\n"""
+        """[[rule]]\nwho = ["*"]\nmay = ["ingest", "read"]\n"""
+    )
+    async with with_keys(tmp_path, "one", "two", "boss", rights=rights) as gateway:
+        key: dict[str, Any] = {"headers": {"authorization": "Bearer one"}}
+        body, kind = form(("record", b'{"title": "of one"}', None, None), ("file", b"of one", "one.txt", "text/plain"))
+        assert (await gateway.post("/ingress/record-json-and-binary?schema=note", body, kind, **key)).status == 201
+        await gateway.post(RECORDS, b'{"title": 7, "one": 1}', **key)
+        puuid = (await gateway.post("/ingress/binary?filename=one.png", b"one", "image/png", **key)).json()["puuid"]
+        one, two, boss = [await signed_in(gateway, name) for name in ("one", "two", "boss")]
+        (cause,) = (await gateway.post("/rejects/causes", method="GET", **key)).json()["causes"]
+        paths = ["/", "/console/events", "/console/events/inlake.note/0/1", "/console/waiting", "/console/rejects"]
+        paths.append(f"/console/rejects/{cause['id']}")
+        for path in paths:
+            assert b"one" in (await one.get(path)).body.replace(b"token:one", b"")
+            other = (await two.get(path)).body
+            for text in (b"one.txt", b"of one", b"token:one", b"one.png", puuid.encode(), b"/one"):
+                assert text not in other, path
+        assert b"one.txt" in (await boss.get("/console/events")).body
+        assert b"token:one" in (await boss.get(f"/console/rejects/{cause['id']}")).body
+        assert (await two.submit("/console/waiting", puuid=puuid)).status == 404
+        assert b"/one" not in (await two.submit(f"/console/rejects/{cause['id']}", pointer="/one", value="1")).body
+
+
+async def test_a_cause_is_mended_at_once(gateway: Gateway) -> None:
+    lines = b"\n".join(b'{"title": "%d", "tags": ["a", %d]}' % (n, n) for n in range(100))
+    await gateway.post(RECORDS, lines, "application/x-ndjson")
+    browser = Browser(gateway)
+    await browser.get("/console/rejects")
+    (cause,) = (await gateway.post("/rejects/causes", method="GET")).json()["causes"]
+    answer = await browser.submit(f"/console/rejects/{cause['id']}", pointer="/tags/*", value="etching")
+    assert b"100 sent and accepted, 0 still refused." in answer.body
+    assert len(await gateway.events()) == 100
+
+
+async def test_new_events_come_to_an_open_page(gateway: Gateway) -> None:
+    live = gateway.app.live
+    viewer = live.join()
+    await asyncio.sleep(0.5)
+    await gateway.post(RECORDS, b'{"title": "x"}')
+    await asyncio.wait_for(viewer.some.wait(), 2)
+    assert viewer.coming[0].key == b"note"
+    live.leave(viewer)
+
+
+async def test_anonymous_people_that_others_can_reach_see_no_events(tmp_path: Path) -> None:
+    async with embedded(tmp_path, allow_anonymous=True) as gateway:
+        await gateway.post(RECORDS, b'{"title": "x"}')
+        assert (await gateway.post("/console/events", b"", None, method="GET")).status == 403
+        page = await gateway.post("/", b"", None, method="GET")
+        assert (page.status, b"not told apart" in page.body) == (200, True)
