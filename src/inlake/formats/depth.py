@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Iterable
 from itertools import accumulate
+from typing import TypeVar
 
 from inlake.errors import FieldError, RecordRejected
 
@@ -13,10 +15,13 @@ _AROUND = 1_000
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # an open string ends with the text: linear time
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_Type = TypeVar("_Type")
 
 
 def check_depth(text: bytes, limit: int) -> None:
     """`RecordRejected` when arrays and objects are nested deeper than `limit`; counts first, reads only if it must."""
+    if len(text) <= 2 * limit:  # two brackets a level, or it is no JSON
+        return
     # `replace` jumps from one bracket to the next, `bytes.count` looks at each byte in turn
     if 2 * len(text) - len(text.replace(b"[", b"")) - len(text.replace(b"{", b"")) <= limit:
         return
@@ -26,11 +31,17 @@ def check_depth(text: bytes, limit: int) -> None:
         raise RecordRejected([FieldError("", "too_deep", detail, f"at most {limit} levels", "more")])
 
 
-def check_typed_depth(text: bytes, limit: int) -> None:
-    """As `check_depth`, for a reader that goes into arrays and objects only where its types have them, no array in an
-    array: two levels take a brace, a key and a bracket, five bytes. What it refuses may be deeper."""
-    if len(text) > 2 * limit and 2 * (len(text) - len(text.replace(b"{", b""))) > limit:
-        check_depth(text, limit)
+def is_within(root: _Type, parts: Callable[[_Type], Iterable[tuple[int, _Type]]], limit: int) -> bool:
+    """Whether no value of a type is nested deeper than `limit`: then what a typed reader takes needs no look at its
+    depth. `parts` are the types that a type holds, and the levels of JSON (0, 1 or 2) around each."""
+    known: dict[int, int] = {}
+
+    def levels(type_: _Type, room: int) -> int:
+        if room >= 0 and id(type_) not in known:  # a type that holds itself comes back until there is no room
+            known[id(type_)] = max((around + levels(one, room - around) for around, one in parts(type_)), default=0)
+        return known.get(id(type_), limit)
+
+    return levels(root, limit - 1) < limit
 
 
 def allow_levels(levels: int, frames: int) -> None:

@@ -29,7 +29,7 @@ _ONE_TOO_FAR = ("trailing characters", "invalid escape character in string")
 _HALF_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u).{0,5}\Z", re.DOTALL)
 _HALF = "a string holds half of a UTF-16 surrogate pair"
 _BOM = b"\xef\xbb\xbf"
-_MINUS_ZERO = re.compile(rb"-0(?<=[\s:,[]-0)(?![0-9.eE])")  # begins with its literal: that is searched for quickly
+_MINUS_ZERO = re.compile(rb"-0(?<![^\s:,[]-0)(?![0-9.eE])")  # begins with its literal: that is searched for quickly
 
 
 class Fractional:
@@ -66,7 +66,7 @@ def parse_json(text: bytes) -> Any:
 
 def has_minus_zero(text: bytes) -> bool:
     """Whether the integer -0 stands in the text, which msgspec reads as 0; now and then it is found in strings too."""
-    return text.startswith(b"-0") or _MINUS_ZERO.search(text) is not None
+    return _MINUS_ZERO.search(text) is not None
 
 
 def read_integer(digits: str) -> int | Fractional:

@@ -7,7 +7,6 @@ that lies halfway between two singles, but not halfway itself. So a single is ro
 from __future__ import annotations
 
 import math
-import re
 from decimal import Decimal
 
 from inlake.formats.binary import pack_float, unpack_float
@@ -18,8 +17,6 @@ from inlake.formats.source import Undecided
 SMALLEST_NORMAL = 2.0**-126
 """Below this singles have fewer digits."""
 _SPLIT = 2.0**28 + 1
-_UNSURE = re.compile(rb"-(?:(?<=[\s:,[]-)0(?![0-9.eE])|(?<=[0-9][eE]-)[0-9]{3,}(?=[\s,\]}]|\Z))")
-_ZEROS = b"0" * 40
 
 
 def nearest(kind: str, text: str) -> float:
@@ -61,11 +58,6 @@ def single_text(number: float) -> str:
             raise Undecided
         return packed.decode("latin-1")
     return pack_float(number).decode("latin-1")
-
-
-def has_unsure_zero(text: bytes) -> bool:
-    """Whether a zero that msgspec reads as a double may be another number: -0, or one that is very small."""
-    return text.startswith(b"-") or _ZEROS in text or _UNSURE.search(text) is not None
 
 
 def _single(text: str, number: float) -> float:

@@ -6,6 +6,7 @@ consists of names made here (x1, K1, write_2); all that comes from a schema is i
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -22,6 +23,11 @@ class Undecided(Exception):
 
 UNDECIDED = (Undecided, LookupError, ValueError, ArithmeticError)
 """The exceptions of a generated encoder when the exact rules have to decide."""
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Those of a typed reader."""
+# nearly all that follows a minus ends the search there: what stands before it is looked at last
+_UNSURE = re.compile(rb"-(?:0(?![0-9.eE])(?<![^\s:,[]-0)|[0-9]{3}(?<=[0-9][eE]-[0-9]{3})[0-9]*(?=[\s,\]}]|\Z))")
+_ZEROS = b"0" * 40
 _LAST = [chr(byte) for byte in range(128)]
 _BEFORE = [chr(byte | 0x80) for byte in range(128)]
 
@@ -50,9 +56,7 @@ class Source:
 
     def __init__(self, **names: Any) -> None:
         self.lines: list[str] = []
-        self.zeros: list[float] = []
-        """The zeros among the doubles of a record: for each the source has a line `if not x: zeros.append(x)`."""
-        self.names: dict[str, Any] = {"UNSET": msgspec.UNSET, "Undecided": Undecided, "utf8": utf8, "zeros": self.zeros}
+        self.names: dict[str, Any] = {"UNSET": msgspec.UNSET, "Undecided": Undecided, "utf8": utf8}
         self.names |= names
         self._variables = 0
 
@@ -67,6 +71,18 @@ class Source:
     def variable(self) -> str:
         self._variables += 1
         return f"x{self._variables}"
+
+    def note_zero(self, indent: int, value: str) -> None:
+        """A line that notes a zero among the doubles and singles of a record."""
+        self.names |= {"zeros": [], "has_unsure_zero": has_unsure_zero}
+        self.line(indent, f"if not {value}: zeros.append({value})")
+
+    def refuse_unsure_zeros(self, indent: int) -> None:
+        """Lines that look through `text` where a zero was noted."""
+        if "zeros" in self.names:
+            self.line(indent, "if zeros:")
+            self.line(indent + 1, "zeros.clear()")
+            self.line(indent + 1, "if has_unsure_zero(text): raise Undecided")
 
     def compile(self, name: str) -> Any:
         """The function of this name."""
@@ -85,3 +101,8 @@ def varint_text(n: int) -> str:
 def utf8(text: str) -> str:
     """The UTF-8 of text that is not ASCII, as text in which every character is a byte."""
     return text.encode().decode("latin-1")
+
+
+def has_unsure_zero(text: bytes) -> bool:
+    """Whether a zero that msgspec reads as a double may be another number: -0, or one that is very small."""
+    return _UNSURE.search(text) is not None or text.find(_ZEROS) >= 0

@@ -71,5 +71,42 @@ def test_a_record_that_does_not_fit_is_left_to_the_steps_that_say_why(language: 
 @pytest.mark.parametrize("language", WITH_RESOURCE)
 def test_depth_is_bounded_there_too(language: str) -> None:
     codec = compile_codec(Schema(WITH_RESOURCE[language], language), max_depth=20)
+    deep = b"[" * 21 + b"]" * 21
     with pytest.raises(RecordRejected, match="deeper than 20"):
-        codec.encode_plain(b"[" * 21 + b"]" * 21)
+        codec.encode_plain(deep) or codec.read(deep)
+
+
+DOUBLES = {
+    "AVRO": """{"type": "record", "name": "N", "fields": [{"name": "id", "type": "string"},
+        {"name": "width", "type": "double"}]}""",
+    "PROTOBUF": """syntax = "proto3"; message N { string id = 1; double width = 2; }""",
+}
+
+
+@pytest.mark.parametrize("language", DOUBLES)
+@pytest.mark.parametrize(
+    ("number", "is_sure"),
+    [("0.0", True), ("0", True), ("-0.0", True), ("-0", False), ("1e-400", False), ("0." + "0" * 400 + "1", False)],
+)
+def test_a_zero_is_sure_where_no_other_number_is_read_as_zero(language: str, number: str, is_sure: bool) -> None:
+    codec = compile_codec(Schema(DOUBLES[language], language))
+    for identifier in ("596c52d4-8e-4321-5e-400f-1", "1897-01-31", "a-0"):
+        record = f'{{"id": "{identifier}", "width": {number}}}'.encode()
+        assert (codec.encode_plain(record) is not None) == is_sure
+
+
+@pytest.mark.parametrize("language", DOUBLES)
+def test_a_record_that_cannot_be_deep_is_refused_by_its_depth_all_the_same(language: str) -> None:
+    codec = compile_codec(Schema(DOUBLES[language], language), max_depth=20)
+    deep = b'{"id": "a", "width": ' + b"[" * 100 + b"]" * 100 + b"}"
+    assert codec.encode_plain(deep) is None
+    with pytest.raises(RecordRejected, match="deeper than 20"):
+        codec.read(deep)
+
+
+def test_a_schema_that_holds_itself_is_looked_at_record_by_record() -> None:
+    node = """{"type": "record", "name": "N", "fields": [{"name": "n", "type": ["null", "N"], "default": null}]}"""
+    codec = compile_codec(Schema(node, "AVRO"), max_depth=20)
+    assert codec.encode_plain(b'{"n":' * 20 + b"null" + b"}" * 20) is not None
+    with pytest.raises(RecordRejected, match="deeper than 20"):
+        codec.encode_plain(b'{"n":' * 21 + b"null" + b"}" * 21)

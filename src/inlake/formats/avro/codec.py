@@ -17,13 +17,13 @@ from inlake.formats.avro.resolve import resolve
 from inlake.formats.avro.resource import attribute, text_tag
 from inlake.formats.avro.schema import parse_schema
 from inlake.formats.avro.shape import shape_of
-from inlake.formats.avro.typed import MAX_RECORDS, compile_reader, is_plain, is_typed
-from inlake.formats.depth import allow_levels, check_depth, check_typed_depth
+from inlake.formats.avro.typed import MAX_RECORDS, compile_reader, loses_signs, parts
+from inlake.formats.depth import allow_levels, check_depth, is_within
 from inlake.formats.draft import Draft
 from inlake.formats.json_text import ABSENT, has_minus_zero, parse_json
 from inlake.formats.reasons import field_errors
 from inlake.formats.shape import Shape
-from inlake.formats.source import UNDECIDED
+from inlake.formats.source import UNDECIDED, UNREADABLE
 
 _NOTHING = (None, msgspec.UNSET)
 
@@ -56,12 +56,8 @@ class AvroCodec:
         self.has_resource_field = self._resource_tag is not None
         self._attribute = attribute(self.root, resource_field)
         records = [named for named in parsed.names.values() if named.kind == "record"]
-        self._check_depth = check_typed_depth if is_typed(self.root, parsed.types) else check_depth
-        kinds = {type_.kind for type_ in parsed.types}
-        # -0 is an int to msgspec where a union is left untyped, and a double would keep its sign
-        self._signs = bool(kinds & {"float", "double"}) and any(
-            type_.kind == "union" and not is_plain(type_) for type_ in parsed.types
-        )
+        self._is_shallow = is_within(self.root, parts, max_depth)
+        self._loses_signs = loses_signs(parsed.types)
         self._fast = len(records) <= MAX_RECORDS
         if self._fast:
             self._read, classes = compile_reader(self.root, records)
@@ -93,16 +89,15 @@ class AvroCodec:
 
     def _typed(self, record: bytes) -> Any:
         """The record as the fast path reads it; `ABSENT` where it cannot vouch for that. `RecordRejected` (depth)."""
-        if self._fast:
-            self._check_depth(record, self.max_depth)
-            try:
-                typed = self._read(record)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                pass
-            else:
-                return ABSENT if self._signs and has_minus_zero(record) else typed
-        check_depth(record, self.max_depth)  # what the types refuse may be deeper than they go
-        return ABSENT
+        if not self._fast:
+            return ABSENT
+        if not self._is_shallow:
+            check_depth(record, self.max_depth)
+        try:
+            typed = self._read(record)
+        except UNREADABLE:
+            return ABSENT
+        return ABSENT if self._loses_signs and has_minus_zero(record) else typed
 
     def encode(self, draft: Draft, resource: str | None = None) -> bytes:
         """The draft as Avro binary, the resource field set to `resource` if given. `RecordRejected` with all errors,
@@ -112,7 +107,10 @@ class AvroCodec:
                 return self._write(draft.typed, draft.text)
             except UNDECIDED:
                 pass
-        value = parse_json(draft.text) if draft.value is ABSENT else draft.value
+        value = draft.value
+        if value is ABSENT:
+            check_depth(draft.text, self.max_depth)
+            value = parse_json(draft.text)
         if resource is not None:
             value = self._fill(value, resource)
         mode = Mode.TAGGED if draft.tagged else Mode.PLAIN

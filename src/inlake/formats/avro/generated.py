@@ -17,7 +17,7 @@ from inlake.formats.avro.typed import defaults_to_null, is_plain
 from inlake.formats.avro.types import Type
 from inlake.formats.binary import pack_double, zigzag
 from inlake.formats.json_text import ABSENT
-from inlake.formats.numbers import has_unsure_zero, single_text
+from inlake.formats.numbers import single_text
 from inlake.formats.source import Source, Undecided
 
 _EXACT = {"float": float(1 << 24), "double": float(1 << 53)}
@@ -39,21 +39,18 @@ def compile_writer(
     first = generator.function(root)
     while generator.open:
         generator.define(*generator.open.pop())
-    write_root: Callable[[Any, list[str]], None] = generator.compile(first)
-    zeros = generator.zeros
-    # a record takes two characters at least, and gets its defaults; text and numbers have at most ten bytes for one
-    growth = 10 + max((sum(len(field.filled or b"") for field in one.fields.values()) for one in records), default=0)
-
-    def write(value: Any, text: bytes) -> bytes:
-        zeros.clear()
-        out: list[str] = []
-        write_root(value, out)
-        if zeros and has_unsure_zero(text):
-            raise Undecided
-        if max_bytes is not None and len(text) * growth > max_bytes:
-            refuse_too_large(sum(map(len, out)), max_bytes)
-        return "".join(out).encode("latin-1")
-
+    generator.line(0, "def write(v, text):")
+    generator.line(1, "out = []")
+    generator.line(1, f"{first}(v, out)")
+    generator.refuse_unsure_zeros(1)
+    if max_bytes is not None:
+        # a record takes two characters at least, and gets its defaults; text and numbers have at most ten bytes for one
+        growth = 10 + max(
+            (sum(len(field.filled or b"") for field in one.fields.values()) for one in records), default=0
+        )
+        generator.line(1, f"if len(text) > {max_bytes // growth}: refuse_too_large(sum(map(len, out)), {max_bytes})")
+    generator.line(1, "return ''.join(out).encode('latin-1')")
+    write: Callable[[Any, bytes], bytes] = generator.compile("write")
     return write
 
 
@@ -83,7 +80,7 @@ class _Generator(Source):
     def __init__(self, classes: dict[int, type]) -> None:
         super().__init__(
             SMALL=_SMALL, integer=_integer, exactly=_exactly, encode_logical=encode_logical,
-            single=single_text, pack_double=pack_double,
+            single=single_text, pack_double=pack_double, refuse_too_large=refuse_too_large,
         )  # fmt: skip
         self.classes = classes
         self.open: list[tuple[str, Type]] = []
@@ -165,7 +162,7 @@ class _Generator(Source):
             self.pending.append(f"{small}[{value}] if 0 <= {value} < {SMALL} else {large}integer({value})")
         elif kind in _EXACT:
             self.line(indent, f"if not -{_EXACT[kind]} < {value} < {_EXACT[kind]}: raise Undecided")
-            self.line(indent, f"if not {value}: zeros.append({value})")
+            self.note_zero(indent, value)
             self.pending.append(f"single({value})" if kind == "float" else f"pack_double({value}).decode('latin-1')")
         elif kind == "string":
             self.text(value, indent, branch)

@@ -66,16 +66,16 @@ def is_plain(union: Type) -> bool:
     return len(set(kinds)) == len(kinds)
 
 
-def is_typed(root: Type, types: list[Type]) -> bool:
-    """Whether `depth.check_typed_depth` may be asked: nothing is left untyped, no array is in an array."""
-    for type_ in types:
-        if type_.logical or (type_.kind == "union" and not is_plain(type_)):
-            return False
-        if type_.kind == "array":
-            [item] = type_.inner
-            if any(branch.kind == "array" for branch in (item.inner if item.kind == "union" else [item])):
-                return False
-    return root.kind == "record"
+def loses_signs(types: list[Type]) -> bool:
+    """Whether -0 may be read as an int, by msgspec in a union that is left untyped, where a double keeps its sign."""
+    has_doubles = any(type_.kind in ("float", "double") for type_ in types)
+    return has_doubles and any(type_.kind == "union" and not is_plain(type_) for type_ in types)
+
+
+def parts(type_: Type) -> list[tuple[int, Type]]:
+    """The types that a type holds, each a level of JSON further down; see `depth.is_within`."""
+    inside = [*type_.inner, *(field.type for field in type_.fields.values())]
+    return [(1, branch) for one in inside for branch in (one.inner if one.kind == "union" else [one])]
 
 
 def _member(number: int, field: Field, structs: dict[int, Any]) -> Any:

@@ -13,8 +13,9 @@ from inlake.formats.draft import Draft
 from inlake.formats.json_schema.documents import Documents
 from inlake.formats.json_schema.example import make_example, property_schemas
 from inlake.formats.json_schema.explain import FRAMES, accepts_text, explain
-from inlake.formats.json_schema.numbers import parse_exactly
+from inlake.formats.json_schema.numbers import decode, parse_exactly
 from inlake.formats.json_schema.shape import shape_of
+from inlake.formats.json_text import has_minus_zero
 from inlake.formats.reasons import field_errors
 from inlake.formats.shape import Shape
 
@@ -48,13 +49,15 @@ class JsonSchemaCodec:
     def encode_plain(self, record: bytes) -> bytes | None:
         """Reads and encodes a record that fits and has no resource."""
         check_depth(record, self.max_depth)
-        value = parse_exactly(record, self.max_errors)
-        if isinstance(value, dict) and value.get(self.resource_field) is not None:
-            return None
         try:
-            return _write(value) if self._fits(value) else None
+            value = decode(record)
+            if isinstance(value, dict) and value.get(self.resource_field) is not None:
+                return None
+            written = _write(value) if self._fits(value) else None
         except ValueError:
             return None
+        # what is written as it came has no -0: that is read as 0 here
+        return None if written != record and has_minus_zero(record) else written
 
     def read(self, record: bytes, *, tagged: bool = False) -> Draft:  # noqa: ARG002  Avro knows tags
         """Parse JSON; of equal names the last wins. `MalformedJson`, `RecordRejected` (depth, numbers out of range)."""

@@ -42,7 +42,8 @@ def exact_number(text: str) -> float | Decimal | int:
     return number if Decimal(repr(number)) == digits else digits
 
 
-_parse = msgspec.json.Decoder(float_hook=exact_number).decode
+decode = msgspec.json.Decoder(float_hook=exact_number).decode
+"""JSON as plain Python values, quickly; -0 as 0. `msgspec.DecodeError`, `OutOfRange` and other `ValueError`s."""
 
 
 def parse_exactly(text: bytes, max_errors: int) -> Any:
@@ -53,7 +54,7 @@ def parse_exactly(text: bytes, max_errors: int) -> Any:
     """
     try:
         if not has_minus_zero(text):
-            return _parse(text)
+            return decode(text)
     except (msgspec.DecodeError, ValueError):  # not JSON, not UTF-8, or a number out of range: say which
         pass
     errors: list[FieldError] = []

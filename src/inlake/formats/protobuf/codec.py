@@ -10,7 +10,7 @@ import msgspec
 from protobuf import DescFile, DescMessage, message_to_json_value
 
 from inlake.errors import BadParameter, InvalidSchema, NoResourceField, RecordRejected, Unprocessable
-from inlake.formats.depth import allow_levels, check_depth, check_typed_depth
+from inlake.formats.depth import allow_levels, check_depth, is_within
 from inlake.formats.draft import Draft
 from inlake.formats.json_text import ABSENT, shorten
 from inlake.formats.protobuf.compile import compile_proto
@@ -19,12 +19,12 @@ from inlake.formats.protobuf.example import make_example
 from inlake.formats.protobuf.generated import compile_writer
 from inlake.formats.protobuf.parse import Parsed, parse_record
 from inlake.formats.protobuf.shape import shape_of
-from inlake.formats.protobuf.typed import compile_reader, has_alias, is_open, is_small, reachable
+from inlake.formats.protobuf.typed import compile_reader, has_alias, is_small, parts, reachable
 from inlake.formats.protobuf.types import Field, Message, Types
 from inlake.formats.protobuf.wire import MAX_NESTING, message_indexes, read_message_indexes
 from inlake.formats.reasons import field_errors
 from inlake.formats.shape import Shape
-from inlake.formats.source import UNDECIDED
+from inlake.formats.source import UNDECIDED, UNREADABLE
 
 _NOTHING = (None, msgspec.UNSET)
 _SHOWN = 20
@@ -60,8 +60,7 @@ class ProtobufCodec:
         self.has_resource_field = self._resource is not None
         self._resource_attributes = self._attributes()
         messages = reachable(self.root)
-        untyped = any(is_open(field) for one in messages for field in one.fields)
-        self._check_depth = check_depth if untyped else check_typed_depth
+        self._is_shallow = is_within(self.root, parts, max_depth - 1)  # arrays and maps of scalars are a level too
         self._fast = False
         if is_small(messages):
             with suppress(ValueError):  # msgspec takes no JSON names with quotes in them
@@ -84,6 +83,7 @@ class ProtobufCodec:
         typed = self._typed(record)
         if typed is not ABSENT:
             return Draft(self._resource_of(typed), typed=typed, text=record)
+        check_depth(record, self.max_depth)
         parsed = parse_record(record)
         resource = None
         if self._resource is not None and isinstance(parsed.value, dict):
@@ -93,14 +93,14 @@ class ProtobufCodec:
 
     def _typed(self, record: bytes) -> Any:
         """The record as the fast path reads it; `ABSENT` where it cannot vouch for that. `RecordRejected` (depth)."""
-        if self._fast:
-            self._check_depth(record, self.max_depth)
-            try:
-                return self._read(record)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                pass
-        check_depth(record, self.max_depth)  # what the types refuse may be deeper than they go
-        return ABSENT
+        if not self._fast:
+            return ABSENT
+        if not self._is_shallow:
+            check_depth(record, self.max_depth)
+        try:
+            return self._read(record)
+        except UNREADABLE:
+            return ABSENT
 
     def encode(self, draft: Draft, resource: str | None = None) -> bytes:
         """Message indexes and message, the resource field set to `resource` if given. `RecordRejected`."""
@@ -111,7 +111,10 @@ class ProtobufCodec:
                 return self._write(draft.typed, draft.text)
             except UNDECIDED:
                 pass
-        parsed = parse_record(draft.text) if draft.value is ABSENT else draft.value
+        parsed = draft.value
+        if parsed is ABSENT:
+            check_depth(draft.text, self.max_depth)
+            parsed = parse_record(draft.text)
         if resource is not None:
             parsed = self._fill(parsed, resource)
         encoded, errors = walk(self._types, self.root, parsed, max_errors=self.max_errors)

@@ -14,14 +14,13 @@ from dataclasses import replace
 from typing import Any
 
 from inlake.formats.binary import varint
-from inlake.formats.numbers import has_unsure_zero
 from inlake.formats.protobuf import wire
 from inlake.formats.protobuf.parse import strings_in
 from inlake.formats.protobuf.typed import has_alias, is_open
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message
 from inlake.formats.protobuf.well_known import AS_TEXT
 from inlake.formats.protobuf.wire_text import Remembered, base64, either, heads, latin, numbers, symbols
-from inlake.formats.source import Source, Undecided
+from inlake.formats.source import Source
 
 SHORT = 128
 """Up to this length texts and messages find their tag and length in a list..."""
@@ -35,26 +34,21 @@ def compile_writer(root: Message, messages: list[Message], prefix: bytes) -> Cal
     generator = _Generator()
     for message in messages:
         generator.define(message)
-    write_root: Callable[[Any, int, list[int]], str] = generator.compile(f"write_{root.number}")
-    first, zeros = prefix.decode("latin-1"), generator.zeros
-
-    def write(value: Any, text: bytes) -> bytes:
-        zeros.clear()
-        counts: list[int] = []
-        written = first + write_root(value, 0, counts)
-        strings = sum(counts)
-        if text.count(b'"') != 2 * strings and strings_in(text) != strings:
-            raise Undecided
-        if zeros and has_unsure_zero(text):
-            raise Undecided
-        return written.encode("latin-1")
-
+    generator.line(0, "def write(v, text):")
+    generator.line(1, "counts = []")
+    first = generator.constant(prefix.decode("latin-1"))
+    generator.line(1, f"out = {first} + write_{root.number}(v, 0, counts)")
+    generator.line(1, "strings = sum(counts)")
+    generator.line(1, """if text.count(b'"') != 2 * strings and strings_in(text) != strings: raise Undecided""")
+    generator.refuse_unsure_zeros(1)
+    generator.line(1, "return out.encode('latin-1')")
+    write: Callable[[Any, bytes], bytes] = generator.compile("write")
     return write
 
 
 class _Generator(Source):
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(strings_in=strings_in)
         self.heads: dict[tuple[bytes, bytes], tuple[str, str]] = {}
 
     def head(self, tag: bytes, value: str, wrapped: bytes = b"") -> str:
@@ -147,7 +141,7 @@ class _Generator(Source):
             self.look_up(out, Remembered(either(numbers(element, field.tag, implicit=implicit))), value, indent)
         elif kind in ("float", "double"):
             write = numbers(element, field.tag, implicit=implicit)
-            self.line(indent, f"if not {value}: zeros.append({value})")
+            self.note_zero(indent, value)
             self.line(indent, f"{out}.append({self.constant(write)}({value}))")
         elif kind in ("string", "bytes") or element.label in AS_TEXT:
             if kind == "string":

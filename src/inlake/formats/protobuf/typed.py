@@ -37,6 +37,12 @@ def reachable(root: Message) -> list[Message]:
     return list(found.values())
 
 
+def parts(message: Message) -> list[tuple[int, Message]]:
+    """The messages that a message holds, and the levels of JSON around each; see `depth.is_within`."""
+    fields = [(2 if field.repeated or field.key else 1, field.element.message) for field in message.fields]
+    return [(levels, inner) for levels, inner in fields if inner and not inner.special]
+
+
 def is_small(messages: list[Message]) -> bool:
     """Whether there may be a fast path."""
     return len(messages) <= MAX_MESSAGES and sum(len(message.fields) for message in messages) <= MAX_FIELDS
