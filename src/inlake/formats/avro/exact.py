@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from inlake.errors import RecordTooLarge
 from inlake.formats.avro.binary import INTEGERS, SMALL, sized
-from inlake.formats.avro.logical import code_points, encode_logical
+from inlake.formats.avro.logical import code_points, encode_logical, such_as
 from inlake.formats.avro.types import Type
 from inlake.formats.binary import pack_double, pack_float, zigzag
-from inlake.formats.json_text import ABSENT, Fractional, describe, shorten
+from inlake.formats.json_text import ABSENT, Fractional, describe
 from inlake.formats.numbers import keeps, nearest, says_zero, too_small
-from inlake.formats.reasons import Misfit, Place, Reason, unknown_symbol, wrong_type
+from inlake.formats.reasons import Meant, Misfit, Place, Reason, listed, other_form, quoted, unknown_symbol, wrong_type
 
 FRAMES = 3
 """Most Python frames for one level of arrays and objects: record, union, fits or closest."""
@@ -90,7 +90,7 @@ class _Walker:
     def wrong(self, type_: Type, value: Any, place: Place) -> None:
         if self.trying:
             raise _Enough
-        self.fail(type_, value, place, "wrong_type", wrong_type(type_.label, value, place))
+        self.fail(type_, value, place, "wrong_type", wrong_type(type_.label, value, is_record=place is None))
 
     def report(self, errors: list[Reason]) -> None:
         if self.trying:
@@ -167,12 +167,17 @@ class _Walker:
 
     def enum(self, type_: Type, value: Any, place: Place) -> None:
         if type(value) is not str:
-            return self.wrong(type_, value, place)
+            detail = f"A symbol of the enum {type_.name} is expected here: {listed(list(type_.symbols))}."
+            return self.fail(type_, value, place, "wrong_type", detail)
         number = type_.symbols.get(value)
-        if number is None:
-            misfit = unknown_symbol(type_.name, type_.symbols)
-            return self.fail(type_, value, place, misfit.code, misfit.detail)
-        self.out.append(zigzag(number))
+        if number is not None:
+            self.out.append(zigzag(number))
+        elif self.trying:
+            raise _Enough
+        else:
+            misfit = unknown_symbol(type_.name, type_.symbols, value)
+            reason = Reason(place, misfit.code, misfit.detail, type_.label, describe(value), misfit.meant)
+            self.report([reason])
         return None
 
     def array(self, type_: Type, value: Any, place: Place) -> None:
@@ -214,7 +219,8 @@ class _Walker:
         if not value.keys() <= type_.fields.keys():
             for name in [name for name in value if name not in type_.fields][: self.max_errors]:
                 detail = f"The record {type_.name} has no such field."
-                self.report([Reason((place, name), "unknown_field", detail, "nothing", describe(value[name]))])
+                meant = Meant(name, tuple(type_.fields))
+                self.report([Reason((place, name), "unknown_field", detail, "nothing", describe(value[name]), meant)])
         return None
 
     def absent(self, record: Type, name: str, place: Place) -> None:
@@ -282,8 +288,33 @@ class _Walker:
                 closest = errors
         del self.out[mark:]
         self.errors = outer
-        detail = f"A value of {shorten(union.label.replace('one of', 'one of the types', 1))} is expected here."
-        return closest or [Reason(place, "wrong_type", detail, union.label, describe(value))]
+        return self.hint_tags(union, value, closest) or [
+            Reason(place, "wrong_type", self.no_branch(union, value), union.label, describe(value))
+        ]
+
+    def no_branch(self, union: Type, value: Any) -> str:
+        """The sentence for a value that belongs to no branch at all."""
+        names = [branch.name for branch in union.inner]
+        if self.only_bytes:
+            tag = next((name for name in names if name != "null"), "string")
+            return (
+                f"In the tagged form a value stands in an object with the full name of its type, such as "
+                f"{{{quoted(tag)}: ...}}, or is null; the types are {listed(names, str)}."
+            )
+        logical = [such_as(branch) for branch in union.inner if branch.logical]
+        such = f", such as {' or '.join(logical)}" if logical else ""
+        return (
+            f"A value of one of the types {listed(names, str)} is expected here{such}.{other_form(union.label, value)}"
+        )
+
+    def hint_tags(self, union: Type, value: Any, closest: list[Reason]) -> list[Reason]:
+        """The errors of the closest branch; those of a tag that is only the end of a branch's full name say so."""
+        tag = next(iter(value)) if type(value) is dict and len(value) == 1 else ""
+        full = [branch.name for branch in union.inner if tag and branch.name.rpartition(".")[2] == tag != branch.name]
+        if not full:
+            return closest
+        hint = f" If {quoted(tag)} is meant as the tag of a branch, write its full name: {quoted(full[0])}."
+        return [closest[0]._replace(detail=closest[0].detail + hint), *closest[1:]] if closest else closest
 
     def choices(self, union: Type, value: Any, place: Place) -> Iterator[_Choice]:
         """The branches that a value may belong to: in schema order, then the one its tag names."""

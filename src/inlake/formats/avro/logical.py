@@ -17,6 +17,16 @@ from inlake.formats.reasons import Misfit
 _UNDERLYING = {"date": {"int"}, "time-millis": {"int"}, "uuid": {"string", "fixed"}, "decimal": {"bytes", "fixed"}}
 _TAKEN: dict[str, tuple[type, ...]] = {"uuid": (str,), "duration": (str,), "decimal": (str, int, Fractional)}
 """The Python types of the JSON values of logical types; those not named take text and integers."""
+_SUCH_AS = {
+    "date": '"1897-01-31"',
+    "time-": '"13:45:00"',
+    "timestamp": '"1897-01-31T13:45:00Z"',
+    "local-timestamp": '"1897-01-31T13:45:00"',
+    "uuid": '"596c52d4-16d3-580c-a7db-1e59cdb5ccf1"',
+    "decimal": '12.5 or "12.5"',
+    "duration": '"P1Y2M10DT2H30M"',
+}
+"""Values by the beginning of the name of a logical type."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\Z", re.ASCII)
 _HINT = "write a number, or its digits as text such as 1234.50, without a comma, spaces or a unit"
@@ -61,7 +71,10 @@ def encode_logical(type_: Type, value: Any, *, only_bytes: bool = False) -> byte
     logical = type_.logical
     taken = _TAKEN.get(logical or "", (str, int))
     if type(value) not in (taken[:1] if only_bytes and logical == "decimal" else taken):
-        raise Misfit("wrong_type", f"A value of type {type_.label} is expected here.")
+        such = "such as " + such_as(type_)
+        if only_bytes and logical in ("decimal", "duration"):
+            such = "in the tagged form its bytes, as text with a character each"
+        raise Misfit("wrong_type", f"A value of type {type_.label} is expected here, {such}.")
     if logical == "uuid":
         return _encode_uuid(type_, value)
     if logical == "decimal":
@@ -71,12 +84,20 @@ def encode_logical(type_: Type, value: Any, *, only_bytes: bool = False) -> byte
     return zigzag(count(CLOCKS[logical or ""], value))
 
 
+def such_as(type_: Type) -> str:
+    """An example of a value of a logical type, as JSON."""
+    return next(text for name, text in _SUCH_AS.items() if (type_.logical or "").startswith(name))
+
+
 def code_points(text: str, size: int | None = None) -> bytes:
     """Bytes written as text, a code point each, as Avro's JSON encoding wants. `Misfit`."""
     try:
         data = text.encode("latin-1")
     except UnicodeEncodeError:
-        raise Misfit("not_bytes", "Bytes are written as text with one character from U+0000 to U+00FF each.") from None
+        raise Misfit(
+            "not_bytes",
+            "Bytes are written as text with one character from U+0000 to U+00FF each, such as \\u00ff for the byte ff.",
+        ) from None
     if size is not None and len(data) != size:
         raise Misfit("wrong_length", f"The schema wants {size} bytes here; these are {len(data)}.")
     return data
@@ -110,10 +131,9 @@ def _encode_decimal(type_: Type, value: Any, *, only_bytes: bool) -> bytes:
 
 def _unscaled(type_: Type, text: str) -> int:
     """The number times 10^scale; sizes are compared before anything is multiplied."""
-    misfit = Misfit("too_many_digits", f"The number has more digits than {type_.label} keeps, and is not rounded.")
     exponent_text = text.lower().partition("e")[2].lstrip("+-0")
     if len(exponent_text) > _LONGEST_EXPONENT or len(text) > 100_000:
-        raise misfit
+        raise _too_many_digits(type_)
     sign, digits, exponent = Decimal(text, _EXACT).as_tuple()
     kept = "".join(map(str, digits)).lstrip("0")
     significant = kept.rstrip("0")
@@ -121,6 +141,16 @@ def _unscaled(type_: Type, text: str) -> int:
         return 0
     power = int(exponent) + len(kept) - len(significant) + type_.scale
     if power < 0 or len(significant) + power > type_.precision:
-        raise misfit
+        raise _too_many_digits(type_)
     number = int(significant + "0" * power)
     return -number if sign else number
+
+
+def _too_many_digits(type_: Type) -> Misfit:
+    whole = type_.precision - type_.scale
+    fits = ("1234"[:whole] or "0") + (".50"[: type_.scale + 1] if type_.scale else "")
+    return Misfit(
+        "too_many_digits",
+        f"The number has more digits than {type_.label} keeps, and is not rounded: at most {whole} before the point "
+        f"and {type_.scale} behind it, such as {fits}.",
+    )

@@ -9,30 +9,10 @@ from typing import Any
 from inlake.formats.json_schema.documents import Documents, Scope
 from inlake.formats.json_schema.keywords import WRITTEN, Keywords
 from inlake.formats.json_schema.pattern_text import Unsupported, text_for
+from inlake.formats.json_schema.words import FORMATS
 
 MAX_VALUES = 2_000
 """A schema of thirty lines can ask for a record of a billion values."""
-_FORMATS = {
-    "date": "1897-07-21",
-    "date-time": "1897-07-21T13:45:00Z",
-    "time": "13:45:00Z",
-    "duration": "P1Y2M10DT2H30M",
-    "email": "museum@example.org",
-    "idn-email": "museum@example.org",
-    "hostname": "example.org",
-    "idn-hostname": "example.org",
-    "ipv4": "192.0.2.1",
-    "ipv6": "2001:db8::1",
-    "uri": "https://example.org/1",
-    "uri-reference": "https://example.org/1",
-    "uri-template": "https://example.org/{id}",
-    "iri": "https://example.org/1",
-    "iri-reference": "https://example.org/1",
-    "uuid": "596c52d4-16d3-580c-a7db-1e59cdb5ccf1",
-    "json-pointer": "/a",
-    "relative-json-pointer": "1/a",
-    "regex": "a+",
-}
 _ABSENT: Any = object()
 
 
@@ -153,7 +133,7 @@ def _text(uses: dict[str, Any]) -> str:
     if "pattern" in uses:
         with suppress(Unsupported, RecursionError):
             return text_for(uses.get(WRITTEN, uses["pattern"]))
-    text = _FORMATS.get(uses.get("format", ""), "text")
+    text = FORMATS.get(uses.get("format", ""), "text")
     least, most = uses.get("minLength", 0), uses.get("maxLength", len(text))
     if least > MAX_VALUES:
         raise _TooLarge

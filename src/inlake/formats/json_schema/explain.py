@@ -82,7 +82,7 @@ class _Walker:
         return self.look(keywords, self.documents.enter(keywords, scope), value, place)
 
     def look(self, keywords: Keywords, scope: Scope, value: Any, place: Place) -> Seen:
-        before, uses = len(self.errors), keywords.uses
+        uses = keywords.uses
         seen: Seen = set()
         for reference in keywords.references():
             schema, there = self.documents.follow(reference, scope)
@@ -102,9 +102,7 @@ class _Walker:
             seen |= self.members(keywords, scope, value, place)
         elif type(value) is list:
             seen |= self.items(keywords, scope, value, place)
-        if len(self.errors) == before:  # else what counts as evaluated is not known
-            seen |= self.unevaluated(uses, seen, scope, value, place)
-        return seen
+        return seen | self.unevaluated(uses, seen, scope, value, place)
 
     def assertions(self, keywords: Keywords, value: Any, place: Place) -> None:
         shown = value
@@ -144,7 +142,8 @@ class _Walker:
             meant = self.meant(branches, scope, value) if type(value) is dict else None
             told = [errors for errors, _ in results]
             self.report(told[meant] if meant is not None else _closest(told, value, place))
-        elif word == "oneOf" and len(fitting) > 1:
+            return set().union(*[seen for _, seen in results])  # what any branch knows is not called unknown
+        if word == "oneOf" and len(fitting) > 1:
             detail = f"The value fits {len(fitting)} of the {len(branches)} forms that exclude each other."
             self.report([Reason(place, "ambiguous", detail, "exactly one form of oneOf", describe(value))])
         return set().union(*fitting)
@@ -215,7 +214,7 @@ class _Walker:
             schemas = [properties[name]] if name in properties else []
             schemas += [schema for matches, schema in keywords.patterns if matches(name)]
             if not schemas and others is False:
-                self.report([unexpected(item, (place, name))])
+                self.report([unexpected(item, (place, name), properties)])
             elif not schemas and others is not ABSENT:
                 schemas = [others]
             for schema in schemas:

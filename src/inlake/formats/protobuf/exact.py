@@ -16,7 +16,7 @@ from inlake.formats.protobuf.scalars import encode_key, encode_scalar, read_floa
 from inlake.formats.protobuf.types import WRAPPERS, Element, Field, Message, Types
 from inlake.formats.protobuf.well_known import AS_TEXT
 from inlake.formats.protobuf.wire import MAX_NESTING, sized
-from inlake.formats.reasons import Misfit, Place, Reason, wrong_type
+from inlake.formats.reasons import Meant, Misfit, Place, Reason, wrong_type
 
 FRAMES = 6
 """Most Python frames for one level of messages."""
@@ -47,16 +47,18 @@ class _Walker:
         self.max_errors = max_errors
         self.errors: list[Reason] = []
 
-    def fail(self, place: Place, code: str, detail: str, expected: str, value: Any) -> bytes:
+    def fail(
+        self, place: Place, code: str, detail: str, expected: str, value: Any, meant: Meant | None = None
+    ) -> bytes:
         """Note an error; what is returned stands for the value that could not be encoded."""
         got = "nothing" if value is ABSENT else describe(value)
-        self.errors.append(Reason(place, code, detail, expected, got))
+        self.errors.append(Reason(place, code, detail, expected, got, meant))
         if len(self.errors) >= self.max_errors:
             raise _Enough
         return b""
 
     def wrong(self, place: Place, label: str, value: Any) -> bytes:
-        return self.fail(place, "wrong_type", wrong_type(label, value, place), label, value)
+        return self.fail(place, "wrong_type", wrong_type(label, value, is_record=place is None), label, value)
 
     def message(self, type_: Message, value: Any, place: Place, depth: int) -> bytes:
         """The body of a message, without its length."""
@@ -97,7 +99,7 @@ class _Walker:
         detail = f"The message {type_.name} has no such field."
         if key[:1] == "[" and key[-1:] == "]":
             detail = "Extensions are not supported."
-        self.fail((place, key), "unknown_field", detail, "nothing", item)
+        self.fail((place, key), "unknown_field", detail, "nothing", item, Meant(key, tuple(type_.names)))
 
     def refuse_doubled(self, value: dict[str, Any], place: Place) -> None:
         found = self.doubled.get(id(value))
@@ -135,7 +137,7 @@ class _Walker:
         try:
             return encode_scalar(element, value)
         except Misfit as misfit:
-            return self.fail(place, misfit.code, misfit.detail, element.label, value)
+            return self.fail(place, misfit.code, misfit.detail, element.label, value, misfit.meant)
 
     def items(self, field: Field, value: Any, place: Place, depth: int) -> bytes:
         if type(value) is not list:

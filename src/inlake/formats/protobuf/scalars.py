@@ -18,7 +18,7 @@ from inlake.formats.json_text import Fractional
 from inlake.formats.numbers import nearest
 from inlake.formats.protobuf.types import Element, Enum
 from inlake.formats.protobuf.wire import PACKERS, RANGES, sized
-from inlake.formats.reasons import Misfit, unknown_symbol
+from inlake.formats.reasons import Misfit, unknown_symbol, wrong_type
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]*|[A-Za-z0-9_-]*)(={0,2})\Z")
@@ -56,7 +56,7 @@ def encode_enum(enum: Enum, value: Any) -> bytes:
         if enum.closed and number not in enum.numbers.values():
             number = None
     if number is None:
-        raise unknown_symbol(enum.name, enum.numbers)
+        raise unknown_symbol(enum.name, enum.numbers, value)
     return varint(number)
 
 
@@ -64,7 +64,7 @@ def read_integer(kind: str, value: Any) -> int:
     """An integer in the range of its kind: 1, "1", 1.0 and 1e0 are the same, 1.5 is none. `Misfit`."""
     text = number_text(value)
     if text is None:
-        raise Misfit("wrong_type", f"A value of type {kind} is expected here.")
+        raise Misfit("wrong_type", wrong_type(kind, value))
     number = int(text) if len(text) <= _LARGEST_EXPONENT and text.lstrip("-").isdigit() else _integral(kind, text)
     low, high = RANGES[kind]
     if not low <= number <= high:
@@ -78,7 +78,7 @@ def read_float(kind: str, value: Any) -> float:
         return _NOT_FINITE[value]
     text = number_text(value)
     if text is None:
-        raise Misfit("wrong_type", f"A value of type {kind} is expected here.")
+        raise Misfit("wrong_type", wrong_type(kind, value))
     return nearest(kind, text)
 
 
@@ -94,14 +94,15 @@ def read_bytes(value: Any) -> bytes:
     """Standard or URL-safe base64, with or without padding. `Misfit`."""
     if type(value) is not str:
         raise Misfit("wrong_type", "A value of type bytes is expected here: text in base64.")
+    not_base64 = Misfit("not_bytes", "The text is not base64 (an example: aGVsbG8= for the bytes of hello).")
     found = _BASE64.match(value)
     missing = -len(value) % 4
     if not found or missing == 3 or (found[1] and missing):
-        raise Misfit("not_bytes", "The text is not base64.")
+        raise not_base64
     try:
         return binascii.a2b_base64(value.translate(_URL_SAFE) + "=" * missing)
     except ValueError:
-        raise Misfit("not_bytes", "The text is not base64.") from None
+        raise not_base64 from None
 
 
 def _integral(kind: str, text: str) -> int:
@@ -131,13 +132,13 @@ def _encode_float(kind: str, value: Any) -> bytes:
 
 def _encode_bool(_kind: str, value: Any) -> bytes:
     if type(value) is not bool:
-        raise Misfit("wrong_type", "A value of type bool is expected here.")
+        raise Misfit("wrong_type", wrong_type("bool", value))
     return b"\1" if value else b"\0"
 
 
 def _encode_string(_kind: str, value: Any) -> bytes:
     if type(value) is not str:
-        raise Misfit("wrong_type", "A value of type string is expected here.")
+        raise Misfit("wrong_type", wrong_type("string", value))
     return sized(value.encode())
 
 
