@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from inlake.bus.sqlite.bus import SqliteBus
-from inlake.promises.entries import Announced, Tus
+from inlake.promises.entries import Promised, Tus
 from inlake.promises.steps import Promises
 from inlake.store.folder.store import FolderStore
 from tests.command import Served, inlake, serving
@@ -101,6 +101,6 @@ async def expired(folder: Path) -> str:
     """A promise that its client has let expire."""
     store, bus = FolderStore(folder), SqliteBus(folder / "events.db")
     promises = Promises(store, bus, upload_timeout=60)
-    promise = await promises.reserve(promises.new(Announced("spot.obj", "model/obj", Tus()), "anonymous"), seconds=-1)
+    promise = await promises.reserve(promises.new(Promised("spot.obj", "model/obj", Tus()), "anonymous"), seconds=-1)
     await bus.close()
     return promise.puuid

@@ -13,7 +13,7 @@ from inlake.errors import InlakeError, OutOfSpace
 from inlake.logbook import reserve
 from inlake.logbook.lease import Leases
 from inlake.model import Binary, Event, Position, SchemaVersion
-from inlake.promises.entries import Announced, Tus
+from inlake.promises.entries import Promised, Tus
 from inlake.promises.promise import read
 from inlake.promises.steps import Promises
 from inlake.promises.sweep import Sweep
@@ -21,7 +21,7 @@ from inlake.promises.uploads import Uploads
 from inlake.store.folder.store import FolderStore
 
 BLOCK = 4096
-FILE = Announced("spot.obj", "model/obj")
+FILE = Promised("spot.obj", "model/obj")
 EVENT = Event("e1", "inlake.note", b"note", b"\0value", ())
 
 
@@ -140,7 +140,7 @@ async def test_a_promise_that_finds_no_room_leaves_no_mark(world: World) -> None
 async def test_an_upload_that_found_no_room_can_be_asked_for_and_given_up_at_once(world: World) -> None:
     await reserve.fill(world.store)
     uploads = Uploads(world.store, world.promises, Leases(world.store))
-    upload = await uploads.create(world.promises.new(Announced("a", "a/b", Tus(), 9), "ada"), at_most=9)
+    upload = await uploads.create(world.promises.new(Promised("a", "a/b", Tus(), 9), "ada"), at_most=9)
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"abc"

@@ -15,7 +15,7 @@ import pytest
 
 from inlake.logbook.answers import NAMESPACE, KeptAnswers
 from inlake.model import Message
-from inlake.promises.entries import Announced, Tus
+from inlake.promises.entries import Promised, Tus
 from inlake.web.app import create_app
 from inlake.web.routes import stream as ndjson
 from tests.gateways import NOTE, Answer, Gateway, embedded, form
@@ -306,7 +306,7 @@ async def test_location_comes_again_too(gateway: Gateway) -> None:
 
 async def announce(gateway: Gateway) -> str:
     promises = gateway.deployment.gateway.promises
-    return (await promises.reserve(promises.new(Announced("a.bin", "text/plain", Tus()), "anonymous"))).puuid
+    return (await promises.reserve(promises.new(Promised("a.bin", "text/plain", Tus()), "anonymous"))).puuid
 
 
 async def test_a_repeat_takes_the_version_of_the_schema_and_the_time_of_the_first_attempt(tmp_path: Path) -> None:

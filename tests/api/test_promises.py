@@ -25,7 +25,7 @@ from inlake.errors import (
 from inlake.logbook import process as owner
 from inlake.logbook.lease import Leases
 from inlake.model import Binary, Event, Label, Position, SchemaVersion, Submission
-from inlake.promises.entries import Announced, Expired, Tus
+from inlake.promises.entries import Expired, Promised, Tus
 from inlake.promises.promise import Promise, add, marker_key, name_key, read
 from inlake.promises.steps import Promises, event_of
 from inlake.promises.sweep import Sweep
@@ -33,7 +33,7 @@ from inlake.promises.uploads import Uploads
 from inlake.store.folder.store import FolderStore
 
 SCHEMA = SchemaVersion("note", 1, 7)
-SPOT = Announced("spot.obj", "model/obj")
+SPOT = Promised("spot.obj", "model/obj")
 DEAD = owner.me().rpartition(":")[0] + ":0"
 """This process's number, started at another time: certainly gone."""
 
@@ -292,7 +292,7 @@ async def test_the_end_of_a_promise_deletes_nothing_at_a_place_that_is_anothers_
 
 
 async def announced(world: World) -> Promise:
-    return await world.promises.reserve(world.promises.new(Announced("spot.obj", "model/obj", Tus()), "anonymous"))
+    return await world.promises.reserve(world.promises.new(Promised("spot.obj", "model/obj", Tus()), "anonymous"))
 
 
 async def test_a_record_that_waits_outlives_the_process_that_took_it(world: World) -> None:
@@ -372,7 +372,7 @@ async def test_an_upload_whose_pieces_are_gone_expires(world: World) -> None:
     uploads = Uploads(world.store, world.promises, Leases(world.store))
     sweep = Sweep(world.store, world.promises, uploads, bus_timeout=-1, upload_timeout=60)
     promise = await uploads.create(
-        world.promises.new(Announced("spot.obj", "model/obj", Tus(), 7), "anonymous"), at_most=7
+        world.promises.new(Promised("spot.obj", "model/obj", Tus(), 7), "anonymous"), at_most=7
     )
     await world.promises.progress(promise, received=7)
     await world.store.pieces.abort(promise.key)
@@ -385,7 +385,7 @@ async def test_promises_that_wait_for_their_clients_cost_a_sweep_nothing_most_of
     sweep = Sweep(store, promises, bus_timeout=10, upload_timeout=60)
     now = time.time()
     for _ in range(5):
-        promise = promises.new(Announced("spot.obj", "model/obj", Tus()), "anonymous")
+        promise = promises.new(Promised("spot.obj", "model/obj", Tus()), "anonymous")
         promise = dataclasses.replace(promise, expires=now + 1000)
         await store.create(marker_key("anonymous", promise.puuid), b'{"at": 0}')
         await add(store, promise, structs.replace(promise.reserved(), at=now - 1000))

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from inlake.promises.entries import Announced, Tus
+from inlake.promises.entries import Promised, Tus
 from tests.command import Served, log_of, serving
 from tests.gateways import NOTE, embedded, form
 
@@ -156,7 +156,7 @@ async def test_receipts_and_problems_fit_their_shapes(tmp_path: Path) -> None:
         assert (await gateway.post("/ingress/record-json?schema=note", claimed)).status == 201
         fits((await gateway.post(f"/promises/{kept['puuid']}", method="GET")).json(), "Promise")
         promises = gateway.deployment.gateway.promises
-        coming = await promises.reserve(promises.new(Announced("a.obj", "model/obj", Tus()), "anonymous"))
+        coming = await promises.reserve(promises.new(Promised("a.obj", "model/obj", Tus()), "anonymous"))
         waiting = json.dumps({"title": "a", "__resource_path__": coming.puuid}).encode()
         fits((await gateway.post("/ingress/record-json?schema=note", waiting)).json(), "Pending")
         fits((await gateway.post("/ingress/validate?schema=note", b'{"title": "a"}')).json(), "Valid")

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.schema_registry import Schema
 
-from inlake.promises.entries import Announced, Tus
+from inlake.promises.entries import Promised, Tus
 from inlake.promises.promise import Promise
 from inlake.promises.steps import Promises
 from tests.gateways import NOTE, Answer, Gateway, embedded, form
@@ -57,7 +57,7 @@ async def ask(gateway: Gateway, puuid: str, method: str = "GET", headers: Header
 async def announce(gateway: Gateway, filename: str = "spot.obj") -> Promise:
     """A promise whose binary comes by another way than a request, tus or direct, and has not come yet."""
     promises = gateway.deployment.gateway.promises
-    return await promises.reserve(promises.new(Announced(filename, "model/obj", Tus(), len(MESH)), "anonymous"))
+    return await promises.reserve(promises.new(Promised(filename, "model/obj", Tus(), len(MESH)), "anonymous"))
 
 
 async def complete(gateway: Gateway, promise: Promise) -> Promise:

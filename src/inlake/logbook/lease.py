@@ -1,6 +1,6 @@
 """Who may write to something now: a log of create-once entries that is renewed or taken over by the next entry.
 
-.inlake/leases/<name>/<n>   `Held`, n = 1, 2, ...
+.inlake/leases/<name>/<n>   `Holder`, n = 1, 2, ...
 
 A clock decides only who tries: the store lets one of any number create entry n. A holder that sees `wanted`, or an
 entry of another, stops; one whose process is gone for certain is taken over at once. Entries are not deleted before
@@ -35,7 +35,7 @@ WAIT = 10.0
 TAKEN = "Another request writes to this upload, or has taken it over: ask for its offset again, and go on from there."
 
 
-class Held(Struct, frozen=True):
+class Holder(Struct, frozen=True):
     """Who has the lease. All of it is in every entry: the last one counts."""
 
     holder: str
@@ -52,7 +52,7 @@ class Held(Struct, frozen=True):
         return not self.holder or time.time() > self.until or process.is_certainly_dead(self.owner)
 
 
-_decode = msgspec.json.Decoder(Held).decode
+_decode = msgspec.json.Decoder(Holder).decode
 
 
 class Lease:
@@ -140,7 +140,7 @@ class Leases:
                 raise UploadLocked(TAKEN)
             await self._ask_for(name, n, last)
 
-    async def _ask_for(self, name: str, n: int, last: Held) -> None:
+    async def _ask_for(self, name: str, n: int, last: Holder) -> None:
         """Tell the holder that its lease is wanted, and give it a moment."""
         if mine := self._mine.get(name):
             mine.give_way()
@@ -182,19 +182,19 @@ class Leases:
                 del self._mine[name]
             lease.released.set()
 
-    def _is_free(self, entry: Held) -> bool:
+    def _is_free(self, entry: Holder) -> bool:
         return entry.is_free or entry.holder in self._left
 
-    def _entry(self, token: str, until: float) -> Held:
-        return Held(token, self._me, until)
+    def _entry(self, token: str, until: float) -> Holder:
+        return Holder(token, self._me, until)
 
-    async def _add(self, name: str, n: int, entry: Held) -> bool:
+    async def _add(self, name: str, n: int, entry: Holder) -> bool:
         added = await self._log(name).add(n, entry)
         if added:
             self._known.keep(name, n)
         return added
 
-    async def _last(self, name: str) -> tuple[int, Held]:
+    async def _last(self, name: str) -> tuple[int, Holder]:
         """Number and content of the last entry; 0 and a free one when there is none."""
         log, n = self._log(name), self._known.recall(name)
         if n is None:
@@ -205,7 +205,7 @@ class Leases:
         self._known.keep(name, n)
         return n, entries[-1]
 
-    def _log(self, name: str) -> Log[Held]:
+    def _log(self, name: str) -> Log[Holder]:
         return _log(self._store, name)
 
 
@@ -214,5 +214,5 @@ async def forget(store: Store, name: str) -> None:
     await _log(store, name).delete()
 
 
-def _log(store: Store, name: str) -> Log[Held]:
+def _log(store: Store, name: str) -> Log[Holder]:
     return Log(store, f"{LEASES}/{name}", _decode)

@@ -15,7 +15,7 @@ import time
 
 from inlake.logbook.lease import forget
 from inlake.ports import Store
-from inlake.promises.entries import Direct, Removing, Tus
+from inlake.promises.entries import Presigned, Removing, Tus
 from inlake.promises.promise import Promise, add_next, marker_key, name_key
 
 
@@ -51,7 +51,7 @@ class Cleanup:
 
     async def remove_failed(self, promise: Promise) -> None:
         """Remove what is left of a promise whose event the bus has refused."""
-        if isinstance(promise.announced.way, Direct):  # a signed URL may bring the object back: sweep comes once more
+        if isinstance(promise.announced.way, Presigned):  # a URL may bring the object back: sweep comes once more
             await self.delete_object(promise)
         else:
             await self.remove(promise)

@@ -21,7 +21,7 @@ from inlake.errors import (
 )
 from inlake.model import Blob, ObjectFacts, Part, SignedRequest
 from inlake.ports import Store
-from inlake.promises.entries import Announced, Direct
+from inlake.promises.entries import Presigned, Promised
 from inlake.promises.promise import Promise
 from inlake.promises.steps import Promises
 
@@ -66,7 +66,7 @@ class Plan:
 def plan_of(promise: Promise) -> Plan:
     """The plan that was made with the promise. `WrongState` when its binary comes in another way."""
     way, size = promise.announced.way, promise.size
-    if not isinstance(way, Direct) or size is None:
+    if not isinstance(way, Presigned) or size is None:
         raise WrongState(f"The binary of the promise {promise} comes through the gateway ({way.name}).")
     return Plan(size, way.part_size, way.sha256)
 
@@ -108,8 +108,8 @@ class DirectUploads:
 
         Raises `DirectUploadNotAvailable`.
         """
-        direct, way = self._direct, Direct(plan.part_size, plan.sha256)
-        promise = self._promises.new(Announced(filename, content_type, way, plan.size, sha256), principal)
+        direct, way = self._direct, Presigned(plan.part_size, plan.sha256)
+        promise = self._promises.new(Promised(filename, content_type, way, plan.size, sha256), principal)
         try:
             promise = await self._promises.reserve(promise)
             if plan.part_size is not None:
@@ -160,7 +160,7 @@ class DirectUploads:
 
     async def parts_done(self, promise: Promise) -> list[Part]:
         """The parts that the store holds of an open promise; none for any other."""
-        if not isinstance(promise.announced.way, Direct) or promise.upload is None or promise.stored or promise.end:
+        if not isinstance(promise.announced.way, Presigned) or promise.upload is None or promise.stored or promise.end:
             return []
         try:
             return [*await self._direct.parts(promise.key, promise.upload)]

@@ -29,7 +29,7 @@ class Tus(Struct, frozen=True):
     """`Upload-Concat` as sent: `partial`, or `final` and the partial uploads that are one."""
 
 
-class Direct(Struct, frozen=True):
+class Presigned(Struct, frozen=True):
     """Straight to the object store: in one PUT, or in parts."""
 
     name: ClassVar[Literal["direct"]] = "direct"
@@ -40,11 +40,11 @@ class Direct(Struct, frozen=True):
     """Of each part, hexadecimal; empty when they are not known beforehand."""
 
 
-Way = InRequest | Tus | Direct
+Way = InRequest | Tus | Presigned
 
 
-class Announced(Struct, frozen=True):
-    """What is known of a binary before its first byte."""
+class Promised(Struct, frozen=True):
+    """A binary as far as it is known before its first byte."""
 
     filename: str
     content_type: str
@@ -80,14 +80,14 @@ class Reserved(Entry, frozen=True):
     """tus: `Upload-Metadata`; direct, in parts: JSON with `part_size` and `sha256`."""
     concat: str = ""
 
-    def announced(self) -> Announced:
+    def announced(self) -> Promised:
         """What the entry says of the binary."""
         way: Way = InRequest()
         if self.way == "tus":
             way = Tus(self.metadata, self.concat)
         elif self.way == "direct":
-            way = msgspec.json.decode(self.metadata or "{}", type=Direct)
-        return Announced(self.filename, self.content_type, way, self.size, self.sha256)
+            way = msgspec.json.decode(self.metadata or "{}", type=Presigned)
+        return Promised(self.filename, self.content_type, way, self.size, self.sha256)
 
 
 class Uploading(Entry, frozen=True):

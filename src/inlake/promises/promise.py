@@ -25,12 +25,12 @@ from inlake.logbook.log import STATE, Log
 from inlake.model import Event, Position, Receipt, SchemaVersion, StoredObject, masked
 from inlake.ports import Store
 from inlake.promises.entries import (
-    Announced,
     Claimed,
-    Direct,
     Entry,
     Expired,
     Failed,
+    Presigned,
+    Promised,
     Published,
     Removing,
     Reserved,
@@ -62,7 +62,7 @@ class Promise:
     key: str
     """Object key, relative to the store's prefix."""
     uri: str
-    announced: Announced
+    announced: Promised
     owner: str
     """The process that works on it (`process.me`): takes the binary, publishes the event, removes what is left; empty
     when it waits for its client."""
@@ -140,7 +140,7 @@ class Promise:
         match announced.way:
             case Tus(metadata, concat):
                 pass
-            case Direct(part_size=int()):
+            case Presigned(part_size=int()):
                 metadata = msgspec.json.encode(announced.way).decode()
         return Reserved(
             principal=self.principal,

@@ -33,12 +33,12 @@ from inlake.ports import Bus, Codec, Store
 from inlake.promises.arrival import Arrival, check_same, in_background
 from inlake.promises.cleanup import Cleanup
 from inlake.promises.entries import (
-    Announced,
     Claimed,
     ClaimedEvent,
     Expired,
     Failed,
     InRequest,
+    Promised,
     Published,
     Stored,
     Tus,
@@ -109,7 +109,7 @@ class Promises:
         key = named_place(resource, self._root)
         return replace(new, key=key, uri=self._store.uri(key))
 
-    def new(self, announced: Announced, principal: str, *, puuid: str | None = None) -> Promise:
+    def new(self, announced: Promised, principal: str, *, puuid: str | None = None) -> Promise:
         """A new promise whose object gets a key of ours. Nothing is written yet.
 
         One that comes in a request belongs to this process; any other waits for its client.
@@ -122,7 +122,7 @@ class Promises:
     async def of_file(self, file: Binary, principal: str) -> Promise:
         """The promise of a file that comes in a request: a new one, or the one that an attempt before stored it for."""
         before = await read(self._store, file.puuid) if file.puuid else None
-        return before or self.new(Announced(file.filename, file.content_type), principal, puuid=file.puuid)
+        return before or self.new(Promised(file.filename, file.content_type), principal, puuid=file.puuid)
 
     async def resume(self, puuid: str) -> str:
         """The promise under which a repeat of a request that did not end goes on with its file.

@@ -16,7 +16,7 @@ from inlake.logbook import process, reserve
 from inlake.logbook.answers import KeptAnswers
 from inlake.model import masked
 from inlake.ports import Store
-from inlake.promises.entries import Direct, Failed, Removing, Tus
+from inlake.promises.entries import Failed, Presigned, Removing, Tus
 from inlake.promises.promise import OPEN, Promise, read
 from inlake.promises.shipments.entries import OPEN as SHIPPING
 from inlake.promises.shipments.steps import Shipments
@@ -190,7 +190,7 @@ class Sweep:
     def _last_trace(self, promise: Promise) -> float:
         """When nothing can come any more: no slow writer, no repeat of an event, no upload by a signed URL."""
         late = promise.at + (self._publishing if isinstance(promise.end, Failed) else self._late)
-        return max(late, promise.expires + self._late) if isinstance(promise.announced.way, Direct) else late
+        return max(late, promise.expires + self._late) if isinstance(promise.announced.way, Presigned) else late
 
     async def _settle(self, finding: Finding) -> What | None:
         """Carries out a finding; returns what was done, None when another process was quicker."""

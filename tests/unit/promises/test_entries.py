@@ -11,7 +11,7 @@ import pytest
 from inlake.errors import PromiseExpired
 from inlake.logbook.log import _encode
 from inlake.model import Event, Position, SchemaVersion
-from inlake.promises.entries import Announced, Claimed, ClaimedEvent, Direct, Failed, InRequest, Removing, Tus, decode
+from inlake.promises.entries import Claimed, ClaimedEvent, Failed, InRequest, Presigned, Promised, Removing, Tus, decode
 from inlake.promises.promise import Promise, add, read
 from inlake.store.folder.store import FolderStore
 
@@ -148,27 +148,29 @@ async def test_a_refused_binary_of_before_at_a_named_place_is_read(tmp_path: Pat
 
 async def test_uploads_of_before_are_read(tmp_path: Path) -> None:
     tus = await found(tmp_path / "tus", TUS)
-    assert tus.announced == Announced("letter.txt", "text/plain", Tus("filename bGV0dGVyLnR4dA=="), 7)
+    assert tus.announced == Promised("letter.txt", "text/plain", Tus("filename bGV0dGVyLnR4dA=="), 7)
     assert (tus.upload, tus.received, tus.state, tus.reason) == ("up", 3, "expired", "cancelled")
     parts = await found(tmp_path / "parts", PARTS)
-    assert parts.announced.way == Direct(16 << 20, ("ab" * 32, "cd" * 32))
+    assert parts.announced.way == Presigned(16 << 20, ("ab" * 32, "cd" * 32))
     assert (parts.state, parts.owner, parts.upload, parts.announced.sha256) == ("stored", "", "u1", "ef" * 32)
     put = await found(tmp_path / "put", ONE_PUT)
-    assert (put.announced.way, put.size, put.state) == (Direct(), 9, "reserved")
+    assert (put.announced.way, put.size, put.state) == (Presigned(), 9, "reserved")
 
 
 async def test_a_promise_that_was_given_up_before_it_was_reserved_is_none(tmp_path: Path) -> None:
     store = await left(tmp_path, "p", GIVEN_UP_BEFORE_IT_WAS_RESERVED)
     assert await read(store, "p") is None
-    late = Promise("p", "ada", "objects/p/a", "file:///a", Announced("a", "text/plain"), "me")
+    late = Promise("p", "ada", "objects/p/a", "file:///a", Promised("a", "text/plain"), "me")
     with pytest.raises(PromiseExpired):
         await add(store, late, late.reserved())
 
 
-@pytest.mark.parametrize("way", [InRequest(), Tus("a b"), Direct(), Direct(5 << 20), Direct(5 << 20, ("ab" * 32,))])
-async def test_how_a_binary_comes_is_read_as_it_was_written(tmp_path: Path, way: InRequest | Tus | Direct) -> None:
+@pytest.mark.parametrize(
+    "way", [InRequest(), Tus("a b"), Presigned(), Presigned(5 << 20), Presigned(5 << 20, ("ab" * 32,))]
+)
+async def test_how_a_binary_comes_is_read_as_it_was_written(tmp_path: Path, way: InRequest | Tus | Presigned) -> None:
     store = FolderStore(tmp_path)
-    promise = Promise("p", "ada", "objects/p/a", "file:///a", Announced("a", "text/plain", way, 7), "me")
+    promise = Promise("p", "ada", "objects/p/a", "file:///a", Promised("a", "text/plain", way, 7), "me")
     await add(store, promise, promise.reserved())
     again = await read(store, "p")
     assert again is not None
@@ -176,7 +178,7 @@ async def test_how_a_binary_comes_is_read_as_it_was_written(tmp_path: Path, way:
 
 
 def promise() -> Promise:
-    return Promise("p", "anonymous", "objects/p/a", "file:///a", Announced("a", "text/plain"), "me")
+    return Promise("p", "anonymous", "objects/p/a", "file:///a", Promised("a", "text/plain"), "me")
 
 
 @pytest.mark.parametrize("by", [None, b"", b"Q159758", b"\xff\x00"])

@@ -26,7 +26,7 @@ IN_FLIGHT = 4
 """Parts on their way at once."""
 
 
-class Held(NamedTuple):
+class Uploaded(NamedTuple):
     """What the store holds of an upload."""
 
     parts: list[Part]
@@ -43,7 +43,7 @@ class S3Pieces:
     def __init__(self, store: Store, put_new: PutNew, multipart: Multipart) -> None:
         self._store, self._multipart, self.tails = store, multipart, Tails(store)
         self._small = SmallUploads(store, put_new, self.tails)
-        self._whole: Recent[str, Held] = Recent(WHOLE)
+        self._whole: Recent[str, Uploaded] = Recent(WHOLE)
         """What an append that reached the end put, by upload: the `complete` that follows asks nothing."""
 
     async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], size: int | None = None) -> str:
@@ -92,7 +92,7 @@ class S3Pieces:
         await self.tails.delete(names)
         return None
 
-    async def _complete(self, key: str, upload: str, held: Held | None) -> list[str]:
+    async def _complete(self, key: str, upload: str, held: Uploaded | None) -> list[str]:
         """The tails to be deleted."""
         if held is not None:
             parts = held.parts
@@ -117,19 +117,19 @@ class S3Pieces:
     async def put_part(self, key: str, upload: str, number: int, chunks: list[bytes]) -> Part:
         return await self._multipart.put(key, _id(upload), number, chunks)
 
-    async def _held(self, key: str, upload: str) -> Held | None:
+    async def _held(self, key: str, upload: str) -> Uploaded | None:
         found, names = await asyncio.gather(self._multipart.find(key, _id(upload)), self.tails.names(key, upload))
         if found is None:
             return None
         parts = _in_row(found, part_size(upload))
         tail, length = behind(names, sum(part.size for part in parts))
-        return Held(parts, tail, length, names)
+        return Uploaded(parts, tail, length, names)
 
 
 class _Writer:
     """Takes the bytes of one request, and has parts of them on their way while more come in."""
 
-    def __init__(self, uploads: S3Pieces, key: str, upload: str, held: Held) -> None:
+    def __init__(self, uploads: S3Pieces, key: str, upload: str, held: Uploaded) -> None:
         self._uploads, self._key, self._upload, self._held = uploads, key, upload, held
         self._part_size = part_size(upload)
         self._number = len(held.parts) + 1
@@ -139,7 +139,7 @@ class _Writer:
         self.length = held.length
         """Where the next byte goes."""
 
-    def held(self) -> Held:
+    def held(self) -> Uploaded:
         """What is in the store, when all is."""
         return self._held._replace(parts=[self._parts[n] for n in sorted(self._parts)], tail=[], length=self.length)
 
@@ -177,7 +177,7 @@ class _Writer:
         self._held = self._held._replace(tail=[])
         self._number += 1
 
-    async def _put(self, number: int, held: Held, chunks: list[bytes]) -> None:
+    async def _put(self, number: int, held: Uploaded, chunks: list[bytes]) -> None:
         """A part: the tail that was kept, and what came behind it."""
         if held.tail:
             chunks = [*await self._uploads.tails.read(self._key, self._upload, held.tail), *chunks]

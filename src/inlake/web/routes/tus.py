@@ -30,7 +30,7 @@ from inlake.errors import (
     UnsupportedMediaType,
 )
 from inlake.model import PART
-from inlake.promises.entries import Announced, Tus
+from inlake.promises.entries import Promised, Tus
 from inlake.promises.promise import Promise
 from inlake.web.openapi import answer, content, header, problems
 from inlake.web.request.exchange import Exchange
@@ -98,14 +98,14 @@ async def create(x: Exchange, d: Deployment) -> None:
     metadata, filename, kind = _metadata(x.header(b"upload-metadata"))
     way = Tus(metadata, x.header(b"upload-concat"))
     if way.concat.startswith("final"):
-        await _concatenate(x, d, Announced(filename, kind, way))
+        await _concatenate(x, d, Promised(filename, kind, way))
         return
     if way.concat not in {"", "partial"}:
         raise BadParameter("Upload-Concat must be partial, or final; and the addresses of partial uploads.")
     size = _announced_size(x)
     if with_bytes:
         _checksum(x)  # refused before there is an upload
-    promise = d.gateway.promises.new(Announced(filename, kind, way, size), x.principal)
+    promise = d.gateway.promises.new(Promised(filename, kind, way, size), x.principal)
     promise = await d.uploads.create(promise, at_most=x.settings.max_binary_bytes)
     offset = 0
     if with_bytes:
@@ -114,7 +114,7 @@ async def create(x: Exchange, d: Deployment) -> None:
     await _answer(x, 201, told | ({"upload-offset": str(offset)} if with_bytes else {}) | _expires(promise))
 
 
-async def _concatenate(x: Exchange, d: Deployment, announced: Announced) -> None:
+async def _concatenate(x: Exchange, d: Deployment, announced: Promised) -> None:
     """Make one upload of complete ones. They stay until they expire: the request may have to be sent again."""
     assert isinstance(announced.way, Tus)
     _, semicolon, addresses = announced.way.concat.partition(";")
