@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
@@ -12,7 +12,7 @@ import jsonschema_rs
 from inlake.errors import InvalidSchema, MalformedJson, RecordRejected
 from inlake.formats.depth import check_depth
 from inlake.formats.json_schema.ecma import NotEcma
-from inlake.formats.json_schema.keywords import META_SCHEMAS, PATTERNS, Keywords, newer_formats, normal
+from inlake.formats.json_schema.keywords import META_SCHEMAS, PATTERNS, VALIDATORS, Keywords, newer_formats, normal
 from inlake.formats.json_schema.numbers import read_schema
 from inlake.formats.reasons import Place, pointer
 
@@ -33,6 +33,13 @@ class Scope(NamedTuple):
 
     resolver: jsonschema_rs.Resolver
     draft: int
+
+
+class Layer(NamedTuple):
+    """A subschema that holds for a value, with those that hold beside it."""
+
+    keywords: Keywords
+    scope: Scope
 
 
 class Documents:
@@ -104,6 +111,20 @@ class Documents:
             self._found[key] = found
         return found
 
+    def layers(self, schema: Any, scope: Scope, seen: set[int] | None = None) -> Iterator[Layer]:
+        """A subschema and all that hold beside it for the same value: through references and allOf, not the choices."""
+        seen = set() if seen is None else seen
+        if not isinstance(schema, dict) or id(schema) in seen:
+            return
+        seen.add(id(schema))
+        keywords = self.keywords(schema, scope.draft)
+        scope = self.enter(keywords, scope)
+        yield Layer(keywords, scope)
+        for reference in keywords.references():
+            yield from self.layers(*self.follow(reference, scope), seen)
+        for inner in keywords.uses.get("allOf", ()):
+            yield from self.layers(inner, scope, seen)
+
     def _refuse_explosions(self) -> None:
         """`InvalidSchema` when one value can meet more than `MAX_WEIGHT` subschemas, or meets them without end."""
         weights: dict[int, int] = {}
@@ -173,13 +194,8 @@ def _placed(title: str, schema: Any, draft: int) -> Any:
 
 
 def _draft(schema: Any) -> int:
-    name = jsonschema_rs.validator_cls_for(schema).__name__
-    return {
-        "Draft4Validator": jsonschema_rs.Draft4,
-        "Draft6Validator": jsonschema_rs.Draft6,
-        "Draft7Validator": jsonschema_rs.Draft7,
-        "Draft201909Validator": jsonschema_rs.Draft201909,
-    }.get(name, jsonschema_rs.Draft202012)
+    class_ = jsonschema_rs.validator_cls_for(schema)
+    return next((draft for draft, known in VALIDATORS.items() if known is class_), jsonschema_rs.Draft202012)
 
 
 def _base(schema: Any) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from inlake.formats.json_schema.documents import Documents, Scope
-from inlake.formats.json_schema.keywords import WRITTEN, Keywords
+from inlake.formats.json_schema.documents import Documents, Layer, Scope
+from inlake.formats.json_schema.keywords import WRITTEN
 from inlake.formats.json_schema.pattern_text import Unsupported, text_for
 from inlake.formats.json_schema.words import FORMATS
 
@@ -34,26 +33,12 @@ def make_example(documents: Documents) -> Any:
 
 
 def property_schemas(documents: Documents, name: str) -> list[tuple[Any, Scope]]:
-    """The schemas that the top level has for a property: through references and allOf, not the choices."""
+    """The schemas that the top level has for a property; see `Documents.layers`."""
     return [
         (keywords.uses["properties"][name], scope)
-        for keywords, scope in _layers(documents, documents.root, documents.scope, set())
+        for keywords, scope in documents.layers(documents.root, documents.scope)
         if name in keywords.uses.get("properties", {})
     ]
-
-
-def _layers(documents: Documents, schema: Any, scope: Scope, seen: set[int]) -> Iterator[tuple[Keywords, Scope]]:
-    """A schema and all that hold beside it for the same value."""
-    if not isinstance(schema, dict) or id(schema) in seen:
-        return
-    seen.add(id(schema))
-    keywords = documents.keywords(schema, scope.draft)
-    scope = documents.enter(keywords, scope)
-    yield keywords, scope
-    for reference in keywords.references():
-        yield from _layers(documents, *documents.follow(reference, scope), seen)
-    for inner in keywords.uses.get("allOf", ()):
-        yield from _layers(documents, inner, scope, seen)
 
 
 class _TooLarge(Exception):
@@ -72,7 +57,7 @@ class _Maker:
         self.room -= 1
         if self.room < 0:
             raise _TooLarge
-        layers = list(_layers(self.documents, schema, scope, set()))
+        layers = list(self.documents.layers(schema, scope))
         for keywords, there in layers:
             chosen = _given(keywords.uses)
             if chosen is not _ABSENT:
@@ -88,7 +73,7 @@ class _Maker:
             return self.array(layers, uses, depth)
         return _text(uses) if kind == "string" else _number(uses, kind) if kind in ("integer", "number") else kind
 
-    def object(self, layers: list[tuple[Keywords, Scope]], depth: int) -> dict[str, Any]:
+    def object(self, layers: list[Layer], depth: int) -> dict[str, Any]:
         required = {name for keywords, _ in layers for name in keywords.uses.get("required", ())}
         made: dict[str, Any] = {}
         for keywords, scope in layers:
@@ -97,7 +82,7 @@ class _Maker:
                     made[name] = self.value(schema, scope, depth + 1)
         return made | {name: "text" for name in required if name not in made}
 
-    def array(self, layers: list[tuple[Keywords, Scope]], uses: dict[str, Any], depth: int) -> list[Any]:
+    def array(self, layers: list[Layer], uses: dict[str, Any], depth: int) -> list[Any]:
         items = next(((keywords.uses["items"], scope) for keywords, scope in layers if "items" in keywords.uses), None)
         least = max(uses.get("minItems", 0), 1 if self.optional and depth < 4 else 0)
         if least > self.room:

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from inlake.formats.json_schema.documents import Documents, Scope
-from inlake.formats.json_schema.keywords import Keywords
+from inlake.formats.json_schema.documents import Documents, Layer, Scope
 from inlake.formats.shape import Room, Shape, Word
 
 _WORDS: dict[str, Word] = {
@@ -39,16 +38,6 @@ class _Place(NamedTuple):
     scope: Scope
 
 
-class _Layer(NamedTuple):
-    """A subschema that holds for a value, with those that hold beside it."""
-
-    keywords: Keywords
-    scope: Scope
-
-    def places(self, *words: str) -> list[_Place]:
-        return [_Place(one, self.scope) for word in words for one in self.keywords.uses.get(word, ())]
-
-
 def shape_of(documents: Documents) -> Shape:
     """The schema of a record, with all that it holds."""
     return _Reader(documents, Room()).shape(_Place(documents.root, documents.scope))
@@ -64,25 +53,12 @@ class _Reader:
         if self._depth > 20:
             return Shape(type="any")
         self._depth += 1
-        layers = list(self._layers(place, set()))
+        layers = list(self._documents.layers(*place))
         shape = self._told(layers) or self._chosen(layers)
         self._depth -= 1
         return shape
 
-    def _layers(self, place: _Place, seen: set[int]) -> Iterator[_Layer]:
-        """A subschema and all that hold beside it for the same value."""
-        if not isinstance(place.schema, dict) or id(place.schema) in seen:
-            return
-        seen.add(id(place.schema))
-        keywords = self._documents.keywords(place.schema, place.scope.draft)
-        layer = _Layer(keywords, self._documents.enter(keywords, place.scope))
-        yield layer
-        for reference in keywords.references():
-            yield from self._layers(_Place(*self._documents.follow(reference, layer.scope)), seen)
-        for inner in layer.places("allOf"):
-            yield from self._layers(inner, seen)
-
-    def _told(self, layers: list[_Layer]) -> Shape | None:
+    def _told(self, layers: list[Layer]) -> Shape | None:
         """What the layers say themselves; None when they leave it to `oneOf` and `anyOf`, or say nothing."""
         values = _values(layers)
         types = _types(layers)
@@ -101,7 +77,7 @@ class _Reader:
         shape.nullable = nullable
         return shape
 
-    def _typed(self, type_: str, layers: list[_Layer], values: list[Any] | None) -> Shape:
+    def _typed(self, type_: str, layers: list[Layer], values: list[Any] | None) -> Shape:
         if type_ == "object":
             return self._object(layers)
         if type_ == "array":
@@ -113,10 +89,10 @@ class _Reader:
             return Shape(type="enum", symbols=symbols) if symbols else Shape(type=formats[0] if formats else "text")
         return Shape(type=_WORDS.get(type_, "any"))
 
-    def _object(self, layers: list[_Layer]) -> Shape:
+    def _object(self, layers: list[Layer]) -> Shape:
         properties = _properties(layers)
         branches = [place for layer in layers for place in _branches(layer)]
-        for name, place in _properties([one for branch in branches for one in self._layers(branch, set())]).items():
+        for name, place in _properties([one for branch in branches for one in self._documents.layers(*branch)]).items():
             properties.setdefault(name, place)
         if not properties:
             places = [_Place(rest, layer.scope) for layer in layers if (rest := _additional(layer))]
@@ -133,10 +109,10 @@ class _Reader:
             self._room.leave()
         return record
 
-    def _chosen(self, layers: list[_Layer]) -> Shape:
+    def _chosen(self, layers: list[Layer]) -> Shape:
         """One of the branches of a `oneOf` or `anyOf`."""
         for layer in layers:
-            branches = layer.places("oneOf") or layer.places("anyOf")
+            branches = _places(layer, "oneOf") or _places(layer, "anyOf")
             shapes = [self.shape(place) for place in branches]
             if shapes:
                 plain = [shape for shape in shapes if not (shape.type == "any" and shape.nullable)]
@@ -146,7 +122,11 @@ class _Reader:
         return Shape(type="any")
 
 
-def _types(layers: list[_Layer]) -> list[str]:
+def _places(layer: Layer, *words: str) -> list[_Place]:
+    return [_Place(one, layer.scope) for word in words for one in layer.keywords.uses.get(word, ())]
+
+
+def _types(layers: list[Layer]) -> list[str]:
     """The types that all layers allow, in the order of the first that names any; an integer is a number too."""
     found: list[str] = []
     for layer in layers:
@@ -161,7 +141,7 @@ def _types(layers: list[_Layer]) -> list[str]:
     return found
 
 
-def _values(layers: list[_Layer]) -> list[Any] | None:
+def _values(layers: list[Layer]) -> list[Any] | None:
     """The values that `enum` or `const` name."""
     for layer in layers:
         if "const" in layer.keywords.uses:
@@ -184,7 +164,7 @@ def _kinds_of(values: list[Any]) -> list[str]:
     return list(dict.fromkeys(names.get(type(value), "null") for value in values))
 
 
-def _properties(layers: list[_Layer]) -> dict[str, _Place]:
+def _properties(layers: list[Layer]) -> dict[str, _Place]:
     found: dict[str, _Place] = {}
     for layer in layers:
         for name, schema in layer.keywords.uses.get("properties", {}).items():
@@ -193,17 +173,17 @@ def _properties(layers: list[_Layer]) -> dict[str, _Place]:
     return found
 
 
-def _branches(layer: _Layer) -> Iterator[_Place]:
-    yield from layer.places("oneOf", "anyOf")
+def _branches(layer: Layer) -> Iterator[_Place]:
+    yield from _places(layer, "oneOf", "anyOf")
     for word in ("then", "else"):
         if word in layer.keywords.uses:
             yield _Place(layer.keywords.uses[word], layer.scope)
 
 
-def _has_items(layer: _Layer) -> bool:
+def _has_items(layer: Layer) -> bool:
     return isinstance(layer.keywords.uses.get("items"), dict)
 
 
-def _additional(layer: _Layer) -> Any:
+def _additional(layer: Layer) -> Any:
     rest = layer.keywords.uses.get("additionalProperties")
     return rest if isinstance(rest, dict) else None
