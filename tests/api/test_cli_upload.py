@@ -168,6 +168,16 @@ def test_what_went_in_is_verified_and_downloaded_under_its_names(served: Served,
     done = inlake("verify", "receipts.ndjson", cwd=folder, INLAKE_URL=served.url)
     assert (done.returncode, done.stdout.split()) == (0, ["verified", "2", "different", "0"]), done.stderr
     first = lines((folder / "receipts.ndjson").read_text())[0]
+    whole = served.inlake("verify", folder / "receipts.ndjson", "--events")
+    assert (whole.returncode, whole.stdout.split()) == (0, ["verified", "2", "different", "0"]), whole.stderr
+    forged = {**first, "offset": 99, "uri": "file:///elsewhere"}, {**first, "id": "0" * 36}
+    (folder / "forged.ndjson").write_text("\n".join(map(json.dumps, forged)))
+    told = served.inlake("verify", folder / "forged.ndjson", "--events").stdout
+    assert "The event says inlake_resource_uri: file:///" in told
+    assert "and was at inlake.scan/0/99." in told
+    assert f"There is no event {'0' * 36} in inlake.scan." in told
+    by_event = served.inlake("get", first["id"], "--into", folder / "by event")
+    assert (folder / "by event" / first["file"]).read_bytes() == files[first["file"]], by_event.stderr
     (folder / "back").mkdir()
     begun = files[first["file"]][:3]
     (folder / "back" / f".{first['puuid']}.part").write_bytes(begun)

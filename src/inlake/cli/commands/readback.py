@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,8 @@ from inlake.cli.terminal import printable
 if TYPE_CHECKING:
     from inlake.client.receipts import Receipt
 
+EVENT_VERSIONS = "57"
+"""Of the UUIDs of events; those of objects are 4 and 8."""
 PUUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -26,11 +28,17 @@ def verify(
         Path | None,
         typer.Option(metavar="FOLDER", help="A BagIt bag that went in: check it too, and that all of it is in."),
     ] = None,
+    events: Annotated[
+        bool, typer.Option("--events", help="Read the events too, from the bus of the settings (INLAKE_BUS).")
+    ] = False,
     url: Url = None,
     token: Token = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each receipt.")] = False,
 ) -> None:
     """Read objects back and compare them, and where their events are, with receipts.
+
+    Where events are is asked of the gateway; --events reads their topics through, and compares the events themselves.
+    It needs inlake[server], and to be where the gateway's settings are.
 
     Exit code: 0 all is as the receipts say; 1 something is not; 2 the file holds no receipts; 3 the gateway cannot be
     reached or failed.
@@ -38,9 +46,11 @@ def verify(
     from inlake.client.readback import verify as read_back
 
     found = _receipts(receipts)
+    published = _events_of(found) if events else None
     checked = bad = 0
     with connect(url, token) as client:
-        for receipt, differences in read_back(client, found):
+        for receipt, found_in_store in read_back(client, found):
+            differences = (*found_in_store, *(published(receipt) if published else ()))
             checked += 1
             bad += bool(differences)
             name = receipt.get("file") or receipt["puuid"]
@@ -64,13 +74,18 @@ def verify(
 
 def get(
     what: Annotated[
-        list[str], typer.Argument(metavar="PUUID|RECEIPTS", help="Names of objects, or what --receipts wrote.")
+        list[str],
+        typer.Argument(
+            metavar="PUUID|EVENT|RECEIPTS", help="Names of objects, ids of events, or what --receipts wrote."
+        ),
     ],
     into: Annotated[Path, typer.Option(metavar="FOLDER", help="Where files go.")] = Path(),
     url: Url = None,
     token: Token = None,
 ) -> None:
     """Download objects under the names that their files had; a download that was cut goes on.
+
+    The id of an event is looked up on the bus of the settings (INLAKE_BUS), which needs inlake[server].
 
     Exit code: 0 all are there; 1 refused, or one is not what was stored; 2 the command is wrong; 3 the gateway cannot
     be reached or failed.
@@ -89,8 +104,21 @@ def get(
 
 def _puuids(name: str) -> list[str]:
     if PUUID.fullmatch(name):
+        if name[14] in EVENT_VERSIONS:
+            from inlake.cli.published import puuid_of
+
+            return [puuid_of(name.lower())]
         return [name]
     return [str(receipt["puuid"]) for receipt in _receipts(Path(name)) if receipt.get("puuid")]
+
+
+def _events_of(receipts: list[Receipt]) -> Callable[[Receipt], tuple[str, ...]]:
+    """What says for a receipt what its events say otherwise."""
+    from inlake.cli.published import differences, find_events
+
+    topics = sorted({str(receipt["topic"]) for receipt in receipts if receipt.get("topic")})
+    found = find_events({str(receipt["id"]) for receipt in receipts}, topics) if topics else {}
+    return lambda receipt: tuple(differences(receipt, found))
 
 
 def _of_bag(folder: Path, receipts: list[Receipt]) -> Iterator[tuple[str, str]]:
