@@ -247,3 +247,16 @@ async def test_a_proxy_is_believed_from_its_address_only(tmp_path: Path, trusted
             (event,) = await gateway.events()
             assert dict(event.headers)["inlake_principal"] == b"proxy%3Aann"
             assert (await gateway.post(NOTE, RECORD, headers={"x-forwarded-user": "ann"})).status == 403
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("same-origin", 201), ("none", 201), ("cross-site", 403), ("same-site", 403)]
+)
+async def test_a_page_of_another_site_may_not_use_who_is_signed_in_at_the_proxy(
+    tmp_path: Path, site: str, status: int
+) -> None:
+    proxy = {"principal_header": "X-Forwarded-User", "trusted_proxies": "127.0.0.1"}
+    async with embedded(tmp_path, **proxy) as gateway:
+        headers = {"x-forwarded-user": "ann", "sec-fetch-site": site}
+        assert (await gateway.post(NOTE, RECORD, headers=headers)).status == status
+        assert (await gateway.post("/schemas", method="GET", headers=headers)).status == 200

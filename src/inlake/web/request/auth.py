@@ -23,6 +23,9 @@ from inlake.web.request.session import SESSION, cookie_of, is_of_our_page, is_se
 _LOCAL_HOST = re.compile(r"(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", re.IGNORECASE)
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing."""
+OUR_PAGES = ("", "same-origin", "none")
+"""`Sec-Fetch-Site` of a request from our own pages, from no page, and from what is no browser (Fetch Metadata). Who is
+signed in at a proxy is so for the pages of others, too."""
 T = TypeVar("T")
 Header = Callable[[bytes], str]
 """Gives the value of a header of the request, empty when absent."""
@@ -53,6 +56,8 @@ class Auth:
         if is_open:
             return self._anonymous
         if self._proxy is not None and (named := self._proxy.caller(header, client, self._rights)):
+            if method not in SAFE and header(b"sec-fetch-site") not in OUR_PAGES:
+                raise Forbidden("A page of another site may not send in the name of who is signed in at the proxy.")
             return named
         authorization = header(b"authorization")
         if not authorization and (signed_in := self._of_session(header(b"cookie"))):
@@ -131,12 +136,16 @@ class Proxy:
     def caller(self, header: Header, client: str, rights: Reloaded[Rights] | None) -> Caller | None:
         """Who the proxy says sends; None when it says nothing, or the client is none that is trusted."""
         name = header(self._principal)
-        if not name or not any(ipaddress.ip_address(client) in network for network in self._networks):
+        if not name or not self._is_trusted(client):
             return None
         if len(name) > 255 or not name.isprintable():
             raise Unauthorized("The proxy's word on who sends cannot be read.")
         groups = [group.strip() for group in header(self._groups).split(",")] if self._groups else []
         return Caller(f"proxy:{name}", frozenset(filter(None, groups)), rights)
+
+    def _is_trusted(self, client: str) -> bool:
+        """Whether a connection from this address is a proxy's; one without an address is not."""
+        return bool(client) and any(ipaddress.ip_address(client) in network for network in self._networks)
 
 
 def _opened(variable: str, path: Path | None, open_: Callable[[Path], T]) -> T | None:
