@@ -147,7 +147,7 @@ def test_a_hostile_schema_costs_little_and_is_refused(text: str) -> None:
 
 
 def test_an_enum_of_thousands_and_a_message_of_thousands_are_fine() -> None:
-    names = ", ".join(f"A{n}" for n in range(20))
+    names = ", ".join(f'"A{n}"' for n in range(20)) + r", .* and 9,9\d\d more only"
     text = PROTO3 + "message A { E e = 1; " + " ".join(f"string f{n} = {n + 20_000};" for n in range(3_000)) + "}"
     text += "enum E {" + " ".join(f"A{n} = {n};" for n in range(10_000)) + "}"
     codec = ProtobufCodec(text)
@@ -185,7 +185,7 @@ def test_proto2_and_editions_keep_their_own_rules() -> None:
     )
     assert encode(proto2, {"id": 0, "n": [1, 2]}) == b"\0\x08\0\x18\1\x18\2"
     for record, pointer, code in (({}, "/id", "missing_field"), ({"id": None}, "/id", "missing_field"), ({"id": 1, "e": 7}, "/e", "unknown_symbol")):  # fmt: skip
-        with pytest.raises(Exception, match=r"required|knows ONE only") as caught:
+        with pytest.raises(Exception, match=r'required|knows "ONE" only') as caught:
             encode(proto2, record)
         assert [(e.pointer, e.code) for e in caught.value.errors] == [(pointer, code)]  # type: ignore[attr-defined]
     edition = ProtobufCodec(
