@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from inlake.errors import FieldError
@@ -17,8 +18,11 @@ MAX_POINTERS = 1 << 16
 """Characters of all pointers of one refused record: keys of maps can be as long as the record."""
 _SHOWN = 200
 """Characters of the values that an error lists."""
-_COMPARED = 200
-"""Names that a wrong one is compared with, and characters of it: the nearest takes a millisecond to find."""
+_LONGEST = 200
+"""Characters of a value that is looked at for another form of it."""
+_COMPARED, _LONGEST_NAME, _QUESTIONS = 100, 40, 5
+"""Names that a wrong one is compared with, its characters, and the wrong ones of a record that are: to compare two
+names that are nearly the same takes up to 0.2 ms."""
 _WHOLE = re.compile(r"(-?[0-9]+)\.0+\Z")
 _BARE = re.compile(r"-?[0-9]+(\.[0-9]+)?\Z|true\Z|false\Z")
 _COMMA = re.compile(r"-?[0-9]+,[0-9]+\Z")
@@ -71,9 +75,12 @@ def pointer(place: Place) -> str:
 def field_errors(reasons: Iterable[Reason]) -> list[FieldError]:
     """The reasons with their pointers, as many as fit in `MAX_POINTERS` characters, at least one."""
     written: list[FieldError] = []
-    room = MAX_POINTERS
+    room, questions = MAX_POINTERS, _QUESTIONS
     for place, code, detail, expected, got, meant in reasons:
-        written.append(FieldError(pointer(place), code, detail + _nearest(meant), expected, got))
+        question = ""
+        if meant is not None and len(meant.name) <= _LONGEST_NAME and questions:
+            question, questions = _nearest(meant), questions - 1
+        written.append(FieldError(pointer(place), code, detail + question, expected, got))
         room -= len(written[-1].pointer)
         if room < 0:
             break
@@ -94,7 +101,7 @@ def other_form(label: str, value: Any) -> str:
     if types & _LISTS and type(value) is not list:
         return " Write it in square brackets, also where it is one value."
     text = value if type(value) is str else repr(value)
-    if len(text) > _COMPARED:
+    if len(text) > _LONGEST:
         return ""
     if type(value) is not str:
         if types & _INTEGERS and (whole := _WHOLE.match(text)):
@@ -135,10 +142,9 @@ def unknown_symbol(name: str, symbols: Iterable[str], value: Any) -> Misfit:
     return Misfit("unknown_symbol", f"The enum {name} knows {listed(known)} only.", meant)
 
 
-def _nearest(meant: Meant | None) -> str:
+@lru_cache(1_000)
+def _nearest(meant: Meant) -> str:
     """A question for the name that was probably meant."""
-    if meant is None or len(meant.name) > _COMPARED:
-        return ""
-    known = {name.casefold(): name for name in meant.known[:_COMPARED]}
+    known = {name.casefold(): name for name in meant.known[:_COMPARED] if len(name) <= _LONGEST_NAME}
     near = get_close_matches(meant.name.casefold(), known, 1)
     return f" Did you mean {quoted(known[near[0]])}?" if near else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from time import process_time
 from typing import Any
 
 import pytest
@@ -171,3 +172,17 @@ def test_no_value_is_cut_in_the_middle_of_a_list() -> None:
     assert listed(["a"] * 3) == '"a", "a", "a"'
     assert listed(["ab" * 40] * 5) == f'"{"ab" * 40}", "{"ab" * 40}" and 3 more'
     assert listed(["a" * 1_000, "b"]) == '"' + "a" * 198 + "… and 1 more"
+
+
+def test_names_that_are_nearly_right_cost_little() -> None:
+    symbols = [f"{'ABCDE' * 6}{n:03}" for n in range(200)]
+    fields = [
+        {"name": f"f{n}", "type": "k" if n else {"type": "enum", "name": "k", "symbols": symbols}} for n in range(100)
+    ]
+    codec = compile_codec(Schema(json.dumps({"type": "record", "name": "N", "fields": fields}), "AVRO"))
+    record = json.dumps({f"f{n}": f"{n:03}{'EDCBA' * 6}" for n in range(100)}).encode()
+    start = process_time()
+    with pytest.raises(RecordRejected) as caught:
+        codec.encode(codec.read(record))
+    assert len(caught.value.errors) == 100
+    assert process_time() - start < 2
