@@ -14,7 +14,7 @@ from inlake.formats.avro.exact import FRAMES, Mode, walk
 from inlake.formats.avro.example import make_example
 from inlake.formats.avro.generated import compile_writer
 from inlake.formats.avro.resolve import resolve
-from inlake.formats.avro.resource import attribute, text_tag
+from inlake.formats.avro.resource import attribute, takes_text_once, text_tag
 from inlake.formats.avro.schema import parse_schema
 from inlake.formats.avro.shape import shape_of
 from inlake.formats.avro.typed import MAX_RECORDS, compile_reader, loses_signs, parts
@@ -55,6 +55,8 @@ class AvroCodec:
         self._resource_tag = text_tag(self.root, resource_field)
         self.has_resource_field = self._resource_tag is not None
         self._attribute = attribute(self.root, resource_field)
+        self._fills = takes_text_once(self.root, resource_field)
+        """The fast path fills the field, too."""
         records = [named for named in parsed.names.values() if named.kind == "record"]
         self._is_shallow = is_within(self.root, parts, max_depth)
         self._loses_signs = loses_signs(parsed.types)
@@ -107,6 +109,11 @@ class AvroCodec:
                 return self._write(draft.typed, draft.text)
             except UNDECIDED:
                 pass
+        if resource is not None and draft.typed is not ABSENT and self._fills:
+            try:
+                return self._write_filled(draft.typed, draft.text, resource)
+            except UNDECIDED:
+                pass
         value = draft.value
         if value is ABSENT:
             check_depth(draft.text, self.max_depth)
@@ -130,6 +137,15 @@ class AvroCodec:
     def shape(self) -> Shape:
         """What a record holds, in words that the languages share."""
         return shape_of(self.root)
+
+    def _write_filled(self, typed: Any, text: bytes, resource: str) -> bytes:
+        """What the fast path writes with `resource` in its field; the draft stays as it is."""
+        before = getattr(typed, self._attribute)
+        setattr(typed, self._attribute, resource)
+        try:
+            return self._write(typed, text)
+        finally:
+            setattr(typed, self._attribute, before)
 
     def _fill(self, value: Any, resource: str) -> Any:
         if self._resource_tag is None:

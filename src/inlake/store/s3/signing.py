@@ -121,27 +121,49 @@ class Unsigned(NamedTuple):
 
 def presign(request: Unsigned, keys: Keys, region: str, *, seconds: int, now: datetime) -> str:
     """The URL with a query that signs the request."""
-    day, at = f"{now:%Y%m%d}", f"{now:%Y%m%dT%H%M%SZ}"
+    start = request.url.index("/", request.url.index("//") + 2)
+    host, path = request.url[request.url.index("//") + 2 : start], request.url[start:]
+    signed = {**request.headers, "host": host}
+    names = tuple(sorted(signed))
+    at = f"{now:%Y%m%dT%H%M%SZ}"
+    asked = _asked(keys, region, at, seconds, names, tuple(request.query.items()))
+    lines = "".join([f"{name}:{' '.join(signed[name].split())}\n" for name in names])
+    canonical = f"{request.method}\n{path}\n{asked.query}\n{lines}\n{asked.names}\nUNSIGNED-PAYLOAD"
+    to_sign = asked.before + hashlib.sha256(canonical.encode()).hexdigest()
+    return f"{request.url}?{asked.query}&X-Amz-Signature={_hmac(asked.key, to_sign).hex()}"
+
+
+class Asked(NamedTuple):
+    """What the signatures of many requests have in common."""
+
+    query: str
+    """In its canonical form."""
+    names: str
+    """Of the signed headers."""
+    before: str
+    """What is signed, but for the digest of the canonical request."""
+    key: bytes
+
+
+@lru_cache(64)
+def _asked(
+    keys: Keys, region: str, at: str, seconds: int, names: tuple[str, ...], query: tuple[tuple[str, str], ...]
+) -> Asked:
+    """The same for all requests of a second with the same headers: a shipment has a thousand."""
+    day, signed = at[:8], ";".join(names)
     scope = f"{day}/{region}/s3/aws4_request"
-    place = urlsplit(request.url)
-    signed = {**request.headers, "host": place.netloc}
-    names = ";".join(sorted(signed))
     asked = {
-        **request.query,
+        **dict(query),
         "X-Amz-Algorithm": ALGORITHM,
         "X-Amz-Credential": f"{keys.access}/{scope}",
         "X-Amz-Date": at,
         "X-Amz-Expires": str(seconds),
-        "X-Amz-SignedHeaders": names,
+        "X-Amz-SignedHeaders": signed,
         **({"X-Amz-Security-Token": keys.token} if keys.token else {}),
     }
     pairs = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in asked.items())
     text = "&".join(f"{name}={value}" for name, value in pairs)
-    lines = "".join(f"{name}:{' '.join(signed[name].split())}\n" for name in sorted(signed))
-    canonical = f"{request.method}\n{place.path}\n{text}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
-    to_sign = "\n".join([ALGORITHM, at, scope, hashlib.sha256(canonical.encode()).hexdigest()])
-    signature = _hmac(_signing_key(keys.secret, day, region), to_sign).hex()
-    return f"{request.url}?{text}&X-Amz-Signature={signature}"
+    return Asked(text, signed, f"{ALGORITHM}\n{at}\n{scope}\n", _signing_key(keys.secret, day, region))
 
 
 @lru_cache(2)
