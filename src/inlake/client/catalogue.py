@@ -41,8 +41,7 @@ class Catalogue:
             if fault := bag.check_size():
                 raise BrokenFile(str(bag.folder), fault.detail)
             files |= bag.files()
-        whole = but and but.resolve()
-        files = {name: path for name, path in files.items() if path.resolve() != whole}
+        files = {name: path for name, path in files.items() if not (but and _is(path, but))}
         about = {label: ", ".join(values) for bag in bags.values() for label, values in bag.info.items()}
         return [_of_bag(item, [*bags.values()]) for item in self._with_records(files, about)]
 
@@ -81,3 +80,8 @@ def _of_bag(item: Item, bags: Sequence[Bag]) -> Item:
             faults = bag.check(item.path.relative_to(bag.folder).as_posix())
             return item._replace(faults=faults, record=None if faults else item.record)
     return item
+
+
+def _is(path: Path, other: Path) -> bool:
+    """Whether both are one file; a table is called the same where it is found again, or is a link to it."""
+    return path.suffix == other.suffix and path.exists() and other.exists() and path.samefile(other)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import httpx2
@@ -41,7 +43,9 @@ class Connection:
         self.url = url.rstrip("/")
         self.timeout = timeout
         try:
-            self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=timeout, follow_redirects=False)
+            self._http = httpx2.Client(
+                base_url=self.url, headers=headers, timeout=timeout, follow_redirects=False, verify=_authorities()
+            )
         except (httpx2.InvalidURL, ValueError) as error:
             raise ValueError(f"{url!r} is not the address of a gateway: {error}") from None
 
@@ -78,6 +82,12 @@ class Connection:
         if document is None or "status" not in document:
             return strange(answer, self.url)
         return problem_of(answer.status_code, document, answer.headers.get("Retry-After"))
+
+
+@lru_cache(1)
+def _authorities() -> ssl.SSLContext:
+    """Whose certificates are trusted: to read them takes a twentieth of a second, and an upload has several clients."""
+    return httpx2.create_ssl_context()
 
 
 def media_type(answer: httpx2.Response) -> str:
