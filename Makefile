@@ -28,6 +28,10 @@ test-embedded: setup ## run the tests that need no server
 bench: setup ## measure speed beside the limits of this machine, into docs/performance.md; ARGS=--quick takes 2 minutes
 	@.venv/bin/python -m benchmarks $(ARGS)
 
+.PHONY: bench-upload
+bench-upload: setup ## a folder into S3 beside s5cmd, rclone and aws-cli; ARGS=--write into docs/performance.md
+	@.venv/bin/python -m benchmarks.collection $(ARGS)
+
 .PHONY: check
 check: setup ## format, lint, types, import contracts, generated pages
 	@tools/check.sh

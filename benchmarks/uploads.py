@@ -105,7 +105,7 @@ def measure(machine: str, *, quick: bool, say: Callable[[str], None]) -> str:
                     os.sync()  # no upload waits for the disk to write those before it
                     ways[name].measure(file, found[size].setdefault(name, Uploads(SIZES[size])))
                 order.rotate()  # none comes first or last in all
-                _delete_objects(own)
+                delete_objects(own)
             for name, uploads in found[size].items():
                 say(f"{size}, {name}: {uploads.rate:,.0f} MiB/s, {uploads.cpu_per_gib:.2f} CPU s a GiB")
     return "\n\n".join([machine, *targets(_verdicts(found)), *_tables(found)]) + "\n"
@@ -116,7 +116,7 @@ def _ways(own: str) -> Iterator[dict[str, Way]]:
     """Every way, its server running: one for each, so that no memory is another's. `own`: where objects go."""
     store = f"s3://{os.environ['S3_BUCKET']}/{own}"
     with contextlib.ExitStack() as stack:
-        stack.callback(_delete_objects, own)
+        stack.callback(delete_objects, own)
         form, plain, tus = (stack.enter_context(gateway("embedded", {"INLAKE_STORE": store})) for _ in range(3))
         tusd = stack.enter_context(_tusd(own))
         yield {
@@ -209,7 +209,8 @@ def _store(own: str) -> S3Store:
     )
 
 
-def _delete_objects(own: str) -> None:
+def delete_objects(own: str) -> None:
+    """Delete all below a prefix of the bucket."""
     store = _store(own)
     for found in obstore.list(store):
         obstore.delete(store, [one["path"] for one in found])
