@@ -21,7 +21,7 @@ from inlake.web.console import schemas as of_schemas
 from inlake.web.console.live import Live, stream
 from inlake.web.console.overview import overview
 from inlake.web.console.page import for_people, static
-from inlake.web.openapi import TAGS, Application
+from inlake.web.openapi import DESCRIPTION, TAGS, Application
 from inlake.web.request.access_log import AccessLog
 from inlake.web.request.exchange import Site, make_site
 from inlake.web.request.route import Route, Row
@@ -151,6 +151,9 @@ def create_app(d: Deployment) -> Application:
         title="Inlake",
         version=inlake.__version__,
         summary="Records and binaries in; checked, stored, and published as one event each.",
+        description=DESCRIPTION,
+        contact={"name": "The Inlake maintainers", "url": "https://github.com/inlake/inlake"},
+        license_info={"name": "MIT", "identifier": "MIT"},
         openapi_tags=TAGS,
         servers=[{"url": d.settings.root_path or "/"}],
         openapi_url=None,  # a row of the table

@@ -14,6 +14,9 @@ from inlake.web.request.problems import FieldError, Problem
 from inlake.web.request.route import Document, Route
 from inlake.web.request.table import Routed
 
+DESCRIPTION = """A record is JSON, checked against its schema in a Schema Registry. A binary is stored in S3, or a
+folder. An answer with 201 comes once the event that names both is on the bus. A `Problem` says why something is
+refused, and where it is wrong."""
 TAGS = [
     {"name": "ingress", "description": "Records, binaries, or both in one request."},
     {"name": "promises", "description": "A binary and its record in two requests; binaries sent straight to S3."},
@@ -32,6 +35,7 @@ PATH_PARAMETERS = {
     "line": {"type": "integer", "minimum": 1, "description": "Number of the line in the request that announced it."},
     "name": {"type": "string", "pattern": f"^{SCHEMA_NAME}$", "description": "Name of the schema."},
 }
+NDJSON = "application/x-ndjson"
 IN_PATH = {"name": "tate.artwork"}
 """Examples of parameters in the path."""
 BEARER = {
@@ -89,11 +93,41 @@ class _Shapes:
 
         msgspec.to_builtins(document, enc_hook=collect, str_keys=True)
         schemas, self.components = msgspec.json.schema_components(found, ref_template="#/components/schemas/{name}")
+        self.components = {name: _digestible(component) for name, component in self.components.items()}
         self._schemas = dict(zip(found, schemas, strict=True))
 
     def refer(self, document: object) -> Any:
         """The document with their schemas, references to `components`."""
         return msgspec.to_builtins(document, enc_hook=self._schemas.__getitem__, str_keys=True)
+
+
+def _digestible(component: dict[str, Any]) -> dict[str, Any]:
+    """A component in a form that Spectral and generators of clients can take.
+
+    A member that may only be null is not told: openapi-generator has no type for it. A member `schema` stands in an
+    object of its own where one is called `example` or `examples`: Spectral takes the two for a body and its example.
+    """
+    if "properties" not in component:
+        return component
+    properties = {name: schema for name, schema in component["properties"].items() if schema.get("type") != "null"}
+    if "schema" not in properties or properties.keys().isdisjoint({"example", "examples"}):
+        return {**component, "properties": properties}
+    required, apart = component["required"], {"schema": properties.pop("schema")}
+    inner = {"type": "object", "properties": apart, "required": [name for name in required if name in apart]}
+    outer = {**component, "properties": properties, "required": [name for name in required if name not in apart]}
+    return {"title": component["title"], "allOf": [outer, inner]}
+
+
+def _is_misread(value: object) -> bool:
+    """Whether Spectral would take something in it for a body and its example."""
+    match value:
+        case {"schema": _, "example": _} | {"schema": _, "examples": _}:
+            return True
+        case dict():
+            return any(map(_is_misread, value.values()))
+        case list():
+            return any(map(_is_misread, value))
+    return False
 
 
 def _operation(route: Route) -> dict[str, Any]:
@@ -131,9 +165,16 @@ def content(kind: str, schema: object, example: object = None) -> Document:
     return {kind: {"schema": schema} | ({} if example is None else {"example": example})}
 
 
+def ndjson(description: str, shapes: list[object], example: object = None) -> Document:
+    """A body of one JSON object a line. `contentMediaType` is left out: with it Swagger UI wants a file."""
+    items = {"type": "array", "items": {"anyOf": shapes}}
+    return content(NDJSON, {"type": "string", "description": description, "contentSchema": items}, example)
+
+
 def json(example: Struct) -> Document:
-    """A body that is the JSON of a struct."""
-    return content("application/json", type(example), example)
+    """A body that is the JSON of a struct, with the struct as example where programs can take it."""
+    is_misread = _is_misread(msgspec.to_builtins(example))
+    return content("application/json", type(example), None if is_misread else example)
 
 
 def answer(description: str, *contents: Document, headers: Mapping[str, str] = {}) -> Document:

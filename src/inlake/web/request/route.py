@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -44,12 +46,13 @@ class Route(APIRoute):
     def __init__(self, row: Row, d: Deployment, site: Site) -> None:
         self.row, self._deployment, self._site = row, d, site
         self._handle_keyed = row.keyed(row.handle) if row.keyed else row.handle
-        text = (row.handle.__doc__ or "").strip()
+        text = inspect.getdoc(row.handle) or ""
         super().__init__(
             row.path,
             _documented,
             methods=[row.method],
             name=row.handle.__name__,
+            operation_id="_".join(re.findall(r"\w+", f"{row.method.lower()} {row.path}")),
             summary=text.partition("\n")[0].rstrip("."),
             description=text,
             response_class=Response,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from inlake.model import SCHEMA_NAME, Pending, Receipt, SchemaVersion, StoredObject
-from inlake.web.openapi import answer, content, header, json, parameter, problems
+from inlake.web.openapi import answer, content, header, json, ndjson, parameter, problems
 from inlake.web.request import address
 from inlake.web.request.route import Document
 from inlake.web.routes import examples
@@ -57,21 +57,28 @@ IDEMPOTENCY_KEY = header(
     Annotated[str, Meta(min_length=1)],
 )
 LOCATION = {"Location": "Where to ask: `/promises/{puuid}`; of one record, not of a stream."}
+RECORD: Document = {"type": "object", "additionalProperties": True}
 RECORDS: Document = {
     "required": True,
     "description": "One record, or a stream of them a line each; without `schema` each in an envelope.",
     "content": {
         **content(
             "application/json",
-            {"description": "The record, or an `Envelope` around it.", "x-envelope": address.Envelope},
+            RECORD | {"title": "Record", "description": "The record, or an `Envelope` around it."},
             examples.ARTWORK,
         ),
-        **content(
-            "application/x-ndjson", str, examples.lines(examples.ARTWORK, examples.ARTWORK | {"classification": None})
+        **ndjson(
+            "A record, or an `Envelope` around one, a line.",
+            [RECORD, address.Envelope],
+            examples.lines(examples.ARTWORK, examples.ARTWORK | {"classification": None}),
         ),
         **content(
             address.TAGGED,
-            {"description": "The record; unions in the tagged form of the Avro specification only."},
+            RECORD
+            | {
+                "title": "TaggedRecord",
+                "description": "The record; unions in the tagged form of the Avro specification only.",
+            },
             examples.ARTWORK_TAGGED,
         ),
     },

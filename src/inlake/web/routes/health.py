@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from inlake.errors import InlakeError
-from inlake.web.openapi import answer, content, json
+from inlake.web.openapi import answer, content, json, problems
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.problems import Code
 from inlake.web.request.route import Document
@@ -50,7 +50,10 @@ class Readiness(Struct):
 
 
 _OK = Check(True, [])
-LIVE: Document = {"tags": ["health"], "responses": {"200": answer("The process answers.", json(Live("live")))}}
+LIVE: Document = {
+    "tags": ["health"],
+    "responses": {"200": answer("The process answers.", json(Live("live"))), **problems(400)},
+}
 READY: Document = {
     "tags": ["health"],
     "responses": {
@@ -59,11 +62,12 @@ READY: Document = {
             "One of them cannot be used.",
             json(Readiness("not ready", Checks(_OK, Check(False, code="store_unavailable", detail="..."), _OK))),
         ),
+        **problems(400),
     },
 }
 METRICS: Document = {
     "tags": ["health"],
-    "responses": {"200": answer("Counters and gauges.", content("text/plain", str))},
+    "responses": {"200": answer("Counters and gauges.", content("text/plain", str)), **problems(400)},
 }
 
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from inlake.errors import ObjectNotFound
-from inlake.web.openapi import answer, content, parameters, problems
+from inlake.web.openapi import answer, ndjson, parameters, problems
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.query import query
 from inlake.web.request.route import Document
@@ -50,13 +50,9 @@ LISTED: Document = {
     "responses": {
         "200": answer(
             "The objects, in no set order.",
-            content(
-                "application/x-ndjson",
-                {
-                    "type": "string",
-                    "description": "One JSON object a line: an `ObjectInPlace` for each, then a `ListingEnd`.",
-                    "x-lines": [ObjectInPlace, ListingEnd],
-                },
+            ndjson(
+                "One JSON object a line: an `ObjectInPlace` for each, then a `ListingEnd`.",
+                [ObjectInPlace, ListingEnd],
                 '{"uri":"s3://museum/scans/spot.obj","size":330624,"modified":1795000000.0}\n'
                 '{"objects":1,"complete":true}\n',
             ),

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from inlake.errors import EmptyBody, InlakeError, InternalError, LineTooLong
 from inlake.model import Receipt, SchemaVersion, StoredObject
-from inlake.web.openapi import content
+from inlake.web.openapi import ndjson
 from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.problems import Code, LineNumber, LineReject, Text
@@ -187,14 +187,10 @@ class Summary(Struct, omit_defaults=True):
     detail: Text = ""
 
 
-STREAM = content(
-    "application/x-ndjson",
-    {
-        "type": "string",
-        "description": "One JSON object a line: a `LineReceipt`, `LinePending`, `LineValid` or `LineReject` for each "
-        "record, then a `Summary`.",
-        "x-lines": [LineReceipt, LinePending, LineValid, LineReject, Summary],
-    },
+STREAM = ndjson(
+    "One JSON object a line: a `LineReceipt`, `LinePending`, `LineValid` or `LineReject` for each record, then a "
+    "`Summary`.",
+    [LineReceipt, LinePending, LineValid, LineReject, Summary],
     '{"line":1,"status":201,"id":"..."}\n{"line":2,"status":422,"code":"record_rejected","errors":[...]}\n'
     '{"summary":{"accepted":1,"pending":0,"rejected":1,"failed":0},"complete":true}\n',
 )

@@ -12,7 +12,7 @@ from inlake.access.rights import ACTIONS
 from inlake.errors import InvalidSchema
 from inlake.formats import has_records
 from inlake.formats.shape import Shape
-from inlake.web.openapi import answer, json, parameters, problems
+from inlake.web.openapi import answer, content, json, parameters, problems
 from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.query import query
@@ -41,6 +41,9 @@ class Reference(Struct):
     version: int
 
 
+TEXT = '{"type": "record", "name": "Artwork", "fields": [{"name": "acno", "type": "string"}]}'
+
+
 class Schema(Struct):
     """A schema of the registry, and a record that fits it."""
 
@@ -50,9 +53,15 @@ class Schema(Struct):
     id: int
     versions: list[int]
     type: Annotated[str, Meta(examples=["AVRO", "PROTOBUF", "JSON"])]
-    schema: Annotated[str, Meta(description="The text of the schema.")]
+    schema: Annotated[str, Meta(description="The text of the schema.", examples=[TEXT])]
     references: list[Reference]
-    example: Annotated[Any, Meta(description="A record that fits; null where the schema is only for others to import.")]
+    example: Annotated[
+        Any,
+        Meta(
+            description="A record that fits; null where the schema is only for others to import.",
+            examples=[{"acno": "text"}],
+        ),
+    ]
     fields: list[Shape]
     resource_field: Annotated[str | None, Meta(description="The field that names the binary, if there is one.")]
 
@@ -67,26 +76,18 @@ class Which(Struct):
     )
 
 
-_ENTRY = SchemaEntry("tate.artwork", "tate.artwork")
 LISTED: Document = {
     "tags": ["schemas"],
-    "responses": {"200": answer("All schemas.", json(SchemaList([_ENTRY]))), **problems(401, 403, 503)},
+    "responses": {
+        "200": answer("All schemas.", json(SchemaList([SchemaEntry("tate.artwork", "tate.artwork")]))),
+        **problems(401, 403, 503),
+    },
 }
-_TEXT = '{"type": "record", "name": "Artwork", "fields": [{"name": "acno", "type": "string"}]}'
-EXAMPLE = Schema(
-    *(_ENTRY.name, _ENTRY.subject, 1, 7, [1], "AVRO", _TEXT, []),
-    example={"acno": "text"},
-    fields=[Shape(name="acno", type="text", required=True)],
-    resource_field=None,
-)
 FOUND: Document = {
     "tags": ["schemas"],
     "parameters": [*parameters(Which)],
     "responses": {
-        "200": answer(
-            "The schema.",
-            json(EXAMPLE),
-        ),
+        "200": answer("The schema.", content("application/json", Schema)),
         **problems(400, 401, 403, 404, 422, 501, 503),
     },
 }

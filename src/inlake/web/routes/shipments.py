@@ -22,7 +22,7 @@ from inlake.errors import (
 from inlake.model import ANONYMOUS, Blob, Event, Receipt
 from inlake.promises.shipments import entries
 from inlake.promises.shipments.entries import Accepted, File, Names, marker_key, read
-from inlake.web.openapi import answer, content, json, parameters, problems
+from inlake.web.openapi import answer, content, json, ndjson, parameters, problems
 from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import counted, refuse_encoding
@@ -114,34 +114,22 @@ ID = "5b2f0c9e-11d4-8f00-8123-456789abcdef"
 UNTIL = "2026-11-23T20:15:00Z"
 HEADERS = {"content-type": "model/obj", "if-none-match": "*"}
 FOUND_EXAMPLE = ShipmentFound(ID, "open", UNTIL, 1, 0, [LineFound(1, "announced", PUUID, "spot.obj", 330624)])
-ANSWERED = content(
-    "application/x-ndjson",
-    {
-        "type": "string",
-        "description": "One JSON object a line: a `LineAnnounced` or `LineReject` for each, then a `ShipmentSummary`.",
-        "x-lines": [LineAnnounced, LineReject, ShipmentSummary],
-    },
+ANSWERED = ndjson(
+    "One JSON object a line: a `LineAnnounced` or `LineReject` for each, then a `ShipmentSummary`.",
+    [LineAnnounced, LineReject, ShipmentSummary],
     '{"line":1,"status":202,"id":"...","puuid":"...","put":{"method":"PUT","url":"...","headers":{}}}\n'
     '{"summary":{"accepted":0,"pending":1,"rejected":0,"failed":0},"complete":true,"id":"...","state":"open"}\n',
 )
-RECEIPTS = content(
-    "application/x-ndjson",
-    {
-        "type": "string",
-        "description": "One JSON object a line: a `LineReceipt` or `LineReject` for each, then a `ShipmentSummary`.",
-        "x-lines": [LineReceipt, LineReject, ShipmentSummary],
-    },
+RECEIPTS = ndjson(
+    "One JSON object a line: a `LineReceipt` or `LineReject` for each, then a `ShipmentSummary`.",
+    [LineReceipt, LineReject, ShipmentSummary],
 )
 ANNOUNCE: Document = {
     "tags": ["shipments"],
     "parameters": [*ADDRESS_WITH_BINARY, ATOMIC, IDEMPOTENCY_KEY],
     "requestBody": {
         "required": True,
-        "content": content(
-            "application/x-ndjson",
-            {"type": "string", "description": "One a line.", "x-lines": [ShippedRecord, ShippedEnvelope]},
-            examples.lines(examples.ANNOUNCED),
-        ),
+        "content": ndjson("One a line.", [ShippedRecord, ShippedEnvelope], examples.lines(examples.ANNOUNCED)),
     },
     "responses": {
         "201": answer(
