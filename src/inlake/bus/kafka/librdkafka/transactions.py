@@ -22,9 +22,9 @@ logger = logging.getLogger("inlake.bus")
 OPEN_MS = 10_000
 """After so long the broker aborts a transaction that a killed process left open; until then readers with
 isolation.level=read_committed get nothing that came after its first event."""
-SILENCE = {"socket.timeout.ms": 3000, "request.timeout.ms": 3000}
-"""After so long librdkafka hangs up on a broker that says nothing, and asks another: by default it takes as long as a
-transaction may, and none would come through."""
+SILENCE_MS = 3000
+"""After so long, or the time of a transaction where that is less, librdkafka hangs up on a broker that says nothing and
+asks another: by default it takes as long as a transaction may, and none would come through."""
 WAITING = 16
 """Calls that may wait for their turn; one more is `Busy`."""
 IDLE = 1.0
@@ -51,9 +51,11 @@ class Transactions:
         """`timeout`: seconds to wait for one's turn, then again for the transaction itself."""
         self.id = f"{config['client.id']}-{uuid4().hex}"
         """The transactional.id of this process: a producer that is replaced cannot disturb its successor."""
-        limit = min(round(timeout * 1000), int(config.get("transaction.timeout.ms", OPEN_MS)))
+        open_ms = int(config.get("transaction.timeout.ms", OPEN_MS))
+        limit, silence = min(round(timeout * 1000), open_ms), min(SILENCE_MS, open_ms)
         of_transactions = {"transactional.id": self.id, "delivery.timeout.ms": limit, "logger": Log()}
-        self._config = {"transaction.timeout.ms": OPEN_MS, **SILENCE, **config, **of_transactions}
+        defaults = {"transaction.timeout.ms": OPEN_MS, "socket.timeout.ms": silence, "request.timeout.ms": silence}
+        self._config = {**defaults, **config, **of_transactions}
         self._timeout = timeout
         self._waiting = 0
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
