@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.command import EXAMPLES, Served, environment, serving
+from tests.command import EXAMPLES, Served, environment, inlake, log_of, serving
 
 AVRO = EXAMPLES / "schemas" / "avro"
 YEAR_AS_TEXT = 4731
@@ -229,3 +229,45 @@ def test_the_rows_of_a_table_are_sent_as_records(served: Served, tmp_path: Path,
     mended = rejects.replace("19th", "1890").replace("99999999999", "")
     (tmp_path / "mended.csv").write_bytes(mended.encode("utf-8" if encoding == "utf-8-sig" else encoding))
     assert counts(served.inlake("send", "person", tmp_path / "mended.csv").stdout) == {"accepted": 2, "rejected": 0}
+
+
+def test_killed_and_started_again_every_record_is_one_event(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "person.avsc").write_text(json.dumps(PERSON))
+    assert served.inlake("schemas", "add", "person", tmp_path / "person.avsc").returncode == 0
+    rows = [{"id": str(n), "name": "x" * 3_000, "birth": None} for n in range(4_000)]
+    rows[1] |= {"birth": "late"}
+    (tmp_path / "people.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["send", "person", "people.ndjson", "--destination", "killed", "--receipts", "receipts.ndjson"]
+    for _ in range(2):
+        before = log_of(served).count("/ingress/record-json")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "inlake", *command],
+            cwd=tmp_path, env=environment(INLAKE_URL=served.url), stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        while log_of(served).count("/ingress/record-json") < before + 2 and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    done = inlake(*command, cwd=tmp_path, INLAKE_URL=served.url)
+    assert (done.returncode, counts(done.stdout)) == (1, {"accepted": 3_999, "rejected": 1}), done.stderr
+    assert "are in already, by its journal" in done.stderr
+    events = [json.loads(line) for line in served.inlake("tail", "--from-start", "--json").stdout.splitlines()]
+    found = [event for event in events if event["key"] == "person/killed"]
+    wanted = [row["id"] for row in rows if row["birth"] is None]
+    assert [event["record"]["id"] for event in found] == wanted
+    receipts = {line["id"] for line in json_lines((tmp_path / "receipts.ndjson").read_text())}
+    assert receipts == {event["headers"]["ce_id"] for event in found}
+    assert [path.name for path in tmp_path.iterdir() if "journal" in path.name] == []
+
+
+def test_a_journal_that_is_named_stays_and_a_file_that_is_in_is_not_sent_again(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_bytes(b"".join(artworks(3)))
+    command = ["send", "tate.artwork", "a.ndjson", "--journal", "j", "--destination", "once"]
+    first, second = [inlake(*command, cwd=tmp_path, INLAKE_URL=served.url) for _ in range(2)]
+    assert (counts(first.stdout), counts(second.stdout)) == ({"accepted": 3, "rejected": 0},) * 2
+    assert "lines 1 to 3 are in already" in second.stderr
+    events = [json.loads(line) for line in served.inlake("tail", "--from-start", "--json").stdout.splitlines()]
+    assert len([event for event in events if event["key"] == "tate.artwork/once"]) == 3
+    (tmp_path / "a.ndjson").write_bytes(b"".join(artworks(2)))
+    changed = inlake(*command, cwd=tmp_path, INLAKE_URL=served.url)
+    assert (changed.returncode, "changed in lines 1 to 3" in changed.stderr) == (2, True)

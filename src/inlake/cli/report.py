@@ -63,10 +63,17 @@ class Report:
         self._sums["rejected"] += 1
         self._show(source, reject)
 
-    def cut_off(self, source: str, last: int, row: int | None = None) -> None:
+    def go_on(self, source: str, lines: int, summary: Mapping[str, int]) -> None:
+        """Count what an earlier run sent of a source, and say so."""
+        if lines:
+            self._many = True
+            self._sums.update(summary)
+            messages().print(f"{named(source)}: lines 1 to {lines:,} are in already, by its journal.")
+
+    def cut_off(self, source: str, last: int, row: int | None = None, *, goes_on: bool = False) -> None:
         """Say what is in of a source that was not sent to its end; nothing where its first line is not.
 
-        `row`: the last that is confirmed of a table, whose lines nobody sees.
+        `row`: the last that is confirmed of a table, whose lines nobody sees; `goes_on`: a journal knows it too.
         """
         if not last:
             return
@@ -74,7 +81,7 @@ class Report:
         messages().print(
             f"{named(source)}: {what}s {'up' if row else 1} to {done:,} are confirmed; what became of {what} "
             f"{done + 1:,} and some after it is not known, later ones were not sent. "
-            f"To go on: {_beginning(source, what, done + 1)}."
+            f"To go on: {'start the same command again' if goes_on else _beginning(source, what, done + 1)}."
         )
 
     def add_single(self, source: str, receipt: dict[str, Any]) -> None:

@@ -16,10 +16,12 @@ FIELDS = ("row", "file", "status", "size", "sha256", "puuid", "uri", "id", "topi
 class Ledger:
     """A file that is whole when it is closed: receipts as NDJSON, or as CSV by its name."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8", newline="")
+    def __init__(self, path: Path, *, goes_on: bool = False) -> None:
+        """`goes_on`: behind what an earlier run has written."""
+        begun = goes_on and path.exists() and path.stat().st_size > 0
+        self._file = path.open("a" if begun else "w", encoding="utf-8", newline="")
         self._rows = csv.DictWriter(self._file, FIELDS) if path.suffix.lower() == ".csv" else None
-        if self._rows:
+        if self._rows and not begun:
             self._rows.writeheader()
 
     def __enter__(self) -> Self:
@@ -27,6 +29,10 @@ class Ledger:
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         self._file.close()
+
+    def flush(self) -> None:
+        """What was added is kept, whatever happens to this process."""
+        self._file.flush()
 
     def add(self, receipt: Receipt, *, row: int | None, file: str | None = None) -> None:
         """`row`: of the table, or line of the source; `file`: as its source names it."""

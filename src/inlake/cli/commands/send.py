@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from inlake.cli.failures import UNAUTHORIZED, Failure
-from inlake.cli.files import BinaryFile, Check, MapFile, MediaType, ReceiptsFile, RejectsFile
+from inlake.cli.files import BinaryFile, Check, JournalFile, MapFile, MediaType, ReceiptsFile, RejectsFile
 from inlake.cli.gateway import Destination, MessageName, Retry, Schema, Token, Url, Version, connect
 from inlake.cli.table import Delimiter, Encoding, Header, SheetName, layout_of
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from inlake.client import Client
     from inlake.client.gateway import Address, Answer
     from inlake.client.ledger import Ledger
+    from inlake.client.resume import Resumed
     from inlake.client.sheet import Sheet
     from inlake.client.tables import Fault, Layout, Row, Shape
 
@@ -43,6 +46,7 @@ def send(
     check: Check = False,
     receipts: ReceiptsFile = None,
     rejects: RejectsFile = None,
+    journal: JournalFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all receipts as JSON lines.")] = False,
 ) -> None:
     """Send records to a gateway.
@@ -50,6 +54,9 @@ def send(
     Files: .ndjson and .jsonl (one record a line, of any length), .json (one record, several, or a top-level array,
     which is split into its records), each sent as its text stands in the file; .csv, .tsv, .xlsx and .ods, of which
     each row becomes a record by the types of the schema. All but the last two also as .gz.
+
+    While a file is on its way a journal beside it knows what is in: killed and started again, the same command sends
+    what is missing. It is gone at the end; one named with --journal stays, and nothing of the file is sent again.
 
     Exit code: 0 all accepted; 1 some refused; 2 the command or a file is wrong; 3 the gateway cannot be reached or
     failed.
@@ -65,8 +72,10 @@ def send(
     if rejects and len(names) > 1:
         raise Failure("--rejects goes with one table: its rows are written in the form they came in.")
     report, to = Report(as_json=as_json), Address(schema, destination, version, message)
-    with connect(url, token, retry=retry) as client, Ledger(receipts) if receipts else nullcontext() as ledger:
-        run = Sending(client, to, Given(layout, map_, check, rejects), report, ledger)
+    with connect(url, token, retry=retry) as client, ExitStack() as stack:
+        goes_on = any(_journal(journal, client, to, name).exists() for name in names)
+        ledger = stack.enter_context(Ledger(receipts, goes_on=goes_on)) if receipts else None
+        run = Sending(client, to, Given(layout, map_, check, rejects, journal), report, ledger)
         for name in names:
             run.binary(name, binary[0], content_type) if binary else run.file(name)
     report.close()
@@ -91,6 +100,7 @@ class Given(NamedTuple):
     map: Path | None
     check: bool
     rejects: Path | None
+    journal: Path | None
 
 
 class Sending:
@@ -103,22 +113,34 @@ class Sending:
     def file(self, name: str) -> None:
         """Send a file in batches; what is confirmed when it ends early is said."""
         from inlake.cli.report import watching
+        from inlake.client import Refused, Unreachable
         from inlake.client.records import BrokenFile, read_lines
         from inlake.client.sheet import is_table
 
-        last, sheet = 0, None
+        last, sheet, resumed = 0, None, None
         told = is_table(name) or self._given.map or self._given.layout.delimiter or self._given.layout.sheet
         try:
             with watching(name) as bar, ExitStack() as stack:
                 if told:
                     sheet = self._sheet(name, stack)
-                for answer in self._answers(sheet.lines() if sheet else read_lines(name, bar.watch)):
+                lines = sheet.lines() if sheet else read_lines(name, bar.watch)
+                resumed = self._resumed(name, stack)
+                for answer in self._answers(lines, resumed):
                     last = answer.batch.last
                     bar.advance(sum(answer.summary.values()), answer.summary["rejected"] + answer.summary["failed"])
+                    counted = dict(answer.summary)
                     self._tell(name, answer, sheet)
-        except BaseException:
-            self._report.cut_off(name, last, sheet.settled if sheet else None)
+                    if resumed:
+                        resumed.confirm(answer.batch, counted)
+                if resumed:
+                    resumed.finish()
+                    last = last or resumed.position.lines
+        except BaseException as error:
+            nothing_sent = isinstance(error, Refused) or (isinstance(error, Unreachable) and not error.sent)
+            self._end(name, resumed, in_doubt=bool(last) or not nothing_sent)
+            self._report.cut_off(name, last, sheet.settled if sheet else None, goes_on=resumed is not None)
             raise
+        self._end(name, resumed, in_doubt=resumed is not None and not resumed.complete)
         if not last:
             raise BrokenFile(name, "there is no record in it.")
 
@@ -141,7 +163,32 @@ class Sending:
             self._ledger.add(receipt, row=1, file=path)
         self._report.add_single(name, receipt)
 
-    def _answers(self, lines: Iterable[bytes]) -> Iterator[Answer]:
+    def _resumed(self, name: str, stack: ExitStack) -> Resumed | None:
+        """The file as the journal knows it; None where there is none: of stdin, and where none can be beside it."""
+        from inlake.client.collection import target
+        from inlake.client.journal import Journal
+        from inlake.client.records import STDIN
+        from inlake.client.resume import Resumed
+
+        path = self._journal_of(name)
+        if self._given.check or self._given.rejects or (name == STDIN and not self._given.journal):
+            return None
+        if not self._given.journal and not (Path(name).is_file() and os.access(path.parent, os.W_OK)):
+            return None  # what comes from a pipe comes once
+        journal = stack.enter_context(Journal(path, target(self._client, self._to)))
+        resumed = Resumed(journal, name)
+        self._report.go_on(name, resumed.position.lines, resumed.position.summary or {})
+        return resumed
+
+    def _end(self, name: str, resumed: Resumed | None, *, in_doubt: bool) -> None:
+        """Remove a journal that nobody needs any more: all is in, or nothing is; `in_doubt`: that is not known."""
+        if resumed and not self._given.journal and not in_doubt:
+            _remove(self._journal_of(name))
+
+    def _journal_of(self, name: str) -> Path:
+        return _journal(self._given.journal, self._client, self._to, name)
+
+    def _answers(self, lines: Iterable[bytes], resumed: Resumed | None) -> Iterator[Answer]:
         from uuid import uuid4
 
         from inlake.client.batches import cut
@@ -149,6 +196,8 @@ class Sending:
         if self._given.check:
             return self._client.validate_batches(self._to, cut(lines))
         wanted = "all" if self._report.as_json or self._ledger else "rejects"
+        if resumed:
+            return self._client.send_batches(self._to, resumed.batches(lines), run=resumed.run, receipts=wanted)
         return self._client.send_batches(self._to, cut(lines), run=uuid4().hex, receipts=wanted)
 
     def _sheet(self, name: str, stack: ExitStack) -> Sheet:
@@ -182,4 +231,20 @@ class Sending:
         for receipt in answer.receipts if self._ledger else ():
             if receipt["status"] < 400 and self._ledger:
                 self._ledger.add(receipt, row=receipt.get("row", receipt["line"]))
+        if self._ledger:
+            self._ledger.flush()  # before the journal says that they are in
         self._report.add(name, answer)
+
+
+def _journal(given: Path | None, client: Client, to: Address, name: str) -> Path:
+    """The journal that is named, or the one beside a file: of its own for each target, since a file may go to two."""
+    from inlake.client.collection import target
+    from inlake.client.journal import beside
+
+    return given or beside(Path(f"{name}.{hashlib.sha256(target(client, to).encode()).hexdigest()[:8]}"))
+
+
+def _remove(journal: Path) -> None:
+    """Delete a journal with what SQLite keeps beside it."""
+    for suffix in "", "-wal", "-shm":
+        journal.with_name(journal.name + suffix).unlink(missing_ok=True)

@@ -79,9 +79,24 @@ def test_how_to_go_on_is_said_for_each_kind_of_file(name: str, how: str, tmp_pat
     one = {**SUMMARY, "summary": {**SUMMARY["summary"], "accepted": 1}}  # type: ignore[dict-item]
     yes = (201, NDJSON, b"".join(json.dumps(line).encode() + b"\n" for line in (RECEIPT, one)))
     with answering(*told, yes, yes, *[yes] * table, (502, HTML, b"<html>")) as gateway:
-        done = inlake("send", "scan", name, "--retry", "0", cwd=tmp_path, INLAKE_URL=gateway.url)
+        options = ("--retry", "0", "--rejects", "rejects.csv")  # a run that goes on would write over them
+        done = inlake("send", "scan", name, *options, cwd=tmp_path, INLAKE_URL=gateway.url)
     assert done.returncode == 3, done.stderr
     assert how in " ".join(done.stderr.split())
+
+
+def test_the_journal_of_a_file_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "r.ndjson").write_text((json.dumps({"title": "x" * 1_500_000}) + "\n") * 3)
+    one = {**SUMMARY, "summary": {**SUMMARY["summary"], "accepted": 1}}  # type: ignore[dict-item]
+    yes = (201, NDJSON, b"".join(json.dumps(line).encode() + b"\n" for line in (RECEIPT, one)))
+    with answering(yes, (502, HTML, b"<html>"), yes, yes) as gateway:
+        lost = inlake("send", "scan", "r.ndjson", "--retry", "0", cwd=tmp_path, INLAKE_URL=gateway.url)
+        assert "start the same command again" in " ".join(lost.stderr.split())
+        done = inlake("send", "scan", "r.ndjson", "--retry", "0", cwd=tmp_path, INLAKE_URL=gateway.url)
+        assert done.returncode == 0, done.stderr
+        keys = [headers["Idempotency-Key"] for _, headers, _ in gateway.requests]
+    assert (keys[1] == keys[2], len(set(keys))) == (True, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["r.ndjson"]
 
 
 def test_a_redirect_is_no_yes(tmp_path: Path) -> None:
