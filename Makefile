@@ -24,6 +24,18 @@ test: setup ## run all tests, with real Kafka, registry and S3 (installed on the
 test-embedded: setup ## run the tests that need no server
 	@.venv/bin/python -m pytest -m 'not live' $(ARGS)
 
+.PHONY: spark-setup
+spark-setup: setup ## install Spark for recipes/spark (Java 17, Maven)
+	@tools/spark.sh setup
+
+.PHONY: spark-demo
+spark-demo: setup ## real records and meshes through Spark, in batch and as a stream, with real servers; prints what came of it
+	@tools/spark.sh demo $(ARGS)
+
+.PHONY: spark-bench
+spark-bench: setup ## what a record costs in Spark, beside the codec alone; ARGS="10000 100000"
+	@tools/spark.sh run recipes/spark/.venv/bin/python recipes/spark/bench.py $(ARGS)
+
 .PHONY: bench
 bench: setup ## measure speed beside the limits of this machine, into docs/performance.md; ARGS=--quick takes 2 minutes
 	@.venv/bin/python -m benchmarks $(ARGS)

@@ -28,6 +28,7 @@ check format .venv/bin/ruff format --check
 check lint .venv/bin/ruff check
 check types .venv/bin/mypy
 check "import contracts" .venv/bin/lint-imports
+check "import contracts of recipes/spark" env PYTHONPATH=recipes/spark/src .venv/bin/lint-imports --config recipes/spark/pyproject.toml
 check "generated pages" .venv/bin/python tools/docs.py --check
 check "shell scripts" syntax services/services.sh services/lib/*.sh tools/*.sh .ci/run
 [ ${#failed[@]} -eq 0 ] || {

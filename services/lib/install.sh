@@ -22,7 +22,7 @@ lacks() { # TOOL: whether it is missing or too old
 
 advice() { # TOOL: what to type
   case $1 in
-    mvn) echo "Maven is missing (it fetches Kafka and the registry): sudo apt install maven" ;;
+    mvn) echo "Maven is missing (it fetches Kafka, the registry and Spark's jars): sudo apt install maven" ;;
     go) echo "Go 1.21 or newer is missing (it builds the S3 server and toxiproxy): https://go.dev/doc/install, or sudo apt install golang-go" ;;
     pip) echo "Python's pip is missing (it fetches Java 21): make setup, or sudo apt install python3-pip" ;;
     flock | setsid) echo "$1 is missing: sudo apt install util-linux" ;;
@@ -61,7 +61,7 @@ install_program() { # PROGRAM: returns at once if it is there
 }
 
 tool_name() {
-  case $1 in java) echo pip ;; kafka | registry) echo Maven ;; *) echo Go ;; esac
+  case $1 in java) echo pip ;; kafka | registry | spark) echo Maven ;; *) echo Go ;; esac
 }
 
 lane() { # NAME PROGRAM...: one after the other, and only one installation at a time on this lane
@@ -96,17 +96,19 @@ install_servers() { # SERVER...: Go builds beside the downloads
   return $failed
 }
 
-copy_jars() { # GROUP:ARTIFACT:VERSION...: them and what they depend on, into ./libs
-  local group artifact version
+copy_jars() { # GROUP:ARTIFACT:VERSION[:alone]...: them and what they depend on, or they alone, into ./libs; JARS_WITHOUT: groups left out
+  local group artifact version alone
+  local nothing='<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>'
   {
     echo '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
     echo '<groupId>local</groupId><artifactId>jars</artifactId><version>1</version><packaging>pom</packaging><dependencies>'
-    while IFS=: read -r group artifact version; do
-      echo "<dependency><groupId>$group</groupId><artifactId>$artifact</artifactId><version>$version</version></dependency>"
+    while IFS=: read -r group artifact version alone; do
+      echo "<dependency><groupId>$group</groupId><artifactId>$artifact</artifactId><version>$version</version>${alone:+$nothing}</dependency>"
     done < <(printf '%s\n' "$@")
     echo '</dependencies></project>'
   } >pom.xml &&
-    maven -f pom.xml "$MAVEN_DEPENDENCY_PLUGIN:copy-dependencies" -DoutputDirectory="$PWD/libs" -DincludeScope=runtime
+    maven -f pom.xml "$MAVEN_DEPENDENCY_PLUGIN:copy-dependencies" -DoutputDirectory="$PWD/libs" -DincludeScope=runtime \
+      -DexcludeGroupIds="${JARS_WITHOUT:-}"
 }
 
 maven() { # Maven runs on whatever Java it finds, or on ours

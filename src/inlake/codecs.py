@@ -15,7 +15,7 @@ from inlake.formats.texts import Texts, is_another
 from inlake.formats.unchecked import UncheckedCodec
 from inlake.memory import Recent, Shared
 from inlake.model import SchemaVersion
-from inlake.ports import Codec, Registry
+from inlake.ports import Codec
 from inlake.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,6 +65,14 @@ class Finder(Protocol):
     async def find(self, name: str, version: int | None = None, message: str | None = None) -> Compiled: ...
 
 
+class Schemas(Protocol):
+    """What codecs are made from: the part of `inlake.ports.Registry` that the path needs."""
+
+    async def find(self, subject: str, version: int | None = None) -> RegisteredSchema: ...
+
+    async def references(self, schema: Schema) -> list[tuple[str, Schema]]: ...
+
+
 class Codecs:
     """Compiled schemas by name, version and message.
 
@@ -72,7 +80,7 @@ class Codecs:
     that meant another text before is refused: one of the two kinds of events under it could not be read.
     """
 
-    def __init__(self, registry: Registry, settings: Settings, *, cached: int = CACHED) -> None:
+    def __init__(self, registry: Schemas, settings: Settings, *, cached: int = CACHED) -> None:
         self.registry = registry
         self._settings = settings
         self._compiled: Recent[Key, _Kept] = Recent(cached)

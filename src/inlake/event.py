@@ -36,10 +36,13 @@ class Stamp:
 
     def now(self) -> Stamp:
         """Set to this moment."""
-        ms = time.time_ns() // 1_000_000
+        return self.at(time.time_ns() // 1_000_000)
+
+    def at(self, ms: int) -> Stamp:
+        """Set to a moment, in milliseconds since 1970."""
         if ms != self._ms:
-            self._ms, at = ms, f"{ms:012x}"
-            self._start = f"{at[:8]}-{at[8:]}-{self._random}"
+            self._ms, digits = ms, f"{ms:012x}"
+            self._start = f"{digits[:8]}-{digits[8:]}-{self._random}"
             self.ce_time = _time(ms)
             self._label = None
             self._begin()

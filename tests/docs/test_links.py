@@ -17,7 +17,7 @@ _PLACES = ("*.md", "docs/**/*.md", "examples/*.md", "services/*.md", "benchmarks
 
 
 def pages() -> list[Path]:
-    return sorted(path for place in _PLACES for path in ROOT.glob(place))
+    return sorted(path for place in _PLACES for path in ROOT.glob(place) if ".venv" not in path.parts)
 
 
 def anchors(page: Path) -> set[str]:

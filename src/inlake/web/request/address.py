@@ -15,6 +15,7 @@ from inlake.errors import (
     BadEnvelope,
     BadName,
     BadParameter,
+    LineTooLong,
     MissingParameter,
     RecordTooLarge,
     UnsupportedMediaType,
@@ -23,6 +24,8 @@ from inlake.formats.json_text import malformed_json
 from inlake.model import SCHEMA_NAME, Binary, Label, Submission, Trace
 
 BOM = b"\xef\xbb\xbf"
+ENVELOPE_BYTES = 2_000
+"""What an envelope may add to a record."""
 NDJSON = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
 TAGGED = "application/vnd.apache.avro+json"
 Receipts = Literal["all", "rejects", "none"]
@@ -230,3 +233,8 @@ def check_size(record: bytes, limit: int) -> None:
     """Raises `RecordTooLarge`."""
     if len(record) > limit:
         raise RecordTooLarge(f"The record has {len(record):,} bytes, and may have {limit:,} (INLAKE_MAX_RECORD_BYTES).")
+
+
+def line_too_long(limit: int) -> LineTooLong:
+    """The error of a line that is longer than a record and its envelope may be."""
+    return LineTooLong(f"The line is longer than {limit:,} bytes.")

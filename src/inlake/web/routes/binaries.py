@@ -18,7 +18,6 @@ from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import Form, content_type, counted, refuse_encoding
 from inlake.web.request.refusals import Refusals
 from inlake.web.request.trace import trace_of
-from inlake.web.routes.lines import ENVELOPE_BYTES
 from inlake.web.routes.promises import describe
 from inlake.web.routes.records import reply_receipt
 from inlake.web.routes.repeats import begin_with_file, learn_record
@@ -120,14 +119,14 @@ async def _ingest(x: Exchange, gateway: Gateway, to: address.Address, form: Form
         return await gateway.ingest(_submission(x, to, to.content, "", file))
     head = await _part(form, "record", "file")
     if head.name == "record":
-        record, kind = await form.text(x.settings.max_record_bytes + ENVELOPE_BYTES), head.content_type
+        record, kind = await form.text(x.settings.max_record_bytes + address.ENVELOPE_BYTES), head.content_type
         file = form.file(await _part(form, "file"), last=True)
         file = await begin_with_file(x, gateway, file, to, record, kind)
         return await gateway.ingest(_submission(x, to, record, kind, file))
 
     async def rest() -> Submission:
         head = await _part(form, "record")
-        record = await form.text(x.settings.max_record_bytes + ENVELOPE_BYTES)
+        record = await form.text(x.settings.max_record_bytes + address.ENVELOPE_BYTES)
         if extra := await form.next():
             raise MalformedMultipart(f"A part {extra.name[:100]!r} follows the record; nothing was stored.")
         await learn_record(x, gateway, to, record, head.content_type)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from inlake.errors import EmptyBody, InlakeError, InternalError, LineTooLong
+from inlake.errors import EmptyBody, InlakeError, InternalError
 from inlake.model import Receipt, SchemaVersion, StoredObject
 from inlake.web.openapi import ndjson
 from inlake.web.request import address
@@ -18,8 +18,6 @@ from inlake.web.request.problems import Code, LineNumber, LineReject, Text
 from inlake.web.request.route import fault
 
 log = logging.getLogger("inlake.web")
-ENVELOPE_BYTES = 2_000
-"""What an envelope may add to a record."""
 Line = tuple[int, bytes | InlakeError]
 """Its number from 1, and its text, or why it has none."""
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -94,7 +92,7 @@ class Lines:
             piece, self._rest = bytes(self._rest), bytearray()
         if self._skipping:
             self._skipping = False
-            return self._number, LineTooLong(f"The line is longer than {self._limit:,} bytes.")
+            return self._number, address.line_too_long(self._limit)
         if self._number == 1:
             piece = piece.removeprefix(address.BOM)
         return self._number, piece.strip(b" \t\r")
@@ -115,7 +113,7 @@ async def read_lines(x: Exchange, limits: Limits) -> list[Line]:
     """The lines of the whole body. Raises the error of the limits, `EmptyBody`."""
     size, most = getattr(x.settings, limits.bytes), getattr(x.settings, limits.lines)
     lines: list[Line] = []
-    cutter, received = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES), 0
+    cutter, received = Lines(x.settings.max_record_bytes + address.ENVELOPE_BYTES), 0
     while chunk := await x.next_chunk():
         received += len(chunk)
         if received > size:

@@ -14,7 +14,6 @@ from inlake.web.request.exchange import Exchange
 from inlake.web.request.refusals import Refusals
 from inlake.web.request.trace import trace_of
 from inlake.web.routes import atomic, stream
-from inlake.web.routes.lines import ENVELOPE_BYTES
 from inlake.web.routes.stream import Stream
 from inlake.window import CheckedWindow, Window
 from inlake.wiring import Deployment
@@ -107,7 +106,7 @@ def _address(x: Exchange) -> tuple[address.Address, str]:
 
 async def _record(x: Exchange) -> bytes:
     """The body, which is one record. Raises `EmptyBody`, `RecordTooLarge`."""
-    body = await x.body(x.settings.max_record_bytes + ENVELOPE_BYTES, RecordTooLarge)
+    body = await x.body(x.settings.max_record_bytes + address.ENVELOPE_BYTES, RecordTooLarge)
     if x.has_one_of(FIELD_NAMES):
         check_body(x, body)
     if not (record := body.removeprefix(address.BOM)).strip():

@@ -24,7 +24,6 @@ from inlake.web.request.query import query
 from inlake.web.request.route import Document
 from inlake.web.routes import records
 from inlake.web.routes.documents import RECEIPT
-from inlake.web.routes.lines import ENVELOPE_BYTES
 from inlake.web.routes.repeats import Held, with_body
 from inlake.wiring import Deployment
 
@@ -185,7 +184,7 @@ async def resend(x: Exchange, d: Deployment) -> None:
     with the reject's id as `Idempotency-Key`.
     """
     found = await find(x, d, x.path_parameter("reject"))
-    body = await x.body(x.settings.max_record_bytes + ENVELOPE_BYTES, RecordTooLarge)
+    body = await x.body(x.settings.max_record_bytes + address.ENVELOPE_BYTES, RecordTooLarge)
     given = await send_again(x, d, found, body)
     headers = [(name.encode(), value.encode("latin-1")) for name, value in given.headers if name != "content-type"]
     await x.reply(given.status, given.body, headers=headers)

@@ -28,7 +28,6 @@ from inlake.web.request.refusals import Refusals
 from inlake.web.request.spool import IN_MEMORY, REJECTS_RESERVE, Spool
 from inlake.web.request.trace import trace_of
 from inlake.web.routes.lines import (
-    ENVELOPE_BYTES,
     Counts,
     Faults,
     Line,
@@ -87,7 +86,7 @@ class Stream:
         """Bytes of their lines."""
         self._to = to
         self._trace = trace_of(x)
-        self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
+        self._lines = Lines(x.settings.max_record_bytes + address.ENVELOPE_BYTES)
         self._waiting: list[Line] = []
         self._ended = False
         self._spool = Spool(x.site.spool)

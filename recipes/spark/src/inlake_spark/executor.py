@@ -1,0 +1,221 @@
+"""In an executor: records take the gateway's own data path, many at once, and only what was refused goes back to Spark.
+
+`inlake.window.Window` checks, encodes and publishes, as it does for a stream of the gateway; so key, partition, wire
+format, headers and errors are the gateway's. Codecs are compiled and connections made once in each Python worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from inlake.codecs import Codecs
+from inlake.errors import InlakeError
+from inlake.event import Stamp
+from inlake.gateway import Gateway
+from inlake.model import Label, Submission
+from inlake.web.request import address
+from inlake.window import Result, Window
+from inlake.wiring import connect
+from inlake_spark.ids import Ids
+from inlake_spark.job import Job
+from inlake_spark.outcomes import Counts, batch_of, reject_row
+from inlake_spark.source import Block, Item, Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.core.broadcast import Broadcast
+
+SLICE = 250
+"""Records that go to the bus in one call, as in a stream of the gateway."""
+AT_ONCE = 4
+"""Slices on their way while the next one is encoded."""
+REJECTS = 500
+"""Refused records that go to Spark in one batch."""
+
+
+class JobStopped(RuntimeError):
+    """A task cannot go on, and has lost nothing: tried again, it makes the same events."""
+
+    def __init__(self, error: InlakeError) -> None:
+        super().__init__(f"{error.code}: {error.detail}")
+
+
+class FileTime(Stamp):
+    """Events have the time when their file was last changed, so that a second run makes the same bytes."""
+
+    def now(self) -> Stamp:
+        return self
+
+
+class Slice(NamedTuple):
+    """Records on their way."""
+
+    block: Block
+    items: list[Item]
+    publishing: asyncio.Task[list[Result]]
+
+
+class Executor:
+    """The data path of a job in one Python worker."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        settings = job.settings
+        self.loop = asyncio.new_event_loop()
+        self._limit = settings.max_record_bytes
+        self.deployment = d = connect(settings, job.environment)
+        self.gateway = Gateway(Codecs(job.schemas, settings), d.gateway.promises, d.bus)
+        self.gateway.stamp = self._stamp = FileTime()
+        self._thread = ThreadPoolExecutor(1, "inlake-rows")
+
+    def run(self, batches: Iterator[pa.RecordBatch], source: Source) -> Iterator[pa.RecordBatch]:
+        """Publishes the records of a task; gives its outcomes. Raises `JobStopped`."""
+        outcomes = self._outcomes(batches, source)
+        asyncio.set_event_loop(self.loop)
+        while True:
+            try:
+                yield self.loop.run_until_complete(anext(outcomes))
+            except StopAsyncIteration:
+                return
+
+    async def _outcomes(self, batches: Iterator[pa.RecordBatch], source: Source) -> AsyncIterator[pa.RecordBatch]:
+        task = Task(self, source)
+        # Spark's rows are waited for in a thread, so that answers of the bus are taken meanwhile
+        pull = self.loop.run_in_executor(self._thread, next, batches, None)
+        try:
+            while (batch := await pull) is not None:
+                pull = self.loop.run_in_executor(self._thread, next, batches, None)
+                await task.take(batch)
+                if len(task.rejects) >= REJECTS:
+                    yield batch_of(task.rejects)
+                    task.rejects.clear()
+            await task.finish()
+        except BaseException:
+            await task.give_up()
+            raise
+        rows = task.rejects + [counts.row(block) for block, counts in task.counts.items()]
+        if rows:
+            yield batch_of(rows)
+
+    def submission(self, item: Item, ids: Ids) -> Submission | InlakeError:
+        """What an item asks for."""
+        record, label = item.record, item.label or self.job.label
+        if isinstance(record, InlakeError):
+            return record
+        assert label is not None
+        try:
+            if len(record) > self._limit + address.ENVELOPE_BYTES:
+                raise address.line_too_long(self._limit + address.ENVELOPE_BYTES)
+            address.check_size(record, self._limit)
+        except InlakeError as error:
+            return error.kept()
+        return Submission(label, record, event_id=ids.of(item.position, record), accepted_ms=item.time_ms)
+
+    def set_time(self, ms: int) -> None:
+        self._stamp.at(ms)
+
+    def close(self) -> None:
+        """Lets go of all connections."""
+        self.loop.run_until_complete(self.deployment.close())
+        self.loop.close()
+        self._thread.shutdown()
+
+
+class Task:
+    """What one task of Spark does: slices of records go out in their order."""
+
+    def __init__(self, executor: Executor, source: Source) -> None:
+        self._executor = executor
+        self._reader = source.reader()
+        self._slices: deque[Slice] = deque()
+        self._ids: tuple[bytes, str, Ids] | None = None
+        self.counts: dict[tuple[str, int], Counts] = {}
+        self.rejects: list[dict[str, object]] = []
+
+    async def take(self, batch: pa.RecordBatch) -> None:
+        """Encodes the rows and begins to publish them."""
+        for block in self._reader.blocks(batch):
+            counts = self.counts.setdefault((block.place, block.start), Counts())
+            counts.lines += len(block.items) + block.blank
+            self._executor.set_time(block.time_ms)
+            for first in range(0, len(block.items), SLICE):
+                await self._begin(block, block.items[first : first + SLICE])
+
+    async def finish(self) -> None:
+        """All that was taken is on the bus, or refused."""
+        while self._slices:
+            await self._conclude()
+
+    async def give_up(self) -> None:
+        """Nothing stays on its way: the next task uses the same connections."""
+        await asyncio.gather(*(one.publishing for one in self._slices), return_exceptions=True)
+        self._slices.clear()
+
+    async def _begin(self, block: Block, items: list[Item]) -> None:
+        submissions = [self._executor.submission(item, self._ids_of(block, item.label)) for item in items]
+        window = Window(self._executor.gateway)
+        await window.encode(submissions)
+        self._slices.append(Slice(block, items, asyncio.create_task(window.publish())))
+        if len(self._slices) > AT_ONCE:
+            await self._conclude()
+
+    def _ids_of(self, block: Block, label: Label | None) -> Ids:
+        label = label or self._executor.job.label
+        key = label.key if label else b""
+        if self._ids is None or self._ids[0] != key or self._ids[1] != block.place:
+            self._ids = (key, block.place, Ids(key, block.place))
+        return self._ids[2]
+
+    async def _conclude(self) -> None:
+        """Waits for the slice that is longest on its way. Raises `JobStopped` for what a repeat can mend."""
+        done = self._slices[0]
+        results = await done.publishing
+        self._slices.popleft()
+        counts = self.counts[done.block.place, done.block.start]
+        for item, result in zip(done.items, results, strict=True):
+            error = refusal_or_stop(result)
+            counts.count(error, len(item.record) if isinstance(item.record, bytes) else 0)
+            if error is not None:
+                self.rejects.append(reject_row(done.block, item, item.label or self._executor.job.label, error))
+
+
+def refusal_or_stop(result: object) -> InlakeError | None:
+    """Why a record is refused; None for one that is on the bus. Raises `JobStopped` for what a repeat can mend."""
+    if not isinstance(result, InlakeError):
+        return None
+    if result.retryable:
+        raise JobStopped(result)
+    return result
+
+
+_EXECUTORS: dict[str, Executor] = {}
+"""Of this Python worker, by the name of the job."""
+
+
+def executor_of(job: Job) -> Executor:
+    """The job's executor in this Python worker; another job's makes room."""
+    if job.name not in _EXECUTORS:
+        close_all()
+        _EXECUTORS[job.name] = Executor(job)
+    return _EXECUTORS[job.name]
+
+
+def close_all() -> None:
+    """Ends what this Python worker keeps; workers of Spark are ended as they stand, with nothing on its way."""
+    while _EXECUTORS:
+        _EXECUTORS.popitem()[1].close()
+
+
+class Ingest:
+    """The function that Spark calls for each task."""
+
+    def __init__(self, job: Broadcast[Job], source: Source) -> None:
+        self._job = job
+        self._source = source
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return executor_of(self._job.value).run(batches, self._source)

@@ -1,0 +1,60 @@
+"""What a source of records is: columns of a DataFrame, and how an executor makes records of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from inlake.errors import InlakeError
+from inlake.model import Label
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+
+class Item(NamedTuple):
+    """A record where it was found."""
+
+    number: int
+    """The line in its block, the row of a table or the offset of a message; lines and rows count from 1."""
+    position: int
+    """What its id is made of: the byte where it begins, or its number."""
+    record: bytes | InlakeError
+    """JSON as it stands, or why there is none."""
+    label: Label | None = None
+    """Where it goes, if it says so itself."""
+    file: str | None = None
+    """What names its binary: a path or a URI."""
+    time_ms: int | None = None
+    """When it first came, where that is another time than its block's."""
+
+
+class Block(NamedTuple):
+    """Records that stand together."""
+
+    place: str
+    """The file's URI, or topic and partition."""
+    start: int
+    """The byte of the file where Spark cut it: lines count from there."""
+    time_ms: int
+    """When the place was last changed, milliseconds since 1970: the time of its events."""
+    items: list[Item]
+    blank: int = 0
+    """Lines that hold nothing."""
+
+
+class Reader(Protocol):
+    """Makes records of what Spark gives to a task; one for each task."""
+
+    def blocks(self, batch: pa.RecordBatch) -> Iterator[Block]: ...
+
+
+class Source(Protocol):
+    """A kind of input. It travels to the executors, so it holds plain values only."""
+
+    def frame(self, spark: SparkSession) -> DataFrame:
+        """The rows, as the reader takes them."""
+        ...
+
+    def reader(self) -> Reader: ...
