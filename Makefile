@@ -25,7 +25,7 @@ test-embedded: setup ## run the tests that need no server
 	@.venv/bin/python -m pytest -m 'not live' $(ARGS)
 
 .PHONY: spark-setup
-spark-setup: setup ## install Spark for recipes/spark (Java 17, Maven)
+spark-setup: setup ## install Spark for recipes/spark (Java 17, Maven); from then on `make test` runs its tests too
 	@tools/spark.sh setup
 
 .PHONY: spark-demo
