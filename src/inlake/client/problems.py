@@ -8,12 +8,17 @@ ClientError
 └── Problem ....... an answer that says no
     ├── Refused ... 4xx: the same request will be refused again
     └── Failed .... 5xx and 429: a retry may help
+
+A `Problem` is an instance of the gateway's own class for its code as well: `except RecordRejected` of `inlake.errors`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
+
+from inlake.errors import every_error
 
 
 class ClientError(Exception):
@@ -49,7 +54,7 @@ class Problem(ClientError):
         self.document = document
         self.retry_after = retry_after
         """Seconds or an HTTP date, as the gateway sent it."""
-        super().__init__(self.detail)
+        Exception.__init__(self, self.detail)  # a class of the gateway among the bases has arguments of its own
 
     @property
     def code(self) -> str:
@@ -75,6 +80,15 @@ class Failed(Problem):
 
 
 def problem_of(status: int, document: Mapping[str, Any], retry_after: str | None = None) -> Problem:
-    """The exception for an answer that says no."""
+    """The exception for an answer that says no; by its code it is of the gateway's class too."""
     kind = Failed if status >= 500 or status == 429 else Refused
-    return kind(status, document, retry_after)
+    return _of_gateway(kind, str(document.get("code", "")))(status, document, retry_after)
+
+
+@cache
+def _of_gateway(kind: type[Problem], code: str) -> type[Problem]:
+    """Both what the client raises and what the gateway raised; `kind` alone for a code that is not known here."""
+    for error in every_error():
+        if error.code == code:
+            return type(error.__name__, (kind, error), {"__module__": __name__, "__doc__": error.__doc__})
+    return kind
