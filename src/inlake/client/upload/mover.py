@@ -5,6 +5,7 @@ docs/adr has what others cost. A PUT that fails for what may pass goes out again
 
 from __future__ import annotations
 
+import errno
 import heapq
 import queue
 import ssl
@@ -26,6 +27,8 @@ MIB = 1 << 20
 CONNECT_SECONDS = 10
 LOOK_SECONDS = 0.02
 """How often new work is looked for while requests are on their way."""
+WHOLE = 2 * MIB
+"""A slice of up to so many bytes is read in one go: libcurl asks for few at a time, and each time waits for Python."""
 TOLD = 4_096
 """Bytes of an error's body that are kept."""
 OF_OTHER_BYTES = ("BadDigest", "SHA256Mismatch", "InvalidDigest", "IncompleteBody", "EntityToo", "mismatch")
@@ -193,17 +196,18 @@ class Mover:
         curl.setopt(pycurl.HTTPHEADER, ["Expect:", *[f"{name}: {value}" for name, value in put.headers.items()]])
         job.told = told  # type: ignore[assignment]
         curl.setopt(pycurl.WRITEFUNCTION, lambda block: told.extend(block[: TOLD - len(told)]))
-        if isinstance(put.body, bytes):
+        body = put.body if isinstance(put.body, bytes) or put.body.size > WHOLE else _whole(put.body)
+        if isinstance(body, bytes):
             curl.setopt(pycurl.POST, 1)
             curl.setopt(pycurl.CUSTOMREQUEST, "PUT")
-            curl.setopt(pycurl.POSTFIELDS, put.body)
+            curl.setopt(pycurl.POSTFIELDS, body)
             return
-        job.file, job.read = put.body.path.open("rb", buffering=0), 0
-        job.file.seek(put.body.offset)
+        job.file, job.read = body.path.open("rb", buffering=0), 0
+        job.file.seek(body.offset)
         curl.unsetopt(pycurl.CUSTOMREQUEST)
         curl.setopt(pycurl.UPLOAD, 1)
-        curl.setopt(pycurl.INFILESIZE_LARGE, put.body.size)
-        curl.setopt(pycurl.READFUNCTION, _reader(job, job.file, put.body.size))
+        curl.setopt(pycurl.INFILESIZE_LARGE, body.size)
+        curl.setopt(pycurl.READFUNCTION, _reader(job, job.file, body.size))
 
     def _proxy(self, url: str) -> str:
         """As for all other requests; the environment is asked once for each host."""
@@ -309,6 +313,16 @@ def _reader(job: _Job, file: BinaryIO, size: int) -> Any:
         return block
 
     return read
+
+
+def _whole(part: Slice) -> bytes:
+    """All of a small slice. Raises OSError, also where the file is shorter."""
+    with part.path.open("rb", buffering=0) as file:
+        file.seek(part.offset)
+        data = file.read(part.size)
+    if len(data) < part.size:
+        raise OSError(errno.ENODATA, "it became shorter")
+    return data
 
 
 def _said(body: bytes, status: int) -> str:

@@ -23,13 +23,20 @@ def mover() -> Iterator[Mover]:
 
 
 def test_bytes_and_slices_of_files_arrive_with_the_headers_that_are_signed(mover: Mover, tmp_path: Path) -> None:
-    (tmp_path / "large").write_bytes(b"ab" * MIB)
+    (tmp_path / "large").write_bytes(b"ab" * 2 * MIB)
     with answering(OK) as server:
         bodies: list[bytes | Slice] = [b"", b"small", Slice(tmp_path / "large", 1, MIB), b"x" * 2 * MIB]
+        bodies.append(Slice(tmp_path / "large", 1, 3 * MIB))
         moved = mover.put_all([Put(f"{server.url}/{n}", SIGNED, body) for n, body in enumerate(bodies)])
-        assert [one.state for one in moved] == ["stored"] * 4
+        assert [one.state for one in moved] == ["stored"] * 5
         came = {path: (headers, body) for path, headers, body in server.requests}
-    assert [came[f"PUT /{n}"][1] for n in range(4)] == [b"", b"small", b"ba" * (MIB // 2), b"x" * 2 * MIB]
+    assert [came[f"PUT /{n}"][1] for n in range(5)] == [
+        b"",
+        b"small",
+        b"ba" * (MIB // 2),
+        b"x" * 2 * MIB,
+        b"ba" * (3 * MIB // 2),
+    ]
     for headers, body in came.values():
         assert headers["content-type"] == "model/obj"
         assert (headers["if-none-match"], headers["Content-Length"]) == ("*", str(len(body)))
@@ -90,8 +97,9 @@ def test_a_file_that_became_shorter_or_is_gone_is_named(mover: Mover, tmp_path: 
     (tmp_path / "a").write_bytes(b"short")
     with answering(OK) as server:
         puts = [Put(f"{server.url}/{n}", {}, Slice(tmp_path / n, 0, 6 * MIB)) for n in ("a", "none")]
-        moved = mover.put_all(puts)
-    assert [one.state for one in moved] == ["changed", "changed"]
+        moved = mover.put_all([*puts, Put(f"{server.url}/b", {}, Slice(tmp_path / "a", 0, 6))])
+    assert [one.state for one in moved] == ["changed", "changed", "changed"]
+    assert "shorter" in moved[2].detail
     assert ("shorter" in moved[0].detail, "cannot be read" in moved[1].detail) == (True, True)
 
 
