@@ -55,11 +55,10 @@ def send(
     which is split into its records), each sent as its text stands in the file; .csv, .tsv, .xlsx and .ods, of which
     each row becomes a record by the types of the schema. All but the last two also as .gz.
 
-    While a file is on its way a journal beside it knows what is in: killed and started again, the same command sends
-    what is missing. It is gone at the end; one named with --journal stays, and nothing of the file is sent again.
+    A journal beside a file knows what is in: killed and started again, the command sends what is missing. At the end it
+    is gone; one named with --journal stays, and nothing of the file is sent again.
 
-    Exit code: 0 all accepted; 1 some refused; 2 the command or a file is wrong; 3 the gateway cannot be reached or
-    failed.
+    Exit code: 0 all accepted; 1 some refused; 2 command or file is wrong; 3 the gateway cannot be reached or failed.
     """
     from inlake.cli.report import Report
     from inlake.client.gateway import Address
@@ -67,25 +66,25 @@ def send(
     from inlake.client.records import chosen
 
     names = chosen(files)
-    _require_one(binary or [], names)
-    layout = layout_of(encoding, delimiter, header, sheet)
-    if rejects and len(names) > 1:
-        raise Failure("--rejects goes with one table: its rows are written in the form they came in.")
+    _require_one(binary or [], names, rejects)
+    given = Given(layout_of(encoding, delimiter, header, sheet), map_, check, rejects, journal)
     report, to = Report(as_json=as_json), Address(schema, destination, version, message)
     with connect(url, token, retry=retry) as client, ExitStack() as stack:
         goes_on = any(_journal(journal, client, to, name).exists() for name in names)
         ledger = stack.enter_context(Ledger(receipts, goes_on=goes_on)) if receipts else None
-        run = Sending(client, to, Given(layout, map_, check, rejects, journal), report, ledger)
+        run = Sending(client, to, given, report, ledger)
         for name in names:
             run.binary(name, binary[0], content_type) if binary else run.file(name)
     report.close()
     raise typer.Exit(report.exit_code)
 
 
-def _require_one(binaries: list[str], names: list[str]) -> None:
-    """`Failure` unless there is no binary, or one that goes with the one file of a record."""
+def _require_one(binaries: list[str], names: list[str], rejects: Path | None) -> None:
+    """`Failure` unless there is no binary, or one that goes with the one file of a record; `rejects` are of one too."""
     from inlake.client.records import require_file
 
+    if rejects and len(names) > 1:
+        raise Failure("--rejects goes with one table: its rows are written in the form they came in.")
     if binaries and (len(binaries) > 1 or len(names) > 1):
         given = f"{len(binaries)} binaries" if len(binaries) > 1 else f"{len(names)} files of records"
         raise Failure(f"One record goes with one --binary; {given} are named.")
