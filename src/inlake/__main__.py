@@ -1,6 +1,21 @@
-"""`python -m inlake` is the command `inlake`."""
+"""The command `inlake`, also as `python -m inlake`."""
 
-from inlake.cli.app import main
+from __future__ import annotations
+
+import sys
+
+from inlake import __version__
+
+
+def main() -> None:
+    """Runs the command. Its version is told without the libraries of the others, which take longer to load."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"inlake {__version__}")
+        return
+    from inlake.cli.app import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

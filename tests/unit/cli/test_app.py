@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.command import inlake
+from inlake import __version__
+from tests.command import environment, inlake
 
 SERVER_LIBRARIES = (  # without pydantic, which Typer needs too
     "confluent_kafka", "fastapi", "fastavro", "msgspec", "multipart", "obstore", "starlette", "uvicorn",
@@ -87,3 +90,9 @@ def test_an_unexpected_error_shows_its_origin_only_with_debug(tmp_path: Path) ->
     assert "Traceback" not in quiet.stderr
     assert "--debug" in quiet.stderr
     assert "Traceback" in loud.stderr
+
+
+def test_the_version_is_told_without_the_libraries_of_the_commands() -> None:
+    program = "import sys; sys.modules['typer'] = None; from inlake.__main__ import main; sys.argv[1:] = ['--version']; main()"
+    done = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"inlake {__version__}\n"), done.stderr
