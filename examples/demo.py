@@ -69,6 +69,10 @@ def run(folder: Path) -> None:
         receipt = send_mesh(client)
         head("5. What consumers see: the events, read back and decoded")
         show_events(events(folder, environment), published, receipt)
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            say(f"\n   Look at it in a browser: {url}/", "bold")
+            with contextlib.suppress(EOFError, KeyboardInterrupt):
+                input("   Enter stops this gateway and removes its data. ")
     head("All of it arrived. To go on:")
     say_next()
 
@@ -229,7 +233,7 @@ def lines(path: str, count: int, first: int = 1) -> list[bytes]:
 
 
 def say_next() -> None:
-    say("   make serve                                a gateway that keeps its data, http://127.0.0.1:8000/docs")
+    say("   make serve                                a gateway that keeps its data, http://127.0.0.1:8000/")
     say("   .venv/bin/inlake schemas add tate.artwork examples/schemas/avro/tate_artwork.avsc")
     say("   .venv/bin/inlake send tate.artwork examples/tate/artworks.ndjson.gz       5,000 artworks, 13 refused")
     say("   .venv/bin/inlake tail -f                  events as they come")

@@ -13,6 +13,7 @@ from inlake.cli.commands.check import check
 from inlake.cli.commands.config import config
 from inlake.cli.commands.infer import infer
 from inlake.cli.commands.map import draft
+from inlake.cli.commands.open import open_
 from inlake.cli.commands.send import send
 from inlake.cli.commands.serve import serve
 from inlake.cli.commands.sweep import sweep
@@ -44,6 +45,7 @@ def build() -> typer.Typer:
     app.command("verify")(guarded(readback.verify))
     app.command("get")(guarded(readback.get))
     app.command("tail")(guarded(tail))
+    app.command("open")(guarded(open_))
     app.command("check")(guarded(check))
     app.command("config")(guarded(config))
     app.command("sweep")(guarded(sweep))

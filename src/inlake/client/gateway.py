@@ -250,6 +250,10 @@ class Gateway:
         body = RecordAndFile(json_text(record), file)
         return self._receipt(Request("POST", RECORD_AND_BINARY, query, body.headers, body))
 
+    def check_alive(self) -> None:
+        """Raises `Unreachable` when no gateway answers."""
+        self._connection.document(Request("GET", "/health/live", {}))
+
     def schemas(self) -> list[dict[str, Any]]:
         """The schemas that records can name, each with its `subject`."""
         found = self._connection.document(Request("GET", "/schemas", {}))

@@ -83,13 +83,15 @@ def _charts(rows: list[Row], causes: list[Cause]) -> list[Chart]:
 
 def _room(d: Deployment) -> list[tuple[str, int, int]]:
     """Of each disk of this machine that the gateway writes to: what stands there, bytes free, bytes in all."""
-    found = []
+    disks: dict[int, list[str]] = {}
+    usages: dict[int, tuple[int, int]] = {}
     for what, url in (("events", d.settings.bus), ("binaries", d.settings.store)):
         scheme, _, path = url.partition(":")
         if scheme in {"sqlite", "file"}:
             folder = Path(path)
             while not folder.is_dir():
                 folder = folder.parent
-            usage = shutil.disk_usage(folder)
-            found.append((what, usage.free, usage.total))
-    return found
+            disk, usage = folder.stat().st_dev, shutil.disk_usage(folder)
+            disks.setdefault(disk, []).append(what)
+            usages[disk] = usage.free, usage.total
+    return [(" and ".join(whats), *usages[disk]) for disk, whats in disks.items()]

@@ -237,24 +237,25 @@ function compose(form) {
       (near?.matches("fieldset") ? near.querySelector("select, input, button") : near)?.focus();
     }
   }
-  function read() {
+  function read(isLeft) {
     try {
       record = parse(text.value);
       broken.hidden = true;
-      if (isObject(record)) draw();
     } catch (error) {
       broken.textContent = `This is not JSON: ${error.message}`;
-      broken.hidden = false;
+      if (isLeft) broken.hidden = false;
+      return;
     }
+    if (!isLeft && isObject(record)) draw(); // while one types: when one leaves, the click would meet a field that is gone
   }
-  text.addEventListener("change", read);
-  text.addEventListener("input", () => { try { parse(text.value); broken.hidden = true; } catch { /* said when one leaves the field */ } });
+  text.addEventListener("input", () => read(false));
+  text.addEventListener("change", () => read(true));
   if (!shape.fields.length) fields.hidden = true;
   if (!form.dataset.given) {
     record = least(shape);
     if (shape.fields.length) keep();
   }
-  if (shape.fields.length) (form.dataset.given ? read() : draw());
+  if (shape.fields.length) (form.dataset.given ? read(false) : draw());
 
   form.addEventListener("submit", (event) => { event.preventDefault(); send(form, false); });
   byId("check").hidden = byId("curl").hidden = byId("python").hidden = false;
