@@ -210,7 +210,7 @@ class Attempt:
         if not self.begun:
             return
         try:
-            await self._append(Entry(until=0.0))
+            await self._go_on(Entry(until=0.0))
         except InlakeError as error:
             log.warning("a request with an Idempotency-Key waits for its lease to end: %s", error.detail)
 
@@ -219,7 +219,7 @@ class Attempt:
         while True:
             await asyncio.sleep(self._lease / 3)
             try:
-                if self.begun and not await self._append(Entry(until=time.time() + self._lease)):
+                if self.begun and not await self._go_on(Entry(until=time.time() + self._lease)):
                     return  # taken over
             except InlakeError:  # the store is away for a moment
                 pass
@@ -237,8 +237,19 @@ class Attempt:
         return found
 
     async def _add(self, entry: Entry) -> None:
-        if not await self._append(entry):
+        if not await self._go_on(entry):
             raise IdempotencyInFlight("Another attempt with this Idempotency-Key has gone on: send it again.")
+
+    async def _go_on(self, entry: Entry) -> bool:
+        """Add an entry of a request that this attempt holds; False when another attempt has taken it over.
+
+        What stands there otherwise is this attempt's own: a renewal that was cancelled, or that the store took although
+        it failed.
+        """
+        while not await self._append(entry):
+            if any(of_another.owner or of_another.answer for of_another in await self._read()):
+                return False
+        return True
 
     async def _append(self, entry: Entry) -> bool:
         """Add the next entry of the log as this attempt knows it; False when another's stands there."""
@@ -249,12 +260,14 @@ class Attempt:
             self._known = _after(self._known, entry)
             return True
 
-    async def _read(self) -> None:
-        """What the log adds up to now."""
+    async def _read(self) -> list[Entry]:
+        """What the log adds up to now; the entries that are new."""
         async with self._one_at_a_time:
-            for entry in await self._log.read(self._entries):
+            new = await self._log.read(self._entries)
+            for entry in new:
                 self._known = _after(self._known, entry)
                 self._entries += 1
+            return new
 
 
 class KeptAnswers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,31 @@ async def test_an_entry_that_the_store_took_before_it_was_asked_again_is_ours(tm
     await first.begin(UNCHECKED, [], {"body": "b"}, None)
     assert first.begun
     assert await first.keep(ANSWER) == ANSWER
+
+
+class Unsure(FolderStore):
+    """A store that takes an entry, and whose answer is lost."""
+
+    async def create(self, key: str, data: bytes) -> bool:
+        await super().create(key, data)
+        raise StoreUnavailable(f"{key} may be there or not.")
+
+
+async def test_a_renewal_that_was_written_though_it_failed_is_not_taken_for_another_attempt(
+    tmp_path: Path, store: FolderStore
+) -> None:
+    first = await begun(store, lease=0.03)
+    first._log._store = Unsure(tmp_path)
+    holds = asyncio.create_task(first.renew())
+    while not await store.get(first._log._key(1)):
+        await asyncio.sleep(0.01)
+    holds.cancel()
+    await asyncio.wait([holds])
+    first._log._store = store
+    await first.go_on_as("a promise")
+    assert first.puuid == "a promise"
+    await first.release()
+    assert (await begun(store)).begun, "nobody waits for a lease"
 
 
 class Away(FolderStore):
