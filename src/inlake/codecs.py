@@ -15,7 +15,7 @@ from inlake.formats.texts import Texts, is_another
 from inlake.formats.unchecked import UncheckedCodec
 from inlake.memory import Recent, Shared
 from inlake.model import SchemaVersion
-from inlake.ports import Codec
+from inlake.ports import Codec, Schemas
 from inlake.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,14 +63,6 @@ class Finder(Protocol):
     """Finds the codecs of the path."""
 
     async def find(self, name: str, version: int | None = None, message: str | None = None) -> Compiled: ...
-
-
-class Schemas(Protocol):
-    """What codecs are made from: the part of `inlake.ports.Registry` that the path needs."""
-
-    async def find(self, subject: str, version: int | None = None) -> RegisteredSchema: ...
-
-    async def references(self, schema: Schema) -> list[tuple[str, Schema]]: ...
 
 
 class Codecs:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # the registry's own classes are the only schema classes ther
     from confluent_kafka.schema_registry import RegisteredSchema, Schema
 
 
-class Registry(Protocol):
-    """Schemas by subject and version, and by id. `SchemaNotFound`, `RegistryUnavailable`, `RegistryRefused`."""
+class Schemas(Protocol):
+    """What codecs are made from. `SchemaNotFound`, `RegistryUnavailable`, `RegistryRefused`."""
 
     async def find(self, subject: str, version: int | None = None) -> RegisteredSchema:
         """The schema with subject, version and id set; None is the latest version.
@@ -28,12 +28,16 @@ class Registry(Protocol):
         """
         ...
 
-    async def find_by_id(self, schema_id: int) -> tuple[Schema, list[tuple[str, Schema]]]:
-        """The schema with this id, and all that it refers to, as `references` has it."""
-        ...
-
     async def references(self, schema: Schema) -> list[tuple[str, Schema]]:
         """(name, schema) of all references of `schema`, also indirect ones, each name once, the deepest first."""
+        ...
+
+
+class Registry(Schemas, Protocol):
+    """Schemas by subject and version, and by id. `SchemaNotFound`, `RegistryUnavailable`, `RegistryRefused`."""
+
+    async def find_by_id(self, schema_id: int) -> tuple[Schema, list[tuple[str, Schema]]]:
+        """The schema with this id, and all that it refers to, as `references` has it."""
         ...
 
     async def register(self, subject: str, schema: Schema) -> RegisteredSchema:

@@ -18,6 +18,7 @@ from inlake.event import Stamp
 from inlake.gateway import Gateway
 from inlake.model import Label, Submission
 from inlake.web.request import address
+from inlake.web.request.envelope import ENVELOPE_BYTES, line_too_long
 from inlake.window import Result, Window
 from inlake.wiring import connect
 from inlake_spark.ids import Ids
@@ -108,8 +109,8 @@ class Executor:
             return record
         assert label is not None
         try:
-            if len(record) > self._limit + address.ENVELOPE_BYTES:
-                raise address.line_too_long(self._limit + address.ENVELOPE_BYTES)
+            if len(record) > self._limit + ENVELOPE_BYTES:
+                raise line_too_long(self._limit + ENVELOPE_BYTES)
             address.check_size(record, self._limit)
         except InlakeError as error:
             return error.kept()

@@ -1,31 +1,25 @@
-"""Names, query parameters, media types and envelopes: from what a client wrote to a submission."""
+"""Names, query parameters and media types: from what a client wrote to a submission."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 from urllib.parse import parse_qsl
-
-import msgspec
 
 from inlake.access.rights import Caller
 from inlake.errors import (
-    BadEnvelope,
     BadName,
     BadParameter,
-    LineTooLong,
     MissingParameter,
     RecordTooLarge,
     UnsupportedMediaType,
 )
-from inlake.formats.json_text import malformed_json
 from inlake.model import SCHEMA_NAME, Binary, Label, Submission, Trace
+from inlake.web.request import envelope as envelopes
 
 BOM = b"\xef\xbb\xbf"
-ENVELOPE_BYTES = 2_000
-"""What an envelope may add to a record."""
 NDJSON = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
 TAGGED = "application/vnd.apache.avro+json"
 Receipts = Literal["all", "rejects", "none"]
@@ -51,26 +45,6 @@ class Address:
     """The record itself: the first Inlake took it as a query parameter beside a file."""
     atomic: bool = False
     """All records of the body are published, or none."""
-
-
-Version = Annotated[int, msgspec.Meta(ge=1, le=999_999_999)]
-
-
-class Envelope(msgspec.Struct, forbid_unknown_fields=True):
-    """A record with its address around it; `key_inlk` and `content` are the names of the first Inlake."""
-
-    schema: str | None = None
-    destination: str | None = None
-    version: Version | None = None
-    message: str | None = None
-    record: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
-    key_inlk: str | None = None
-    content: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
-    url_filestore: None = None
-    topic_override: None = None
-
-
-_decode_envelope = msgspec.json.Decoder(Envelope).decode
 
 
 def pairs(query: bytes) -> list[tuple[str, str]]:
@@ -186,55 +160,23 @@ def submission(
         caller.check("ingest", to.schema, to.destination)
         label = Label(to.schema, to.destination, to.version, to.message, caller.principal, tagged, trace)
         return Submission(label, record, file)
-    return unwrapped(_envelope(record), caller=caller, tagged=tagged, trace=trace, file=file)
+    return unwrapped(envelopes.read(record), caller=caller, tagged=tagged, trace=trace, file=file)
 
 
 def unwrapped(
-    envelope: Envelope, *, caller: Caller, tagged: bool, trace: Trace | None, file: Binary | None = None
+    envelope: envelopes.Envelope, *, caller: Caller, tagged: bool, trace: Trace | None, file: Binary | None = None
 ) -> Submission:
     """A record out of its envelope. Raises `BadEnvelope`, `BadName`, `Forbidden`, ..."""
     schema, destination = names(envelope.schema, envelope.destination, envelope.key_inlk)
     if schema is None:
         raise MissingParameter('No schema: give ?schema=NAME, or send an envelope {"schema": ..., "record": {...}}.')
-    record, content = bytes(envelope.record), bytes(envelope.content)
-    if bool(record) == bool(content):
-        raise BadEnvelope("The envelope must have one of record and content.")
-    raw = record or _unquoted(content)
-    message = message_name(envelope.message)
+    record, message = envelopes.content_of(envelope), message_name(envelope.message)
     caller.check("ingest", schema, destination)
     label = Label(schema, destination, envelope.version, message, caller.principal, tagged, trace)
-    return Submission(label, raw, file)
-
-
-def _envelope(record: bytes) -> Envelope:
-    try:
-        return _decode_envelope(record)
-    except msgspec.ValidationError as error:
-        raise BadEnvelope(
-            f'Without ?schema=NAME each record is an envelope {{"schema": ..., "record": {{...}}}}: {error}.'
-        ) from None
-    except RecursionError:
-        raise BadEnvelope("The envelope is nested too deeply.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise malformed_json(record, error) from None
-
-
-def _unquoted(text: bytes) -> bytes:
-    """JSON text out of an envelope; the first Inlake also took a string that holds JSON. Raises `MalformedJson`."""
-    if not text.startswith(b'"'):
-        return text
-    try:
-        return msgspec.json.decode(text, type=str).encode()
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # the envelope's decoder skips over a record unread
-        raise malformed_json(text, error) from None
+    return Submission(label, record, file)
 
 
 def check_size(record: bytes, limit: int) -> None:
     """Raises `RecordTooLarge`."""
     if len(record) > limit:
         raise RecordTooLarge(f"The record has {len(record):,} bytes, and may have {limit:,} (INLAKE_MAX_RECORD_BYTES).")
-
-
-def line_too_long(limit: int) -> LineTooLong:
-    """The error of a line that is longer than a record and its envelope may be."""
-    return LineTooLong(f"The line is longer than {limit:,} bytes.")

@@ -17,6 +17,7 @@ from inlake.promises.places import object_key
 from inlake.promises.shipments.entries import Names, Standing
 from inlake.promises.shipments.in_place import Found, at_once
 from inlake.web.request import address
+from inlake.web.request.envelope import Envelope
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.trace import trace_of
 from inlake.web.routes.direct import hex_sha256, printable_type
@@ -53,7 +54,7 @@ class ShippedRecord(Struct, forbid_unknown_fields=True):
     record: msgspec.Raw
 
 
-class ShippedEnvelope(address.Envelope, forbid_unknown_fields=True, kw_only=True):
+class ShippedEnvelope(Envelope, forbid_unknown_fields=True, kw_only=True):
     """A line of a shipment that names its schema."""
 
     file: FileAnnounced

@@ -14,6 +14,7 @@ from inlake.model import PART, Binary, Pending, Receipt, Submission
 from inlake.web.request import address
 from inlake.web.request.digests import announced, checked, sha256_of
 from inlake.web.request.disposition import filename
+from inlake.web.request.envelope import ENVELOPE_BYTES
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import Form, content_type, counted, refuse_encoding
 from inlake.web.request.refusals import Refusals
@@ -119,14 +120,14 @@ async def _ingest(x: Exchange, gateway: Gateway, to: address.Address, form: Form
         return await gateway.ingest(_submission(x, to, to.content, "", file))
     head = await _part(form, "record", "file")
     if head.name == "record":
-        record, kind = await form.text(x.settings.max_record_bytes + address.ENVELOPE_BYTES), head.content_type
+        record, kind = await form.text(x.settings.max_record_bytes + ENVELOPE_BYTES), head.content_type
         file = form.file(await _part(form, "file"), last=True)
         file = await begin_with_file(x, gateway, file, to, record, kind)
         return await gateway.ingest(_submission(x, to, record, kind, file))
 
     async def rest() -> Submission:
         head = await _part(form, "record")
-        record = await form.text(x.settings.max_record_bytes + address.ENVELOPE_BYTES)
+        record = await form.text(x.settings.max_record_bytes + ENVELOPE_BYTES)
         if extra := await form.next():
             raise MalformedMultipart(f"A part {extra.name[:100]!r} follows the record; nothing was stored.")
         await learn_record(x, gateway, to, record, head.content_type)

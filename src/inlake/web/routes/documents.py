@@ -9,6 +9,7 @@ from msgspec import Meta
 from inlake.model import SCHEMA_NAME, Pending, Receipt, SchemaVersion, StoredObject
 from inlake.web.openapi import answer, content, header, json, ndjson, parameter, problems
 from inlake.web.request import address
+from inlake.web.request.envelope import Envelope, Version
 from inlake.web.request.route import Document
 from inlake.web.routes import examples
 from inlake.web.routes.lines import STREAM
@@ -35,7 +36,7 @@ Message = Annotated[str, Meta(pattern=f"^{address.MESSAGE}$", max_length=address
 _SCHEMA = "Name of the schema. Without it each record is an envelope that names it."
 _ADDRESS = [
     parameter("destination", "Database or sub-database that consumers should load the record into.", Destination),
-    parameter("version", "Version of the schema; default: the latest.", address.Version),
+    parameter("version", "Version of the schema; default: the latest.", Version),
     parameter("message", "Protobuf only: full name of the message; default: the first in the file.", Message),
     parameter("key_inlk", "`schema` or `schema/destination`, as in the first Inlake."),
 ]
@@ -69,7 +70,7 @@ RECORDS: Document = {
         ),
         **ndjson(
             "A record, or an `Envelope` around one, a line.",
-            [RECORD, address.Envelope],
+            [RECORD, Envelope],
             examples.lines(examples.ARTWORK, examples.ARTWORK | {"classification": None}),
         ),
         **content(

@@ -13,6 +13,7 @@ from inlake.errors import EmptyBody, InlakeError, InternalError
 from inlake.model import Receipt, SchemaVersion, StoredObject
 from inlake.web.openapi import ndjson
 from inlake.web.request import address
+from inlake.web.request.envelope import ENVELOPE_BYTES, line_too_long
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.problems import Code, LineNumber, LineReject, Text
 from inlake.web.request.route import fault
@@ -92,7 +93,7 @@ class Lines:
             piece, self._rest = bytes(self._rest), bytearray()
         if self._skipping:
             self._skipping = False
-            return self._number, address.line_too_long(self._limit)
+            return self._number, line_too_long(self._limit)
         if self._number == 1:
             piece = piece.removeprefix(address.BOM)
         return self._number, piece.strip(b" \t\r")
@@ -113,7 +114,7 @@ async def read_lines(x: Exchange, limits: Limits) -> list[Line]:
     """The lines of the whole body. Raises the error of the limits, `EmptyBody`."""
     size, most = getattr(x.settings, limits.bytes), getattr(x.settings, limits.lines)
     lines: list[Line] = []
-    cutter, received = Lines(x.settings.max_record_bytes + address.ENVELOPE_BYTES), 0
+    cutter, received = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES), 0
     while chunk := await x.next_chunk():
         received += len(chunk)
         if received > size:

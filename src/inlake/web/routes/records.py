@@ -10,6 +10,7 @@ from inlake.errors import BadDigest, BadParameter, EmptyBody, InlakeError, Recor
 from inlake.model import Pending, Receipt, SchemaVersion, Submission
 from inlake.web.request import address
 from inlake.web.request.digests import FIELD_NAMES, check_body
+from inlake.web.request.envelope import ENVELOPE_BYTES
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.refusals import Refusals
 from inlake.web.request.trace import trace_of
@@ -106,7 +107,7 @@ def _address(x: Exchange) -> tuple[address.Address, str]:
 
 async def _record(x: Exchange) -> bytes:
     """The body, which is one record. Raises `EmptyBody`, `RecordTooLarge`."""
-    body = await x.body(x.settings.max_record_bytes + address.ENVELOPE_BYTES, RecordTooLarge)
+    body = await x.body(x.settings.max_record_bytes + ENVELOPE_BYTES, RecordTooLarge)
     if x.has_one_of(FIELD_NAMES):
         check_body(x, body)
     if not (record := body.removeprefix(address.BOM)).strip():

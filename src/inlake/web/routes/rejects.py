@@ -18,6 +18,7 @@ from inlake.rejects.keeper import Keeper
 from inlake.rejects.reject import Cause, Cursor, Mark, Reason, Reject, Wanted
 from inlake.web.openapi import answer, json, parameters, problems
 from inlake.web.request import address
+from inlake.web.request.envelope import ENVELOPE_BYTES
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.problems import FieldError
 from inlake.web.request.query import query
@@ -184,7 +185,7 @@ async def resend(x: Exchange, d: Deployment) -> None:
     with the reject's id as `Idempotency-Key`.
     """
     found = await find(x, d, x.path_parameter("reject"))
-    body = await x.body(x.settings.max_record_bytes + address.ENVELOPE_BYTES, RecordTooLarge)
+    body = await x.body(x.settings.max_record_bytes + ENVELOPE_BYTES, RecordTooLarge)
     given = await send_again(x, d, found, body)
     headers = [(name.encode(), value.encode("latin-1")) for name, value in given.headers if name != "content-type"]
     await x.reply(given.status, given.body, headers=headers)

@@ -22,6 +22,7 @@ from inlake.errors import (
 from inlake.model import Label, Pending, Receipt, SchemaVersion, Submission
 from inlake.settings import Settings
 from inlake.web.request import address
+from inlake.web.request.envelope import ENVELOPE_BYTES
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.problems import line_problem
 from inlake.web.request.refusals import Refusals
@@ -86,7 +87,7 @@ class Stream:
         """Bytes of their lines."""
         self._to = to
         self._trace = trace_of(x)
-        self._lines = Lines(x.settings.max_record_bytes + address.ENVELOPE_BYTES)
+        self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
         self._waiting: list[Line] = []
         self._ended = False
         self._spool = Spool(x.site.spool)
