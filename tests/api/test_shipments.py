@@ -85,6 +85,17 @@ async def test_a_shipment_is_announced_sent_and_published_in_order(gateway: Gate
     assert [key async for key in gateway.deployment.store.list(".inlake/shipping/")] == []
 
 
+async def test_an_event_is_counted_when_it_is_published_and_not_again(gateway: Gateway) -> None:
+    *told, summary = (await announce(gateway, line(1), line(2))).lines()
+    for each in told:
+        await send(gateway, each)
+    for _ in range(2):
+        assert (await ask(gateway, f"/shipments/{summary['id']}/complete", "POST")).status == 201
+    counted = (await ask(gateway, "/metrics")).body.decode()
+    assert 'inlake_records_total{result="accepted"} 2\n' in counted
+    assert 'inlake_records_total{result="pending"} 2\n' in counted
+
+
 async def test_refused_lines_are_no_part_of_it(gateway: Gateway) -> None:
     no_file, bad_digest, named = {"record": {"title": "a"}}, line(4), line(5, __resource_path__="a/b")
     bad_digest["file"]["sha256"] = "12"

@@ -138,6 +138,7 @@ def create_app(d: Deployment) -> Application:
     metrics.gauge("inlake_memory_in_flight_bytes", "Memory set aside for their bodies.", lambda: admission.memory)
     if d.rejects is not None:
         d.rejects.count_in(metrics)
+    d.shipments.accepted = site.records["accepted"]
     routes = [Route(row, d, site) for row in TABLE]
     if d.settings.unsecured_routes:
         log.warning("INLAKE_UNSECURED_ROUTES: /ingress/unsecured/... take data that nobody checks; for debugging only")

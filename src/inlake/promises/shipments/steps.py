@@ -22,6 +22,7 @@ from inlake.errors import (
 )
 from inlake.logbook import process
 from inlake.memory import Recent
+from inlake.metrics import Counter
 from inlake.model import Binary, Blob, Position, Receipt, SignedRequest, masked
 from inlake.promises.arrival import Arrival
 from inlake.promises.places import promise_named
@@ -97,6 +98,8 @@ class Shipments:
         """Shipments that files come for, as they were."""
         self._published = Recent[str, Published](100)
         """What became of lines where the log does not say so yet; by the shipment's id and the entry's number."""
+        self.accepted = Counter()
+        """Events that this process has published; the gateway's own counter takes its place."""
 
     # ------------------------------------------------------------------------------------------------------- announce
     async def announce(self, names: Names, principal: str, lines: Sequence[Accepted]) -> Shipment:
@@ -278,6 +281,7 @@ class Shipments:
                 failed[line.line] = result
                 if not result.retryable:
                     refused.append(Refused(line.line, result.code, result.detail, again))
+        self.accepted.value += len(positions)
         found = await self._note(found, Published(lines=[*positions], positions=[*positions.values()], refused=refused))
         gone = {one.line for one in refused if not one.kept}
         await self._delete([line for line in lines if line.line in gone])

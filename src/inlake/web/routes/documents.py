@@ -112,7 +112,11 @@ RECORD_JSON_AND_BINARY: Document = {
                 "schema": {
                     "type": "object",
                     "properties": {
-                        "record": {"type": "string", "description": "JSON; first, so that it is checked first"},
+                        "record": {
+                            "type": "string",
+                            "description": "JSON; first, so that it is checked first",
+                            "examples": [examples.lines(examples.OBJECT)],  # what Swagger UI fills its field with
+                        },
                         "file": BYTES,
                     },
                     "required": ["file"],

@@ -15,6 +15,14 @@ from inlake.wiring import Deployment
 
 STATIC = {"swagger-ui-bundle.js": b"text/javascript; charset=utf-8", "swagger-ui.css": b"text/css; charset=utf-8"}
 HTML = b"text/html; charset=utf-8"
+LINES_AS_THEY_ARE = """requestInterceptor: (request) => {
+  const kind = (request.headers || {})["Content-Type"] || ""
+  if (kind.includes("ndjson") && typeof request.body === "string" && request.body.startsWith('"')) {
+    try { request.body = JSON.parse(request.body) } catch { /* as it was typed */ }
+  }
+  return request
+},"""
+"""Swagger UI takes application/x-ndjson for JSON, and shows and sends lines as one JSON string."""
 
 
 async def openapi(x: Exchange, _: Deployment) -> None:
@@ -32,7 +40,8 @@ async def docs(x: Exchange, _: Deployment) -> None:
         swagger_favicon_url="data:,",
         swagger_ui_parameters={"tryItOutEnabled": True, "defaultModelsExpandDepth": -1},
     )
-    await x.reply(200, bytes(page.body), HTML)
+    start = b"SwaggerUIBundle({"
+    await x.reply(200, bytes(page.body).replace(start, start + LINES_AS_THEY_ARE.encode(), 1), HTML)
 
 
 async def static(x: Exchange, _: Deployment) -> None:
