@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import http.client
@@ -260,3 +261,39 @@ async def test_a_page_of_another_site_may_not_use_who_is_signed_in_at_the_proxy(
         headers = {"x-forwarded-user": "ann", "sec-fetch-site": site}
         assert (await gateway.post(NOTE, RECORD, headers=headers)).status == status
         assert (await gateway.post("/schemas", method="GET", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [("http://inlake.example", 201), ("http://evil.example", 403), ("null", 403)]
+)
+async def test_where_browsers_name_no_site_the_origin_of_a_page_counts(
+    tmp_path: Path, origin: str, status: int
+) -> None:
+    proxy = {"principal_header": "X-Forwarded-User", "trusted_proxies": "127.0.0.1"}
+    async with embedded(tmp_path, **proxy) as gateway:
+        headers = {"x-forwarded-user": "ann", "origin": origin, "host": "inlake.example"}
+        assert (await gateway.post(NOTE, RECORD, headers=headers)).status == status
+
+
+async def test_a_principal_that_stands_there_twice_is_nobody_s_word(tmp_path: Path) -> None:
+    """The first is the client's own, where a proxy adds its header and leaves that of the client."""
+    proxy = {"principal_header": "X-Forwarded-User", "groups_header": "X-Groups", "trusted_proxies": "127.0.0.1"}
+    async with embedded(tmp_path, **proxy) as gateway:
+        for name in ("X-Forwarded-User", "x-groups"):
+            twice = {"x-forwarded-user": "ann", "x-groups": "a", name: "mallory"}
+            answer = await gateway.post(NOTE, RECORD, headers=twice)
+            assert answer.status == (401 if len(twice) == 3 else 201), twice
+
+
+async def test_a_right_for_some_destinations_is_enough_to_know_the_schema(tmp_path: Path) -> None:
+    rules = '[[rule]]\nwho = ["token:writer"]\nmay = ["ingest"]\nschemas = ["note"]\ndestinations = ["london"]\n'
+    async with embedded(tmp_path, **settings_of(tmp_path)) as gateway:
+        (tmp_path / "rights.toml").write_text(rules)
+        await asyncio.sleep(1.1 * LOOK_SECONDS)
+        assert (await gateway.post("/schemas/note", method="GET", headers=of("writer"))).status == 200
+        listed = await gateway.post("/schemas", method="GET", headers=of("writer"))
+        assert [entry["name"] for entry in listed.json()["schemas"]] == ["note"]
+        assert (await gateway.post("/schemas/picture", method="GET", headers=of("writer"))).status == 403
+        refused = await gateway.post(NOTE, RECORD, headers=of("writer"))
+        assert (refused.status, "without a destination" in refused.json()["detail"]) == (403, True)
+        assert (await gateway.post(f"{NOTE}&destination=london", RECORD, headers=of("writer"))).status == 201

@@ -78,6 +78,16 @@ class Rights:
         rule = self.decisive(names, schema, destination)
         return rule is not None and action in rule.rule.may
 
+    def allow_somewhere(self, names: frozenset[str], action: Action, schema: str) -> bool:
+        """Whether the action is allowed on the schema for any destination."""
+        for compiled in self._rules:
+            if compiled.fits(names) and compiled.schemas.match(schema):
+                if action in compiled.rule.may:
+                    return True
+                if "*" in compiled.rule.destinations:
+                    return False
+        return False
+
     def allow_some(self, names: frozenset[str], actions: Iterable[Action]) -> bool:
         """Whether there is any schema at all for which one of the actions may be allowed."""
         wanted = set(actions)
@@ -108,13 +118,27 @@ class Caller:
             return action != "administer"
         return self.rights.current.allow(self.names, action, schema, destination)
 
+    def may_see(self, schema: str) -> bool:
+        """Whether the schema itself may be known: any right on it, for any destination, is enough."""
+        if self.rights is None:
+            return True
+        rights = self.rights.current
+        return any(rights.allow_somewhere(self.names, action, schema) for action in ACTIONS)
+
     def check(self, action: Action, schema: str, destination: str | None = None) -> None:
         """Raises `Forbidden`, which says what is missing, and not whether there is such a schema."""
         if not self.may(action, schema, destination):
-            where = f" to destination {destination}" if destination else ""
+            where = f"for destination {destination}" if destination else "without a destination"
             raise Forbidden(
-                f"{self.principal} has no right to {action} {schema}{where}. Whoever runs this gateway can give it "
+                f"{self.principal} has no right to {action} {schema} {where}. Whoever runs this gateway can give it "
                 "(INLAKE_RIGHTS)."
+            )
+
+    def check_sees(self, schema: str) -> None:
+        """Raises `Forbidden` for a schema that is not to be known, whether there is one or not."""
+        if not self.may_see(schema):
+            raise Forbidden(
+                f"{self.principal} has no right on {schema}. Whoever runs this gateway can give one (INLAKE_RIGHTS)."
             )
 
     def check_some(self, actions: Sequence[Action]) -> None:

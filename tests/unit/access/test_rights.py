@@ -110,7 +110,7 @@ def test_a_refusal_says_what_is_missing_and_not_what_exists(tmp_path: Path) -> N
             scanner.check("ingest", schema, "rome")
         said.append(refused.value.detail.replace(schema, "SCHEMA"))
     assert said[0] == said[1]
-    assert said[0].startswith("token:scan-1 has no right to ingest SCHEMA to destination rome.")
+    assert said[0].startswith("token:scan-1 has no right to ingest SCHEMA for destination rome.")
 
 
 def test_a_right_that_is_taken_away_is_gone_with_the_next_look(tmp_path: Path) -> None:

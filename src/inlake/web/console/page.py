@@ -54,7 +54,7 @@ def for_people(handle: Handler) -> Handler:
 
     @wraps(handle)
     async def answer(x: Exchange, d: Deployment) -> None:
-        person = x.site.auth.person(x.header, x.client)
+        person = x.site.auth.person(x)
         if person is None:
             await go(x, "/console/sign-in")
             return

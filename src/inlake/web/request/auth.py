@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import httpx2
 
@@ -23,12 +23,23 @@ from inlake.web.request.session import SESSION, cookie_of, is_of_our_page, is_se
 _LOCAL_HOST = re.compile(r"(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", re.IGNORECASE)
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing."""
-OUR_PAGES = ("", "same-origin", "none")
-"""`Sec-Fetch-Site` of a request from our own pages, from no page, and from what is no browser (Fetch Metadata). Who is
-signed in at a proxy is so for the pages of others, too."""
+OUR_PAGES = ("same-origin", "none")
+"""`Sec-Fetch-Site` of a request from our own pages, and from no page (Fetch Metadata). Who is signed in at a proxy is
+signed in for the pages of others, too."""
 T = TypeVar("T")
 Header = Callable[[bytes], str]
 """Gives the value of a header of the request, empty when absent."""
+
+
+class Sent(Protocol):
+    """A request as far as it says who sends it."""
+
+    @property
+    def client(self) -> str: ...
+
+    def header(self, name: bytes) -> str: ...
+
+    def all(self, name: bytes) -> str: ...
 
 
 class Auth:
@@ -44,19 +55,20 @@ class Auth:
         self._proxy = Proxy(settings) if settings.principal_header else None
         self._anonymous = Caller(rights=self._rights)
 
-    async def caller(self, header: Header, client: str, is_open: bool, method: str = "GET") -> Caller:
-        """Who sends a request with these headers from the address `client`. `is_open`: nobody needs to say it.
+    async def caller(self, x: Sent, is_open: bool, method: str = "GET") -> Caller:
+        """Who sends a request. `is_open`: nobody needs to say it.
 
         A browser that is signed in sends its session for a key; what may change something must then have the token
         that only our own pages know. Raises `Unauthorized`, `Forbidden`, `IssuerUnavailable`.
         """
+        header = x.header
         if self._is_anonymous:
             self._refuse_foreign_pages(header(b"host"), header(b"origin"))
             return self._anonymous
         if is_open:
             return self._anonymous
-        if self._proxy is not None and (named := self._proxy.caller(header, client, self._rights)):
-            if method not in SAFE and header(b"sec-fetch-site") not in OUR_PAGES:
+        if self._proxy is not None and (named := self._proxy.caller(x, self._rights)):
+            if method not in SAFE and not _is_of_our_page(header):
                 raise Forbidden("A page of another site may not send in the name of who is signed in at the proxy.")
             return named
         authorization = header(b"authorization")
@@ -75,12 +87,12 @@ class Auth:
             raise Unauthorized("This gateway takes no API keys.")
         return Caller(self._keys.principal(text), rights=self._rights)
 
-    def person(self, header: Header, client: str) -> Caller | None:
+    def person(self, x: Sent) -> Caller | None:
         """Who looks at a page: who signed in, or whom a trusted proxy names; None where somebody has to sign in."""
         if self._is_anonymous:
             return self._anonymous
-        named = self._proxy.caller(header, client, self._rights) if self._proxy is not None else None
-        return named or self._of_session(header(b"cookie"))
+        named = self._proxy.caller(x, self._rights) if self._proxy is not None else None
+        return named or self._of_session(x.header(b"cookie"))
 
     def sign_in(self, key: str) -> tuple[Caller, str]:
         """Whose key it is, and a new session. Raises `Unauthorized`."""
@@ -133,14 +145,20 @@ class Proxy:
         self._principal = settings.principal_header.lower().encode()
         self._groups = settings.groups_header.lower().encode()
 
-    def caller(self, header: Header, client: str, rights: Reloaded[Rights] | None) -> Caller | None:
-        """Who the proxy says sends; None when it says nothing, or the client is none that is trusted."""
-        name = header(self._principal)
-        if not name or not self._is_trusted(client):
+    def caller(self, x: Sent, rights: Reloaded[Rights] | None) -> Caller | None:
+        """Who the proxy says sends; None when it says nothing, or the client is none that is trusted.
+
+        Two headers of one name are refused: the first would be the client's own, which the proxy must take out.
+        """
+        name = x.header(self._principal)
+        if not name or not self._is_trusted(x.client):
             return None
-        if len(name) > 255 or not name.isprintable():
+        if len(name) > 255 or not name.isprintable() or x.all(self._principal) != name:
             raise Unauthorized("The proxy's word on who sends cannot be read.")
-        groups = [group.strip() for group in header(self._groups).split(",")] if self._groups else []
+        said = x.header(self._groups) if self._groups else ""
+        if said and x.all(self._groups) != said:
+            raise Unauthorized("The proxy's word on the groups of who sends stands there twice.")
+        groups = [group.strip() for group in said.split(",")]
         return Caller(f"proxy:{name}", frozenset(filter(None, groups)), rights)
 
     def _is_trusted(self, client: str) -> bool:
@@ -171,6 +189,18 @@ def _oidc(settings: Settings) -> Oidc:
         settings.oidc_issuer, settings.oidc_audience, settings.oidc_principal_claim, settings.oidc_groups_claim
     )
     return Oidc(claims, httpx2.AsyncClient(verify=tls))
+
+
+def _is_of_our_page(header: Header) -> bool:
+    """Whether a request comes from a page of ours, or from what is no page, as far as its sender is a browser.
+
+    Browsers leave `Sec-Fetch-Site` out on plain HTTP; then the page's origin, which they name with every POST, must be
+    the host that was asked.
+    """
+    if site := header(b"sec-fetch-site"):
+        return site in OUR_PAGES
+    origin = header(b"origin")
+    return not origin or origin.partition("://")[2] == header(b"host")
 
 
 @lru_cache(1000)

@@ -63,7 +63,7 @@ class Route(APIRoute):
         """Have the request handled. What nobody expected is answered, too, and raised: it belongs in the log."""
         row, admission = self.row, self._site.admission
         try:
-            x.caller = await self._site.auth.caller(x.header, x.client, row.is_open, x.scope["method"])
+            x.caller = await self._site.auth.caller(x, row.is_open, x.scope["method"])
             if not row.is_open:
                 x.caller.check_some(row.needs)
             handle = self._handle_keyed if x.has(b"idempotency-key") else row.handle

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from inlake.access.rights import ACTIONS
 from inlake.errors import InvalidSchema
 from inlake.formats import has_records
 from inlake.formats.shape import Shape
@@ -103,7 +102,7 @@ async def list_all(x: Exchange, d: Deployment) -> list[SchemaEntry]:
     before, _, after = d.settings.subject.partition("{schema}")
     subjects = [s for s in await d.registry.subjects() if s.startswith(before) and s.endswith(after)]
     listed = [SchemaEntry(s[len(before) : len(s) - len(after)], s) for s in subjects]
-    return [entry for entry in listed if entry.name and any(x.caller.may(a, entry.name) for a in ACTIONS)]
+    return [entry for entry in listed if entry.name and x.caller.may_see(entry.name)]
 
 
 async def schema(x: Exchange, d: Deployment) -> None:
@@ -114,8 +113,7 @@ async def schema(x: Exchange, d: Deployment) -> None:
 async def tell(x: Exchange, d: Deployment, name: str, which: Which) -> Schema:
     """One schema as clients see it. Raises `BadName`, `SchemaNotFound`, `InvalidSchema`, ..."""
     address.names(name, None, None)
-    if not any(x.caller.may(action, name) for action in ACTIONS):
-        x.caller.check("read", name)
+    x.caller.check_sees(name)
     found = await d.registry.find(d.settings.subject_of(name), which.version)
     references = [Reference(r.name or "", r.subject or "", r.version or 0) for r in found.schema.references or []]
     told = Schema(
