@@ -39,7 +39,7 @@ class Settings(BaseModel):
         "sqlite:.inlake/events.db", description="Where events go: `sqlite:PATH` or `kafka://HOST:PORT,...`."
     )
     store: str = Field("file:.inlake/store", description="Where binaries go: `file:FOLDER` or `s3://BUCKET/PREFIX` (endpoint and credentials by the standard `AWS_*` variables).")  # fmt: skip
-    in_place: str = Field("", description="Where binaries are already: prefixes such as `s3://BUCKET/PREFIX` or `file:FOLDER`, with commas between. Whoever may send may list what is below them, name it in an event without a copy, and read it; what begins with a dot is left out.")  # fmt: skip
+    in_place: str = Field("", description="Where binaries are already: prefixes such as `s3://BUCKET/PREFIX` or `file:FOLDER`, with commas between. Whoever may send may list what is below them, name it in an event without a copy, and read it; what begins with a dot is left out, and so is the gateway's own store, in which no prefix may lie.")  # fmt: skip
     registry: str = Field("dir:.inlake/schemas", description="Where schemas are: `dir:FOLDER` or the `http(s)://` address of a Confluent-compatible Schema Registry, its path included; several addresses of one registry have commas between.")  # fmt: skip
 
     host: str = Field("127.0.0.1", description="Address to listen on. Anything beyond loopback needs authentication or `INLAKE_ALLOW_ANONYMOUS=true`.")  # fmt: skip

@@ -188,7 +188,10 @@ def connect_in_place(settings: Settings, environment: Mapping[str, str], store: 
     own = [store.uri("-").removesuffix("-")]
     if own[0].startswith("file:"):  # a prefix is a folder without links on the way to it
         own.append(f"{Path(urlsplit(settings.store).path).resolve().as_uri()}/")
-    return InPlace(stores, own)
+    try:
+        return InPlace(stores, own)
+    except ValueError as error:
+        raise SettingsError(f"INLAKE_IN_PLACE: {error} (INLAKE_STORE).") from None
 
 
 def connect_registry(settings: Settings) -> Registry:

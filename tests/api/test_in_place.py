@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from inlake.settings import SettingsError
+from tests.api.test_console import with_keys
 from tests.api.test_shipments import announce, ask
-from tests.gateways import Gateway, embedded
+from tests.gateways import Gateway, embedded, form
 
 DATA = b"a scan of before"
 
@@ -142,3 +144,51 @@ async def test_objects_of_the_gateway_are_not_in_place(tmp_path: Path) -> None:
         listed = await gateway.post(f"/in-place?uri=file://{tmp_path}", method="GET")
         assert b"objects/" not in listed.body
         assert json.loads(listed.body.splitlines()[-1])["complete"]
+
+
+async def test_what_one_principal_sends_is_in_place_for_no_other_wherever_its_record_puts_it(tmp_path: Path) -> None:
+    other = {"authorization": "Bearer two"}
+    async with with_keys(tmp_path, "one", "two", in_place=f"file:{tmp_path}") as gateway:
+        record = b'{"title": "t", "__resource_path__": "scans/private.bin"}'
+        body, kind = form(("record", record, None, None), ("file", b"of one only", "p.bin", "text/plain"))
+        path = "/ingress/record-json-and-binary?schema=note"
+        sent = await gateway.post(path, body, kind, headers={"authorization": "Bearer one"})
+        private = tmp_path / "store" / "scans" / "private.bin"
+        assert (sent.status, private.read_bytes()) == (201, b"of one only")
+        listed = await gateway.post("/in-place", method="GET", headers=other)
+        assert (listed.status, b"private" in listed.body, b"store/" in listed.body) == (200, False, False)
+        for below in private.parent, tmp_path / "store":
+            answer = await gateway.post(f"/in-place?uri={below.as_uri()}", method="GET", headers=other)
+            assert (answer.status, answer.json()["code"]) == (403, "forbidden")
+        lines = json.dumps(line(private.as_uri())).encode()
+        named = await gateway.post("/shipments?schema=note", lines, "application/x-ndjson", headers=other)
+        assert named.lines()[0]["code"] == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("store", "in_place"),
+    [
+        ("file:{0}/store", "file:{0}/store"),
+        ("file:{0}/store", "file:{0}/scans, file:{0}/store/scans"),
+        ("file:{0}/linked/store", "file:{0}/store/scans"),
+        ("file:{0}/store", "file:{0}/linked/store"),
+        ("file:{0}/store", "file:{0}/Store/scans"),
+        ("s3://museum", "s3://museum/scans"),
+        ("s3://museum", "s3://museum"),
+        ("s3://museum/inlake", "s3://museum/inlake/a%20b"),
+    ],
+)
+async def test_a_prefix_in_the_store_of_the_gateway_is_refused_at_the_start(
+    tmp_path: Path, store: str, in_place: str
+) -> None:
+    (tmp_path / "linked").symlink_to(tmp_path)
+    with pytest.raises(SettingsError, match=r"INLAKE_IN_PLACE: .* lies in the gateway's own store, .*INLAKE_STORE"):
+        async with embedded(tmp_path, store=store.format(tmp_path), in_place=in_place.format(tmp_path)):
+            pass
+
+
+async def test_a_prefix_of_the_same_bucket_beside_the_store_is_taken(tmp_path: Path) -> None:
+    aws = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    for in_place in "s3://museum/inlake-scans", "s3://museum/Inlake", "s3://museum":
+        async with embedded(tmp_path, store="s3://museum/inlake", in_place=in_place, **aws):
+            pass

@@ -13,7 +13,6 @@ from urllib.parse import unquote
 from inlake.errors import Forbidden, ObjectChanged, ObjectNotFound
 from inlake.model import Blob, Listed
 from inlake.ports import Store
-from inlake.promises.places import OBJECTS
 
 AT_ONCE = 8
 """Objects that are read at once for one request."""
@@ -33,9 +32,16 @@ class InPlace:
     """The prefixes of `INLAKE_IN_PLACE`: what a client may name by its URI, and nothing beside it."""
 
     def __init__(self, stores: Sequence[Store], own: Sequence[str] = ()) -> None:
-        """`stores`: one for each prefix; `own`: URIs of the gateway's own store, which may lie below a prefix."""
+        """`stores`: one for each prefix; `own`: URIs of the gateway's own store, with a slash at their ends, which may
+        lie below a prefix. Raises ValueError for a prefix that lies in it."""
         self._roots = [(unquote(_root(store), errors="surrogateescape"), store) for store in stores]
-        self._own = [unquote(f"{uri}{OBJECTS}/", errors="surrogateescape").casefold() for uri in own]
+        self._own = tuple(_comparable(unquote(uri, errors="surrogateescape")) for uri in own)
+        for root, store in self._roots:
+            if self._is_own(root):
+                raise ValueError(
+                    f"{_root(store)} lies in the gateway's own store, {own[0]}: what one principal sends would be "
+                    "listed for and read by others. Name a prefix beside it, or give the store one of its own"
+                )
 
     async def look(self, uri: str) -> Found:
         """The object with its SHA-256: the store's own, where it is of the whole object, else that of its bytes.
@@ -82,9 +88,9 @@ class InPlace:
         below = [self._find(uri.rstrip("/") + "/", whole=False)] if uri else [(store, "") for _, store in self._roots]
         for store, key in below:
             async for found in store.objects(key):
-                own = store.uri(found.key)
-                if not _is_hidden(found.key) and not self._is_own(unquote(own, errors="surrogateescape")):
-                    yield own, found
+                named = store.uri(found.key)
+                if not _is_hidden(found.key) and not self._is_own(unquote(named, errors="surrogateescape")):
+                    yield named, found
 
     def _find(self, uri: str, *, whole: bool = True) -> tuple[Store, str]:
         """The store and the key of a URI; `whole`: it is that of an object, not of a folder."""
@@ -100,9 +106,9 @@ class InPlace:
         )
 
     def _is_own(self, text: str) -> bool:
-        """Whether a URI is one of the gateway's own: what is sent for one principal is no other's. File systems may
-        not tell case apart."""
-        return text.casefold().startswith(tuple(self._own))
+        """Whether a URI leads into the gateway's own store: what is sent for one principal is no other's, also at the
+        place that a record names."""
+        return _comparable(text).startswith(self._own)
 
 
 async def at_once(in_place: InPlace, uris: Sequence[str]) -> list[Found | Exception]:
@@ -129,6 +135,11 @@ async def digest_of(store: Store, key: str) -> str:
 
 def _root(store: Store) -> str:
     return store.uri("-").removesuffix("-")
+
+
+def _comparable(text: str) -> str:
+    """A decoded URI as it is compared: a file system may not tell case apart, S3 does."""
+    return text.casefold() if text.startswith("file:") else text
 
 
 def _is_hidden(key: str) -> bool:
