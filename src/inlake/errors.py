@@ -351,7 +351,7 @@ class RecordRejected(Unprocessable):
         first = errors[0]
         more = f" {count - 1} more {'is' if count == 2 else 'are'} in `errors`." if count > 1 else ""
         place = first.pointer if len(first.pointer) <= 200 else f"{first.pointer[:200]}…"
-        super().__init__(f"{place or 'The record'}: {first.detail.rstrip('.')}.{more}", **members)
+        super().__init__(f"{place or 'The record'}: {_ended(first.detail)}{more}", **members)
         self.errors = errors
 
 
@@ -363,7 +363,7 @@ class BodyRejected(Unprocessable):
         number, error = lines[0]
         more = f" {rejected - 1} more are refused." if rejected > 1 else ""
         super().__init__(
-            f"Nothing of the body was published. Line {number}: {error.detail.rstrip('.')}.{more}", rejected=rejected
+            f"Nothing of the body was published. Line {number}: {_ended(error.detail)}{more}", rejected=rejected
         )
         self.lines = lines
 
@@ -526,6 +526,11 @@ class OutOfSpace(InlakeError):
     """The disk of the gateway or of the store is full"""
 
     status, retry_after = 507, 60
+
+
+def _ended(sentence: str) -> str:
+    """A sentence with its full stop, if it does not end with a question."""
+    return sentence if sentence.endswith("?") else f"{sentence.rstrip('.')}."
 
 
 def every_error(root: type[InlakeError] = InlakeError) -> list[type[InlakeError]]:

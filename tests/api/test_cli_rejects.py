@@ -52,3 +52,5 @@ def test_what_is_wrong_with_the_command_is_said(served: Served) -> None:
     assert (wrong.returncode, "write POINTER=VALUE" in wrong.stderr) == (2, True)
     unknown = served.inlake("rejects", "show", "0f3c0d3a-4a0e-4d9f-8f43-2a3c7b1de0aa")
     assert (unknown.returncode, "There is no such reject" in unknown.stderr) == (1, True)
+    cause = served.inlake("rejects", "resend", "ffffffffffffffff")
+    assert (cause.returncode, "`inlake rejects list` has all causes" in " ".join(cause.stderr.split())) == (2, True)

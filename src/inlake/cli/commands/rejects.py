@@ -186,7 +186,13 @@ def _chosen(client: Client, which: list[str] | None, schema: str | None) -> Iter
         if len(name) == ID_LENGTH:
             yield client.reject(name)
         else:
-            yield from client.rejects(schema=schema, cause=name)
+            rejects = client.rejects(schema=schema, cause=name)
+            first = next(rejects, None)
+            if first is None:
+                raise Failure(
+                    f"No refused record that is still open has the cause {name}: `inlake rejects list` has all causes."
+                )
+            yield from (first, *rejects)
 
 
 def _place(text: str) -> tuple[str, str]:
