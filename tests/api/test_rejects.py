@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from inlake.errors import StoreUnavailable
-from tests.gateways import Gateway, embedded, form
+from tests.gateways import Answer, Gateway, embedded, form
 
 ROUTE = "/ingress/record-json?schema=note"
 
@@ -131,8 +135,6 @@ async def test_the_unsecured_routes_keep_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_principal_sees_its_own_and_an_administrator_all(tmp_path: Path) -> None:
-    import hashlib
-
     keys = tmp_path / "keys"
     names = ("one", "two", "curator", "keeper")
     keys.write_text("".join(f"{name}:{hashlib.sha256(name.encode()).hexdigest()}\n" for name in names))
@@ -203,3 +205,38 @@ async def test_rejects_are_there_after_a_restart(tmp_path: Path) -> None:
         await gateway.post(ROUTE, b'{"title": 1}')
     async with embedded(tmp_path) as gateway:
         assert len(await rejects(gateway)) == 1
+
+
+async def test_a_reject_that_several_send_again_is_one_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, rights = tmp_path / "keys", tmp_path / "rights.toml"
+    keys.write_text("".join(f"{name}:{hashlib.sha256(name.encode()).hexdigest()}\n" for name in ("one", "boss")))
+    rights.write_text(
+        '[[rule]]\nwho = ["token:boss"]\nmay = ["ingest", "read", "administer"]\n'
+        '[[rule]]\nwho = ["*"]\nmay = ["ingest", "read"]\n'
+    )
+    async with embedded(tmp_path, api_keys=keys, rights=rights) as gateway:
+
+        async def resend(name: str, reject_id: str) -> Answer:
+            headers = {"authorization": f"Bearer {name}"}
+            return await gateway.post(f"/rejects/{reject_id}/resend", b'{"title": "x"}', headers=headers)
+
+        key: Any = {"headers": {"authorization": "Bearer one"}}
+        for title in (7, 8):
+            await gateway.post(ROUTE, b'{"title": %d}' % title, **key)
+        first, second = (await gateway.post("/rejects", method="GET", **key)).json()["rejects"]
+        at_once = await asyncio.gather(*(resend(name, first["id"]) for name in ("one", "boss")))
+        assert 201 in {answer.status for answer in at_once}
+        assert len(await gateway.events()) == 1
+
+        async def fail(_: object) -> None:
+            raise StoreUnavailable("the disk is full")
+
+        assert gateway.deployment.rejects is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(gateway.deployment.rejects, "mend", fail)
+            assert (await resend("one", second["id"])).status == 503
+        assert len(await gateway.events()) == 2, "the event is out, and not marked"
+        again = await resend("boss", second["id"])
+        assert again.status == 201
+        assert [dict(event.headers)["ce_id"].decode() for event in await gateway.events()][1] == again.json()["id"]
+        assert len(await gateway.events()) == 2

@@ -1,43 +1,89 @@
-"""Mends a JSON text at a place: all but the value there stays as it was written, to the byte."""
+"""Mends a JSON text at some places: all but the value there stays as it was written, to the byte."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+MOST_READ = 64 << 20
+"""Characters of the text times steps of a pointer: each step reads what is left of the text."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 _parse = json.JSONDecoder(strict=False).raw_decode
 
 
+class _Place:
+    """What is to be set in a value: all of it, or what is at the steps of pointers below it."""
+
+    def __init__(self, pointer: str = "") -> None:
+        self.pointer = pointer
+        self.is_end = False
+        self.below: dict[str, _Place] = {}
+
+
 def set_value(text: str, pointer: str, value: str) -> str:
-    """The text with another value at a JSON Pointer; a member that is not there is added, `-` adds to an array.
+    """The text with another value at a JSON Pointer; see `set_values`."""
+    return set_values(text, [pointer], value)
+
+
+def set_values(text: str, pointers: Iterable[str], value: str) -> str:
+    """The text with another value at each of the JSON Pointers; a member that is not there is added, `-` adds to an
+    array. The text is walked once for all of them.
 
     `value`: JSON. Raises ValueError, with a sentence, when there is no such place or the text is not JSON.
     """
-    if pointer and not pointer.startswith("/"):
-        raise ValueError(f"{pointer!r} is no JSON Pointer: it begins with /, as /creators/0/name does")
-    json.loads(value)
-    steps = [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
-    start = _skip(text, 0)
-    for n, step in enumerate(steps):
-        members = list(_members(text, start))
-        is_object = text[start] == "{"
-        places = [at for name, at in members if name == step]
-        if places:
-            start = places[-1]
-        elif n == len(steps) - 1 and (is_object or (text[start] == "[" and step in {"-", str(len(members))})):
-            return _added(text, start, f"{json.dumps(step, ensure_ascii=False)}: {value}" if is_object else value)
-        else:
-            raise ValueError(f"There is nothing at {'/'.join(pointer.split('/')[: n + 2])}")
-    return text[:start] + value + text[_end(text, start) :]
+    root, most = _Place(), 0
+    for pointer in pointers:
+        if pointer and not pointer.startswith("/"):
+            raise ValueError(f"{pointer!r} is no JSON Pointer: it begins with /, as /creators/0/name does")
+        place, steps = root, pointer.split("/")[1:]
+        for step in steps:
+            name = step.replace("~1", "/").replace("~0", "~")
+            place = place.below.setdefault(name, _Place(f"{place.pointer}/{step}"))
+        place.is_end, most = True, max(most, len(steps))
+    if len(text) * most > MOST_READ:
+        raise ValueError("The record is too long for a place that deep: mend it by hand.")
+    pieces, done = list[str](), 0
+    try:
+        json.loads(value)
+        for start, end, written in _edits(text, _skip(text, 0), root, value):
+            pieces += [text[done:start], written]
+            done = end
+    except RecursionError:
+        raise ValueError("What is at the place, or the value, is nested too deep.") from None
+    return "".join([*pieces, text[done:]])
+
+
+def _edits(text: str, start: int, place: _Place, value: str) -> Iterator[tuple[int, int, str]]:
+    """Where the text changes, from front to back: begin, end, and what then stands there."""
+    if place.is_end:
+        yield start, _end(text, start), value
+        return
+    found: dict[str, int] = {}
+    count = 0
+    for name, at in _members(text, start):
+        count += 1
+        if name in place.below:
+            found[name] = at  # of two with one name the last
+    for name, at in sorted(found.items(), key=lambda each: each[1]):
+        yield from _edits(text, at, place.below[name], value)
+    added = [(name, below) for name, below in place.below.items() if name not in found]
+    if not added:
+        return
+    is_object, is_array = text[start] == "{", text[start] == "["
+    for name, below in added:
+        if not below.is_end or not (is_object or (is_array and name in {"-", str(count)})):
+            raise ValueError(f"There is nothing at {below.pointer}")
+    members = [f"{json.dumps(name, ensure_ascii=False)}: {value}" if is_object else value for name, _ in added]
+    last = len(text[: _end(text, start) - 1].rstrip(" \t\n\r"))
+    yield last, last, ("" if count == 0 else ", ") + ", ".join(members)
 
 
 def as_json(text: str) -> str:
-    """What somebody typed as a value: JSON as it is, all else as a JSON string."""
+    """What somebody typed as a value: JSON as it is, all else, and what is nested too deep, as a JSON string."""
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return json.dumps(text, ensure_ascii=False)
     return text
 
@@ -62,14 +108,6 @@ def _members(text: str, start: int) -> Iterator[tuple[str, int]]:
             at = _skip(text, at + 1)
         elif text[at : at + 1] not in {"}", "]"}:
             raise ValueError(f"The record is not JSON: something is missing at character {at}")
-
-
-def _added(text: str, start: int, member: str) -> str:
-    """The text with one more member in the object or array at `start`."""
-    last = _end(text, start) - 1
-    before = text[:last].rstrip(" \t\n\r")
-    comma = "" if before[-1] in "{[" else ", "
-    return before + comma + member + text[len(before) : last] + text[last:]
 
 
 def _end(text: str, start: int) -> int:

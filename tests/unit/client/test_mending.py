@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
-from inlake.client.mending import as_json, set_value
+from inlake.client.mending import MOST_READ, as_json, set_value, set_values
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,39 @@ def test_a_place_that_is_not_there_is_said(text: str, pointer: str) -> None:
 @pytest.mark.parametrize(("typed", "value"), [("7", 7), ("null", None), ('"7"', "7"), ("1889?", "1889?"), ("", "")])
 def test_what_is_typed_is_json_or_text(typed: str, value: object) -> None:
     assert json.loads(as_json(typed)) == value
+
+
+def test_many_values_change_as_one_after_the_other() -> None:
+    text = '{"a": [1, {"b": 2}, 3], "c": {"d": 4}, "e": [ ]}'
+    pointers = ["/e/0", "/a/2", "/a/1/b", "/a/-", "/c/f", "/c/d", "/a/1/g"]
+    expected = text
+    for pointer in pointers:
+        expected = set_value(expected, pointer, '"x"')
+    assert set_values(text, pointers, '"x"') == expected
+    assert set_values(text, ["/a/0", "/a/0"], "0") == set_value(text, "/a/0", "0")
+
+
+def test_a_hundred_places_are_set_about_as_fast_as_one() -> None:
+    text = json.dumps({"tags": ["a"] * 20_000})
+
+    def seconds(places: int) -> float:
+        begin = time.process_time()
+        set_values(text, [f"/tags/{n}" for n in range(places)], "1")
+        return time.process_time() - begin
+
+    assert min(seconds(100) for _ in range(3)) < 10 * min(seconds(1) for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer", "value"),
+    [
+        ('{"a": 1}', "/a", "[" * 100_000),
+        ("[" * 100_000, "/0", "1"),
+        ('{"a": "' + "x" * 1_000_000 + '"}', "/a" * (MOST_READ // 1_000_000 + 1), "1"),
+    ],
+    ids=["value", "text", "work"],
+)
+def test_what_is_nested_too_deep_is_said(text: str, pointer: str, value: str) -> None:
+    with pytest.raises(ValueError, match=r"nested too deep|not JSON|place that deep"):
+        set_value(text, pointer, value)
+    assert json.loads(as_json("[" * 100_000)) == "[" * 100_000

@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 
-from inlake.client.mending import as_json, set_value
+from inlake.client.mending import as_json, set_values
 from inlake.errors import InlakeError, RejectNotFound
 from inlake.rejects.reject import Reject, reasons_of
 from inlake.web.console.page import form, go, show
@@ -42,7 +42,8 @@ async def mend_all(x: Exchange, d: Deployment) -> None:
 
     async def one(reject: Reject) -> str:
         async with room:
-            return await _again(x, d, reject, _mended(reject, pointer, value) if pointer else reject.text)
+            text = await asyncio.to_thread(_mended, reject, pointer, value) if pointer else reject.text
+            return await _again(x, d, reject, text)
 
     answers = await asyncio.gather(*map(one, found))
     refused = [answer for answer in answers if answer]
@@ -80,12 +81,9 @@ def _mended(reject: Reject, pointer: str, value: str) -> str | ValueError:
     """The text with the value at each place that the pointer means: `*` is that of the reject's own errors."""
     try:
         places = [e.pointer for e in reject.errors if reasons_of("", [e])[0].pointer == pointer] or [pointer]
-        text = reject.text
-        for place in places:
-            text = set_value(text, place, value)
+        return set_values(reject.text, places, value)
     except ValueError as error:
         return error
-    return text
 
 
 async def _show_cause(x: Exchange, d: Deployment, name: str, *, said: str = "", text: str = "", at: str = "") -> None:
@@ -103,5 +101,5 @@ def _pretty(reject: Reject) -> str:
     """The text with line breaks, if it is JSON whose numbers stay what they are."""
     try:
         return msgspec.json.format(reject.text.encode(), indent=2).decode()
-    except (msgspec.DecodeError, ValueError, UnicodeError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return reject.text

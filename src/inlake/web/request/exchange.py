@@ -87,6 +87,7 @@ class Exchange:
         "attempt",
         "caller",
         "instance",
+        "keyed_by",
         "scope",
         "settings",
         "site",
@@ -107,6 +108,8 @@ class Exchange:
         self._inflated: Iterator[bytes] | None = None
         self.attempt: Attempt | None = None
         """Of a request with an `Idempotency-Key`."""
+        self.keyed_by = ""
+        """Whose `Idempotency-Key` it is, where that is not who sends."""
         self.status = 0
         """Of the answer, once it has begun."""
         self.instance = f"{_process}-{next(_number)}"

@@ -31,6 +31,8 @@ from inlake.wiring import Deployment
 ROUTE = "/ingress/record-json"
 PASSED_ON = frozenset({b"host", b"authorization", b"traceparent", b"tracestate"})
 """Headers of the request that its record is sent with."""
+KEYED_BY = "rejects"
+"""Whose the keys of what is sent again are: no principal's. Whoever sends a reject again makes the same event of it."""
 State = Literal["open", "mended", "all"]
 
 
@@ -182,7 +184,7 @@ async def resend(x: Exchange, d: Deployment) -> None:
     """Send a refused record again, mended or as it came; accepted, the reject counts as mended.
 
     The record is checked first, and what does not fit changes nothing. Then it is sent as to `/ingress/record-json`,
-    with the reject's id as `Idempotency-Key`.
+    with the reject's id as `Idempotency-Key`, which is the same for all who may send it.
     """
     found = await find(x, d, x.path_parameter("reject"))
     body = await x.body(x.settings.max_record_bytes + ENVELOPE_BYTES, RecordTooLarge)
@@ -206,6 +208,7 @@ async def send_again(x: Exchange, d: Deployment, found: Reject, mended: bytes) -
             f"name its puuid in {x.settings.resource_field}."
         )
     held, inner = Held(), x.another(ROUTE, urlencode(_address(found)).encode(), _headers(x, found, record), record)
+    inner.keyed_by = KEYED_BY
     await inner.answer_to(held, with_body(records.record_json)(inner, dataclasses.replace(d, rejects=None)))
     given = held.answer
     if given.status in {201, 202} and d.rejects is not None:

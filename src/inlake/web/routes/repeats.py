@@ -81,7 +81,7 @@ def with_file(handle: Handler) -> Handler:
 def _attempt(x: Exchange, d: Deployment) -> Attempt:
     """The attempt at a request that its key names. Raises `BadIdempotencyKey`."""
     given = [value for name, value in x.scope["headers"] if name == b"idempotency-key"]
-    x.attempt = d.answers.attempt(x.principal, x.scope["path"], _key(given))
+    x.attempt = d.answers.attempt(x.keyed_by or x.principal, x.scope["path"], _key(given))
     return x.attempt
 
 
