@@ -7,6 +7,7 @@ import hashlib
 import html
 import json
 import re
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from inlake.client.mending import set_values
+from inlake.model import Event
 from inlake.web.app import PAGES
+from inlake.web.console.page import moment
 from tests.gateways import Answer, Gateway, embedded, form
 
 RECORDS = "/ingress/record-json?schema=note"
@@ -258,3 +262,80 @@ async def test_anonymous_people_that_others_can_reach_see_no_events(tmp_path: Pa
         assert (await gateway.post("/console/events", b"", None, method="GET")).status == 403
         page = await gateway.post("/", b"", None, method="GET")
         assert (page.status, b"not told apart" in page.body) == (200, True)
+
+
+async def test_anonymous_people_see_what_they_administer_and_not_what_others_sent(tmp_path: Path) -> None:
+    rights = tmp_path / "rights.toml"
+    rights.write_text('[[rule]]\nwho = ["*"]\nmay = ["ingest", "read"]\n')
+    async with embedded(tmp_path, allow_anonymous=True, rights=rights) as gateway:
+        await gateway.post(RECORDS, b'{"title": "of somebody"}')
+        for path in ("/", "/console/events", "/console/events/inlake.note/0/1"):
+            answer = await gateway.post(path, b"", None, method="GET")
+            assert b"/console/events/inlake.note" not in answer.body, path
+            assert b"of somebody" not in answer.body, path
+
+
+async def test_pages_need_some_right_and_a_text_that_to_read(tmp_path: Path) -> None:
+    rights = tmp_path / "rights.toml"
+    rights.write_text('[[rule]]\nwho = ["token:one"]\nmay = ["ingest"]\n')
+    async with with_keys(tmp_path, "one", "two", rights=rights) as gateway:
+        key: dict[str, Any] = {"headers": {"authorization": "Bearer one"}}
+        body, kind = form(("record", b'{"title": "t"}', None, None), ("file", b"the text", "one.txt", "text/plain"))
+        assert (await gateway.post("/ingress/record-json-and-binary?schema=note", body, kind, **key)).status == 201
+        one, two = await signed_in(gateway, "one"), await signed_in(gateway, "two")
+        shown = await one.get("/console/events/inlake.note/0/1")
+        assert (shown.status, b"the text" in shown.body, b"no right to read" in shown.body) == (200, False, True)
+        for path in ("/", "/console/events", "/console/schemas", "/console/waiting"):
+            assert (await two.get(path)).status == 403, path
+
+
+async def test_what_no_page_can_show_as_it_is_breaks_none(gateway: Gateway) -> None:
+    for partition, offset in (("\u00b2", "0"), ("0", "\u00b2"), (str(2**31), "0"), ("0", "9" * 18), ("0", "9" * 30)):
+        answer = await gateway.post(f"/console/events/inlake.note/{partition}/{offset}", b"", None, method="GET")
+        assert answer.status == 404, (partition, offset)
+    context = (("inlake_resource_uri", b"x"), ("inlake_resource_size", "\u00b2".encode()))
+    await gateway.deployment.bus.publish([Event("a", "inlake.note", b"note", b"{}", context)])
+    for path in ("/", "/console/events", "/console/events/inlake.note/0/1"):
+        assert (await gateway.post(path, b"", None, method="GET")).status == 200, path
+    assert [moment(ms) for ms in (0, 10**18, -(10**18))] == [
+        "1970-01-01 00:00:00", "1000000000000000000 ms", "-1000000000000000000 ms",
+    ]  # fmt: skip
+
+
+async def test_half_a_character_is_shown_as_a_question_mark(tmp_path: Path) -> None:
+    async with embedded(tmp_path, unsecured_routes=True) as gateway:
+        sent = await gateway.post("/ingress/unsecured/record-json?schema=note", b'{"title": "\\ud800"}')
+        at = sent.json()
+        path = f"/console/events/{at['topic']}/{at['partition']}/{at['offset']}"
+        shown = await gateway.post(path, b"", None, method="GET")
+        assert (shown.status, b"&#34;?&#34;" in shown.body) == (200, True)
+
+
+async def test_a_record_nested_too_deep_is_shown_as_it_came(gateway: Gateway) -> None:
+    assert (await gateway.post(RECORDS, b"[" * 50_000)).status == 422
+    assert (await gateway.post(RECORDS, b'{"title": 7}')).status == 422
+    browser = Browser(gateway)
+    for cause in (await gateway.post("/rejects/causes", method="GET")).json()["causes"]:
+        path = f"/console/rejects/{cause['id']}"
+        assert (await browser.get(path)).status == 200
+        answer = await browser.submit(path, pointer="/title/a", value="[" * 100_000)
+        assert (answer.status, b"still refused" in answer.body) == (200, True)
+
+
+async def test_records_are_mended_in_another_thread(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    await gateway.post(RECORDS, b'{"title": "x", "tags": ["a", 1, 2]}')
+    calls: list[tuple[int, list[str]]] = []
+
+    def noted(text: str, pointers: list[str], value: str) -> str:
+        calls.append((threading.get_ident(), pointers))
+        return set_values(text, pointers, value)
+
+    monkeypatch.setattr("inlake.web.console.rejects.set_values", noted)
+    browser = Browser(gateway)
+    await browser.get("/console/rejects")
+    (cause,) = (await gateway.post("/rejects/causes", method="GET")).json()["causes"]
+    answer = await browser.submit(f"/console/rejects/{cause['id']}", pointer="/tags/*", value="etching")
+    assert b"1 sent and accepted" in answer.body
+    ((thread, pointers),) = calls
+    assert thread != threading.get_ident()
+    assert pointers == ["/tags/1", "/tags/2"]

@@ -11,13 +11,15 @@ from inlake.errors import BadParameter, InlakeError, RouteNotFound
 from inlake.formats.events import Decoded
 from inlake.model import Position
 from inlake.web.console.page import show
-from inlake.web.console.seen import LOOKED_AT, Filter, newest, one, row, viewer
+from inlake.web.console.seen import LOOKED_AT, Filter, newest, one, row, size_of, viewer
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.query import query
 from inlake.web.routes.resources import open_object
 from inlake.wiring import Deployment
 
 SHOWN = 100
+PARTITIONS = 2**31
+"""Kafka numbers them in 32 bits."""
 TEXT_BYTES = 100_000
 """Of a text that is shown."""
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/svg+xml")
@@ -68,10 +70,10 @@ async def event(x: Exchange, d: Deployment) -> None:
     """One event: its record decoded, its headers, its binary."""
     sees = viewer(x, d)
     topic, numbers = x.path_parameter("topic"), (x.path_parameter("partition"), x.path_parameter("offset"))
-    if not all(number.isdigit() and len(number) < 19 for number in numbers):
+    if not all(number.isascii() and number.isdecimal() and len(number) < 19 for number in numbers):
         raise RouteNotFound("There is no such event.")
     partition, offset = map(int, numbers)
-    decoded = await one(d, sees, Position(topic, partition, offset))
+    decoded = await one(d, sees, Position(topic, partition, offset)) if partition < PARTITIONS else None
     if decoded is None:
         raise RouteNotFound("There is no such event, or it is another principal's, or it is gone.")
     binary = await _binary(x, d, decoded)
@@ -94,7 +96,7 @@ async def _binary(x: Exchange, d: Deployment, decoded: Decoded) -> Binary | None
         uri=h["inlake_resource_uri"],
         name=unquote(h.get("inlake_resource_filename", "")) or h["inlake_resource_uri"].rpartition("/")[2],
         kind=kind,
-        size=int(h.get("inlake_resource_size", "0")),
+        size=size_of(h.get("inlake_resource_size", "")),
         sha256=h.get("inlake_resource_sha256", ""),
         way=way,
     )
@@ -107,6 +109,7 @@ async def _binary(x: Exchange, d: Deployment, decoded: Decoded) -> Binary | None
 
 async def _fill(x: Exchange, d: Deployment, found: Binary) -> None:
     """The text of a text. Raises what says that the object cannot be read."""
+    x.caller.check_some(["read"])  # as GET /resources does
     stored, store, key = await open_object(d, found.puuid, x.principal)
     if found.way != "text":
         return

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from inlake.access.rights import ACTIONS
 from inlake.errors import BadParameter, BodyTooLarge, Forbidden, InlakeError, RouteNotFound
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.route import Handler
@@ -60,6 +61,7 @@ def for_people(handle: Handler) -> Handler:
             return
         x.caller = person
         try:
+            x.caller.check_some(ACTIONS)
             await handle(x, d)
         except InlakeError as error:
             if x.status:
@@ -92,7 +94,7 @@ async def show(x: Exchange, template: str, *, status: int = 200, model: bool = F
             **given,
         )
     )
-    await x.reply(status, page.encode(), HTML, headers)
+    await x.reply(status, page.encode(errors="replace"), HTML, headers)  # a record may have half a character
 
 
 async def go(x: Exchange, path: str, *headers: tuple[bytes, bytes]) -> None:
@@ -163,7 +165,10 @@ def size(count: float | None) -> str:
 
 def moment(ms: int) -> str:
     """When, in UTC, to the second; the browser shows its own time."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"  # whoever writes an event says when
 
 
 def pretty(value: Any) -> str:
