@@ -112,7 +112,9 @@ def test_uppy_in_a_browser_on_a_page_of_a_folder_uploads_in_parallel_and_goes_on
     assert told["failed"] == []
     assert 0.3 * SIZE < told["paused"] < SIZE
     partial = Counter(method for method, concat in told["asked"] if concat == "partial")
-    assert partial == {"POST": 4, "PATCH": 8, "HEAD": 4}
+    assert partial["POST"] == 4
+    assert 4 < partial["PATCH"] <= 8, "the pause fell into some of the four"
+    assert 1 <= partial["HEAD"] <= 4
     last_method, last_concat = told["asked"][-1]
     assert last_method == "POST"
     assert last_concat.startswith("final;/uploads/")
