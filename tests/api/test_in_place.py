@@ -101,8 +101,34 @@ async def test_what_is_below_a_prefix_is_listed(gateway: Gateway, scans: Path) -
     assert last == {"objects": 2, "complete": True}
     inside = await gateway.post(f"/in-place?uri=file://{scans}/box%201/", method="GET")
     assert [each.get("size") for each in inside.lines()] == [len(DATA), None]
+    linked = await gateway.post(f"/in-place?uri=file://{scans}/linked", method="GET")
+    assert (linked.status, b"secret" in linked.body) == (404, False), "a link leads out of the prefix"
     empty = await gateway.post(f"/in-place?uri=file://{scans}/none", method="GET")
     assert (empty.status, empty.json()["code"]) == (404, "object_not_found")
+
+
+@pytest.mark.parametrize("name", [b"b\nc.tif", b"\x01\x7f.tif", b"caf\xe9.tif", b"50%.tif", b"a\\b?c#d.tif"])
+async def test_any_name_that_a_file_can_have_is_listed_and_named(gateway: Gateway, scans: Path, name: bytes) -> None:
+    path = Path(os.fsdecode(os.fsencode(scans / "box 1" / "new") + name))
+    path.write_bytes(b"named")
+    answer = await gateway.post("/in-place", method="GET")
+    *found, last = answer.lines()
+    (uri,) = (each["uri"] for each in found if each["size"] == 5)
+    assert (uri, last["objects"]) == (path.as_uri(), 3)
+    announced = await announce(gateway, line(uri))
+    done = await ask(gateway, f"/shipments/{announced.lines()[-1]['id']}/complete", "POST")
+    receipt = done.lines()[0]
+    assert (done.status, receipt["resource"]["uri"]) == (201, uri)
+    got = await gateway.post(f"/resources/{receipt['resource']['puuid']}", method="GET")
+    assert (got.status, got.body) == (200, b"named")
+
+
+async def test_links_in_a_circle_lead_to_nothing(gateway: Gateway, scans: Path) -> None:
+    (scans / "circle").symlink_to("circle")
+    answer = await announce(gateway, line(f"file://{scans}/circle"), line(f"file://{scans}/circle/a.tif"))
+    assert [each.get("status") for each in answer.lines()] == [404, 404, None]
+    assert (await gateway.post(f"/in-place?uri=file://{scans}/circle", method="GET")).status == 404
+    assert (await gateway.post(f"/in-place?uri=file://{scans}", method="GET")).lines()[-1]["objects"] == 2
 
 
 async def test_what_is_announced_is_compared_and_a_change_before_the_end_is_told(gateway: Gateway, scans: Path) -> None:

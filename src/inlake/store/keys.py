@@ -7,15 +7,16 @@ from inlake.errors import BadParameter, BadPlace
 FORBIDDEN_SEGMENTS = {"", ".", ".."}
 
 
-def segments(key: str) -> list[str]:
-    """The segments between the slashes of `key`. `BadPlace` when one is empty, `.` or `..` or has control characters.
+def segments(key: str, *, foreign: bool = False) -> list[str]:
+    """The segments between the slashes of `key`. `BadPlace` when one is empty, `.` or `..` or has control characters;
+    `foreign`: others made the key, and NUL alone is refused.
 
     Adapters check this themselves because obstore quietly drops a leading or trailing slash and a folder would climb.
     """
     found = key.split("/")
     if not FORBIDDEN_SEGMENTS.isdisjoint(found):
         raise BadPlace(f"The key {key!r} has an empty, . or .. segment; name each one.")
-    if not key.isprintable() and any(c < " " or c == "\x7f" for c in key):
+    if "\0" in key or (not foreign and not key.isprintable() and any(c < " " or c == "\x7f" for c in key)):
         raise BadPlace(f"The key {key!r} has a control character in it.")
     return found
 

@@ -88,8 +88,10 @@ class InPlace:
         below = [self._find(uri.rstrip("/") + "/", whole=False)] if uri else [(store, "") for _, store in self._roots]
         for store, key in below:
             async for found in store.objects(key):
+                if _is_hidden(found.key):
+                    continue
                 named = store.uri(found.key)
-                if not _is_hidden(found.key) and not self._is_own(unquote(named, errors="surrogateescape")):
+                if not self._is_own(unquote(named, errors="surrogateescape")):
                     yield named, found
 
     def _find(self, uri: str, *, whole: bool = True) -> tuple[Store, str]:

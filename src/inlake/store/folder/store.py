@@ -91,7 +91,8 @@ class FolderStore:
             yield found.key
 
     async def objects(self, prefix: str) -> AsyncIterator[Listed]:
-        folder = self._path(prefix.removesuffix("/")) if prefix else self._root
+        folder = self._named(prefix.removesuffix("/")) if prefix else self._root
+        self._check_links(folder)
         keys = self._files.walk(folder)
         try:
             while batch := await self._run(lambda: [*islice(keys, LIST_BATCH)]):
@@ -108,7 +109,7 @@ class FolderStore:
 
     def uri(self, key: str) -> str:
         """`file:///...`, percent-encoded (RFC 8089)."""
-        return self._path(key).as_uri()
+        return self._named(key).as_uri()
 
     async def check(self) -> Sequence[str]:
         return await self._run(self._files.try_out)
@@ -117,12 +118,24 @@ class FolderStore:
         """Nothing stays open between calls."""
 
     def _path(self, key: str) -> Path:
+        """The file of a key, which no link of others leads to."""
+        path = self._named(key)
+        self._check_links(path.parent)
+        return path
+
+    def _named(self, key: str) -> Path:
         if f"{key}/".startswith(tuple(f"{hidden}/" for hidden in HIDDEN)):
             raise BadPlace(f"The key {key!r} is among the temporary files of the store.")
-        path = self._root.joinpath(*segments(key))
-        if self._foreign and path.parent.resolve() != path.parent:
-            raise NotFound(f"There is no object {key}: a link leads there.")
-        return path
+        return self._root.joinpath(*segments(key, foreign=self._foreign))
+
+    def _check_links(self, folder: Path) -> None:
+        """`NotFound` where others write and a link is on the way to a folder, or in its place."""
+        if not self._foreign:
+            return
+        with suppress(RuntimeError):  # links that lead in a circle
+            if folder.resolve() == folder:
+                return
+        raise NotFound(f"There is no folder {masked(str(folder))}: a link leads there.")
 
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
         """`call` in a thread, to its end even when cancelled: its file must not be closed under it."""
