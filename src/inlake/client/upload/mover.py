@@ -181,13 +181,23 @@ class Mover:
             curl = self._free.pop() if self._free else _handle(self._timeout)
             try:
                 self._prepare(curl, job)
-            except OSError as error:
-                self._free.append(curl)
-                job.results.add(job.index, Moved("changed", f"The file cannot be read: {error.strerror}."))
+                self._multi.add_handle(curl)
+            except Exception as error:  # noqa: BLE001 - the thread serves all others too
+                self._give_up(curl, job, error)
                 continue
             self._active[curl] = job
-            self._multi.add_handle(curl)
         self._ready.reverse()
+
+    def _give_up(self, curl: pycurl.Curl, job: _Job, error: Exception) -> None:
+        """End a PUT that cannot be begun, with its handle, which may be set up by half."""
+        curl.close()
+        if job.file is not None:
+            job.file.close()
+            job.file = None
+        moved = Moved("failed", f"The request cannot be made: {type(error).__name__}: {error}"[:300])
+        if isinstance(error, OSError):
+            moved = Moved("changed", f"The file cannot be read: {error.strerror}.")
+        job.results.add(job.index, moved)
 
     def _prepare(self, curl: pycurl.Curl, job: _Job) -> None:
         put, told = job.put, bytearray()

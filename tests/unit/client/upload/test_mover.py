@@ -103,6 +103,21 @@ def test_a_file_that_became_shorter_or_is_gone_is_named(mover: Mover, tmp_path: 
     assert ("shorter" in moved[0].detail, "cannot be read" in moved[1].detail) == (True, True)
 
 
+def test_a_put_that_cannot_be_begun_has_failed_and_the_others_go_out(mover: Mover, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    with answering(OK) as server:
+        puts = [
+            Put(f"{server.url}/\u00e9", {}, b"x"),
+            Put(f"{server.url}/a", {"x": "line\0break"}, b"x"),
+            Put(f"{server.url}/b", {}, Slice(tmp_path / "a", -1, 6 * MIB)),
+            Put(f"{server.url}/c", {}, Slice(tmp_path / "a", 0, 7)),
+        ]
+        moved = mover.put_all(puts)
+        assert [one.state for one in moved] == ["failed", "failed", "changed", "stored"]
+        assert "UnicodeEncodeError" in moved[0].detail
+        assert mover.put_all([Put(f"{server.url}/d", {}, b"x")])[0].state == "stored"
+
+
 def test_what_is_stopped_is_not_begun(mover: Mover) -> None:
     mover.stop()
     with answering(OK) as server:
