@@ -163,6 +163,8 @@ async def recent(config: Mapping[str, Any], topics: Topics, limit: int, *, answe
 
 async def find(config: Mapping[str, Any], at: Position, *, answer_timeout: float) -> Message | None:
     """The message at a position. `BusUnavailable`."""
+    if at.partition >= 1 << 31 or at.offset >= 1 << 63:  # Kafka has no such numbers, librdkafka no room for them
+        return None
     found = await _read_to_the_end(config, [at.topic], lambda reading: reading.begin_at(at), answer_timeout)
     return next((message for message in found if message.position == at), None)
 
