@@ -20,7 +20,7 @@ from inlake.web.console import rejects as of_rejects
 from inlake.web.console import schemas as of_schemas
 from inlake.web.console.live import Live, stream
 from inlake.web.console.overview import overview
-from inlake.web.console.page import for_people, static
+from inlake.web.console.page import for_people, may_hold, may_hold_key, static
 from inlake.web.openapi import DESCRIPTION, TAGS, Application
 from inlake.web.request.access_log import AccessLog
 from inlake.web.request.exchange import Site, make_site
@@ -60,7 +60,7 @@ RECORDS = [
 ]
 """Below `/ingress`, and, unchecked, below `/ingress/unsecured`."""
 PAGES = [
-    Row(method, path, for_people(handle), is_open=True)
+    Row(method, path, for_people(handle), None, may_hold if method == "POST" else None, is_open=True)
     for method, path, handle in (
         ("GET", "/", overview),
         ("GET", "/console/events", events.events),
@@ -120,8 +120,8 @@ TABLE = [
     Row("GET", "/openapi.json", pages.openapi, is_open=True),
     *PAGES,
     Row("GET", "/console/sign-in", signing.ask, is_open=True),
-    Row("POST", "/console/sign-in", signing.sign_in, is_open=True),
-    Row("POST", "/console/sign-out", signing.sign_out, is_open=True),
+    Row("POST", "/console/sign-in", signing.sign_in, None, may_hold_key, is_open=True),
+    Row("POST", "/console/sign-out", signing.sign_out, None, may_hold_key, is_open=True),
     Row("GET", "/console/static/{file}", static, is_open=True),
     Row("GET", "/docs", pages.docs, is_open=True),
     Row("GET", "/docs/errors", pages.errors, is_open=True),

@@ -13,14 +13,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from inlake.access.rights import ACTIONS
 from inlake.errors import BadParameter, BodyTooLarge, Forbidden, InlakeError, RouteNotFound
+from inlake.web.request.auth import is_from_here
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.route import Handler
-from inlake.web.request.session import TOKEN, cookie_of, is_of_our_page, new_token, set_cookie
+from inlake.web.request.session import TOKEN, is_of_our_page, new_token, set_cookie, token_of
 from inlake.wiring import Deployment
 
 HTML = b"text/html; charset=utf-8"
 FORM_BYTES = 8 << 20
 FORM_FIELDS = 2_000
+KEY_BYTES = 4 << 10
+"""Of the forms that nobody has to be signed in for."""
 TYPES = {
     "css": b"text/css; charset=utf-8",
     "js": b"text/javascript; charset=utf-8",
@@ -73,9 +76,9 @@ def for_people(handle: Handler) -> Handler:
 
 async def show(x: Exchange, template: str, *, status: int = 200, model: bool = False, **given: Any) -> None:
     """Answer with a page. `model`: it shows one in 3D; `given`: what the template asks for."""
-    token = cookie_of(x.header(b"cookie"), TOKEN)
+    token = token_of(x.header(b"cookie"))
     headers = [*SECURE, (b"content-security-policy", POLICY.format(scripts=MODEL if model else "").encode())]
-    if len(token) != 32:
+    if not token:
         token = new_token()
         headers.append(set_cookie(TOKEN, token, path=x.settings.root_path, secure=is_secure(x), seconds=86_400))
     here = x.scope["path"]
@@ -103,9 +106,21 @@ async def go(x: Exchange, path: str, *headers: tuple[bytes, bytes]) -> None:
     await x.reply_without_body(303, [(b"location", location.encode()), (b"cache-control", b"no-store"), *headers])
 
 
-async def form(x: Exchange) -> dict[str, str]:
-    """The fields of a form of ours. Raises `Forbidden` for one of another page."""
-    body = await x.body(FORM_BYTES, BodyTooLarge)
+def may_hold(x: Exchange) -> int:
+    """Bytes of a form."""
+    return x.holds(3 * FORM_BYTES)
+
+
+def may_hold_key(x: Exchange) -> int:
+    """Bytes of a form with a key."""
+    return x.holds(3 * KEY_BYTES)
+
+
+async def form(x: Exchange, most: int = FORM_BYTES) -> dict[str, str]:
+    """The fields of a form of ours, of at most so many bytes. Raises `Forbidden` for one of another page."""
+    if not is_from_here(x.header):
+        raise Forbidden("The form is of a page of another site. A proxy in front of the gateway must keep Host.")
+    body = await x.body(most, BodyTooLarge)
     try:
         fields = dict(parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS))
     except ValueError:

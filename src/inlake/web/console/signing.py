@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inlake.errors import InlakeError, Unauthorized
-from inlake.web.console.page import form, go, is_secure, show
+from inlake.web.console.page import KEY_BYTES, form, go, is_secure, show
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.session import SESSION, SESSION_SECONDS, set_cookie
 from inlake.wiring import Deployment
@@ -20,7 +20,7 @@ async def ask(x: Exchange, _: Deployment) -> None:
 async def sign_in(x: Exchange, _: Deployment) -> None:
     """Take a key, and begin a session."""
     try:
-        fields = await form(x)
+        fields = await form(x, KEY_BYTES)
         x.caller, session = x.site.auth.sign_in(fields.get("key", ""))
     except Unauthorized as error:
         await show(x, "sign_in.html", title="Sign in", status=401, wrong=error.detail)
@@ -34,6 +34,6 @@ async def sign_in(x: Exchange, _: Deployment) -> None:
 
 async def sign_out(x: Exchange, _: Deployment) -> None:
     """End the session of this browser."""
-    await form(x)
+    await form(x, KEY_BYTES)
     cookie = set_cookie(SESSION, "", path=x.settings.root_path, secure=is_secure(x), seconds=0)
     await go(x, "/console/sign-in", cookie)

@@ -18,7 +18,14 @@ from inlake.access.reloaded import Reloaded
 from inlake.access.rights import Caller, Rights, read
 from inlake.errors import Forbidden, Unauthorized
 from inlake.settings import Settings, SettingsError
-from inlake.web.request.session import SESSION, cookie_of, is_of_our_page, is_session, new_session, session_name
+from inlake.web.request.session import (
+    SESSION,
+    cookie_of,
+    is_of_our_page,
+    is_session,
+    new_session,
+    session_name,
+)
 
 _LOCAL_HOST = re.compile(r"(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", re.IGNORECASE)
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -68,13 +75,15 @@ class Auth:
         if is_open:
             return self._anonymous
         if self._proxy is not None and (named := self._proxy.caller(x, self._rights)):
-            if method not in SAFE and not _is_of_our_page(header):
+            if method not in SAFE and not is_from_here(header):
                 raise Forbidden("A page of another site may not send in the name of who is signed in at the proxy.")
             return named
         authorization = header(b"authorization")
         if not authorization and (signed_in := self._of_session(header(b"cookie"))):
             if method not in SAFE and not is_of_our_page(header(b"cookie"), header(b"x-csrf-token")):
                 raise Forbidden("A request of a page that is signed in needs its X-CSRF-Token.")
+            if method not in SAFE and not is_from_here(header):
+                raise Forbidden("A page of another site may not send in the name of who is signed in here.")
             return signed_in
         scheme, _, text = authorization.partition(" ")
         text = text.strip()
@@ -191,7 +200,7 @@ def _oidc(settings: Settings) -> Oidc:
     return Oidc(claims, httpx2.AsyncClient(verify=tls))
 
 
-def _is_of_our_page(header: Header) -> bool:
+def is_from_here(header: Header) -> bool:
     """Whether a request comes from a page of ours, or from what is no page, as far as its sender is a browser.
 
     Browsers leave `Sec-Fetch-Site` out on plain HTTP; then the page's origin, which they name with every POST, must be

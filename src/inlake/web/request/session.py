@@ -1,8 +1,9 @@
 """Cookies of the console: a session that no process keeps, and the token that only a page of ours knows.
 
 A session is its end, the name of a key, and an HMAC of both with what the file of keys has of that key: every process
-can check it, and it ends when the key is taken out of the file. The token is a random cookie that forms and scripts of
-our pages send once more (double submit); a page of another site can neither read it nor set it.
+can check it, and it ends when the key is taken out of the file. Forms and scripts of our pages send a token, which a
+page of another site cannot know: an HMAC of the session. Without a session it is a random cookie, sent once more
+(double submit); a page of another port of this host can set that, but its `Origin` tells it.
 """
 
 from __future__ import annotations
@@ -49,10 +50,18 @@ def new_token() -> str:
     return os.urandom(16).hex()
 
 
-def is_of_our_page(cookies: str, token: str) -> bool:
-    """Whether the token that came with a request is that of its cookie."""
+def token_of(cookies: str) -> str:
+    """The token that goes with the cookies of a request; empty if none does."""
+    if session := cookie_of(cookies, SESSION):
+        return hmac.new(session.encode(), b"inlake console token", hashlib.sha256).hexdigest()
     known = cookie_of(cookies, TOKEN)
-    return len(known) == 32 and hmac.compare_digest(known.encode(), token.encode())
+    return known if len(known) == 32 else ""
+
+
+def is_of_our_page(cookies: str, token: str) -> bool:
+    """Whether the token that came with a request is that of its cookies."""
+    known = token_of(cookies)
+    return bool(known) and hmac.compare_digest(known.encode(), token.encode())
 
 
 def set_cookie(name: str, value: str, *, path: str, secure: bool, seconds: int) -> tuple[bytes, bytes]:
