@@ -368,3 +368,16 @@ async def test_who_is_not_signed_in_fills_no_memory(tmp_path: Path) -> None:
         assert (await gateway.post("/console/send/note", b"a" * (9 << 20), FORM)).status in {303, 413}
     for row in PAGES:
         assert (row.may_hold is not None) == (row.method == "POST"), row.path
+
+
+async def test_a_form_mends_as_many_long_records_as_a_page_has(gateway: Gateway) -> None:
+    for _ in range(11):
+        record = b'{"title": "' + b"a" * 890_000 + b'", "tags": [1]}'
+        assert (await gateway.post(RECORDS, record)).status == 422
+    browser = Browser(gateway)
+    await browser.get("/console/rejects")
+    (cause,) = (await gateway.post("/rejects/causes", method="GET")).json()["causes"]
+    answer = await browser.submit(f"/console/rejects/{cause['id']}", pointer="/tags/*", value="etching")
+    assert b"10 sent and accepted, 0 still refused. There are more: send the form again for them." in answer.body
+    answer = await browser.submit(f"/console/rejects/{cause['id']}", pointer="/tags/*", value="etching")
+    assert b"1 sent and accepted, 0 still refused.</" in answer.body.replace(b"\n", b"")

@@ -240,3 +240,50 @@ async def test_a_reject_that_several_send_again_is_one_event(tmp_path: Path, mon
         assert again.status == 201
         assert [dict(event.headers)["ce_id"].decode() for event in await gateway.events()][1] == again.json()["id"]
         assert len(await gateway.events()) == 2
+
+
+async def test_who_administers_one_schema_sees_its_rejects_and_everybody_its_own(tmp_path: Path) -> None:
+    keys, rights = tmp_path / "keys", tmp_path / "rights.toml"
+    names = ("one", "of-note", "of-others")
+    keys.write_text("".join(f"{name}:{hashlib.sha256(name.encode()).hexdigest()}\n" for name in names))
+    rights.write_text(
+        '[[rule]]\nwho = ["token:of-note"]\nmay = ["ingest", "administer"]\nschemas = ["note"]\n'
+        '[[rule]]\nwho = ["token:of-others"]\nmay = ["ingest"]\nschemas = ["note"]\n'
+        '[[rule]]\nwho = ["token:of-others"]\nmay = ["ingest", "administer"]\n'
+        '[[rule]]\nwho = ["*"]\nmay = ["ingest"]\n'
+    )
+    async with embedded(tmp_path, api_keys=keys, rights=rights) as gateway:
+        for name in names:
+            await gateway.post(ROUTE, b'{"title": 7}', headers={"authorization": f"Bearer {name}"})
+        for name, count in (("of-note", 3), ("of-others", 1), ("one", 1)):
+            key: Any = {"method": "GET", "headers": {"authorization": f"Bearer {name}"}}
+            for query in ("", "?schema=note"):
+                found = (await gateway.post(f"/rejects{query}", **key)).json()["rejects"]
+                assert len(found) == count, (name, query)
+                assert f"token:{name}" in {kept["principal"] for kept in found}
+                (cause,) = (await gateway.post(f"/rejects/causes{query}", **key)).json()["causes"]
+                assert cause["count"] == count, (name, query)
+
+
+async def test_anonymous_clients_see_the_rejects_that_they_administer_and_no_others(tmp_path: Path) -> None:
+    rights = tmp_path / "rights.toml"
+    rights.write_text(
+        '[[rule]]\nwho = ["anonymous"]\nmay = ["ingest", "administer"]\nschemas = ["note"]\n'
+        '[[rule]]\nwho = ["*"]\nmay = ["ingest"]\n'
+    )
+    async with embedded(tmp_path, allow_anonymous=True, rights=rights) as gateway:
+        await gateway.post(ROUTE, b'{"title": 7}')
+        await gateway.post(ROUTE.replace("note", "other"), b'{"title": "')
+        assert [kept["schema"] for kept in await rejects(gateway)] == ["note"]
+        assert [cause["schema"] for cause in await causes(gateway)] == ["note"]
+
+
+async def test_a_page_of_long_rejects_ends_early_and_the_next_goes_on(gateway: Gateway) -> None:
+    record = b'{"title": 7, "more": "' + b"a" * 890_000 + b'"}'
+    for _ in range(15):
+        assert (await gateway.post(ROUTE, record)).status == 422
+    first = (await gateway.post("/rejects?limit=1000", method="GET")).json()
+    assert len(first["rejects"]) == 10, "8 MiB"
+    second = (await gateway.post(f"/rejects?limit=1000&after={first['next']}", method="GET")).json()
+    assert (len(second["rejects"]), second["next"]) == (5, None)
+    assert len({kept["id"] for kept in first["rejects"] + second["rejects"]}) == 15

@@ -129,6 +129,23 @@ async def test_a_cause_is_the_same_reasons_at_any_place_of_an_array(place: Place
     assert [cause.count for cause in await log.causes(Wanted(schema="other"))] == [1]
 
 
+async def test_those_of_some_schemas_are_found_beside_those_of_a_principal(place: Place) -> None:
+    log = place.open()
+    own, others = reject(1, schema="a"), reject(2, schema="b", principal="token:b")
+    await log.add([own, others, reject(3, schema="c", principal="token:b")])
+    assert sorted(await log.schemas()) == ["a", "b", "c"]
+    wanted = Wanted(principal="token:a", schemas=("b", "d"))
+    assert {kept.id for kept in await log.page(wanted, 10, None)} == {own.id, others.id}
+    assert sorted(cause.schema for cause in await log.causes(wanted)) == ["a", "b"]
+
+
+async def test_a_page_ends_when_its_texts_fill_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, added = place.open(), [reject(n) for n in range(5)]
+    await log.add(added)
+    monkeypatch.setattr("inlake.rejects.sqlite.table.PAGE_TEXT", 2 * len(added[0].text))
+    assert len(await log.page(Wanted(), 5, None)) == 2
+
+
 async def test_a_mended_reject_counts_no_more_and_keeps_its_first_mark(place: Place) -> None:
     log, one = place.open(), reject()
     await log.add([one, reject(1)])

@@ -34,7 +34,11 @@ class RejectLog(Protocol):
     async def find(self, reject_id: str) -> Reject | None: ...
 
     async def page(self, wanted: Wanted, limit: int, after: Cursor | None) -> Sequence[Reject]:
-        """The newest first, from behind `after` on."""
+        """The newest first, from behind `after` on: so many, or fewer when their texts fill a page (`is_full`)."""
+        ...
+
+    async def schemas(self) -> Sequence[str]:
+        """The schemas that rejects are of, some thousands at most."""
         ...
 
     async def causes(self, wanted: Wanted) -> Sequence[Cause]:
@@ -86,6 +90,11 @@ class Keeper:
         """See `RejectLog.page`."""
         await self.written()
         return await self._log.page(wanted, limit, after)
+
+    async def schemas(self) -> Sequence[str]:
+        """See `RejectLog.schemas`."""
+        await self.written()
+        return await self._log.schemas()
 
     async def causes(self, wanted: Wanted) -> Sequence[Cause]:
         """See `RejectLog.causes`."""

@@ -14,6 +14,10 @@ from inlake.errors import FieldError
 
 MOST_ERRORS = 100
 """Reasons kept of one reject; its cause is made of all."""
+PAGE_TEXT = 8 << 20
+"""Characters of texts with which a page ends, however many rejects are wanted."""
+MOST_SCHEMAS = 10_000
+"""Names of schemas that are told apart; clients make them up."""
 _INDEX = re.compile(r"(?<=/)[0-9]+(?=/|$)")
 
 
@@ -94,6 +98,8 @@ class Wanted(Struct, frozen=True):
     """Which rejects are asked for; None is any."""
 
     principal: str | None = None
+    schemas: tuple[str, ...] = ()
+    """Whoever sent them, beside those of the principal."""
     schema: str | None = None
     cause: str | None = None
     mended: bool | None = False
@@ -129,6 +135,11 @@ def reasons_of(code: str, errors: Iterable[FieldError]) -> list[Reason]:
     """The reasons of a record that was refused with this code, each once; without errors of fields the code alone."""
     found = {Reason(error.code, _INDEX.sub("*", error.pointer)) for error in errors}
     return sorted(found) or [Reason(code, "")]
+
+
+def is_full(page: Iterable[Reject]) -> bool:
+    """Whether a page ends here for the length of its texts."""
+    return sum(len(reject.text) for reject in page) >= PAGE_TEXT
 
 
 def as_text(record: bytes) -> tuple[str, bool]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from inlake.errors import OutOfSpace, StoreUnavailable
-from inlake.rejects.reject import Cause, Cursor, Mark, Reject, Wanted
+from inlake.rejects.reject import MOST_SCHEMAS, PAGE_TEXT, Cause, Cursor, Mark, Reject, Wanted
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rejects (
@@ -79,7 +80,17 @@ class Table:
         if after is not None:
             where, values = f"{where} AND (at, id) < (?, ?)", [*values, after.at, after.id]
         query = f"SELECT document, mended, mended_at FROM rejects WHERE {where} ORDER BY at DESC, id DESC LIMIT ?"  # noqa: S608
-        return [_reject(row) for row in self._do(query, *values, limit)]
+        with self._used() as table:
+            found, size = list[Reject](), 0
+            for row in table.execute(query, (*values, limit)):
+                found.append(_reject(row))
+                size += len(found[-1].text)
+                if size >= PAGE_TEXT:
+                    break
+            return found
+
+    def schemas(self) -> Sequence[str]:
+        return [name for (name,) in self._do("SELECT DISTINCT schema FROM rejects LIMIT ?", MOST_SCHEMAS)]
 
     def causes(self, wanted: Wanted) -> Sequence[Cause]:
         where, values = _where(wanted)
@@ -102,11 +113,16 @@ class Table:
                 self._open = None
 
     def _do(self, query: str, *values: object) -> list[Any]:
+        with self._used() as table:
+            return table.execute(query, values).fetchall()
+
+    @contextmanager
+    def _used(self) -> Iterator[sqlite3.Connection]:
         with self._one_at_a_time:
             try:
                 table = self._table()
                 with table:
-                    return table.execute(query, values).fetchall()
+                    yield table
             except (sqlite3.Error, OSError) as error:
                 raise self._refusal(error) from None
 
@@ -154,8 +170,13 @@ def _reject(row: Sequence[Any]) -> Reject:
 
 def _where(wanted: Wanted) -> tuple[str, list[object]]:
     """A condition, and its values."""
-    given = {"principal": wanted.principal, "schema": wanted.schema, "cause": wanted.cause}
+    given = {"schema": wanted.schema, "cause": wanted.cause}
     parts = [f"{name} = ?" for name, value in given.items() if value is not None]
     if wanted.mended is not None:
         parts.append(f"mended IS {'NOT ' if wanted.mended else ''}NULL")
-    return " AND ".join(parts) or "1", [value for value in given.values() if value is not None]
+    values: list[object] = [value for value in given.values() if value is not None]
+    if wanted.principal is not None:
+        or_of_these = f" OR schema IN ({', '.join('?' * len(wanted.schemas))})" if wanted.schemas else ""
+        parts.append(f"(principal = ?{or_of_these})")
+        values += [wanted.principal, *wanted.schemas]
+    return " AND ".join(parts) or "1", values

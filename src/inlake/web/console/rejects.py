@@ -18,7 +18,7 @@ SHOWN = 20
 """Records of a cause that one can mend one by one."""
 AT_ONCE = 8
 MOST = 1_000
-"""Records that one form sends again."""
+"""Records that one form sends again, if their texts are not too long together."""
 
 
 async def causes(x: Exchange, d: Deployment) -> None:
@@ -36,7 +36,7 @@ async def mend_all(x: Exchange, d: Deployment) -> None:
     """Put a value at the place of the cause in all of its records, and send them again."""
     fields = await form(x)
     name = x.path_parameter("cause")
-    found, _ = await route.list_page(x, d, route.Page(cause=name, limit=MOST))
+    found, more = await route.list_page(x, d, route.Page(cause=name, limit=MOST))
     pointer, value = fields.get("pointer", ""), as_json(fields.get("value", ""))
     room = asyncio.Semaphore(AT_ONCE)
 
@@ -50,6 +50,8 @@ async def mend_all(x: Exchange, d: Deployment) -> None:
     said = f"{len(answers) - len(refused):,} sent and accepted, {len(refused):,} still refused."
     if refused:
         said += f" The first: {refused[0]}"
+    if more:
+        said += " There are more: send the form again for them."
     await _show_cause(x, d, name, said=said)
 
 

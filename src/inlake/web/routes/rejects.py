@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from inlake.errors import Forbidden, RecordTooLarge, RejectMended, RejectNeedsFile, RejectNotFound
 from inlake.formats.json_pointer import value_at
 from inlake.logbook.answers import Answer
 from inlake.model import ANONYMOUS
 from inlake.rejects.keeper import Keeper
-from inlake.rejects.reject import Cause, Cursor, Mark, Reason, Reject, Wanted
+from inlake.rejects.reject import Cause, Cursor, Mark, Reason, Reject, Wanted, is_full
 from inlake.web.openapi import answer, json, parameters, problems
 from inlake.web.request import address
 from inlake.web.request.envelope import ENVELOPE_BYTES
@@ -149,17 +150,21 @@ def may_hold(x: Exchange) -> int:
 
 
 async def listed(x: Exchange, d: Deployment) -> None:
-    """One's own refused records, the newest first, a page at a time; who administers a schema sees those of all."""
+    """One's own refused records, the newest first, a page at a time; who administers a schema sees those of all.
+
+    A page has `limit` of them, or fewer whose texts together are 8 MiB; `next` says where the one after it begins.
+    """
     seen, last = await list_page(x, d, query(x, Page))
     await x.reply(200, msgspec.json.encode(RejectList([told(reject) for reject in seen], last)))
 
 
 async def list_page(x: Exchange, d: Deployment, page: Page) -> tuple[list[Reject], str | None]:
     """Rejects that the client may see, and where the next page begins. Raises `RejectNotFound`, `Forbidden`."""
-    keeper, principal = reader(x, d, page.schema)
-    found = await keeper.page(_wanted(page, principal, page.cause), page.limit, Cursor.parse(page.after))
-    last = str(Cursor(found[-1].at, found[-1].id)) if len(found) == page.limit else None
-    return [reject for reject in found if _is_seen(x, reject.schema, reject.principal)], last
+    keeper, wanted = await reader(x, d, page)
+    wanted = structs.replace(wanted, cause=page.cause)
+    found = await keeper.page(wanted, page.limit, Cursor.parse(page.after))
+    last = str(Cursor(found[-1].at, found[-1].id)) if len(found) == page.limit or is_full(found) else None
+    return list(found), last
 
 
 async def causes(x: Exchange, d: Deployment) -> None:
@@ -170,9 +175,8 @@ async def causes(x: Exchange, d: Deployment) -> None:
 
 async def list_causes(x: Exchange, d: Deployment, asked: Filter) -> list[Cause]:
     """Causes of rejects that the client may see. Raises `RejectNotFound`, `Forbidden`."""
-    keeper, principal = reader(x, d, asked.schema)
-    found = await keeper.causes(_wanted(asked, principal, None))
-    return [cause for cause in found if _is_seen(x, cause.schema, principal)]
+    keeper, wanted = await reader(x, d, asked)
+    return list(await keeper.causes(wanted))
 
 
 async def reject(x: Exchange, d: Deployment) -> None:
@@ -217,32 +221,42 @@ async def send_again(x: Exchange, d: Deployment, found: Reject, mended: bytes) -
     return given
 
 
-def reader(x: Exchange, d: Deployment, schema: str | None) -> tuple[Keeper, str | None]:
-    """The rejects, and whose of this schema, or of all, the client may see: None is everybody's.
+async def reader(x: Exchange, d: Deployment, asked: Filter) -> tuple[Keeper, Wanted]:
+    """The rejects, and which of those that are asked for the client may see: its own, and those of schemas that it
+    administers. Raises `RejectNotFound`, `Forbidden`.
+    """
+    keeper, own = _kept(x, d)
+    names = [asked.schema] if asked.schema is not None else await _schemas(x, keeper)
+    administered = tuple(name for name in names if x.caller.may("administer", name))
+    if own is None and not administered:
+        raise Forbidden("Anonymous clients are not told apart, so nobody sees rejects here without an API key.")
+    mended = None if asked.state == "all" else asked.state == "mended"
+    return keeper, Wanted(own or "", administered, asked.schema, mended=mended)
 
-    Raises `RejectNotFound`, `Forbidden`.
+
+def _kept(x: Exchange, d: Deployment) -> tuple[Keeper, str | None]:
+    """The rejects, and the principal whose the client's own are; None if it is not told apart from others.
+
+    Raises `RejectNotFound`.
     """
     if d.rejects is None:
         raise RejectNotFound("This gateway keeps no rejects: INLAKE_REJECTS says where they would be.")
-    if x.caller.may("administer", schema or "*"):
-        return d.rejects, None
-    if x.principal == ANONYMOUS and d.settings.allow_anonymous:
-        raise Forbidden("Anonymous clients are not told apart, so nobody sees rejects here without an API key.")
-    return d.rejects, x.principal
+    return d.rejects, None if x.principal == ANONYMOUS and d.settings.allow_anonymous else x.principal
+
+
+async def _schemas(x: Exchange, keeper: Keeper) -> Sequence[str]:
+    """The schemas that rejects are of, as far as somebody is asked who may administer any."""
+    may_some = x.caller.rights is not None and x.caller.rights.current.allow_some(x.caller.names, ["administer"])
+    return await keeper.schemas() if may_some else []
 
 
 async def find(x: Exchange, d: Deployment, reject_id: str) -> Reject:
-    """A reject that the client may see. Raises `RejectNotFound`, `Forbidden`."""
-    keeper, _ = reader(x, d, None)
+    """A reject that the client may see. Raises `RejectNotFound`."""
+    keeper, own = _kept(x, d)
     found = await keeper.find(reject_id)
-    if found is None or not _is_seen(x, found.schema, found.principal):
+    if found is None or (found.principal != own and not x.caller.may("administer", found.schema)):
         raise RejectNotFound("There is no such reject, or it is another principal's, or it was too old.")
     return found
-
-
-def _is_seen(x: Exchange, schema: str, principal: str | None) -> bool:
-    """Whether the client may see a reject of this principal, or of any: its own, or of a schema that it administers."""
-    return principal == x.principal or x.caller.may("administer", schema)
 
 
 def told(r: Reject) -> RejectTold:
@@ -268,11 +282,6 @@ def told(r: Reject) -> RejectTold:
         mended=r.mended,
         mended_at=None if r.mended_at is None else _time(r.mended_at),
     )
-
-
-def _wanted(asked: Filter, principal: str | None, cause: str | None) -> Wanted:
-    mended = None if asked.state == "all" else asked.state == "mended"
-    return Wanted(principal, asked.schema, cause, mended)
 
 
 def _cause(c: Cause) -> CauseTold:
