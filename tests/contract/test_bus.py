@@ -328,6 +328,26 @@ async def test_the_newest_messages_come_first(subject: Subject) -> None:
     assert found[0].position == at
 
 
+async def test_the_newest_messages_are_so_also_where_one_key_has_most(subject: Subject) -> None:
+    for n in range(12):
+        rare = [event(subject.topic, b"rare", key=b"rare-%d" % n)]
+        positions(await subject.bus.publish([*rare, *[event(subject.topic, b"often") for _ in range(40)]]))
+        await asyncio.sleep(0.002)
+    all_times = sorted([message.timestamp_ms for message in await read(subject.bus, subject.topic)], reverse=True)
+    for limit in 1, 100, 2_000:
+        found = await subject.again().recent(limit, [subject.topic])
+        assert [message.timestamp_ms for message in found] == all_times[:limit]
+
+
+async def test_of_large_messages_few_are_read_and_none_of_the_newest_is_left_out(subject: Subject) -> None:
+    for n in range(40):
+        positions(await subject.bus.publish([event(subject.topic, b"%02d" % n * 250_000, key=b"%d" % n)]))
+        await asyncio.sleep(0.002)
+    found = [int((message.value or b"")[:2]) for message in await subject.again().recent(2_000, [subject.topic])]
+    assert 3 <= len(found) <= 20
+    assert found == [*range(39, 39 - len(found), -1)]
+
+
 async def test_a_message_is_found_by_its_position(subject: Subject) -> None:
     sent = [event(subject.topic, b"%d" % n) for n in range(3)]
     first, middle, last = positions(await subject.bus.publish(sent))

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from confluent_kafka import KafkaException
 
+from inlake.bus.kafka import newest as kafka_newest
 from inlake.bus.kafka import reader as kafka_reader
 from inlake.bus.kafka import topics as kafka_topics
 from inlake.bus.kafka.librdkafka.producer import PRODUCER
@@ -152,7 +153,7 @@ class KafkaBus:
     async def recent(self, limit: int, topics: Sequence[str] | None = None) -> list[Message]:
         """See `Bus.recent`."""
         wanted = self._holds_events if topics is None else topics
-        return await kafka_reader.recent(self._connection, wanted, limit, answer_timeout=self._timeout)
+        return await kafka_newest.recent(self._connection, wanted, limit, answer_timeout=self._timeout)
 
     async def find(self, at: Position) -> Message | None:
         """See `Bus.find`."""

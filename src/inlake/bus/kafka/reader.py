@@ -18,7 +18,9 @@ from inlake.errors import BusUnavailable, InlakeError, TopicMissing
 from inlake.model import Message, Position
 
 CONSUME = 0.2
-"""Seconds one blocking call may wait for messages."""
+"""Seconds one blocking call may wait for messages while following."""
+CONSUME_TO_THE_END = 0.03
+"""Seconds it may where there is an end: librdkafka waits for as many as it was asked for, though no more come."""
 LOOK = 5.0
 """Seconds between looks for new topics and partitions while following."""
 CHUNK = 500
@@ -54,20 +56,32 @@ class Reading:
             }
         )
 
-    def begin(self, *, latest: bool = False, last: int | None = None) -> None:
-        """Assign every partition from its start or end, or from its `last` messages on; what is there now is the end
-        when not following."""
+    def begin(self, *, latest: bool = False) -> None:
+        """Assign every partition from its start or end; what is there now is the end when not following."""
         with self._lock:
-            self._assign(latest=latest, last=last)
+            self._assign(latest=latest)
 
-    def begin_at(self, at: Position) -> None:
-        """Read one message, if it is there."""
+    def begin_between(self, windows: Mapping[Place, range]) -> None:
+        """Read these offsets of each partition, and nothing else."""
         with self._lock:
-            place = TopicPartition(at.topic, at.partition, at.offset)
-            low, high = self._consumer.get_watermark_offsets(place, timeout=self._timeout)
-            if low <= at.offset < high:
-                self._open[at.topic, at.partition] = at.offset + 1
-                self._consumer.assign([place])
+            self._open = {place: offsets.stop for place, offsets in windows.items()}
+            self._silent_since = time.monotonic()
+            self._consumer.assign([TopicPartition(*place, offsets.start) for place, offsets in windows.items()])
+
+    def span(self, place: Place) -> range:
+        """The offsets that a partition has now."""
+        with self._lock:
+            return self._span(place)
+
+    def spans(self) -> dict[Place, range]:
+        """Those of every partition."""
+        with self._lock:
+            return {place: self._span(place) for place in self._places()}
+
+    @property
+    def unfinished(self) -> set[Place]:
+        """Partitions of which there is more to take."""
+        return set(self._open)
 
     def take(self) -> list[Message] | None:
         """The next messages, possibly none yet; None at the end."""
@@ -80,22 +94,24 @@ class Reading:
         with self._lock:
             self._consumer.close()
 
-    def _assign(self, *, latest: bool, last: int | None) -> None:
+    def _span(self, place: Place) -> range:
+        return range(*self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=self._timeout))
+
+    def _assign(self, *, latest: bool) -> None:
         places = self._places()
         offsets = []
         for place in places:
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=self._timeout)
-            start = high if latest else low if last is None else max(low, high - last)
-            offsets.append(TopicPartition(*place, start))
-            if self._follow or (high > low and not latest):
-                self._open[place] = high
+            span = self._span(place)
+            offsets.append(TopicPartition(*place, span.stop if latest else span.start))
+            if self._follow or (span and not latest):
+                self._open[place] = span.stop
         self._seen = set(places)
         self._consumer.assign(offsets)
 
     def _consume(self) -> list[KafkaMessage]:
         if self._follow:
             self._look()
-        got = self._consumer.consume(CHUNK, CONSUME)
+        got = self._consumer.consume(CHUNK, CONSUME if self._follow else CONSUME_TO_THE_END)
         if got:
             self._silent_since = time.monotonic()
         elif not self._follow and time.monotonic() - self._silent_since > self._timeout:
@@ -151,35 +167,31 @@ def to_message(got: KafkaMessage) -> Message:
     return Message(position, got.key(), got.value(), headers, got.timestamp()[1])
 
 
-async def recent(config: Mapping[str, Any], topics: Topics, limit: int, *, answer_timeout: float) -> list[Message]:
-    """The newest messages of the topics by their time, the newest first. `BusUnavailable`, `TopicMissing`."""
-
-    def begin(reading: Reading) -> None:
-        reading.begin(last=limit)
-
-    found = await _read_to_the_end(config, topics, begin, answer_timeout)
-    return sorted(found, key=lambda message: message.timestamp_ms, reverse=True)[:limit]
-
-
 async def find(config: Mapping[str, Any], at: Position, *, answer_timeout: float) -> Message | None:
     """The message at a position. `BusUnavailable`."""
     if at.partition >= 1 << 31 or at.offset >= 1 << 63:  # Kafka has no such numbers, librdkafka no room for them
         return None
-    found = await _read_to_the_end(config, [at.topic], lambda reading: reading.begin_at(at), answer_timeout)
+    place = (at.topic, at.partition)
+
+    def one(reading: Reading) -> list[Message]:
+        if at.offset not in reading.span(place):
+            return []
+        reading.begin_between({place: range(at.offset, at.offset + 1)})
+        return [message for messages in iter(reading.take, None) for message in messages]
+
+    found = await one_pass(config, [at.topic], one, answer_timeout)
     return next((message for message in found if message.position == at), None)
 
 
-async def _read_to_the_end(
-    config: Mapping[str, Any], topics: Topics, begin: Callable[[Reading], None], answer_timeout: float
+async def one_pass(
+    config: Mapping[str, Any], topics: Topics, take: Callable[[Reading], list[Message]], answer_timeout: float
 ) -> list[Message]:
+    """What `take` gives of a reading that ends. `BusUnavailable`, `TopicMissing`."""
+
     def work() -> list[Message]:
         reading = Reading(config, topics, follow=False, timeout=answer_timeout)
         try:
-            begin(reading)
-            found: list[Message] = []
-            while (messages := reading.take()) is not None:
-                found += messages
-            return found
+            return take(reading)
         finally:
             reading.close()
 

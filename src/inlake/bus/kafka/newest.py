@@ -1,0 +1,84 @@
+"""The newest events of Kafka, which reads forward only: from the ends of the partitions backwards, window by window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inlake.bus.kafka.reader import Place, Reading, Topics, one_pass
+from inlake.model import Message
+
+QUEUED = 16 << 20
+"""Bytes that librdkafka may fetch ahead where only the newest messages are read."""
+FETCH_MS = 20
+"""How long a broker may wait for more: a window begins when the requests of the one before are answered."""
+MOST_BYTES = 8 << 20
+"""Bytes of values that are read for the newest messages, over all partitions."""
+GROWTH = 16
+"""A window has at most so many times the messages of the one before: the sizes seen so far tell those to come."""
+
+
+@dataclass(slots=True)
+class _Tail:
+    """The end of a partition, as far back as it was read."""
+
+    first: int
+    """Its first offset."""
+    start: int
+    """What is from here on was read."""
+    oldest: float = math.inf
+    """The time of the oldest message that was read; infinite where none was."""
+
+
+def newest(reading: Reading, limit: int) -> list[Message]:
+    """The newest messages by their time, the newest first. Blocks.
+
+    Kafka reads forward only: one message of each partition is read first, then windows before those, which the
+    partitions share that may have newer ones than were found. No message is left out between two that are given,
+    unless one of each partition is too much already.
+    """
+    tails = {place: _Tail(span.start, span.stop) for place, span in reading.spans().items() if span}
+    found, size, share = list[Message](), 0, 1
+    while wanted := _with_newer(tails, found, limit):
+        windows = {place: range(max(tail.first, tail.start - share), tail.start) for place, tail in wanted.items()}
+        messages, came = _take(reading, windows, MOST_BYTES - size)
+        size += came
+        for place in windows.keys() - reading.unfinished:
+            tails[place].start = windows[place].start
+        for message in messages:
+            tail = tails[message.position.topic, message.position.partition]
+            tail.oldest = min(tail.oldest, message.timestamp_ms)
+        found = sorted([*found, *messages], key=lambda message: message.timestamp_ms, reverse=True)
+        if size > MOST_BYTES // 2:
+            break
+        room = min(limit, (MOST_BYTES - size) * max(len(found), 1) // (2 * size + 1))
+        share = max(1, min(share * GROWTH, room // len(wanted)))
+    cut_at = [tail.oldest for tail in tails.values() if tail.first < tail.start and tail.oldest < math.inf]
+    since = max(cut_at, default=-math.inf)
+    return [message for message in found if message.timestamp_ms >= since][:limit]
+
+
+def _with_newer(tails: Mapping[Place, _Tail], found: Sequence[Message], limit: int) -> dict[Place, _Tail]:
+    """The partitions that may have messages among the newest which were not read."""
+    since = found[limit - 1].timestamp_ms if len(found) >= limit else -math.inf
+    return {place: tail for place, tail in tails.items() if tail.first < tail.start and tail.oldest > since}
+
+
+def _take(reading: Reading, windows: Mapping[Place, range], most: int) -> tuple[list[Message], int]:
+    """The messages of the windows, and the bytes that came; beyond `most` those of whole windows alone, since what
+    is missing of the others is what is newest."""
+    reading.begin_between(windows)
+    taken, size = list[Message](), 0
+    while size <= most and (messages := reading.take()) is not None:
+        taken += messages
+        size += sum(len(message.value or b"") for message in messages)
+    cut = reading.unfinished
+    return [one for one in taken if (one.position.topic, one.position.partition) not in cut], size
+
+
+async def recent(config: Mapping[str, Any], topics: Topics, limit: int, *, answer_timeout: float) -> list[Message]:
+    """The newest messages of the topics by their time, the newest first. `BusUnavailable`, `TopicMissing`."""
+    config = {**config, "queued.max.messages.kbytes": QUEUED >> 10, "fetch.wait.max.ms": FETCH_MS}
+    return await one_pass(config, topics, lambda reading: newest(reading, limit), answer_timeout)
