@@ -287,3 +287,14 @@ async def test_a_page_of_long_rejects_ends_early_and_the_next_goes_on(gateway: G
     second = (await gateway.post(f"/rejects?limit=1000&after={first['next']}", method="GET")).json()
     assert (len(second["rejects"]), second["next"]) == (5, None)
     assert len({kept["id"] for kept in first["rejects"] + second["rejects"]}) == 15
+
+
+async def test_what_was_sent_again_and_refused_can_be_mended_once_more(gateway: Gateway) -> None:
+    await gateway.post(ROUTE, b'{"title": 7}')
+    (kept,) = await rejects(gateway)
+    for path in ("no-such", "nor-such", "no-such"):
+        record = json.dumps({"title": "x", "__resource_path__": path}).encode()
+        refused = await gateway.post(f"/rejects/{kept['id']}/resend", record)
+        assert (refused.status, refused.json()["code"]) == (422, "resource_not_a_promise")
+    assert (await gateway.post(f"/rejects/{kept['id']}/resend", b'{"title": "x"}')).status == 201
+    assert len(await gateway.events()) == 1

@@ -92,6 +92,8 @@ class Attempt:
         self._one_at_a_time = asyncio.Lock()
         self.begun = False
         """This process holds the request."""
+        self._is_new = False
+        """No other attempt has begun that may have published something."""
         self._file: str | None = None
 
     @property
@@ -149,8 +151,9 @@ class Attempt:
                 owner=self._me,
                 until=time.time() + self._lease,
             )
+            is_new = not self._known.parts
             if await self._append(entry):
-                self.begun = True
+                self.begun, self._is_new = True, is_new
                 return
             await self._read()
         self.compare(parts)
@@ -213,6 +216,13 @@ class Attempt:
             await self._go_on(Entry(until=0.0))
         except InlakeError as error:
             log.warning("a request with an Idempotency-Key waits for its lease to end: %s", error.detail)
+
+    async def forget(self) -> bool:
+        """The request was refused, and the next one with its key may be another; False if an attempt before this one
+        may have published something."""
+        if self._is_new:
+            await self._go_on(Entry(parts={}, versions={}, until=0.0))
+        return self._is_new
 
     async def renew(self) -> None:
         """Once it has begun, hold the request for as long as this runs."""

@@ -71,12 +71,12 @@ async def _again(x: Exchange, d: Deployment, reject: Reject, text: str | ValueEr
     if isinstance(text, ValueError):
         return str(text)
     try:
-        await route.send_again(x, d, reject, text.encode("latin-1" if reject.is_bytes else "utf-8"))
+        answer = await route.send_again(x, d, reject, text.encode("latin-1" if reject.is_bytes else "utf-8"))
     except InlakeError as error:
         return error.detail
     except UnicodeEncodeError:
         return "The text has characters that its encoding does not have."
-    return ""
+    return "" if answer.status in {201, 202} else "It was refused before, and is so again."
 
 
 def _mended(reject: Reject, pointer: str, value: str) -> str | ValueError:

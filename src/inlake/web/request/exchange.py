@@ -109,7 +109,7 @@ class Exchange:
         self.attempt: Attempt | None = None
         """Of a request with an `Idempotency-Key`."""
         self.keyed_by = ""
-        """Whose `Idempotency-Key` it is, where that is not who sends."""
+        """Whose `Idempotency-Key` it is, where that is not who sends. Then no refusal is kept: it can be mended."""
         self.status = 0
         """Of the answer, once it has begun."""
         self.instance = f"{_process}-{next(_number)}"

@@ -199,6 +199,8 @@ async def _run(x: Exchange, attempt: Attempt, work: Awaitable[None]) -> None:
         if error.status >= 500 or isinstance(error, PASSING):
             await attempt.release()
             raise
+        if x.keyed_by and await attempt.forget():
+            raise
         answer = await attempt.keep(_answer(*problem_response(error, x.instance, x.settings.root_path)))
     except BaseException:
         await asyncio.shield(attempt.release())
