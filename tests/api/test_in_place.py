@@ -123,6 +123,39 @@ async def test_any_name_that_a_file_can_have_is_listed_and_named(gateway: Gatewa
     assert (got.status, got.body) == (200, b"named")
 
 
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (None, "box%201%2Fcaf%C3%A9%201.tif"),
+        ("forbidden", "..%2Fsecret.tif"),
+        ("forbidden", "%2e%2e%2Fsecret.tif"),
+        ("forbidden", "box%201/../two.tif"),
+        ("forbidden", "./two.tif"),
+        ("object_not_found", "%252e%252e/secret.tif"),
+        ("object_not_found", "two.tif?x=1"),
+        ("object_not_found", "two.tif#x"),
+        ("object_not_found", "%"),
+        ("object_not_found", "%FF"),
+        ("bad_place", "two.tif/"),
+        ("bad_place", "box%201%2F%2Fcaf%C3%A9%201.tif"),
+        ("bad_place", "%2F%2Fetc/passwd"),
+        ("bad_place", "x" * 300),
+    ],
+)
+async def test_a_uri_is_decoded_once_and_leads_nowhere_else(
+    gateway: Gateway, scans: Path, code: str | None, name: str
+) -> None:
+    answer = await announce(gateway, line(f"file://{scans}/{name}"))
+    assert answer.lines()[0].get("code") == code
+
+
+async def test_a_key_of_s3_is_text(tmp_path: Path) -> None:
+    aws = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    async with embedded(tmp_path, in_place="s3://museum/scans", **aws) as gateway:
+        answer = await announce(gateway, line("s3://museum/scans/%FF.tif"), line("s3://museum/scans/"))
+        assert [each["code"] for each in answer.lines()[:2]] == ["bad_place", "forbidden"]
+
+
 async def test_links_in_a_circle_lead_to_nothing(gateway: Gateway, scans: Path) -> None:
     (scans / "circle").symlink_to("circle")
     answer = await announce(gateway, line(f"file://{scans}/circle"), line(f"file://{scans}/circle/a.tif"))

@@ -22,7 +22,12 @@ def segments(key: str, *, foreign: bool = False) -> list[str]:
 
 
 def check_key(key: str) -> str:
-    """The key itself. `BadPlace` as `segments` has it."""
+    """The key itself. `BadPlace` as `segments` has it, and for bytes that are no UTF-8: S3 has no such keys."""
+    if not key.isascii():
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            raise BadPlace(f"The key {key!r} is not UTF-8.") from None
     return "/".join(segments(key))
 
 
