@@ -46,7 +46,7 @@ async def test_a_client_that_wants_no_receipts_gets_the_summary(gateway: Gateway
 
 
 async def test_one_bad_record_refuses_all_and_every_bad_line_is_named(gateway: Gateway) -> None:
-    answer = await gateway.post(PATH, GOOD + BAD + b"nope\n" + GOOD + b"[" * 300 + b"\n", NDJSON)
+    answer = await gateway.post(PATH, GOOD + BAD + b"nope\n" + GOOD + b"[" * 300 + b"]" * 300 + b"\n", NDJSON)
     detail = await refused(gateway, answer, 422, "body_rejected")
     assert detail.startswith("Nothing of the body was published. Line 2: ")
     assert detail.endswith(". 2 more are refused.")

@@ -56,7 +56,7 @@ def test_what_cannot_be_is_one_sentence(served: Served, tmp_path: Path) -> None:
     for arguments, words in {
         ("file:///etc", "--table", "t.csv"): "is not below a prefix of INLAKE_IN_PLACE",
         (f"{(tmp_path / 'scans').as_uri()}/none", "--table", "t.csv"): "There is no object below",
-        ((tmp_path / "scans").as_uri(),): "Name it with --table",
+        ((tmp_path / "scans").as_uri(),): "Name a table with --table, or a map of facts with --map.",
     }.items():
         done = uploaded(served, tmp_path, "--in-place", *arguments)
         assert (done.returncode in {1, 2}, done.stdout) == (True, ""), done.stderr

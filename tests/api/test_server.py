@@ -104,7 +104,7 @@ def test_a_body_cut_in_its_chunks_publishes_nothing(served: Served) -> None:
 def test_a_wrong_setting_stops_the_start_with_a_sentence_that_names_it(
     tmp_path: Path, variables: dict[str, str], named: str
 ) -> None:
-    done = inlake("serve", cwd=tmp_path, **variables)  # type: ignore[arg-type]
+    done = inlake("serve", cwd=tmp_path, **{"INLAKE_PORT": "0", **variables})  # type: ignore[arg-type]
     assert done.returncode != 0
     assert named in done.stderr
     assert "Traceback" not in done.stderr
