@@ -19,6 +19,7 @@ PAGES = [
     "how-to/python-client.md",
     "how-to/rejects.md",
     "how-to/retries.md",
+    "how-to/rights.md",
     "how-to/shipments.md",
     "how-to/tables.md",
     "how-to/tus.md",
