@@ -121,6 +121,7 @@ async def test_a_token_endpoint_that_is_away_is_named_by_what_is_wrong(
     admin: AdminClient, prefix: str, tmp_path: Path
 ) -> None:
     oauth = {
+        "kafka_producer": "librdkafka",  # which asks for its token before it asks a broker
         "kafka_sasl_mechanism": "OAUTHBEARER",
         "kafka_sasl_oauthbearer_method": "oidc",
         "kafka_sasl_oauthbearer_client_id": "gateway",

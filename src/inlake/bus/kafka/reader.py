@@ -76,7 +76,7 @@ class Reading:
     def spans(self) -> dict[Place, range]:
         """Those of every partition."""
         with self._lock:
-            return {place: self._span(place) for place in self._places()}
+            return self._spans()
 
     @property
     def unfinished(self) -> set[Place]:
@@ -97,15 +97,25 @@ class Reading:
     def _span(self, place: Place) -> range:
         return range(*self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=self._timeout))
 
+    def _spans(self) -> dict[Place, range]:
+        """The offsets that each place has; a topic that is deleted while this looks has no place."""
+        spans = {}
+        for place in self._places():
+            try:
+                spans[place] = self._span(place)
+            except KafkaException as error:
+                if error.args[0].code() not in NO_SUCH_TOPIC:
+                    raise
+        return spans
+
     def _assign(self, *, latest: bool) -> None:
-        places = self._places()
+        spans = self._spans()
         offsets = []
-        for place in places:
-            span = self._span(place)
+        for place, span in spans.items():
             offsets.append(TopicPartition(*place, span.stop if latest else span.start))
             if self._follow or (span and not latest):
                 self._open[place] = span.stop
-        self._seen = set(places)
+        self._seen = set(spans)
         self._consumer.assign(offsets)
 
     def _consume(self) -> list[KafkaMessage]:
