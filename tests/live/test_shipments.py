@@ -14,7 +14,7 @@ import requests
 
 from tests.gateways import Answer, Gateway
 from tests.live.test_direct import on_s3
-from tests.live_servers import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, S3_BUCKET, S3_ENDPOINT, S3_REGION
+from tests.live_servers import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, S3_BUCKET, S3_ENDPOINT, S3_REGION, require
 
 pytestmark = pytest.mark.live
 NDJSON = "application/x-ndjson"
@@ -104,6 +104,7 @@ async def test_where_the_store_is_not_for_clients_files_come_through_the_gateway
 
 async def test_objects_that_are_in_the_bucket_already_are_named_and_not_copied(tmp_path: Path) -> None:
     prefix = f"in-place/{uuid4()}"
+    require("The S3 server", S3_ENDPOINT)
     s3 = boto3.client(
         "s3",
         endpoint_url=S3_ENDPOINT,
