@@ -2,7 +2,7 @@
 
 `python -m benchmarks.inside SHAPE LANGUAGE SECONDS` on a deployment, pinned by who starts it; prints JSON.
 
-The real functions are called, from the inside out: the codec; the window with a bus that costs nothing; the route with
+The real functions are called, from the inside out: the codec; the groups with a bus that costs nothing; the route with
 the same bus. What one costs more than the one inside it is a stage. CPU counts, of all threads; not time.
 """
 
@@ -24,14 +24,14 @@ import uvloop
 from benchmarks.produce import produce_loop
 from benchmarks.records import blocks, schema_name
 from inlake.gateway import Gateway
+from inlake.group import Group
 from inlake.model import Event, Label, Position, Submission
 from inlake.ports import Bus
 from inlake.settings import load
 from inlake.web.app import create_app
 from inlake.web.request.exchange import ASGIMessage, Receive, Scope, Send
 from inlake.web.routes.lines import Lines
-from inlake.web.routes.stream import SLICE
-from inlake.window import Window
+from inlake.web.routes.stream import GROUP_LINES
 from inlake.wiring import Deployment, connect
 
 WINDOW = 1_000
@@ -80,10 +80,10 @@ class Harness:
             for record in self._records:
                 encode_plain(record)
 
-        slices = [self._submissions[at : at + SLICE] for at in range(0, WINDOW, SLICE)]
+        groups = [self._submissions[at : at + GROUP_LINES] for at in range(0, WINDOW, GROUP_LINES)]
 
         async def ingest() -> None:
-            for part in slices:
+            for part in groups:
                 await self._taken(part)
 
         chunks = [self._body[at : at + CHUNK] for at in range(0, len(self._body), CHUNK)]
@@ -95,19 +95,19 @@ class Harness:
 
         lines, codec = await self._cost(split), await self._cost(encode)
         taken = await self._cost(ingest)
-        for part in slices:
+        for part in groups:
             await self._taken(part)
             self.events += self._free.events
-        parts = [self.events[at : at + SLICE] for at in range(0, WINDOW, SLICE)]
+        parts = [self.events[at : at + GROUP_LINES] for at in range(0, WINDOW, GROUP_LINES)]
         route = await self._cost(lambda: ask(self._app, self._name, b"application/x-ndjson", chunks))
         published = await self._cost(lambda: asyncio.gather(*map(self._bus.publish, parts)))
         receipts = route - taken - lines
         return {"lines": lines, "codec": codec, "event": taken - codec, "bus": published, "receipts": receipts}
 
     async def _taken(self, part: Sequence[Submission]) -> None:
-        window = Window(self._gateway)
-        await window.encode(part)
-        await window.publish()
+        group = Group(self._gateway)
+        await group.encode(part)
+        await group.publish()
 
     async def single(self) -> dict[str, float]:
         """The stages of a request of one record, the log line left out; 32 of them are on the bus at a time."""

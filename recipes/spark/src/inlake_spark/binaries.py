@@ -20,13 +20,13 @@ import pyarrow as pa
 
 from inlake.client.media_types import media_type
 from inlake.errors import InlakeError, ObjectNotFound, ResourceNotAPromise, ShipmentNotFound
+from inlake.group import ShippedGroup
 from inlake.model import StoredObject, Submission
 from inlake.promises.places import object_key
 from inlake.promises.shipments.entries import Accepted, Names, Shipment, Standing
 from inlake.promises.shipments.in_place import Found
 from inlake.promises.shipments.steps import Result
 from inlake.settings import load
-from inlake.window import ShippedWindow
 from inlake.wiring import connect_store
 from inlake_spark import batch
 from inlake_spark.executor import Executor, executor_of, refusal_or_stop
@@ -223,13 +223,13 @@ class Shipper:
         uri = store.uri(object_key(puuid, found.filename)) if self._copy else found.uri
         sha256 = str(found.blob.sha256)
         stored = StoredObject(puuid, uri, found.blob.size, sha256, kind, found.filename)
-        window = ShippedWindow(self._executor.gateway, [stored])
-        await window.encode([s])
-        if not window.encoded:
-            (refused,) = window.results
+        group = ShippedGroup(self._executor.gateway, [stored])
+        await group.encode([s])
+        if not group.encoded:
+            (refused,) = group.results
             assert isinstance(refused, InlakeError)
             return refused
-        ((_, event, compiled, _),) = window.encoded
+        ((_, event, compiled, _),) = group.encoded
         standing = None if self._copy else Standing(found.uri, found.etag)
         line = Accepted(1, puuid, found.blob, found.filename, kind, event, compiled.schema, standing)
         return await self._shipments.announce(names, s.label.principal, [line])

@@ -1,6 +1,6 @@
 """In an executor: records take the gateway's own data path, many at once, and only what was refused goes back to Spark.
 
-`inlake.window.Window` checks, encodes and publishes, as it does for a stream of the gateway; so key, partition, wire
+`inlake.group.Group` checks, encodes and publishes, as it does for a stream of the gateway; so key, partition, wire
 format, headers and errors are the gateway's. Codecs are compiled and connections made once in each Python worker.
 """
 
@@ -16,10 +16,10 @@ from inlake.codecs import Codecs
 from inlake.errors import InlakeError
 from inlake.event import Stamp
 from inlake.gateway import Gateway
+from inlake.group import Group, Result
 from inlake.model import Label, Submission
 from inlake.web.request import address
 from inlake.web.request.envelope import ENVELOPE_BYTES, line_too_long
-from inlake.window import Result, Window
 from inlake.wiring import connect
 from inlake_spark.ids import Ids
 from inlake_spark.job import Job
@@ -158,9 +158,9 @@ class Task:
 
     async def _begin(self, block: Block, items: list[Item]) -> None:
         submissions = [self._executor.submission(item, self._ids_of(block, item.label)) for item in items]
-        window = Window(self._executor.gateway)
-        await window.encode(submissions)
-        self._slices.append(Slice(block, items, asyncio.create_task(window.publish())))
+        group = Group(self._executor.gateway)
+        await group.encode(submissions)
+        self._slices.append(Slice(block, items, asyncio.create_task(group.publish())))
         if len(self._slices) > AT_ONCE:
             await self._conclude()
 

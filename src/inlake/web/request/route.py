@@ -13,13 +13,13 @@ from fastapi.routing import APIRoute
 
 from inlake.access.rights import Action
 from inlake.errors import InlakeError, InternalError, ShuttingDown
+from inlake.group import NO_FAULT
 from inlake.web.request.exchange import ClientGoneError, Exchange, Site
-from inlake.window import NO_FAULT
 from inlake.wiring import Deployment
 
 Handler = Callable[[Exchange, Deployment], Awaitable[None]]
 Document = dict[str, Any]
-"""What OpenAPI calls an operation; in place of a JSON Schema there may be a type."""
+"""An operation of OpenAPI; in place of a JSON Schema there may be a type."""
 
 
 class Row(NamedTuple):
@@ -93,9 +93,9 @@ class Route(APIRoute):
 
 
 def fault(instance: str) -> InternalError:
-    """What a client is told of an error that nobody expected."""
+    """The error that a client is told when nobody expected it."""
     return InternalError(f"This is a fault of the gateway; its log has it as {instance}.")
 
 
 async def _documented() -> None:
-    """What FastAPI takes for the endpoint: nothing of it is called."""
+    """An endpoint for FastAPI's document: nothing of it is called."""

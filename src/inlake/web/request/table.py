@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from starlette.routing import Match
 
 from inlake.errors import MethodNotAllowed, MethodNotBuilt, RouteNotFound
+from inlake.group import NO_FAULT
 from inlake.web.request.access_log import AccessLog
 from inlake.web.request.exchange import Exchange, Receive, Scope, Send, Site
 from inlake.web.request.route import Route, Row
-from inlake.window import NO_FAULT
 from inlake.wiring import Deployment
 
 log = logging.getLogger("inlake.web")

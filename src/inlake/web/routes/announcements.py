@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from inlake.errors import BadEnvelope, BinaryTooLarge, DigestMismatch, InlakeError, SizeMismatch
 from inlake.formats.json_text import malformed_json
+from inlake.group import TimeSlice
 from inlake.model import StoredObject, Submission, Trace
 from inlake.promises.direct import LARGEST_PUT
 from inlake.promises.places import object_key
@@ -22,7 +23,6 @@ from inlake.web.request.exchange import Exchange
 from inlake.web.request.trace import trace_of
 from inlake.web.routes.direct import hex_sha256, printable_type
 from inlake.web.routes.lines import Line
-from inlake.window import TimeSlice
 from inlake.wiring import Deployment
 
 
@@ -67,7 +67,7 @@ class Announcements:
     submissions: list[Submission | InlakeError] = field(default_factory=list)
     objects: list[StoredObject | None] = field(default_factory=list)
     standing: dict[int, Standing] = field(default_factory=dict)
-    """By index, of objects that are in a store already."""
+    """Objects that are in a store already, by the index of their line."""
 
 
 async def read_announcements(

@@ -8,6 +8,7 @@ import msgspec
 
 from inlake.errors import AtomicBodyTooLarge, InlakeError
 from inlake.gateway import Gateway
+from inlake.group import AtomicGroup, TimeSlice
 from inlake.model import Receipt, Submission
 from inlake.web.request import address
 from inlake.web.request.exchange import ClientGoneError, Exchange
@@ -15,7 +16,6 @@ from inlake.web.request.spool import REJECTS_RESERVE
 from inlake.web.request.trace import trace_of
 from inlake.web.routes.lines import Counts, Limits, Line, Summary, read_lines, receipt_lines
 from inlake.web.routes.stream import CONTENT_TYPE
-from inlake.window import AtomicWindow, TimeSlice
 
 ADVICE = "cut it, or send it without mode=atomic, as a stream of any length."
 PIECE = 500
@@ -35,11 +35,11 @@ async def record_json_atomic(x: Exchange, gateway: Gateway, to: address.Address)
     limits = Limits("atomic_bytes", "atomic_records", AtomicBodyTooLarge, ADVICE)
     lines = await read_lines(x, limits)
     numbers = [n for n, _ in lines]
-    window = AtomicWindow(gateway, numbers, named=x.settings.max_errors)
+    group = AtomicGroup(gateway, numbers, named=x.settings.max_errors)
     outcome = "failed"
     try:
-        await window.encode(await _submissions(x, to, lines))
-        results = await window.publish()
+        await group.encode(await _submissions(x, to, lines))
+        results = await group.publish()
         outcome = "accepted"
     except InlakeError as error:
         outcome = "failed" if error.status >= 500 else "rejected"

@@ -7,6 +7,7 @@ from functools import partial
 import msgspec
 
 from inlake.errors import BadDigest, BadParameter, EmptyBody, InlakeError, RecordTooLarge, UnsupportedMediaType
+from inlake.group import CheckedGroup, Group
 from inlake.model import Pending, Receipt, SchemaVersion, Submission
 from inlake.web.request import address
 from inlake.web.request.digests import FIELD_NAMES, check_body
@@ -16,7 +17,6 @@ from inlake.web.request.refusals import Refusals
 from inlake.web.request.trace import trace_of
 from inlake.web.routes import atomic, stream
 from inlake.web.routes.stream import Stream
-from inlake.window import CheckedWindow, Window
 from inlake.wiring import Deployment
 
 _encode = msgspec.json.Encoder().encode
@@ -51,7 +51,7 @@ async def record_json(x: Exchange, d: Deployment) -> None:
         await atomic.record_json_atomic(x, d.gateway, to)
         return
     if kind in address.NDJSON:
-        await Stream(x, partial(Window, d.gateway), to, refusals=Refusals(x, d.rejects, to)).run()
+        await Stream(x, partial(Group, d.gateway), to, refusals=Refusals(x, d.rejects, to)).run()
         return
     came: Submission | bytes = (record := await _record(x))
     try:
@@ -81,7 +81,7 @@ async def validate(x: Exchange, d: Deployment) -> None:
     if to.atomic:
         raise BadParameter("The mode atomic is for publishing: here every line is checked, and nothing is published.")
     if kind in address.NDJSON:
-        await Stream(x, partial(CheckedWindow, d.gateway), to, counted=False).run()
+        await Stream(x, partial(CheckedGroup, d.gateway), to, counted=False).run()
         return
     s = _submission(x, to, kind, await _record(x))
     schema = await d.gateway.validate(s)

@@ -23,6 +23,7 @@ from inlake.errors import (
     RequestTimeout,
 )
 from inlake.gateway import Gateway
+from inlake.group import TimeSlice
 from inlake.logbook.answers import Answer, Attempt, digest
 from inlake.model import Binary
 from inlake.promises.arrival import in_background
@@ -33,7 +34,6 @@ from inlake.web.request.problems import problem_response
 from inlake.web.request.route import Handler
 from inlake.web.request.trace import trace_of
 from inlake.web.routes import stream as ndjson
-from inlake.window import TimeSlice
 from inlake.wiring import Deployment
 
 LINES = 100_000
@@ -45,7 +45,7 @@ PASSING = (Conflict, DigestMismatch, IdempotencyKeyReused, MalformedMultipart, P
 _STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"(?:;[ -~]*)?')
 """A String of RFC 8941, 3.3.3; parameters behind it mean nothing."""
 _BARE = re.compile(r"[!#-+\--:<-~]+")
-"""What most clients send: visible ASCII without quotes, commas and semicolons."""
+"""Keys as most clients send them: visible ASCII without quotes, commas and semicolons."""
 
 
 class Answered(Exception):

@@ -19,6 +19,7 @@ from inlake.errors import (
     ShipmentTooLarge,
     UnsupportedMediaType,
 )
+from inlake.group import ShippedGroup
 from inlake.model import ANONYMOUS, Blob, Event, Receipt
 from inlake.promises.shipments import entries
 from inlake.promises.shipments.entries import Accepted, File, Names, marker_key, read
@@ -36,7 +37,6 @@ from inlake.web.routes.direct import Put
 from inlake.web.routes.documents import ADDRESS_WITH_BINARY, ATOMIC, BYTES, IDEMPOTENCY_KEY, STORED
 from inlake.web.routes.lines import Counts, Faults, Limits, LineReceipt, Summary, read_lines, receipt_lines
 from inlake.web.routes.stream import CONTENT_TYPE
-from inlake.window import ShippedWindow
 from inlake.wiring import Deployment
 
 LIMITS = Limits("shipment_bytes", "shipment_files", ShipmentTooLarge, "make several shipments of it.")
@@ -201,14 +201,14 @@ async def announce(x: Exchange, d: Deployment) -> None:
         await d.gateway.codecs.find(to.schema, to.version, to.message)
     names, lines = Names(x.attempt.puuid if x.attempt else None), await read_lines(x, LIMITS)
     announcements = await read_announcements(x, d, to, names, lines)
-    window = ShippedWindow(d.gateway, announcements.objects)
-    await window.encode(announcements.submissions)
+    group = ShippedGroup(d.gateway, announcements.objects)
+    await group.encode(announcements.submissions)
     faults = Faults(x.instance)
-    results = zip(lines, window.results, strict=True)
+    results = zip(lines, group.results, strict=True)
     refused = {n: faults.told(n, r) for (n, _), r in results if isinstance(r, InlakeError)}
     faults.end()
     failed = sum(error.status >= 500 for error in refused.values())
-    counts = Counts(pending=len(window.encoded), rejected=len(refused) - failed, failed=failed)
+    counts = Counts(pending=len(group.encoded), rejected=len(refused) - failed, failed=failed)
     for name in ("pending", "rejected", "failed"):
         x.site.records[name].value += getattr(counts, name)
     if x.attempt and failed:  # another attempt finds all lines as this one decides them
@@ -216,10 +216,10 @@ async def announce(x: Exchange, d: Deployment) -> None:
     if refused and to.atomic:
         raise BodyRejected([*refused.items()][: x.settings.max_errors], len(refused))
     told = {n: line_problem(error, n) for n, error in refused.items()}
-    if not window.encoded:
+    if not group.encoded:
         await _answer(x, [*told.values()], _summary(counts), {error.status for error in refused.values()})
         return
-    accepted = [_accepted(lines[i][0], i, announcements, event, c) for i, event, c, _ in window.encoded]
+    accepted = [_accepted(lines[i][0], i, announcements, event, c) for i, event, c, _ in group.encoded]
     found = await d.shipments.announce(names, x.principal, accepted)
     if [file.line for file in found.announced.lines] != [each.line for each in accepted]:
         raise IdempotencyKeyReused("This Idempotency-Key announced other lines before: a new request takes a new key.")

@@ -1,4 +1,4 @@
-"""A stream of records, one a line: read in windows, published in slices of them, receipts streamed back in order."""
+"""A stream of records, one a line: read in windows, published in groups, receipts streamed back in order."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from inlake.errors import (
     MalformedEncoding,
     RequestTimeout,
 )
+from inlake.group import Group, Result
 from inlake.model import Label, Pending, Receipt, SchemaVersion, Submission
 from inlake.settings import Settings
 from inlake.web.request import address
@@ -38,15 +39,14 @@ from inlake.web.routes.lines import (
     Summary,
     receipt_lines,
 )
-from inlake.window import Result, Window
 
 log = logging.getLogger("inlake.web")
 CONTENT_TYPE = b"application/x-ndjson"
-SLICE = 250
+GROUP_LINES = 250
 """Lines that go to the bus in one call: all that is made of so many, over several streams, stays in a processor's
 cache, where a window of 1,000 takes a sixth more time for the same work."""
-SLICES_AT_ONCE = 4
-"""Slices on their way while the next one is encoded; fewer of long lines: a stream has about a window on its way, so
+GROUPS_AT_ONCE = 4
+"""Groups on their way while the next one is encoded; fewer of long lines: a stream has about a window on its way, so
 that the bus has room for what all streams that are admitted have, also while it stands still."""
 ANSWER_BYTES = 32 << 20
 """Receipts of a request with an `Idempotency-Key`, which are held in memory and kept as one object: 300 bytes for each
@@ -62,27 +62,27 @@ def may_hold(settings: Settings) -> int:
 class Stream:
     """One NDJSON request. Reading never waits for writing: receipts that a client does not take go to the spool.
 
-    A window goes to the bus in slices, in their order; while some are on their way, the next one is read and encoded.
+    A window goes to the bus in groups, in their order; while some are on their way, the next one is read and encoded.
     """
 
     def __init__(
         self,
         x: Exchange,
-        new_window: Callable[[], Window],
+        new_group: Callable[[], Group],
         to: address.Address,
         *,
         counted: bool = True,
         refusals: Refusals | None = None,
     ) -> None:
-        """`new_window`: takes the lines of a slice the data path; `counted`: in /metrics; `refusals`: keep what was
+        """`new_group`: takes the lines of one group the data path; `counted`: in /metrics; `refusals`: keep what was
         refused."""
         self._counted = counted
         self._refusals = refusals
         self._x = x
-        self._new_window = new_window
+        self._new_group = new_group
         self._windows = 0
         self._publishing: deque[asyncio.Task[None]] = deque()
-        """The slices that are being published, in their order."""
+        """The groups that are being published, in their order."""
         self._publishing_bytes: deque[int] = deque()
         """Bytes of their lines."""
         self._to = to
@@ -133,8 +133,8 @@ class Stream:
         try:
             while window := await self._window():
                 self._windows += 1
-                for start in range(0, len(window), SLICE):
-                    await self._begin(window[start : start + SLICE], last=start + SLICE >= len(window))
+                for start in range(0, len(window), GROUP_LINES):
+                    await self._begin(window[start : start + GROUP_LINES], last=start + GROUP_LINES >= len(window))
             await self._wait_for_all()
         except (RequestTimeout, MalformedEncoding, BodyTooLarge) as error:
             await self._wait_for_all()
@@ -142,31 +142,31 @@ class Stream:
         return None
 
     async def _begin(self, lines: list[Line], *, last: bool) -> None:
-        """Encode a slice, and hand it to the bus behind those before once there is room; `last` of its window."""
-        window, submissions = self._new_window(), self._submissions(lines)
-        await window.encode(submissions)
+        """Encode a group, and hand it to the bus behind those before once there is room; `last` of its window."""
+        group, submissions = self._new_group(), self._submissions(lines)
+        await group.encode(submissions)
         if self._refusals is not None:
-            for i in window.rejected:
-                self._keep_reject(lines[i], submissions[i], window.results[i])
-        while len(self._publishing) >= SLICES_AT_ONCE or sum(self._publishing_bytes) >= self._x.settings.window_bytes:
+            for i in group.rejected:
+                self._keep_reject(lines[i], submissions[i], group.results[i])
+        while len(self._publishing) >= GROUPS_AT_ONCE or sum(self._publishing_bytes) >= self._x.settings.window_bytes:
             await self._wait_for_first()
         before = self._publishing[-1] if self._publishing else None
         numbers = [n for n, _ in lines]
-        self._publishing.append(asyncio.create_task(self._publish(numbers, window, before, last=last)))
+        self._publishing.append(asyncio.create_task(self._publish(numbers, group, before, last=last)))
         self._publishing_bytes.append(sum([len(line) for _, line in lines if isinstance(line, bytes)]))
 
     async def _wait_for_first(self) -> None:
-        """Waits until the first of the slices is published, and its receipts are written."""
+        """Waits until the first of the groups is published, and its receipts are written."""
         self._publishing_bytes.popleft()
         await self._publishing.popleft()
 
     async def _wait_for_all(self) -> None:
-        """Waits until every slice is published, and its receipts are written."""
+        """Waits until every group is published, and its receipts are written."""
         while self._publishing:
             await self._wait_for_first()
 
     async def _all_ended(self) -> None:
-        """No slice is on its way any more: those of a client that went away, too, are counted."""
+        """No group is on its way any more: those of a client that went away, too, are counted."""
         for failure in await asyncio.gather(*self._publishing, return_exceptions=True):
             if isinstance(failure, Exception):  # the first one ended the request, and is told at the edge
                 log.error("request %s failed", self._x.instance, exc_info=failure)
@@ -200,13 +200,13 @@ class Stream:
     async def _publish(
         self,
         numbers: list[int],
-        window: Window,
+        group: Group,
         before: asyncio.Task[None] | None,
         *,
         last: bool,
     ) -> None:
-        """Publish a slice, and write its receipts behind those of the slice before."""
-        results = await window.publish()
+        """Publish a group, and write its receipts behind those of the group before."""
+        results = await group.publish()
         if before is not None and not before.done():
             await asyncio.wait([before])
         receipts: list[bytes] = []
@@ -246,19 +246,19 @@ class Stream:
         self._held += sum(map(len, receipts))
         return self._held <= ANSWER_BYTES
 
-    def _submissions(self, window: list[Line]) -> list[Submission | InlakeError]:
-        """What each line asks for. Without envelopes only the record is its own."""
+    def _submissions(self, lines: list[Line]) -> list[Submission | InlakeError]:
+        """The submission of each line. Without envelopes only the record is its own."""
         x, to, limit = self._x, self._to, self._x.settings.max_record_bytes
         if to.schema is None or x.attempt is not None:
-            return [self._submission(n, line) for n, line in window]
+            return [self._submission(n, line) for n, line in lines]
         try:
             x.caller.check("ingest", to.schema, to.destination)
         except Forbidden as error:  # the rights changed since the stream began
-            return [error.kept()] * len(window)
+            return [error.kept()] * len(lines)
         label = Label(to.schema, to.destination, to.version, to.message, x.principal, False, self._trace)
         return [
             Submission(label, line) if line.__class__ is bytes and len(line) <= limit else self._submission(n, line)
-            for n, line in window
+            for n, line in lines
         ]
 
     def _submission(self, n: int, line: bytes | InlakeError) -> Submission | InlakeError:

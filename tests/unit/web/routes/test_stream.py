@@ -1,4 +1,4 @@
-"""A stream of records whose slices end in any order, fail, or are given up."""
+"""A stream of records whose groups end in any order, fail, or are given up."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from inlake.settings import load
 from inlake.web.request import address
 from inlake.web.request.admission import Admission
 from inlake.web.request.exchange import ASGIMessage, ClientGoneError, Exchange, Site, make_site
-from inlake.web.routes.stream import SLICE, SLICES_AT_ONCE, Stream, may_hold
+from inlake.web.routes.stream import GROUP_LINES, GROUPS_AT_ONCE, Stream, may_hold
 
-Window = Sequence[Submission | InlakeError]
+Submissions = Sequence[Submission | InlakeError]
 Results = Sequence[Any]
-Take = Callable[[int, Window], Coroutine[Any, Any, Results]]
-"""What happens to a slice, by its number from 0, once it is accepted."""
+Take = Callable[[int, Submissions], Coroutine[Any, Any, Results]]
+"""What happens to a group, by its number from 0, once it is accepted."""
 Body = AsyncIterator[bytes]
 
 
-def receipts(window: Window) -> list[Receipt | InlakeError]:
-    return [s if isinstance(s, InlakeError) else Receipt(s.record.decode(), "k", "t", 0, 0, None) for s in window]
+def receipts(group: Submissions) -> list[Receipt | InlakeError]:
+    return [s if isinstance(s, InlakeError) else Receipt(s.record.decode(), "k", "t", 0, 0, None) for s in group]
 
 
-class Slice:
-    """A window as the stream sees it."""
+class Group:
+    """A group as the stream sees it."""
 
     def __init__(self, sending: Sending) -> None:
         self._sending = sending
 
-    async def encode(self, submissions: Window) -> None:
+    async def encode(self, submissions: Submissions) -> None:
         self.publish = self._sending.take(submissions)
 
 
@@ -54,14 +54,14 @@ class Sending:
         self._body = body
         self._stays = stays
         self._take = take
-        self.slices: list[int] = []
+        self.groups: list[int] = []
         """How many lines each had, in the order in which they were accepted."""
         self.sent: list[ASGIMessage] = []
         variables = {f"INLAKE_{name.upper()}": str(value) for name, value in settings.items()}
         self.site: Site = make_site(load(variables), Metrics())
         scope = {"headers": [], "instance": "x-1", "principal": "anonymous", "query_string": b"schema=a"}
         self.x = Exchange(scope, self._receive, self._send, self.site)
-        self.stream = Stream(self.x, self._window, address.of_query(b"schema=a"))
+        self.stream = Stream(self.x, self._group, address.of_query(b"schema=a"))
 
     async def _receive(self) -> ASGIMessage:
         chunk = await anext(self._body, None)
@@ -72,12 +72,12 @@ class Sending:
     async def _send(self, message: ASGIMessage) -> None:
         self.sent.append(message)
 
-    def _window(self) -> Any:
-        return Slice(self)
+    def _group(self) -> Any:
+        return Group(self)
 
-    def take(self, window: Window) -> Callable[[], Coroutine[Any, Any, Results]]:
-        self.slices.append(len(window))
-        return partial(self._take, len(self.slices) - 1, window)
+    def take(self, group: Submissions) -> Callable[[], Coroutine[Any, Any, Results]]:
+        self.groups.append(len(group))
+        return partial(self._take, len(self.groups) - 1, group)
 
     @property
     def status(self) -> int:
@@ -112,10 +112,10 @@ async def nothing_is_left() -> AsyncIterator[None]:
     assert complaints == []
 
 
-async def test_receipts_are_in_order_whichever_slice_is_published_first() -> None:
-    async def take(n: int, window: Window) -> Results:
+async def test_receipts_are_in_order_whichever_group_is_published_first() -> None:
+    async def take(n: int, group: Submissions) -> Results:
         await asyncio.sleep(0.02 if n % 2 == 0 else 0)
-        return receipts(window)
+        return receipts(group)
 
     sending = Sending(lines(2500), take)
     await sending.stream.run()
@@ -124,16 +124,16 @@ async def test_receipts_are_in_order_whichever_slice_is_published_first() -> Non
     assert (sending.status, last["summary"]["accepted"], sending.counted()) == (207, 2500, {"accepted": 2500})
 
 
-@pytest.mark.parametrize(("length", "most"), [(10, SLICES_AT_ONCE * SLICE), (2_000, 550), (100_000, 11)])
+@pytest.mark.parametrize(("length", "most"), [(10, GROUPS_AT_ONCE * GROUP_LINES), (2_000, 550), (100_000, 11)])
 async def test_a_stream_has_about_a_window_on_its_way(length: int, most: int) -> None:
     flying, seen = 0, 0
 
-    async def take(_: int, window: Window) -> Results:
+    async def take(_: int, group: Submissions) -> Results:
         nonlocal flying, seen
-        flying, seen = flying + len(window), max(seen, flying + len(window))
+        flying, seen = flying + len(group), max(seen, flying + len(group))
         await asyncio.sleep(0.01)
-        flying -= len(window)
-        return receipts(window)
+        flying -= len(group)
+        return receipts(group)
 
     chunk = max(1, 65_536 // length)
     await Sending(lines(3 * most, chunk=chunk, length=length), take).stream.run()
@@ -147,68 +147,68 @@ def test_the_buses_have_room_for_what_all_streams_that_are_admitted_have_on_thei
         while True:
             admission.admit(may_hold(settings))
             streams += 1
-    assert streams * SLICES_AT_ONCE * SLICE <= WAITING_EVENTS
+    assert streams * GROUPS_AT_ONCE * GROUP_LINES <= WAITING_EVENTS
     assert streams * (settings.window_bytes + (64 << 10)) <= min(WAITING_BYTES, PENDING_BYTES)
 
 
 @pytest.mark.parametrize("stays", [False, True])
-async def test_windows_smaller_than_a_slice_are_slices(stays: bool) -> None:
-    async def take(_: int, window: Window) -> Results:
-        return receipts(window)
+async def test_windows_smaller_than_a_group_are_groups(stays: bool) -> None:
+    async def take(_: int, group: Submissions) -> Results:
+        return receipts(group)
 
     sending = Sending(lines(100, chunk=1), take, stays=stays, window_records=7, body_idle_seconds=0.1)
     await sending.stream.run()
-    assert (sending.status, sending.slices) == (207, [7] * 14 + [2])
+    assert (sending.status, sending.groups) == (207, [7] * 14 + [2])
     assert sending.lines()[-1]["complete"] is not stays
 
 
-async def test_all_of_a_window_share_a_status_over_its_slices() -> None:
-    async def take(n: int, window: Window) -> Results:
+async def test_all_of_a_window_share_a_status_over_its_groups() -> None:
+    async def take(n: int, group: Submissions) -> Results:
         await asyncio.sleep(0.01 * (3 - n))
-        return [BusUnavailable("away") for _ in window]
+        return [BusUnavailable("away") for _ in group]
 
-    sending = Sending(lines(3 * SLICE), take)
+    sending = Sending(lines(3 * GROUP_LINES), take)
     await sending.stream.run()
-    assert (sending.status, sending.slices, sending.counted()) == (503, [SLICE] * 3, {"failed": 3 * SLICE})
+    assert (sending.status, sending.groups, sending.counted()) == (503, [GROUP_LINES] * 3, {"failed": 3 * GROUP_LINES})
     assert b"retry-after" in dict(sending.sent[0]["headers"])
 
 
 async def test_a_body_that_stands_still_has_receipts_for_what_is_on_its_way() -> None:
-    async def take(_: int, window: Window) -> Results:
+    async def take(_: int, group: Submissions) -> Results:
         await asyncio.sleep(0.2)
-        return receipts(window)
+        return receipts(group)
 
-    sending = Sending(lines(2 * SLICE), take, stays=True, window_ms=10, body_idle_seconds=0.05)
+    sending = Sending(lines(2 * GROUP_LINES), take, stays=True, window_ms=10, body_idle_seconds=0.05)
     await sending.stream.run()
-    assert (len(sending.lines()), sending.status) == (2 * SLICE + 1, 207)
-    assert (sending.lines()[-1]["code"], sending.counted()) == ("request_timeout", {"accepted": 2 * SLICE})
+    assert (len(sending.lines()), sending.status) == (2 * GROUP_LINES + 1, 207)
+    assert (sending.lines()[-1]["code"], sending.counted()) == ("request_timeout", {"accepted": 2 * GROUP_LINES})
 
 
 async def test_what_is_on_its_way_when_the_client_goes_away_is_counted() -> None:
-    async def take(_: int, window: Window) -> Results:
+    async def take(_: int, group: Submissions) -> Results:
         await asyncio.sleep(0.05)
-        return receipts(window)
+        return receipts(group)
 
-    sending = Sending(lines(4 * SLICE, gone=True), take, window_records=SLICE)
+    sending = Sending(lines(4 * GROUP_LINES, gone=True), take, window_records=GROUP_LINES)
     with pytest.raises(ClientGoneError):
         await sending.stream.run()
-    assert sending.counted()["accepted"] >= 3 * SLICE
+    assert sending.counted()["accepted"] >= 3 * GROUP_LINES
 
 
 @pytest.mark.parametrize("faulty", [{0}, {1, 2}, {0, 1, 2, 3, 4, 5}])
-async def test_a_fault_in_a_slice_ends_the_request_and_leaves_no_other_unheard(
+async def test_a_fault_in_a_group_ends_the_request_and_leaves_no_other_unheard(
     faulty: set[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     failed = []
 
-    async def take(n: int, window: Window) -> Results:
+    async def take(n: int, group: Submissions) -> Results:
         await asyncio.sleep(0.01)
         if n in faulty:
             failed.append(n)
             raise KeyError(n)
-        return receipts(window)
+        return receipts(group)
 
-    sending = Sending(lines(10 * SLICE), take)
+    sending = Sending(lines(10 * GROUP_LINES), take)
     with pytest.raises(KeyError):
         await sending.stream.run()
     assert not sending.sent or "summary" not in str(sending.sent[-1])
@@ -216,44 +216,44 @@ async def test_a_fault_in_a_slice_ends_the_request_and_leaves_no_other_unheard(
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 0.05])
-async def test_a_request_that_is_cancelled_gives_its_slices_up(seconds: float) -> None:
+async def test_a_request_that_is_cancelled_gives_its_groups_up(seconds: float) -> None:
     begun, ended = [], []
 
-    async def take(n: int, _: Window) -> Results:
+    async def take(n: int, _: Submissions) -> Results:
         begun.append(n)
         try:
             return await asyncio.Event().wait()  # type: ignore[return-value]
         finally:
             ended.append(n)
 
-    sending = Sending(lines(20 * SLICE), take)
+    sending = Sending(lines(20 * GROUP_LINES), take)
     task = asyncio.create_task(sending.stream.run())
     await asyncio.sleep(seconds)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert ended == begun == list(range(min(SLICES_AT_ONCE, len(sending.slices))))
+    assert ended == begun == list(range(min(GROUPS_AT_ONCE, len(sending.groups))))
 
 
 async def test_a_request_whose_client_is_gone_can_still_be_cancelled() -> None:
     ended = []
 
-    async def take(n: int, window: Window) -> Results:
+    async def take(n: int, group: Submissions) -> Results:
         try:
             if n:
                 await asyncio.Event().wait()
-            return receipts(window)
+            return receipts(group)
         finally:
             ended.append(n)
 
-    sending = Sending(lines(3 * SLICE, chunk=SLICE, gone=True), take, window_records=SLICE)
+    sending = Sending(lines(3 * GROUP_LINES, chunk=GROUP_LINES, gone=True), take, window_records=GROUP_LINES)
     task = asyncio.create_task(sending.stream.run())
     await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert sorted(ended) == [0, 1, 2]
-    assert sending.counted() == {"accepted": SLICE}
+    assert sending.counted() == {"accepted": GROUP_LINES}
 
 
 class Trickle(Sending):
@@ -279,13 +279,13 @@ async def test_a_window_closes_some_time_after_its_first_line_whatever_comes_aft
 ) -> None:
     began: list[float] = []
 
-    async def take(_: int, window: Window) -> Results:
+    async def take(_: int, group: Submissions) -> Results:
         began.append(time.monotonic())
-        return receipts(window)
+        return receipts(group)
 
     monkeypatch.setattr(Trickle, "pause", pause)
     sending, start = Trickle(take), time.monotonic()
     await sending.stream.run()
     assert began[0] - start < 0.5
     assert len(began) >= 3 or pause == 0
-    assert sum(sending.slices) == sending.lines()[-1]["summary"]["accepted"]
+    assert sum(sending.groups) == sending.lines()[-1]["summary"]["accepted"]

@@ -1,7 +1,7 @@
 """Records that go the data path together: all are encoded, then all go to the bus in one call.
 
-A stream cuts its lines into windows. Those of a stream that is only checked, and a body that is published all or
-nothing, take the same steps and differ in the last one.
+A stream publishes its lines in groups. Those of a stream that is only checked, a body that is published all or
+nothing, and a shipment take the same steps and differ in one of them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from inlake.promises.promise import Promise
 from inlake.promises.steps import check_resource_field, event_of
 
 AT_ONCE = 16
-"""Promises of one window that are worked on at the same time."""
+"""Promises of one group that are worked on at the same time."""
 NOT_ATOMIC = "A record that names a promise cannot be published all or nothing: send it without mode=atomic."
 NO_FAULT = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
-"""What ends a request or the process. All else is a fault, also what is no `Exception`: a library in Rust panics so."""
+"""Exceptions that end a request or the process. All else is a fault, also what is no `Exception`: Rust panics so."""
 Result = Receipt | Pending | SchemaVersion | InlakeError | None
-"""What became of a record; None where it was checked against nothing."""
+"""The outcome of a record; None where it was checked against nothing."""
 Encoded = tuple[int, Event, Compiled, Promise | None]
-"""Index in the window of an event that can go out, with its claimed promise if it has a binary of ours."""
+"""Index in the group of an event that can go out, with its claimed promise if it has a binary of ours."""
 Naming = tuple[int, Submission, Compiled, Any]
 """Index, record, codec and draft of a record whose resource field is filled."""
 
@@ -52,10 +52,10 @@ class TimeSlice:
         return True
 
 
-class Window:
+class Group:
     """The steps of `Gateway.ingest` for many records; each has its result at its own index.
 
-    While one window is published the next one can be encoded: whose `publish` is called first is published first.
+    While one group is published the next one can be encoded: whose `publish` is called first is published first.
     """
 
     def __init__(self, gateway: Gateway) -> None:
@@ -98,7 +98,7 @@ class Window:
             self.encoded.sort()  # by their indexes
 
     async def publish(self) -> list[Result]:
-        """Publish the events in the order of the window, in one call; the result of each record at its index."""
+        """Publish the events in the order of the group, in one call; the result of each record at its index."""
         positions = await self.gateway.bus.publish([event for _, event, _, _ in self.encoded]) if self.encoded else []
         claimed: list[tuple[int, Promise, Position | InlakeError]] = []
         for (i, event, compiled, promise), at in zip(self.encoded, positions, strict=True):
@@ -165,7 +165,7 @@ class Window:
             self.results[i] = error.kept()
 
 
-class CheckedWindow(Window):
+class CheckedGroup(Group):
     """Records that are validated and not published: the result is the schema that a record fits."""
 
     async def publish(self) -> list[Result]:
@@ -186,7 +186,7 @@ class CheckedWindow(Window):
             await time_slice.yield_if_long()
 
 
-class AtomicWindow(Window):
+class AtomicGroup(Group):
     """Records of which either each is published or none is; errors name the `line` that is to blame.
 
     Raises what the registry raises, `PromiseNotAtomic`, `BodyRejected`, what `Bus.publish_all_or_none` raises, and
@@ -202,7 +202,7 @@ class AtomicWindow(Window):
         self._rejected = 0
 
     async def encode(self, submissions: Sequence[Submission | InlakeError]) -> None:
-        """Encodes as other windows do, and refuses all when one record does not fit."""
+        """Encodes as other groups do, and refuses all when one record does not fit."""
         await super().encode(submissions)
         if self._rejected:
             raise BodyRejected(sorted(self._refused, key=itemgetter(0)), self._rejected)
@@ -242,7 +242,7 @@ class AtomicWindow(Window):
         raise RuntimeError(f"Line {self._numbers[i]} failed.") from fault
 
 
-class ShippedWindow(Window):
+class ShippedGroup(Group):
     """Records of a shipment: each is encoded with the URI of its object, and published when that is there."""
 
     def __init__(self, gateway: Gateway, objects: Sequence[StoredObject | None]) -> None:
@@ -282,6 +282,6 @@ async def _at_once(work: Iterable[Coroutine[Any, Any, None]]) -> None:
         async with room:
             await piece
 
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as tasks:
         for piece in work:
-            group.create_task(one(piece))
+            tasks.create_task(one(piece))

@@ -11,11 +11,11 @@ import pytest
 from inlake.codecs import Unchecked
 from inlake.errors import BodyRejected, BusUnavailable, InlakeError, LineTooLong, RegistryUnavailable
 from inlake.gateway import Gateway
+from inlake.group import AtomicGroup, CheckedGroup, Group, TimeSlice
 from inlake.model import Event, Label, Position, Receipt, Submission
 from inlake.ports import Bus
 from inlake.promises.steps import Promises
 from inlake.settings import load
-from inlake.window import AtomicWindow, CheckedWindow, TimeSlice, Window
 
 
 class ListBus:
@@ -49,14 +49,14 @@ def submissions(*records: bytes | InlakeError) -> list[Submission | InlakeError]
     return [record if isinstance(record, InlakeError) else Submission(label, record) for record in records]
 
 
-async def results(window: Window, *records: bytes | InlakeError) -> list[Any]:
-    await window.encode(submissions(*records))
-    return await window.publish()
+async def results(group: Group, *records: bytes | InlakeError) -> list[Any]:
+    await group.encode(submissions(*records))
+    return await group.publish()
 
 
 async def test_each_record_has_its_result_at_its_index_and_events_go_out_in_order() -> None:
     bus, long = ListBus(b"2"), LineTooLong("long")
-    first, second, third, fourth = await results(Window(gateway_on(bus)), b"1", long, b"2", b"3")
+    first, second, third, fourth = await results(Group(gateway_on(bus)), b"1", long, b"2", b"3")
     assert (first.offset, second, third.code, fourth.offset) == (0, long, "bus_unavailable", 2)
     assert bus.values == [b"1", b"2", b"3"]
 
@@ -64,7 +64,7 @@ async def test_each_record_has_its_result_at_its_index_and_events_go_out_in_orde
 async def test_nothing_is_published_before_publish_and_who_calls_it_first_is_first() -> None:
     bus = ListBus()
     gateway = gateway_on(bus)
-    one, two = Window(gateway), Window(gateway)
+    one, two = Group(gateway), Group(gateway)
     await one.encode(submissions(b"1"))
     await two.encode(submissions(b"2"))
     assert bus.values == []
@@ -75,37 +75,37 @@ async def test_nothing_is_published_before_publish_and_who_calls_it_first_is_fir
 
 async def test_records_that_are_only_checked_are_not_published() -> None:
     bus, long = ListBus(), LineTooLong("long")
-    assert await results(CheckedWindow(gateway_on(bus)), b"1", long) == [None, long]
+    assert await results(CheckedGroup(gateway_on(bus)), b"1", long) == [None, long]
     assert bus.values == []
 
 
 async def test_a_window_without_a_good_record_asks_the_bus_for_nothing() -> None:
     long = LineTooLong("long")
-    assert await results(Window(gateway_on(cast("ListBus", None))), long) == [long]
+    assert await results(Group(gateway_on(cast("ListBus", None))), long) == [long]
 
 
 async def test_one_bad_line_refuses_all_of_a_body_that_is_all_or_nothing() -> None:
     bus = ListBus()
-    window = AtomicWindow(gateway_on(bus), [1, 4, 5, 6], named=2)
+    group = AtomicGroup(gateway_on(bus), [1, 4, 5, 6], named=2)
     with pytest.raises(BodyRejected) as caught:
-        await results(window, b"1", *[LineTooLong(f"long {n}") for n in range(3)])
+        await results(group, b"1", *[LineTooLong(f"long {n}") for n in range(3)])
     assert (caught.value.members["rejected"], [number for number, _ in caught.value.lines]) == (3, [4, 5])
     assert bus.values == []
 
 
 async def test_an_error_that_is_not_the_records_names_its_line() -> None:
-    away = AtomicWindow(gateway_on(ListBus()), [1, 7], named=9)
+    away = AtomicGroup(gateway_on(ListBus()), [1, 7], named=9)
     with pytest.raises(RegistryUnavailable) as caught:
         await results(away, LineTooLong("long"), RegistryUnavailable("away"))
     assert caught.value.members["line"] == 7
-    refused = AtomicWindow(gateway_on(ListBus(b"2")), [1, 7], named=9)
+    refused = AtomicGroup(gateway_on(ListBus(b"2")), [1, 7], named=9)
     with pytest.raises(BusUnavailable) as caught_late:
         await results(refused, b"1", b"2")
     assert caught_late.value.members == {"line": 7}
 
 
 async def test_all_of_a_body_has_receipts() -> None:
-    found = await results(AtomicWindow(gateway_on(ListBus()), [1, 2], named=9), b"1", b"2")
+    found = await results(AtomicGroup(gateway_on(ListBus()), [1, 2], named=9), b"1", b"2")
     assert [receipt.offset for receipt in found if isinstance(receipt, Receipt)] == [0, 1]
 
 
