@@ -1,4 +1,4 @@
-"""From the name a client gives to the compiled schema: found in the registry, compiled once, kept while it is used."""
+"""The name a client gives leads to the compiled schema: found in the registry, compiled once, kept while it is used."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Compiled:
     prefix: bytes
     """Confluent wire format: 0x00 and the schema's id in four bytes, big-endian."""
     headers: tuple[tuple[str, bytes], ...]
-    """Those of the event's headers that are the same for every record of this schema."""
+    """The event's headers that are the same for every record of this schema."""
     partition_by: str = "key"
     """`INLAKE_PARTITION_BY`."""
 
@@ -100,7 +100,7 @@ class Codecs:
         raise copy(outcome)
 
     async def _look(self, key: Key, found: RegisteredSchema) -> Outcome:
-        """What was compiled, if the registry still says the same of schema and references; else it is compiled anew."""
+        """The codec as it was if the registry still says the same of schema and references; else a new one."""
         name, _, schema_id, message = key
         references = await self.registry.references(found.schema)
         until = monotonic() + LOOK_AGAIN if references else None

@@ -1,4 +1,4 @@
-"""What stays on a disk: names and files made durable, and locks that a crash lets go of."""
+"""Files on a disk: names and contents made durable, and locks that a crash lets go of."""
 
 from __future__ import annotations
 

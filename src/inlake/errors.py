@@ -54,9 +54,9 @@ class FieldError(NamedTuple):
     detail: str
     """One sentence for a person."""
     expected: str
-    """What the schema wants there, in the schema language's words."""
+    """The schema's wish for that place, in the schema language's words."""
     got: str
-    """What stands there: the kind of JSON value, and a short extract."""
+    """The value that stands there: the kind of JSON value, and a short extract."""
 
 
 class InlakeError(Exception):
@@ -434,7 +434,7 @@ class InternalError(InlakeError):
 
     @classmethod
     def of_record(cls, fault: BaseException) -> Self:
-        """What nobody expected of a record: who answers it tells the log of the cause, `fault`."""
+        """The error of a record for a `fault` that nobody expected: who answers it tells the log of the cause."""
         error = cls("The gateway has a fault that shows with this record.")
         error.__cause__ = fault
         return error

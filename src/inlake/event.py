@@ -1,4 +1,4 @@
-"""What a record gets on acceptance, final from then on: id, time and headers of its event, and what places it."""
+"""An event is made when its record is accepted: id, time and headers, final from then on, and what places it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LAST_DIGITS = [f"{n:03x}" for n in range(0x1000)]
 
 
 class Stamp:
-    """What events get on acceptance: the moment, and ids that count up from a random number.
+    """A stamp for the events that are accepted: the moment, and ids that count up from a random number.
 
     The ids are UUIDs, version 7 (RFC 9562, 5.7): 48 bits of time, 26 random ones, and a counter of 48 that begins at
     random (6.2, method 1), so that one question to the system's source of randomness is enough. Ids that grow keep the

@@ -70,7 +70,7 @@ class Gateway:
 
 
 def pending(promise: Promise) -> Pending:
-    """What the client of a claimed promise gets while its binary is not complete."""
+    """The answer to the client of a claimed promise while its binary is not complete."""
     assert promise.claim is not None
     event = promise.claim.event
     return Pending(event.id, event.key.decode(), promise.puuid, promise.state, promise.claim.schema, promise.expires_at)

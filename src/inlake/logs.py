@@ -16,7 +16,7 @@ from typing import Literal, TextIO
 from inlake.model import masked
 
 SECONDS = 0.05
-"""That the line of a request may wait for others."""
+"""Seconds that the line of a request may wait for others."""
 MANY = 100
 """Lines that wait for no others."""
 
@@ -92,7 +92,7 @@ class Lines:
         self._stderr = configured[0] if configured else _Stderr()
         self._ms = 0
         self._start = self._end = ""
-        """What stands before a message and behind it in this millisecond."""
+        """The text before a message and the text behind it, in this millisecond."""
 
     def are_wanted(self) -> bool:
         return self._logger.isEnabledFor(logging.INFO)

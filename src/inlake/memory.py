@@ -1,4 +1,4 @@
-"""What a process remembers: a bounded number of entries, and work in flight that those who ask meanwhile share."""
+"""The memory of a process: a bounded number of entries, and work in flight that those who ask meanwhile share."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Histogram:
 
 
 class Metrics:
-    """What one process counts. Names and labels are few and fixed: no label holds what a client sent."""
+    """The counters of one process. Names and labels are few and fixed: no label holds what a client sent."""
 
     def __init__(self) -> None:
         self._families: dict[str, tuple[str, str, dict[str, Counter | Histogram]]] = {}

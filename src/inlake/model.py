@@ -28,7 +28,7 @@ class Binary(Struct, frozen=True, gc=False):
     """A binary on its way in: it can be read once."""
 
     filename: str
-    """As the client sent it, any text."""
+    """The name as the client sent it, any text."""
     content_type: str
     chunks: AsyncIterator[bytes]
     """Chunks of any size, none empty; raises InlakeError when the body is broken or the client goes away."""
@@ -97,29 +97,29 @@ class StoredObject(Struct, frozen=True, gc=False):
     """Hexadecimal, lower case, of the bytes received."""
     content_type: str
     filename: str
-    """As the client sent it."""
+    """The name as the client sent it."""
 
 
 class Part(NamedTuple):
     """A part of a multipart upload, as the store holds it."""
 
     number: int
-    """From 1."""
+    """The number of the part, from 1."""
     size: int
     """Bytes."""
     etag: str
-    """As S3 wants it back, quotes included."""
+    """The mark as S3 wants it back, quotes included."""
     checksum_sha256: str | None = None
     """Base64, where the upload was begun with it."""
 
 
 class ObjectFacts(NamedTuple):
-    """What a store tells about an object."""
+    """A store's answer about an object."""
 
     size: int
     """Bytes."""
     etag: str
-    """Of these bytes and no others, quotes included; in a folder made of its time and size."""
+    """A mark of these bytes and no others, quotes included; in a folder made of its time and size."""
     checksum_sha256: str | None = None
     """Base64, of the whole object; None for one made of parts, and in a folder."""
 
@@ -135,7 +135,7 @@ class Listed(NamedTuple):
 
 
 class Blob(NamedTuple):
-    """What is known of bytes that somebody announces."""
+    """Bytes that somebody announces: what is known of them."""
 
     size: int
     """Bytes."""
@@ -149,7 +149,7 @@ class SignedRequest(NamedTuple):
     method: str
     url: str
     headers: dict[str, str]
-    """To be sent as they are; the length of the body and `Host` are signed too, and sent by every HTTP client."""
+    """Headers, to be sent so; the length of the body and `Host` are signed too: every HTTP client sends them."""
 
 
 Context = tuple[tuple[str, bytes], ...]
@@ -169,7 +169,7 @@ class Event(Struct, frozen=True, gc=False):
     """The headers beside `ce_id`, which is `id`. Events that are accepted together share one tuple: what a bus makes
     of it is made once."""
     partition_by: bytes | None = None
-    """What Kafka's partition is chosen by (Java's murmur2 of it); None is the key."""
+    """The bytes that choose Kafka's partition (Java's murmur2 of them); None is the key."""
 
     @property
     def headers(self) -> list[tuple[str, bytes]]:
@@ -202,7 +202,7 @@ class Message(NamedTuple):
 
 
 class SchemaVersion(Struct, frozen=True, gc=False):
-    """Which schema a record was checked against."""
+    """The schema that a record was checked against."""
 
     subject: str
     version: int
@@ -210,7 +210,7 @@ class SchemaVersion(Struct, frozen=True, gc=False):
 
 
 class Receipt(Struct, frozen=True, gc=False):
-    """What a client gets for a published record."""
+    """The answer to a client for a published record."""
 
     id: str
     key: str
@@ -230,13 +230,13 @@ class Receipt(Struct, frozen=True, gc=False):
 
 
 class Pending(Struct, frozen=True, gc=False):
-    """What a client gets for a record whose binary is not complete yet: it is kept, and published once that is."""
+    """The answer to a client for a record whose binary is not complete yet: it is published once that is."""
 
     id: str
     """`ce_id` of the event to come."""
     key: str
     promise: str
-    """Its puuid: `/promises/<puuid>` tells how it goes on."""
+    """The promise's puuid: `/promises/<puuid>` tells how it goes on."""
     state: str
     schema: SchemaVersion | None
     expires_at: str

@@ -1,4 +1,4 @@
-"""What the path needs from the world: a registry, a store, a bus, and codecs made from schemas.
+"""The needs of the path, as protocols: a registry, a store, a bus, and codecs made from schemas.
 
 Every adapter of a port passes the contract suite of that port in `tests/contract/`. Adapters take plain
 arguments, connect lazily (their constructor neither blocks nor fails when the service is away) and raise the errors
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the registry's own classes are the only schema classes ther
 
 
 class Schemas(Protocol):
-    """What codecs are made from. `SchemaNotFound`, `RegistryUnavailable`, `RegistryRefused`."""
+    """A source of the schemas that codecs are made from. `SchemaNotFound`, `RegistryUnavailable`, `RegistryRefused`."""
 
     async def find(self, subject: str, version: int | None = None) -> RegisteredSchema:
         """The schema with subject, version and id set; None is the latest version.
@@ -108,7 +108,7 @@ class Store(Protocol):
         ...
 
     async def facts(self, key: str) -> ObjectFacts | None:
-        """What the store says of the object, its checksum with it; None when there is none."""
+        """The store's facts of the object, its checksum with them; None when there is none."""
         ...
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -279,7 +279,7 @@ class Codec(Protocol):
     """One compiled schema: JSON text in, wire bytes out. Stateless, for one event loop, blocking but quick."""
 
     content_type: str
-    """Of the event's value: `application/vnd.confluent.avro`, `.protobuf` or `.json`."""
+    """The media type of the event's value: `application/vnd.confluent.avro`, `.protobuf` or `.json`."""
     has_resource_field: bool
     """True when the top level of the schema has the resource field and text fits in it."""
 
@@ -310,5 +310,5 @@ class Codec(Protocol):
         ...
 
     def shape(self) -> Any:
-        """What a record holds: an `inlake.formats.shape.Shape`."""
+        """The fields of a record, as an `inlake.formats.shape.Shape`."""
         ...

@@ -31,7 +31,7 @@ class SettingsError(Exception):
 
 
 class Settings(BaseModel):
-    """What can be set. Sizes are bytes, times are seconds unless the name says otherwise."""
+    """All settings. Sizes are bytes, times are seconds unless the name says otherwise."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -236,7 +236,7 @@ class Settings(BaseModel):
 
     @property
     def trusted_networks(self) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-        """Those of `trusted_proxies`."""
+        """The networks of `trusted_proxies`."""
         return _networks(self.trusted_proxies)
 
     def topic_of(self, schema: str) -> str:

@@ -36,13 +36,13 @@ class Deployment:
     unsecured: Gateway
     """The same path with nothing checked; its routes exist only with `INLAKE_UNSECURED_ROUTES`."""
     uploads: Uploads
-    """Those that come in several requests."""
+    """Uploads that come in several requests."""
     direct: DirectUploads
     """Uploads past the gateway."""
     shipments: Shipments
     """Many binaries with their records at once."""
     answers: KeptAnswers
-    """Of requests with an `Idempotency-Key`."""
+    """The answers of requests with an `Idempotency-Key`."""
     sweep: Sweep
     registry: Registry
     store: Store

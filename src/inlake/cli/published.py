@@ -37,7 +37,7 @@ def puuid_of(event: str) -> str:
 
 
 def differences(receipt: Receipt, events: Mapping[str, Sequence[Message]]) -> Iterator[str]:
-    """What the events themselves say otherwise than a receipt: sentences."""
+    """Sentences about how the events themselves differ from a receipt."""
     found = events.get(str(receipt["id"]))
     if not found:
         yield f"There is no event {receipt['id']} in {receipt['topic']}."

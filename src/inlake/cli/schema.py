@@ -25,7 +25,7 @@ KEYWORDS = frozenset(
         "format", "id", "items", "not", "oneOf", "pattern", "properties", "required", "type",
     }
 )  # fmt: skip
-"""Of JSON Schema: one that has none of them takes everything, which nobody means."""
+"""Keywords of JSON Schema: a schema that has none of them takes everything, which nobody means."""
 
 
 @dataclass(frozen=True, slots=True)

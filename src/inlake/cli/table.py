@@ -30,7 +30,7 @@ SheetName = Annotated[
 
 
 def layout_of(encoding: str | None, delimiter: str | None, header: int | None, sheet: str | None) -> Layout:
-    """What the options ask for."""
+    """The layout that the options ask for."""
     from inlake.client.tables import Layout
 
     return Layout(encoding=encoding, delimiter=_character(delimiter), header=header, sheet=sheet)

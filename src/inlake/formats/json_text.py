@@ -48,9 +48,9 @@ _parse = msgspec.json.Decoder(float_hook=Fractional).decode
 
 
 def parse_json(text: bytes) -> Any:
-    """dict, list, str, int, bool, None and `Fractional` (-0 too). A BOM in front is skipped. `MalformedJson`.
+    """The value of dict, list, str, int, bool, None and `Fractional` (-0 too). A BOM in front is skipped.
 
-    The caller has checked the depth: see `inlake.formats.depth`.
+    The caller has checked the depth: see `inlake.formats.depth`. Raises `MalformedJson`.
     """
     text = text.removeprefix(_BOM)
     try:

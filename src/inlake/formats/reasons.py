@@ -122,7 +122,7 @@ def quoted(text: str) -> str:
 
 
 def listed(values: Sequence[Any], write: Callable[[Any], str] = quoted) -> str:
-    """As many values as fit in a sentence, none cut unless it alone is too long, and how many more there are."""
+    """The values that fit in a sentence, none cut unless it alone is too long, and how many more there are."""
     shown: list[str] = []
     room = _SHOWN
     for value in values:

@@ -1,4 +1,4 @@
-"""What a record of a schema holds, in words that the three languages share: for those who make records from tables."""
+"""The shape of a schema's records, in words that the three languages share: for those who make records from tables."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Shape(msgspec.Struct, omit_defaults=True, kw_only=True):
     """A field of a record, or (without a name) what an array or a map holds."""
 
     name: str = ""
-    """As JSON writes it."""
+    """The name as JSON writes it."""
     type: Word
     required: bool = False
     """Absent is an error."""
@@ -45,17 +45,17 @@ class Shape(msgspec.Struct, omit_defaults=True, kw_only=True):
     aliases: list[str] = []
     """Other names that are taken for it."""
     symbols: list[str] = []
-    """Of an enum."""
+    """The symbols of an enum."""
     scale: int | None = None
-    """Of a decimal: digits behind the point."""
+    """Digits behind the point of a decimal."""
     items: Shape | None = None
-    """Of an array."""
+    """The shape of an array's items."""
     values: Shape | None = None
-    """Of a map."""
+    """The shape of a map's values."""
     fields: list[Shape] = []
-    """Of a record; empty inside of itself, `DEEPEST` levels down, and beyond `MAX_FIELDS`."""
+    """The fields of a record; empty inside of itself, `DEEPEST` levels down, and beyond `MAX_FIELDS`."""
     choices: list[Shape] = []
-    """Of a choice, in the order of the schema."""
+    """The branches of a choice, in the order of the schema."""
 
 
 class Room:

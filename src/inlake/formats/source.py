@@ -24,7 +24,7 @@ class Undecided(Exception):
 UNDECIDED = (Undecided, LookupError, ValueError, ArithmeticError)
 """The exceptions of a generated encoder when the exact rules have to decide."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""Those of a typed reader."""
+"""Errors of a typed reader."""
 # nearly all that follows a minus ends the search there: what stands before it is looked at last
 _UNSURE = re.compile(rb"-(?:0(?![0-9.eE])(?<![^\s:,[]-0)|[0-9]{3}(?<=[0-9][eE]-[0-9]{3})[0-9]*(?=[\s,\]}]|\Z))")
 _ZEROS = b"0" * 40

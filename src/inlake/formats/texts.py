@@ -1,4 +1,4 @@
-"""What an id of the registry means: the text of a schema, and those of all that it refers to."""
+"""The meaning of an id of the registry: the text of a schema, and those of all that it refers to."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What processes agree on without a lock: logs of create-once entries in the store."""
+"""Logs of create-once entries in the store: processes agree by them, without a lock."""

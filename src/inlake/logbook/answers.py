@@ -29,7 +29,7 @@ from inlake.ports import Store
 log = logging.getLogger("inlake.idempotency")
 ANSWERS = f"{STATE}/receipts/"
 NAMESPACE = UUID("3f0c4d0e-6a38-5d0b-9d2a-7f6f0d8c1b52")
-"""Of the event ids: `uuid5(NAMESPACE, ...)` of principal, route, key and line, joined by newlines."""
+"""The namespace of event ids: `uuid5(NAMESPACE, ...)` of principal, route, key and line, joined by newlines."""
 LEASE_SECONDS = 30.0
 """How long a process holds a request without a sign of life; it gives one three times as often."""
 LOOKS = 96
@@ -51,7 +51,7 @@ class Answer(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True, omit_defaults=True):
-    """What one entry says, or all entries of a log together. None: as before."""
+    """One entry, or all entries of a log together. None: as before."""
 
     at: int | None = None
     """When the request was first accepted; milliseconds since 1970."""
@@ -91,14 +91,14 @@ class Attempt:
         """Why a schema has no version here."""
         self._one_at_a_time = asyncio.Lock()
         self.begun = False
-        """This process holds the request."""
+        """Whether this process holds the request."""
         self._is_new = False
         """No other attempt has begun that may have published something."""
         self._file: str | None = None
 
     @property
     def answer(self) -> Answer | None:
-        """What the request was answered before."""
+        """The answer that the request got before."""
         return self._known.answer
 
     @property
@@ -271,7 +271,7 @@ class Attempt:
             return True
 
     async def _read(self) -> list[Entry]:
-        """What the log adds up to now; the entries that are new."""
+        """The entries that are new, once the log is read."""
         async with self._one_at_a_time:
             new = await self._log.read(self._entries)
             for entry in new:

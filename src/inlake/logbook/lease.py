@@ -1,4 +1,4 @@
-"""Who may write to something now: a log of create-once entries that is renewed or taken over by the next entry.
+"""A lease says who may write to something now: a log of create-once entries, of which the last one counts.
 
 .inlake/leases/<name>/<n>   `Holder`, n = 1, 2, ...
 
@@ -36,7 +36,7 @@ TAKEN = "Another request writes to this upload, or has taken it over: ask for it
 
 
 class Holder(Struct, frozen=True):
-    """Who has the lease. All of it is in every entry: the last one counts."""
+    """The holder of a lease. All of it is in every entry: the last one counts."""
 
     holder: str
     """Token of the request that holds it; empty when it is free."""
@@ -78,7 +78,7 @@ class Lease:
             self._scope = None
 
     def go_through(self) -> None:
-        """From now on the block is not cancelled, though another wants the lease: what is left of it is short."""
+        """Lets the block end, though another wants the lease: what is left of it is short."""
         if self._scope is not None and not self._wanted:
             self._scope.reschedule(None)
             self._scope = None

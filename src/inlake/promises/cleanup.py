@@ -1,4 +1,4 @@
-"""What an ended promise leaves in the store is removed: object, unfinished uploads, name, mark. Its log stays.
+"""An ended promise is removed from the store: object, unfinished uploads, name, mark. Its log stays.
 
 At a key of ours nobody else ever writes, so any number of processes may delete there, at any time. A place that a
 client named is another's the moment its name is free, and no store here can look and delete in one step. So:

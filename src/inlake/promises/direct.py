@@ -49,7 +49,7 @@ class Plan:
     part_size: int | None = None
     """Bytes of every part but the last; None: one PUT."""
     sha256: tuple[str, ...] = ()
-    """Of each part, hexadecimal; empty when they are not known beforehand."""
+    """Digests of the parts, hexadecimal; empty when they are not known beforehand."""
 
     @property
     def count(self) -> int:
@@ -78,7 +78,7 @@ def default_part_size(size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a client may send, signed until the promise expires: one PUT, or a page of parts."""
+    """Requests that a client may send, signed until the promise expires: one PUT, or a page of parts."""
 
     promise: Promise
     plan: Plan
@@ -205,7 +205,7 @@ class DirectUploads:
             return  # another request does it, or has done it
 
     async def _facts(self, promise: Promise) -> ObjectFacts:
-        """What the store says of the object. Raises `UploadIncomplete`."""
+        """The store's facts of the object. Raises `UploadIncomplete`."""
         facts = await self._store.facts(promise.key)
         if facts is None and promise.upload is not None:
             for pause in PAUSES:
@@ -229,7 +229,7 @@ class DirectUploads:
     async def _compare(
         self, promise: Promise, error: type[InlakeError], announced: int | str | None, found: int | str
     ) -> None:
-        """What the store has may not differ from what was announced: then the promise is given up."""
+        """Gives the promise up if the object in the store differs from the one announced."""
         if announced not in {None, found}:
             await self._promises.cancel(promise, reason=error.code)
             what = "bytes" if error is SizeMismatch else "as its SHA-256"

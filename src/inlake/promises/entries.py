@@ -1,4 +1,4 @@
-"""What the log of a promise consists of: one entry a fact, and how a binary comes. `promise.py` adds them up."""
+"""The entries of a promise's log, one a fact, and the ways in which a binary comes. `promise.py` adds them up."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Presigned(Struct, frozen=True):
     part_size: int | None = None
     """Bytes of every part but the last; None: one PUT."""
     sha256: tuple[str, ...] = ()
-    """Of each part, hexadecimal; empty when they are not known beforehand."""
+    """The digest of each part, hexadecimal; empty when they are not known beforehand."""
 
 
 Way = InRequest | Tus | Presigned
@@ -81,7 +81,7 @@ class Reserved(Entry, frozen=True):
     concat: str = ""
 
     def announced(self) -> Promised:
-        """What the entry says of the binary."""
+        """The binary, as the entry has it."""
         way: Way = InRequest()
         if self.way == "tus":
             way = Tus(self.metadata, self.concat)

@@ -55,7 +55,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What a log adds up to. Times are seconds since 1970."""
+    """The sum of a promise's log. Times are seconds since 1970."""
 
     puuid: str
     principal: str
@@ -74,7 +74,7 @@ class Promise:
     """Length of the log; the next entry gets this number."""
     last: Entry | None = None
     expires: float = 0.0
-    """Without progress until then it may be given up."""
+    """The time when a promise without progress may be given up."""
     has_place: bool = False
     """The object at a key that the client named is this promise's: so from the entry `uploading` on."""
     stored: StoredObject | None = None

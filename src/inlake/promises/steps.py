@@ -81,7 +81,7 @@ class Promises:
 
     # ------------------------------------------------------------------------------------------- which promise it is
     async def locate(self, s: Submission, resource: Any, codec: Codec, sent: Promise | None = None) -> Promise | None:
-        """Which promise a record is bound to; nothing is stored yet.
+        """The promise that a record is bound to; nothing is stored yet.
 
         A new one for `s.file` (at the place the record names, or at one of ours), the one whose file was sent before
         the record (`sent`), the one the record names, or None for a record without a binary of ours. Raises

@@ -1,4 +1,4 @@
-"""What a crash or a lost connection left is finished or removed, judged by the entries of the promises alone."""
+"""Work that a crash or a lost connection left is finished or removed, judged by the entries of the promises alone."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Sweep:
         return None
 
     async def _look(self, marker: str) -> Finding | None:
-        """What there is to do, if anything."""
+        """The task behind a mark, if there is one."""
         promise = await read(self._store, marker.rpartition("/")[2])
         now = time.time()
         if promise is None:

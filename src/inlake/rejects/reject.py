@@ -22,7 +22,7 @@ _INDEX = re.compile(r"(?<=/)[0-9]+(?=/|$)")
 
 
 class Reason(Struct, frozen=True, order=True):
-    """What is wrong, and where: the same for every record that has it."""
+    """A fault and its place: the same for every record that has it."""
 
     code: str
     pointer: str
@@ -38,10 +38,10 @@ class Reject(Struct, frozen=True, omit_defaults=True):
     """When it was refused, milliseconds since 1970."""
     principal: str
     schema: str
-    """As the client named it; empty where an envelope that could not be read has it."""
+    """The schema as the client named it; empty where an envelope that could not be read has it."""
     destination: str | None
     version: int | None
-    """As the client asked for it; None is the latest."""
+    """The version as the client asked for it; None is the latest."""
     message: str | None
     tagged: bool
     text: str
@@ -51,13 +51,13 @@ class Reject(Struct, frozen=True, omit_defaults=True):
     detail: str
     errors: list[FieldError]
     reasons: list[Reason]
-    """What makes its cause, sorted."""
+    """The reasons that make its cause, sorted."""
     request: str
     """Id of the request, which the log has too."""
     line: int = 0
     """Number of its line, from 1; 0 in a request of one record."""
     filename: str = ""
-    """Of the file that it was sent from, or that was sent with it, as the client said."""
+    """The name of the file that it was sent from, or that was sent with it, as the client said."""
     has_file: bool = False
     """A binary came with it, which was not kept."""
     is_bytes: bool = False
@@ -79,7 +79,7 @@ class Reject(Struct, frozen=True, omit_defaults=True):
 
 
 class Cause(Struct, frozen=True):
-    """What many rejects have in common."""
+    """Reasons that many rejects have in common."""
 
     id: str
     schema: str
@@ -91,11 +91,11 @@ class Cause(Struct, frozen=True):
     example: str
     """Id of the last."""
     detail: str
-    """What the last was told."""
+    """The detail of the last."""
 
 
 class Wanted(Struct, frozen=True):
-    """Which rejects are asked for; None is any."""
+    """A choice of rejects; None is any."""
 
     principal: str | None = None
     schemas: tuple[str, ...] = ()
@@ -123,7 +123,7 @@ class Cursor(Struct, frozen=True, array_like=True):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """What `str` of a cursor gave; None for anything else."""
+        """The cursor whose `str` this is; None for anything else."""
         at, _, id_ = text.partition("-")
         return cls(int(at), id_) if re.fullmatch(r"[0-9]{1,15}", at) and re.fullmatch(r"[0-9a-f-]{36}", id_) else None
 

@@ -1,4 +1,4 @@
-"""What a key of the store may look like: checked by every adapter, whoever made the key."""
+"""Rules for a key of the store, checked by every adapter, whoever made the key."""
 
 from __future__ import annotations
 

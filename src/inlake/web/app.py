@@ -46,7 +46,7 @@ from inlake.wiring import Deployment
 log = logging.getLogger("inlake.web")
 SWEPT = "Promises that a sweep finished, expired or removed, that wait, or that cannot be read."
 SENDERS: Sequence[Action] = ("ingest", "administer")
-"""Who has sent something, and who looks after what was sent."""
+"""Actions of who has sent something, and of who looks after what was sent."""
 RECORDS = [
     Row("POST", "/record-json", records.record_json, doc.RECORD_JSON, records.may_hold, with_body),
     Row(
@@ -79,7 +79,7 @@ PAGES = [
         ("GET", "/console/schemas/{name}", of_schemas.schema),
     )
 ]
-"""Of the console: who is not signed in is asked to."""
+"""Routes of the console: who is not signed in is asked to."""
 TABLE = [
     *(row._replace(path="/ingress" + row.path) for row in RECORDS),
     Row("POST", "/ingress/binary", binaries.binary, doc.BINARY, binaries.may_hold, with_file),
@@ -166,7 +166,7 @@ def create_app(d: Deployment) -> Application:
 
 
 def _running(d: Deployment, site: Site, count_sweep: Callable[[str], None]) -> Callable[..., Any]:
-    """What goes on between start and stop: sweeps, and in the end room for requests that were cancelled."""
+    """The work between start and stop: sweeps, and in the end room for requests that were cancelled."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -184,7 +184,7 @@ def _running(d: Deployment, site: Site, count_sweep: Callable[[str], None]) -> C
 
 
 def _sweep_count(metrics: Metrics) -> Callable[[str], None]:
-    """What counts a finding of a sweep; all counters are there from the start, at zero."""
+    """A function that counts a finding of a sweep; all counters are there from the start, at zero."""
     counters: dict[str, Counter] = {w: metrics.counter("inlake_sweep_total", SWEPT, (("what", w),)) for w in WHATS}
 
     def count(what: str) -> None:

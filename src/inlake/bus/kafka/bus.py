@@ -93,7 +93,7 @@ class KafkaBus:
         self._topics.forget()
 
     def _note(self, topics: set[str], kinds: set[type]) -> None:
-        """Has the topics of a call asked for again when something went wrong; `kinds`: of its results. While Kafka
+        """Asks for the topics of a call again when something went wrong; `kinds`: of its results. While Kafka
         confirms other events, publishing goes on meanwhile; else the answer is waited for."""
         now = time.monotonic()
         if Position in kinds:
@@ -173,7 +173,7 @@ class KafkaBus:
         await self._producer.close()
 
     async def _refused(self, topics: set[str]) -> dict[str, InlakeError]:
-        """What stands against those of the topics that cannot be used."""
+        """The error of each of the topics that cannot be used."""
         self._producer.wake()
         refused = await self._topics.find(topics)
         if not refused:

@@ -1,4 +1,4 @@
-"""What went wrong with Kafka, from librdkafka's codes to one sentence of ours."""
+"""Errors of Kafka, from librdkafka's codes to one sentence of ours."""
 
 # ruff: noqa: SLF001 - librdkafka names its local errors with an underscore
 from __future__ import annotations
@@ -43,7 +43,7 @@ _STATE = re.compile(r" \(after \d+ms in state \w+(?:[^()]|\(s\))*\)")
 
 
 class Verdict(Enum):
-    """What a broker's answer to a batch means for it."""
+    """The meaning of a broker's answer for the batch."""
 
     WRITTEN = "on all in-sync replicas"
     DUPLICATE = "it was in the log before; the broker has forgotten where"

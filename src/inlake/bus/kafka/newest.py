@@ -25,9 +25,9 @@ class _Tail:
     """The end of a partition, as far back as it was read."""
 
     first: int
-    """Its first offset."""
+    """The first offset of the partition."""
     start: int
-    """What is from here on was read."""
+    """All from this offset on was read."""
     oldest: float = math.inf
     """The time of the oldest message that was read; infinite where none was."""
 

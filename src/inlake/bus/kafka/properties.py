@@ -26,9 +26,9 @@ FIXED: Mapping[str, tuple[str, ...]] = {
     "enable.idempotence": ("true", "1"),
     "partitioner": ("murmur2_random", "murmur2"),
 }
-"""Those that the guarantees rest on, with all that they may be; both producers have them so."""
+"""Properties that the guarantees rest on, with all that they may be; both producers have them so."""
 IGNORED = frozenset({"transaction.timeout.ms", "socket.keepalive.enable"})
-"""Those that are about something else, or are done in any case."""
+"""Properties that are about something else, or are done in any case."""
 TUNING = frozenset(
     {
         "linger.ms",
@@ -39,7 +39,7 @@ TUNING = frozenset(
         "batch.size",
     }
 )
-"""Those that say how librdkafka makes its batches: they choose no producer, and ours makes no use of them."""
+"""Properties that say how librdkafka makes its batches: they choose no producer, and ours makes no use of them."""
 COMPRESSIONS = frozenset({"none", "gzip", "snappy", "lz4", "zstd"})
 KNOWN = {
     *FIXED,
@@ -85,13 +85,13 @@ class Access:
     """Seconds between two attempts, at first and at most."""
     tls: ssl.SSLContext | None
     mechanism: str
-    """Of SASL; empty: nobody asks who we are."""
+    """The mechanism of SASL; empty: nobody asks who we are."""
     user: str
     password: str = field(repr=False)
     compression: str = "none"
-    """Of record batches: one of COMPRESSIONS."""
+    """The compression of record batches, one of COMPRESSIONS."""
     tokens: Tokens | None = None
-    """With OAUTHBEARER, which takes no user and password."""
+    """The tokens of OAUTHBEARER, which takes no user and password."""
 
 
 def find_access(properties: Mapping[str, Any]) -> Access | None:

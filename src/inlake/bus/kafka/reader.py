@@ -74,7 +74,7 @@ class Reading:
             return self._span(place)
 
     def spans(self) -> dict[Place, range]:
-        """Those of every partition."""
+        """The offsets of every partition."""
         with self._lock:
             return self._spans()
 
@@ -196,7 +196,7 @@ async def find(config: Mapping[str, Any], at: Position, *, answer_timeout: float
 async def one_pass(
     config: Mapping[str, Any], topics: Topics, take: Callable[[Reading], list[Message]], answer_timeout: float
 ) -> list[Message]:
-    """What `take` gives of a reading that ends. `BusUnavailable`, `TopicMissing`."""
+    """The messages that `take` makes of a reading that ends. `BusUnavailable`, `TopicMissing`."""
 
     def work() -> list[Message]:
         reading = Reading(config, topics, follow=False, timeout=answer_timeout)

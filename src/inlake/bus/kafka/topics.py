@@ -1,4 +1,4 @@
-"""Which topics there are: a Kafka client that sends to an unknown one learns of it by time-out only, so ask first."""
+"""Topics are asked for before an event is sent: by itself a Kafka client learns of an unknown one by time-out only."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Topics:
         self._trouble = trouble
         self._fresh = fresh
         self._in_doubt: set[str] = set()
-        """Those that are used while they are asked for again."""
+        """Topics that are used while they are asked for again."""
         self._checks: Shared[str, InlakeError | None] = Shared()
         self._refused: dict[str, tuple[float, InlakeError]] = {}
 
@@ -90,7 +90,7 @@ class Topics:
             self._checks.start(topic, partial(self._ask, topic))
 
     async def find(self, topics: set[str]) -> dict[str, InlakeError]:
-        """What stands against publishing, for those of `topics` that cannot be used."""
+        """The error of each of the `topics` that cannot be published to."""
         refused, unknown = dict[str, InlakeError](), []
         for topic in topics - self.known:
             until, error = self._refused.get(topic, (0.0, None))
@@ -130,7 +130,7 @@ class Topics:
         return None
 
     def _refresh(self, topic: str) -> None:
-        """Has the topic asked for again at its next event, which does not wait: it may have got more partitions."""
+        """Marks the topic to be asked for again at its next event, which does not wait: it may have more partitions."""
         if topic in self.known:
             self.known.discard(topic)
             self._in_doubt.add(topic)
@@ -209,9 +209,9 @@ async def answer(future: Future[Any]) -> Any:
 
 
 async def warnings(admin: AdminClient, topics: set[str], trouble: Callable[[], str] = str) -> list[str]:
-    """What is unsafe about the set-up of the brokers and of these topics; `BusUnavailable` when none answers.
+    """Sentences about what is unsafe in the set-up of the brokers and of these topics.
 
-    `trouble`: what was last wrong with the connection.
+    `trouble`: what was last wrong with the connection. Raises `BusUnavailable` when no broker answers.
     """
     try:
         cluster = await answer(admin.describe_cluster(request_timeout=CHECK))

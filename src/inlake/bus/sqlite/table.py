@@ -117,7 +117,10 @@ def _plain(ids: list[str]) -> bool:
 
 @cache
 def _statement(rows: int) -> str:
-    """What the events share is bound once. SQLite puts the headers together: Python would hold its lock for that."""
+    """The statement that inserts so many events; what they share is bound once.
+
+    SQLite puts the headers together: Python would hold its lock for that.
+    """
     row = """(?{0}, ?1, ?2, ?{1}, '[["ce_id","' || ?{0} || '"]' || ?3, ?4)"""
     return f"{INSERT} {', '.join([row.format(at, at + 1) for at in range(5, 5 + 2 * rows, 2)])}"
 

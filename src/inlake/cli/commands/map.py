@@ -14,7 +14,7 @@ from inlake.cli.table import Delimiter, Encoding, Header, SheetName, layout_of, 
 from inlake.cli.terminal import printable
 
 ROWS = 1_000
-"""Those that are looked at, to see how cells are written."""
+"""Rows that are looked at, to see how cells are written."""
 
 
 def draft(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from inlake.client.receipts import Receipt
 
 EVENT_VERSIONS = "57"
-"""Of the UUIDs of events; those of objects are 4 and 8."""
+"""The versions of UUIDs that are an event's; an object's are 4 and 8."""
 PUUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -113,7 +113,7 @@ def _puuids(name: str) -> list[str]:
 
 
 def _events_of(receipts: list[Receipt]) -> Callable[[Receipt], tuple[str, ...]]:
-    """What says for a receipt what its events say otherwise."""
+    """A function that says how the events of a receipt differ from it."""
     from inlake.cli.published import differences, find_events
 
     topics = sorted({str(receipt["topic"]) for receipt in receipts if receipt.get("topic")})

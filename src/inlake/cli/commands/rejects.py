@@ -23,7 +23,7 @@ Which = Annotated[
     list[str] | None, typer.Argument(metavar="ID", help="A reject, or a cause and all its rejects; all, if not given.")
 ]
 ID_LENGTH = 36
-"""Of a reject; a cause's is shorter."""
+"""The length of a reject's id; a cause's is shorter."""
 MOST_REASONS = 5
 AT_ONCE = 8
 """Connections that rejects are sent again by."""

@@ -93,7 +93,7 @@ def _require_one(binaries: list[str], names: list[str], rejects: Path | None) ->
 
 
 class Given(NamedTuple):
-    """What the options say about how to send."""
+    """The options about how to send."""
 
     layout: Layout
     map: Path | None

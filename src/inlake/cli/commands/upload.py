@@ -84,7 +84,7 @@ def upload(
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the options say about the table."""
+    """The options about the table."""
 
     table: str | None
     file_column: str | None

@@ -135,11 +135,11 @@ class AvroCodec:
         return make_example(self.root)
 
     def shape(self) -> Shape:
-        """What a record holds, in words that the languages share."""
+        """The fields of a record, in words that the languages share."""
         return shape_of(self.root)
 
     def _write_filled(self, typed: Any, text: bytes, resource: str) -> bytes:
-        """What the fast path writes with `resource` in its field; the draft stays as it is."""
+        """The bytes that the fast path writes with `resource` in its field; the draft stays as it is."""
         before = getattr(typed, self._attribute)
         setattr(typed, self._attribute, resource)
         try:

@@ -24,7 +24,7 @@ FRAMES = 3
 """Most Python frames for one level of arrays and objects: record, union, fits or closest."""
 _BITS = {"int": 31, "long": 63}
 _ROUNDED: tuple[tuple[str, ...], ...] = ((), ("double",), ("double", "float"))
-"""Which types may round a fraction, in the order in which a union tries its branches."""
+"""Types that may round a fraction, in the order in which a union tries its branches."""
 
 
 class Mode(enum.Enum):

@@ -48,7 +48,7 @@ class Type:
 
     @property
     def step(self) -> str:
-        """Which of the exact rules applies."""
+        """The name of the exact rule that applies."""
         return "logical" if self.logical else self.kind
 
     @property

@@ -90,7 +90,7 @@ class JsonSchemaCodec:
         return make_example(self.documents)
 
     def shape(self) -> Shape:
-        """What a record holds, in words that the languages share."""
+        """The fields of a record, in words that the languages share."""
         return shape_of(self.documents)
 
     def _fill(self, value: Any, resource: str) -> Any:

@@ -98,7 +98,7 @@ class _Reader:
         return NotEcma(f"at character {self.at + 1}: {why}")
 
     def taken(self, expression: re.Pattern[str]) -> re.Match[str] | None:
-        """What the expression matches here; then it lies behind."""
+        """The match of the expression here; the place is behind it then."""
         found = expression.match(self.pattern, self.at)
         if found:
             self.at = found.end()
@@ -195,7 +195,7 @@ class _Reader:
         return (found if isinstance(found, str) else _written(found, [], "")), True
 
     def character(self, start: int) -> int | str | Sequence[Range]:
-        """What follows a backslash anywhere: a character's number, a property, or a set of characters."""
+        """The meaning of an escape sequence anywhere: a character's number, a property, or a set of characters."""
         property_ = self.taken(_PROPERTY)
         if property_:
             return self.property(property_, start)
@@ -239,7 +239,7 @@ class _Reader:
         return number
 
     def set(self) -> str:
-        """What follows an opening square bracket."""
+        """A set of characters, behind its opening square bracket."""
         sign = "^" if self.rest() == "^" else ""
         self.at += len(sign)
         ranges: list[Range] = []

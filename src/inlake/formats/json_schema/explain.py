@@ -135,7 +135,7 @@ class _Walker:
         return errors, seen
 
     def choice(self, word: str, branches: list[Any], scope: Scope, value: Any, place: Place) -> Seen:
-        """anyOf, oneOf: one branch fits, or the errors of the closest are reported."""
+        """Keywords anyOf and oneOf: one branch fits, or the errors of the closest are reported."""
         results = [self.attempt(branch, scope, value, place) for branch in branches]
         fitting = [seen for errors, seen in results if not errors]
         if not fitting:
@@ -176,7 +176,7 @@ class _Walker:
         return found
 
     def condition(self, uses: dict[str, Any], scope: Scope, value: Any, place: Place) -> Seen:
-        """if, then, else."""
+        """Keywords if, then and else."""
         errors, seen = self.attempt(uses["if"], scope, value, place)
         if errors:
             return self.visit(uses.get("else", True), scope, value, place)
@@ -240,7 +240,7 @@ class _Walker:
         return seen
 
     def contained(self, uses: dict[str, Any], scope: Scope, value: list[Any], place: Place) -> Seen:
-        """contains, minContains, maxContains: the items that fit."""
+        """Keywords contains, minContains and maxContains: the items that fit."""
         schema, least, most = uses["contains"], uses.get("minContains", 1), uses.get("maxContains")
         found: Seen = {
             index for index, item in enumerate(value) if not self.attempt(schema, scope, item, (place, index))[0]
@@ -252,7 +252,7 @@ class _Walker:
         return found
 
     def unevaluated(self, uses: dict[str, Any], seen: Seen, scope: Scope, value: Any, place: Place) -> Seen:
-        """unevaluatedProperties, unevaluatedItems: what no other keyword has looked at."""
+        """Keywords unevaluatedProperties and unevaluatedItems: what no other keyword has looked at."""
         pairs: list[tuple[str | int, Any]] = []
         if type(value) is dict and "unevaluatedProperties" in uses:
             schema, pairs = uses["unevaluatedProperties"], list(value.items())

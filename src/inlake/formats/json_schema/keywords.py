@@ -113,7 +113,7 @@ class Keywords:
 
     @cached_property
     def patterns(self) -> list[tuple[Callable[[str], bool], Any]]:
-        """Which names a pattern takes, and the schema of their values."""
+        """Tests of names, one a pattern, and the schema of their values."""
         patterns = self.uses.get("patternProperties", {})
         return [(validator({"pattern": pattern}, self.draft).is_valid, inner) for pattern, inner in patterns.items()]
 

@@ -59,7 +59,7 @@ class _Reader:
         return shape
 
     def _told(self, layers: list[Layer]) -> Shape | None:
-        """What the layers say themselves; None when they leave it to `oneOf` and `anyOf`, or say nothing."""
+        """The shape that the layers say themselves; None when they leave it to `oneOf` and `anyOf`, or say nothing."""
         values = _values(layers)
         types = _types(layers)
         if values is not None:

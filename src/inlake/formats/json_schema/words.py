@@ -138,7 +138,7 @@ def _written(value: Any) -> str:
 
 
 def _about_dates(format_: str, value: Any) -> str:
-    """What to do about a date that no computer can count, and about a time of no zone."""
+    """Advice about a date that no computer can count, and about a time of no zone."""
     if format_ not in ("date", "date-time"):
         return ""
     if _DAY.match(value):

@@ -141,7 +141,7 @@ class ProtobufCodec:
         return make_example(self.root)
 
     def shape(self) -> Shape:
-        """What a record holds, in words that the languages share."""
+        """The fields of a record, in words that the languages share."""
         return shape_of(self.root)
 
     def _resource_of(self, typed: Any) -> Any:

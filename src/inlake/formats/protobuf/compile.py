@@ -130,6 +130,6 @@ def _descriptor(code: bytes) -> FileDescriptorProto:
 
 
 def _json_name(name: str) -> str:
-    """lowerCamelCase as protoc derives it: a letter after an underscore is a capital, underscores go."""
+    """The name in lowerCamelCase as protoc derives it: a letter after an underscore is a capital, underscores go."""
     first, *rest = name.split("_")
     return first + "".join(part[:1].upper() + part[1:] for part in rest)

@@ -40,7 +40,7 @@ class Enum:
     numbers: dict[str, int]
     """Number by name, aliases too."""
     closed: bool
-    """proto2: a number that is not named is no value."""
+    """Whether a number that is not named is no value (proto2)."""
 
     @property
     def is_null(self) -> bool:
@@ -113,9 +113,9 @@ class Message:
     special: str | None
     """The full name when JSON writes it in a way of its own."""
     fields: list[Field] = field(default_factory=list)
-    """In the order of their numbers, as they are written."""
+    """Fields in the order of their numbers, as they are written."""
     names: dict[str, Field] = field(default_factory=dict)
-    """By JSON name and by original name."""
+    """Fields by JSON name and by original name."""
     number: int = 0
     """Distinct within the schema."""
 

@@ -1,4 +1,4 @@
-"""Which files of a shipment are in the store, and are what was announced; and what is refused of one that comes."""
+"""Files of a shipment are compared with what was announced: those in the store, and one that comes."""
 
 from __future__ import annotations
 

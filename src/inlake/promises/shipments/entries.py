@@ -53,7 +53,7 @@ class File(Struct, frozen=True, kw_only=True):
     """A line without its event: a binary that was announced."""
 
     line: int
-    """From 1, as in the request."""
+    """The line's number from 1, as in the request."""
     puuid: str
     filename: str
     content_type: str
@@ -61,7 +61,7 @@ class File(Struct, frozen=True, kw_only=True):
     sha256: str
     """Hexadecimal."""
     key: str
-    """Of the object, relative to the store's prefix; empty where it is `in_place`."""
+    """The key of the object, relative to the store's prefix; empty where it is `in_place`."""
     in_place: Standing | UnsetType = UNSET
 
     def stored(self, root: str) -> StoredObject:
@@ -74,12 +74,12 @@ class Line(File, frozen=True, kw_only=True):
     """A binary with the event that goes out once it is there."""
 
     id: str
-    """Of the event, as all that follows."""
+    """The id of the event, whose fields all that follow are."""
     topic: str
     event_key: str
     value: bytes
     context: int
-    """Which of the `contexts` of the shipment are its headers, but for those that name the object."""
+    """The index of its headers in the `contexts` of the shipment, but for those that name the object."""
     partition_by: bytes | None = None
     schema: tuple[str, int, int] | None
     """Subject, version, id."""
@@ -91,7 +91,7 @@ class Line(File, frozen=True, kw_only=True):
         return with_resource(event, self.stored(root))
 
     def receipt(self, at: Position, root: str) -> Receipt:
-        """What the client gets once the event is out."""
+        """The client's receipt, once the event is out."""
         schema = SchemaVersion(*self.schema) if self.schema else None
         return Receipt(self.id, self.event_key, at.topic, at.partition, at.offset, schema, self.stored(root))
 
@@ -137,7 +137,7 @@ class Refused(Struct, frozen=True, array_like=True):
 
 
 class Published(Entry, frozen=True):
-    """What became of the lines of `completing`; those that are not named wait for another."""
+    """Outcomes of the lines of `completing`; those that are not named wait for another."""
 
     lines: list[int]
     positions: list[tuple[str, int, int]]
@@ -158,7 +158,7 @@ _decode_light = msgspec.json.Decoder(Manifest | Completing | Published | Expired
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """What a log adds up to."""
+    """The sum of a shipment's log."""
 
     announced: Manifest | Announced
     entries: int

@@ -22,7 +22,7 @@ class Found(NamedTuple):
     """An object as it was when it was looked at."""
 
     uri: str
-    """As the store writes it."""
+    """The URI as the store writes it."""
     filename: str
     blob: Blob
     etag: str
@@ -114,7 +114,7 @@ class InPlace:
 
 
 async def at_once(in_place: InPlace, uris: Sequence[str]) -> list[Found | Exception]:
-    """What `look` gives or raises for each."""
+    """The result or the error of `look` for each."""
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(uri: str) -> Found | Exception:

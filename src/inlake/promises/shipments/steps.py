@@ -58,7 +58,7 @@ Result = Receipt | InlakeError
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What sweep has to do for a shipment."""
+    """A task of sweep for a shipment."""
 
     what: Literal["finished", "expired", "removed"] | None
     why: str
@@ -69,14 +69,14 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds."""
+    """Seconds after which something is given up."""
 
     shipment: float
-    """Without progress a shipment is given up."""
+    """A shipment without progress."""
     publishing: float
-    """What a process publishes is over, or the process is gone."""
+    """A process that has begun to publish: it is through, or gone."""
     removal: float
-    """A slow writer may come after a shipment has ended."""
+    """Objects of a shipment that has ended: a slow writer may bring one back until then."""
 
 
 class Shipments:
@@ -93,11 +93,11 @@ class Shipments:
         self._me = me or process.me()
         self._direct = store.direct if direct else None
         self._root = store.uri("-").removesuffix("-")
-        """What the URIs of all objects begin with: a key of ours needs no encoding."""
+        """The beginning of the URIs of all objects: a key of ours needs no encoding."""
         self._known = Recent[str, Shipment](20)
         """Shipments that files come for, as they were."""
         self._published = Recent[str, Published](100)
-        """What became of lines where the log does not say so yet; by the shipment's id and the entry's number."""
+        """Outcomes of lines where the log does not say so yet; by the shipment's id and the entry's number."""
         self.accepted = Counter()
         """Events that this process has published; the gateway's own counter takes its place."""
 
@@ -326,7 +326,7 @@ class Shipments:
         return added
 
     async def look(self, name: str, mark: str) -> Due:
-        """What there is to do for a shipment with work left, and nobody does."""
+        """The task that a shipment with work left has for sweep, if nobody is at it."""
         found, now, late = await read(self._store, name), time.time(), self._timeouts.removal
         if found is None:  # a crash between mark and entry 0
             made = await self._store.get(mark)

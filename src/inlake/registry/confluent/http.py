@@ -26,7 +26,7 @@ BACK_OFF = 1.0
 """Seconds that a registry counts as away after it could not be reached."""
 MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 NOBODY_BEHIND = {502, 503, 504}
-"""What a proxy answers when the registry behind it does not."""
+"""Statuses that a proxy answers when the registry behind it does not."""
 HIGHEST = 2**31 - 1
 """Versions and ids are Java integers in the registry and in its clients."""
 NOT_FOUND_CODES = {40401, 40402, 40403, 42202}

@@ -126,7 +126,7 @@ class SchemaFiles:
         return schema_id
 
     def _entries(self) -> list[Path]:
-        """What is in the folder, nothing before it is made. `NotADirectoryError` when a file stands in its place."""
+        """The paths in the folder, none before it is made. `NotADirectoryError` when a file stands in its place."""
         return list(self._root.iterdir()) if self._root.exists() else []
 
     def _files(self, subject: str) -> dict[int, Path]:

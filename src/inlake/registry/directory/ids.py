@@ -143,7 +143,7 @@ def _whole_lines(text: str) -> dict[str, Any]:
 
 
 def signature(path: Path) -> Signature | None:
-    """What changes with every change of a file; None when there is none."""
+    """A mark that changes with every change of a file; None when there is none."""
     try:
         stat = path.stat()
     except (FileNotFoundError, NotADirectoryError):

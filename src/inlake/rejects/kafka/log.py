@@ -109,7 +109,7 @@ class TopicRejects:
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _read(self, *, follow: bool) -> None:
-        """What the table does not have yet, from the start of the topic. One that is not there yet is empty."""
+        """Reads what the table does not have yet, from the start of the topic. A missing topic is empty."""
         batch: list[Message] = []
         with suppress(TopicMissing):
             async for message in self._bus.read([self._topic], follow=follow):

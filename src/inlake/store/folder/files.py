@@ -28,7 +28,7 @@ TRIED = 16 << 10
 NEARLY_FULL = 0.05
 """The part that is free below which it is said."""
 ATTEMPTS = 100
-"""To give a file its place in a folder that others remove whenever it is empty."""
+"""Attempts to give a file its place in a folder that others remove whenever it is empty."""
 
 
 class Files:

@@ -13,7 +13,7 @@ Chunk = bytes | bytearray
 
 
 class Body:
-    """What obstore takes parts from. It runs in obstore's own task: nothing of the caller is awaited here."""
+    """A body that obstore takes parts from. It runs in obstore's own task: nothing of the caller is awaited here."""
 
     def __init__(self) -> None:
         self._given: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue()

@@ -13,7 +13,7 @@ from inlake.store.s3.signing import Presigner
 
 
 class S3Direct:
-    """What clients send to the bucket themselves."""
+    """Requests that clients send to the bucket themselves."""
 
     def __init__(self, multipart: Multipart, signer: Presigner) -> None:
         self._multipart, self._signer = multipart, signer

@@ -31,7 +31,7 @@ PASSED_ON = (
 )
 """obstore knows these by the same names in lower case."""
 MAX_RETRIES = 4
-"""With the back-off below 1.5 s at most: a client that waits is better served by a 503 and its own retry."""
+"""Retries of a request, with the back-off below 1.5 s at most: a 503 and its own retry serve a client better."""
 
 
 def endpoint(environment: Mapping[str, str]) -> str | None:
@@ -55,7 +55,7 @@ class Bucket:
         return f"The bucket {self.name} at {endpoint(self.environment) or 'AWS'}"
 
     def path(self, key: str) -> str:
-        """What S3 calls the key, whole and not percent-encoded. `BadPlace`."""
+        """S3's name of the key, whole and not percent-encoded. `BadPlace`."""
         return self.prefix + check_key(key)
 
 

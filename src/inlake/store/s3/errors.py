@@ -1,4 +1,4 @@
-"""What went wrong with S3, from obstore's text to one sentence of ours that holds no credentials."""
+"""Errors of S3, from obstore's text to one sentence of ours that holds no credentials."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _MEMBER = re.compile(r"<(\w+)>([^<]*)</\1>")
 
 
 class Answer(NamedTuple):
-    """What S3 answered."""
+    """An answer of S3."""
 
     status: int
     headers: Mapping[str, str]

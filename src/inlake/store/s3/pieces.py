@@ -27,7 +27,7 @@ IN_FLIGHT = 4
 
 
 class Uploaded(NamedTuple):
-    """What the store holds of an upload."""
+    """The bytes that the store holds of an upload."""
 
     parts: list[Part]
     tail: Tail
@@ -44,7 +44,7 @@ class S3Pieces:
         self._store, self._multipart, self.tails = store, multipart, Tails(store)
         self._small = SmallUploads(store, put_new, self.tails)
         self._whole: Recent[str, Uploaded] = Recent(WHOLE)
-        """What an append that reached the end put, by upload: the `complete` that follows asks nothing."""
+        """Objects put by an append that reached the end, by upload: the `complete` that follows asks nothing."""
 
     async def begin(self, key: str, *, content_type: str, metadata: Mapping[str, str], size: int | None = None) -> str:
         if size is not None and size <= PART:
@@ -140,7 +140,7 @@ class _Writer:
         """Where the next byte goes."""
 
     def held(self) -> Uploaded:
-        """What is in the store, when all is."""
+        """The whole upload, when all of it is in the store."""
         return self._held._replace(parts=[self._parts[n] for n in sorted(self._parts)], tail=[], length=self.length)
 
     async def write(self, chunk: bytes) -> None:

@@ -113,7 +113,7 @@ class Unsigned(NamedTuple):
 
     method: str
     url: str
-    """Its path percent-encoded."""
+    """The URL, its path percent-encoded."""
     headers: Mapping[str, str]
     """Names in lower case."""
     query: Mapping[str, str]
@@ -134,14 +134,14 @@ def presign(request: Unsigned, keys: Keys, region: str, *, seconds: int, now: da
 
 
 class Asked(NamedTuple):
-    """What the signatures of many requests have in common."""
+    """The part that the signatures of many requests have in common."""
 
     query: str
-    """In its canonical form."""
+    """The query in its canonical form."""
     names: str
-    """Of the signed headers."""
+    """The names of the signed headers."""
     before: str
-    """What is signed, but for the digest of the canonical request."""
+    """The text that is signed, but for the digest of the canonical request."""
     key: bytes
 
 

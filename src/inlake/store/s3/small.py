@@ -26,7 +26,7 @@ PutNew = Callable[[str, bytes, dict[str, str]], Awaitable[bool]]
 
 
 class About(msgspec.Struct, array_like=True):
-    """What an object will be."""
+    """An object as it will be."""
 
     attributes: dict[str, str]
     nonce: str

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 IN_FLIGHT = 4
 """Parts on their way at once; with the one that waits, memory of a put is five times PART whatever its size."""
 MAX_PARTS = 10_000
-"""Of one multipart upload (Amazon S3 User Guide, Multipart upload limits): 80 GiB with parts of 8 MiB."""
+"""The most parts of a multipart upload (Amazon S3 User Guide, Multipart upload limits): 80 GiB with parts of 8 MiB."""
 CONFLICT_RETRIES = 4
 CHECK_SECONDS = 3.0
 READ_SIZE = 256 << 10

@@ -1,4 +1,4 @@
-"""What is too little for a part of an upload, kept as small objects behind its parts.
+"""Bytes that are too few for a part of an upload, kept as small objects behind its parts.
 
 Each is `.inlake/tails/<key>/<upload>/<start>-<length>`. It counts only while it goes on exactly where the parts, or the
 one before it, end. So nothing counts twice, whatever a crash leaves.

@@ -1,1 +1,1 @@
-"""What every request goes through."""
+"""One request: all steps that every request takes."""

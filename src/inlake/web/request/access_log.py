@@ -1,4 +1,4 @@
-"""What a request leaves: a line in the log, and its counts in /metrics."""
+"""A request leaves a line in the log, and its counts in /metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inlake.web.request.exchange import Exchange
 
 log = logging.getLogger("inlake.web")
 CLIENT_GONE = 499
-"""As nginx logs it: the client closed the connection, and nobody is there to read an answer."""
+"""The status as nginx logs it: the client closed the connection, and nobody is there to read an answer."""
 PUUID_LENGTH = 36
 
 

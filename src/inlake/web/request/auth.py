@@ -63,7 +63,7 @@ class Auth:
         self._anonymous = Caller(rights=self._rights)
 
     async def caller(self, x: Sent, is_open: bool, method: str = "GET") -> Caller:
-        """Who sends a request. `is_open`: nobody needs to say it.
+        """The caller who sends a request. `is_open`: nobody needs to say it.
 
         A browser that is signed in sends its session for a key; what may change something must then have the token
         that only our own pages know. Raises `Unauthorized`, `Forbidden`, `IssuerUnavailable`.
@@ -97,21 +97,21 @@ class Auth:
         return Caller(self._keys.principal(text), rights=self._rights)
 
     def person(self, x: Sent) -> Caller | None:
-        """Who looks at a page: who signed in, or whom a trusted proxy names; None where somebody has to sign in."""
+        """The person who looks at a page: signed in, or named by a trusted proxy; None where one has to sign in."""
         if self._is_anonymous:
             return self._anonymous
         named = self._proxy.caller(x, self._rights) if self._proxy is not None else None
         return named or self._of_session(x.header(b"cookie"))
 
     def sign_in(self, key: str) -> tuple[Caller, str]:
-        """Whose key it is, and a new session. Raises `Unauthorized`."""
+        """The caller whose key it is, and a new session. Raises `Unauthorized`."""
         if self._keys is None:
             raise Unauthorized("This gateway has no API keys to sign in with.")
         name, digest = self._keys.find(key.strip())
         return Caller(f"token:{name}", rights=self._rights), new_session(name, digest)
 
     def _of_session(self, cookies: str) -> Caller | None:
-        """Who signed in, if the session is not over and its key is still one."""
+        """The person who signed in, if the session is not over and its key is still one."""
         session = cookie_of(cookies, SESSION) if self._keys is not None and SESSION in cookies else ""
         name = session_name(session)
         if not session or self._keys is None or not any(is_session(session, d) for d in self._keys.digests(name)):
@@ -155,7 +155,7 @@ class Proxy:
         self._groups = settings.groups_header.lower().encode()
 
     def caller(self, x: Sent, rights: Reloaded[Rights] | None) -> Caller | None:
-        """Who the proxy says sends; None when it says nothing, or the client is none that is trusted.
+        """The caller that the proxy names; None when it says nothing, or the client is none that is trusted.
 
         Two headers of one name are refused: the first would be the client's own, which the proxy must take out.
         """
@@ -176,7 +176,7 @@ class Proxy:
 
 
 def _opened(variable: str, path: Path | None, open_: Callable[[Path], T]) -> T | None:
-    """What reads a file of the operator; None without a file. Raises `SettingsError`."""
+    """A reader of a file of the operator; None without a file. Raises `SettingsError`."""
     try:
         return None if path is None else open_(path)
     except ValueError as error:

@@ -25,7 +25,7 @@ _INSTANCE = re.compile(r"([A-Za-z0-9-]+)=([A-Za-z0-9+/=]+)")
 
 
 Digests = dict[str, bytes]
-"""By hashlib's names of their algorithms."""
+"""Digests by hashlib's names of their algorithms."""
 
 
 class Check:

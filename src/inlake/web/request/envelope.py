@@ -10,7 +10,7 @@ from inlake.errors import BadEnvelope, LineTooLong
 from inlake.formats.json_text import malformed_json
 
 ENVELOPE_BYTES = 2_000
-"""What an envelope may add to a record."""
+"""The most bytes that an envelope may add to a record."""
 Version = Annotated[int, msgspec.Meta(ge=1, le=999_999_999)]
 
 

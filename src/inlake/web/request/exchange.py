@@ -36,21 +36,21 @@ Receive = Callable[[], Awaitable[ASGIMessage]]
 Send = Callable[[ASGIMessage], Awaitable[None]]
 _number = itertools.count(1)
 _OF_PARTS = frozenset({b"content-range", b"transfer-encoding", b"upload-complete", b"upload-incomplete"})
-"""What says that the bytes of a body are not, or may not be, the whole as it is meant."""
+"""Headers that say that the bytes of a body are not, or may not be, the whole as it is meant."""
 _process = os.urandom(4).hex()
 NOBODY = Caller()
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What all requests of a process share."""
+    """All that the requests of a process share."""
 
     settings: Settings
     metrics: Metrics
     auth: Auth
     admission: Admission
     records: dict[str, Counter]
-    """By result: `accepted`, `pending`, `rejected`, `failed`."""
+    """Counters by result: `accepted`, `pending`, `rejected`, `failed`."""
     binary_bytes: Counter
     spool: Room
 
@@ -107,15 +107,15 @@ class Exchange:
         self._inflate: Inflate | None = None
         self._inflated: Iterator[bytes] | None = None
         self.attempt: Attempt | None = None
-        """Of a request with an `Idempotency-Key`."""
+        """The attempt of a request with an `Idempotency-Key`."""
         self.keyed_by = ""
-        """Whose `Idempotency-Key` it is, where that is not who sends. Then no refusal is kept: it can be mended."""
+        """Owner of the `Idempotency-Key`, where that is not who sends. Then no refusal is kept: it can be mended."""
         self.status = 0
-        """Of the answer, once it has begun."""
+        """The status of the answer, once it has begun."""
         self.instance = f"{_process}-{next(_number)}"
         """Id of the request: in the log, and in a problem document."""
         self.caller = NOBODY
-        """Who sends, once that is known."""
+        """The caller, once that is known."""
 
     @property
     def principal(self) -> str:
@@ -138,7 +138,7 @@ class Exchange:
         return self.settings.root_path + path
 
     def path_parameter(self, name: str) -> str:
-        """What stands in the path where the route has `{name}`."""
+        """The text in the path where the route has `{name}`."""
         value: str = self.scope["path_params"][name]
         return value
 

@@ -16,7 +16,7 @@ from inlake.web.request.exchange import Exchange
 PARTS = 8
 PART_HEADER_BYTES = 8 << 10
 QUIET_BYTES = 1 << 20
-"""What may stand before, between and after parts; a chunk of the body has up to 256 KiB."""
+"""The most bytes before, between and after parts; a chunk of the body has up to 256 KiB."""
 
 
 class Form:
@@ -42,12 +42,12 @@ class Form:
             raise MalformedMultipart(f"The boundary is not allowed: {error}.") from None
         self._events: deque[MultipartSegment | bytes | bytearray | None] = deque()
         self._check = Check(announced(x.headers()))
-        """Of the whole form: the digest of a file stands in the headers of its part."""
+        """The digests of the whole form: that of a file stands in the headers of its part."""
         self.record: bytes | None = None
         """The text of the part that `text` read."""
         self.record_type = ""
         self.filename = ""
-        """Of the part that is a file."""
+        """The name of the part that is a file."""
         self._quiet = 0
         """Bytes since the last event: preamble, part headers, epilogue."""
 

@@ -23,10 +23,10 @@ Inflate = Callable[[bytes, bool], Iterator[bytes]]
 
 
 def inflation(encoding: str, limit: int) -> Inflate | None:
-    """What turns chunks of a body into its pieces; None for a body that is as it is. Raises `UnsupportedMediaType`.
+    """A function that turns chunks of a body into its pieces; None for a body that is as it is.
 
     The function takes a chunk and whether it is the last, and yields pieces of at most 256 KiB. It raises
-    `MalformedEncoding`, and `BodyTooLarge` when more than `limit` bytes come out.
+    `MalformedEncoding`, and `BodyTooLarge` when more than `limit` bytes come out. Raises `UnsupportedMediaType`.
     """
     match encoding.strip().lower():
         case "" | "identity":

@@ -42,7 +42,7 @@ class LineReject(Struct, omit_defaults=True):
 
 
 class Problem(Struct, omit_defaults=True):
-    """What went wrong (RFC 9457). Other members may stand beside these, such as `line` and `column`."""
+    """A problem document (RFC 9457). Other members may stand beside these, such as `line` and `column`."""
 
     type: Annotated[
         str,

@@ -1,4 +1,4 @@
-"""What a request's records are refused for: a record that was wrong is kept, if the gateway keeps rejects."""
+"""Refused records of a request are kept, if the gateway keeps rejects."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def new_session(name: str, digest: str) -> str:
 
 
 def session_name(session: str) -> str:
-    """Whose it says it is."""
+    """The name that the session says it is of."""
     return session.partition(".")[2].partition(".")[2]
 
 

@@ -14,7 +14,7 @@ MEMBERS, LENGTH = 32, 4_096
 
 
 def trace_of(x: Exchange) -> Trace | None:
-    """What `traceparent` and `tracestate` say; None without a well-formed `traceparent`."""
+    """The trace of `traceparent` and `tracestate`; None without a well-formed `traceparent`."""
     parent = x.header(b"traceparent")
     if not parent or not _PARENT.fullmatch(parent):
         return None

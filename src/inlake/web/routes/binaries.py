@@ -26,7 +26,7 @@ from inlake.wiring import Deployment
 
 UPLOAD_BYTES = 6 * PART
 FORM_BYTES = 64 << 10
-"""What the framing of a form adds to its record and file, with room."""
+"""Bytes that the framing of a form adds to its record and file, with room."""
 
 
 def may_hold(x: Exchange) -> int:

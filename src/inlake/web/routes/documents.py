@@ -41,9 +41,9 @@ _ADDRESS = [
     parameter("key_inlk", "`schema` or `schema/destination`, as in the first Inlake."),
 ]
 ADDRESS = [parameter("schema", _SCHEMA, Name, "tate.artwork"), *_ADDRESS]
-"""Of records."""
+"""The query parameters of records."""
 ADDRESS_WITH_BINARY = [parameter("schema", _SCHEMA, Name, "heritage.digital_object"), *_ADDRESS]
-"""Of records that have a binary."""
+"""The query parameters of records that have a binary."""
 RECEIPTS = parameter("receipts", "Which receipts of a stream come back; default: all.", address.Receipts)
 ATOMIC = parameter(
     "mode",

@@ -35,7 +35,7 @@ class Check(Struct, omit_defaults=True):
 
 
 class Checks(Struct):
-    """Of what the gateway needs."""
+    """The state of each service that the gateway needs."""
 
     bus: Check
     store: Check
@@ -43,7 +43,7 @@ class Checks(Struct):
 
 
 class Readiness(Struct):
-    """What the gateway needs, and whether it is there."""
+    """The services that the gateway needs, and whether they are there."""
 
     status: str
     checks: Checks
@@ -77,7 +77,7 @@ async def live(x: Exchange, _: Deployment) -> None:
 
 
 async def options(x: Exchange, _: Deployment) -> None:
-    """Which methods the gateway as a whole knows (`OPTIONS *`; RFC 9110, 9.3.7)."""
+    """The methods that the gateway as a whole knows (`OPTIONS *`; RFC 9110, 9.3.7)."""
     await x.reply_without_body(204, [(b"allow", ", ".join(METHODS).encode())])
 
 

@@ -20,7 +20,7 @@ from inlake.web.request.route import fault
 
 log = logging.getLogger("inlake.web")
 Line = tuple[int, bytes | InlakeError]
-"""Its number from 1, and its text, or why it has none."""
+"""A line's number from 1, and its text, or why it has none."""
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
@@ -36,7 +36,7 @@ class Faults:
         self._count = 0
 
     def told(self, n: int, error: InlakeError) -> InlakeError:
-        """What the client is told of the error of a line: where to find a fault in the log, else the error itself."""
+        """The error of a line as the client is told it: where to find a fault in the log, else the error itself."""
         if not isinstance(error, InternalError):
             return error
         if not self._count:

@@ -33,7 +33,7 @@ ROUTE = "/ingress/record-json"
 PASSED_ON = frozenset({b"host", b"authorization", b"traceparent", b"tracestate"})
 """Headers of the request that its record is sent with."""
 KEYED_BY = "rejects"
-"""Whose the keys of what is sent again are: no principal's. Whoever sends a reject again makes the same event of it."""
+"""Owner of the keys of what is sent again, no principal. Whoever sends a reject again makes the same event of it."""
 State = Literal["open", "mended", "all"]
 
 
@@ -69,7 +69,7 @@ class RejectList(Struct):
 
 
 class CauseTold(Struct):
-    """What many rejects have in common."""
+    """Reasons that many rejects have in common."""
 
     id: str
     schema: str
@@ -168,7 +168,7 @@ async def list_page(x: Exchange, d: Deployment, page: Page) -> tuple[list[Reject
 
 
 async def causes(x: Exchange, d: Deployment) -> None:
-    """What one's own refused records are refused for: those with the same reasons at the same places are one cause."""
+    """Causes of one's own rejects: those with the same reasons at the same places are one cause."""
     seen = await list_causes(x, d, query(x, Filter))
     await x.reply(200, msgspec.json.encode(CauseList([_cause(cause) for cause in seen])))
 

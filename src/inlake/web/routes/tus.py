@@ -80,7 +80,7 @@ def tus(handle: Handler) -> Handler:
 
 
 async def tell(x: Exchange, _: Deployment) -> None:
-    """What the gateway can do."""
+    """The gateway's version of tus and its extensions."""
     about = {
         "tus-version": VERSION,
         "tus-extension": EXTENSIONS,

@@ -69,7 +69,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse(HeadersTooLarge(f"Request line and headers are larger than {limit}."))
 
     def _parse(self, data: bytes) -> bytes:
-        """What is left of it, behind the head of a request that offers another protocol (`Upgrade`).
+        """The rest of the data, behind the head of a request that offers another protocol (`Upgrade`).
 
         HTTP/2 without TLS is offered by Java's clients, by Ktor and `curl --http2` to whom they do not know. A server
         may ignore that (RFC 9110, 7.8), and the body is HTTP/1.1's. httptools would drop it, so that a file was stored

@@ -49,7 +49,7 @@ def _application(settings: Settings, environment: Mapping[str, str]) -> Applicat
 
 
 def _refused(settings: Settings, environment: Mapping[str, str]) -> str:
-    """What is wrong with the settings; empty when a gateway can be made of them."""
+    """The fault of the settings; empty when a gateway can be made of them."""
     logs.configure(settings.log_format, settings.log_level)
     try:
         _application(settings, environment)

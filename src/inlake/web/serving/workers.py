@@ -65,7 +65,7 @@ def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], 
 
 
 def try_once(attempt: Attempt, settings: Settings, environment: Mapping[str, str]) -> str:
-    """What `attempt(settings, environment)` returns in a process of its own, whose memory is free afterwards.
+    """The text that `attempt(settings, environment)` returns in a process of its own, whose memory is free afterwards.
 
     Raises `SystemExit` when that process fails: it has said why.
     """

@@ -1,1 +1,1 @@
-"""What librdkafka does: transactions, and publishing where a property asks for it."""
+"""The work of librdkafka: transactions, and publishing where a property asks for it."""

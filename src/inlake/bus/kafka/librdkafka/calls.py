@@ -21,7 +21,7 @@ class Call:
         self.results: list[Result] = [None] * len(events)
         self.done = done
         self.deadline = 0.0
-        """Of the event loop's clock."""
+        """The end of its time, by the event loop's clock."""
         self.expected = -1
         """Reports that are to come; -1 until all events are handed over."""
         self.reported = 0

@@ -14,7 +14,7 @@ from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, RecordToo
 from inlake.model import Event, Position
 
 BATCH_BYTES = 1_000_000
-"""Of a batch, as librdkafka's batch.size by default."""
+"""The most bytes of a batch, as librdkafka's batch.size by default."""
 OVERHEAD = 500
 """Bytes that a record has beside its value, or more."""
 GRACE = 2.0
@@ -52,7 +52,7 @@ class Librdkafka:
 
     @property
     def last_error(self) -> str:
-        """What was last wrong with a connection."""
+        """The last error of a connection."""
         return self._producer.last_error
 
     def forget_error(self) -> None:

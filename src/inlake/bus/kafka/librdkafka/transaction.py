@@ -23,11 +23,11 @@ logger = logging.getLogger("inlake.bus")
 ABORT = 2.0
 """Seconds to tell the broker that a transaction is given up; unasked it does so after transaction.timeout.ms."""
 GIVEN_UP = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}
-"""What is reported of the other events of a transaction that failed for the sake of one."""
+"""The error codes reported of the other events of a transaction that failed for the sake of one."""
 
 
 class Reports:
-    """What Kafka says of each event of a transaction."""
+    """Kafka's report of each event of a transaction."""
 
     __slots__ = ("errors", "failed", "missing", "positions")
 
@@ -35,7 +35,7 @@ class Reports:
         self.positions: list[Position | None] = [None] * count
         self.missing = count
         self.errors: dict[int, KafkaError] = {}
-        """By the event's index, without those that are but given up."""
+        """Errors by the event's index, without those that are but given up."""
         self.failed = False
 
     def note(self, index: int, error: KafkaError | None, message: KafkaMessage) -> None:

@@ -40,7 +40,7 @@ class Call(NamedTuple):
     partitions: Mapping[str, int]
     """How many each topic has."""
     deadline: float
-    """Of `time.monotonic`, for its turn to come."""
+    """The end of the wait for its turn, by `time.monotonic`."""
     answer: Future[list[Position]]
 
 

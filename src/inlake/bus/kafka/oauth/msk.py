@@ -14,7 +14,7 @@ from typing import Any
 from inlake.bus.kafka.oauth.tokens import Token, TokenError
 
 SECONDS = 900
-"""For which a token is good; MSK takes none that is good for longer."""
+"""Seconds for which a token is good; MSK takes none that is good for longer."""
 _MSK = re.compile(r"\.kafka(?:-serverless)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$")
 
 

@@ -28,7 +28,7 @@ class Granted(msgspec.Struct):
 
 
 class Claims(msgspec.Struct):
-    """What is read of a JSON Web Token (RFC 7519); brokers check it."""
+    """The claims that are read of a JSON Web Token (RFC 7519); brokers check the token."""
 
     exp: float
 

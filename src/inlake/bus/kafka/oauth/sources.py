@@ -1,4 +1,4 @@
-"""Which source of tokens the properties name, for our own producer and for librdkafka's clients."""
+"""The source of tokens that the properties name, for our own producer and for librdkafka's clients."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ RENEWED = 0.8
 
 
 class Token(NamedTuple):
-    """What a broker is shown."""
+    """A token, as a broker is shown it."""
 
     value: str
     expires: float

@@ -28,11 +28,11 @@ _COUNTED = 9
 _HEAD = struct.Struct(">hiqqqhii")
 """Attributes, last offset delta, first and last timestamp, producer id and epoch, first sequence number, count."""
 _NO_ATTRIBUTES = b"\0\0"
-"""Of a record: no attributes, and the batch's own timestamp."""
+"""The first bytes of a record: no attributes, and the batch's own timestamp."""
 
 
 Batch = tuple[bytes, bytes]
-"""Its head and its records: together they are the batch, and half a megabyte is not copied for that."""
+"""The head and the records of a batch: together they are its bytes, and half a megabyte is not copied for that."""
 
 
 class ProducerId(NamedTuple):

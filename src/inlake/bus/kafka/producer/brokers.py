@@ -47,7 +47,7 @@ class Brokers:
         """`on_news`: a connection is ready, a leader may be known, or it is time to try again; `on_trouble`: no broker
         can be reached."""
         self.last_error = ""
-        """What was last wrong with a connection; empty when the last attempt went well."""
+        """The last error of a connection; empty when the last attempt went well."""
         self._errors: dict[str | Partition, int] = {}
         """Error codes of topics and of partitions without a leader, until they are asked for again."""
         self._access = access
@@ -59,15 +59,15 @@ class Brokers:
         """When a broker last told of a partition's leader, or of a later one."""
         self._connections: dict[Address, Connection] = {}
         self._replaced: set[Connection] = set()
-        """Those that still owe an answer."""
+        """Replaced connections that still owe an answer."""
         self._retry: dict[Address, tuple[float, float]] = {}
         """When an address that failed may be tried again, by the event loop's clock, and the pause after that."""
         self._first: dict[Address, int] = {}
-        """Which of the addresses of a name is tried first: the one that answered the last time."""
+        """By name, the index of the address that is tried first: the one that answered the last time."""
         self._questions: dict[str, float] = {}
         """When a broker was last asked a question, by its name: the next is for another."""
         self._topics: dict[str, float] = {}
-        """Those that are published to, and when their leaders were last asked for."""
+        """Topics that are published to, and when their leaders were last asked for."""
         self._tasks: dict[object, asyncio.Task[None]] = {}
         self._logged: dict[str, float] = {}
         self._asked = 0.0
@@ -133,7 +133,7 @@ class Brokers:
             self._alarm = asyncio.get_running_loop().call_at(again + TICK, self._wake)
 
     async def ask(self, topics: list[str]) -> Metadata:
-        """What a broker knows of these topics. Raises `ConnectError`."""
+        """A broker's answer about these topics. Raises `ConnectError`."""
         connection = self.any()
         if connection is None:
             raise ConnectError(self.last_error or "no broker is connected yet")

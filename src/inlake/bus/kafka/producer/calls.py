@@ -48,7 +48,7 @@ class Run(Struct, frozen=True, gc=False):
     stop: int
     """Indexes of its events, `stop` not included."""
     bytes: int
-    """Of their values."""
+    """The size of their values."""
 
     @property
     def count(self) -> int:
@@ -64,7 +64,7 @@ class Run(Struct, frozen=True, gc=False):
         return self.call.events[self.start : self.stop]
 
     def cut(self, at: int) -> tuple[Run, Run]:
-        """What is before that index, and the rest; one of them may be empty."""
+        """The part before that index, and the rest; one of them may be empty."""
         before = sum([len(event.value) for event in self.call.events[self.start : at]])
         rest = Run(self.call, at, self.stop, self.bytes - before)
         return Run(self.call, self.start, at, before), rest

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import cramjam
 
 LEVEL = 1
-"""Of gzip, lz4 and zstd: the records of a batch are much alike, and the event loop waits for it."""
+"""The level of gzip, lz4 and zstd: the records of a batch are much alike, and the event loop waits for it."""
 SNAPPY_HEAD = b"\x82SNAPPY\0" + (1).to_bytes(4, "big") * 2
-"""Of snappy-java, whose framing Kafka's is: a mark, the version, and the oldest one that can read it."""
+"""The head of snappy-java's framing, which is Kafka's: a mark, the version, and the oldest one that can read it."""
 SNAPPY_BLOCK = 32 << 10
 """Bytes before compression, as in snappy-java."""
 
@@ -19,7 +19,7 @@ class Codec(NamedTuple):
     """How the records of a batch are compressed."""
 
     attributes: int
-    """Of the batch, which readers know it by (bits 0-2)."""
+    """The bits 0-2 of the batch's attributes, by which readers know the compression."""
     compress: Callable[[bytes], bytes] | None
 
 
@@ -54,4 +54,4 @@ CODECS = {
     "lz4": Codec(3, _lz4),
     "zstd": Codec(4, _zstd),
 }
-"""By the property `compression.type`. Brokers take zstd from 2.1 on (KIP-110)."""
+"""Compressions by the property `compression.type`. Brokers take zstd from 2.1 on (KIP-110)."""

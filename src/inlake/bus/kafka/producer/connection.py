@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
         """`name`: host:port, for errors."""
         self.name = name
         self.versions: dict[int, int] = {}
-        """Of each request: the version that both sides speak."""
+        """Versions by request: the one that both sides speak."""
         self.until = float("inf")
         """When it is to be replaced, by the event loop's clock."""
         self._client = client_id.encode()

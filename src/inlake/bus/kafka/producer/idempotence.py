@@ -19,7 +19,7 @@ logger = logging.getLogger("inlake.bus")
 
 
 class ProducerIds:
-    """At most one producer id at a time; batches that are under way keep theirs."""
+    """Producer ids: at most one at a time; batches that are under way keep theirs."""
 
     def __init__(self, brokers: Brokers, *, on_news: Callable[[], None], on_refused: Callable[[int], None]) -> None:
         """`on_news`: there is one, or it is time to ask again; `on_refused`: this user gets none, for this code."""

@@ -25,7 +25,7 @@ from inlake.model import Position
 BATCH_EVENTS = 1000
 """Events of a batch, and those that are encoded before others have their turn in the event loop: a millisecond."""
 BATCH_BYTES = 950_000
-"""Of a batch of more than one event, about: brokers take 1,048,588 by default (max.message.bytes)."""
+"""The most bytes of a batch of more than one event, about: brokers take 1,048,588 by default (max.message.bytes)."""
 SEQUENCES = 1 << 31
 """Kafka counts a partition's events in 31 bits, and begins again at 0 (KIP-98)."""
 MOST_IN_FLIGHT = 5
@@ -55,7 +55,7 @@ class BatchInFlight:
         self.sent = 0.0
         """When, by the event loop's clock."""
         self.unknown = False
-        """It was sent, and no answer says that it is not in the log."""
+        """Whether the batch was sent, and no answer says that it is not in the log."""
 
     def may_be_in_the_log(self) -> bool:
         """Whether it is in the log or may get there yet: its sequence numbers must not be given to other events."""
@@ -106,9 +106,9 @@ class PartitionQueue:
         self.partition = partition
         self.waiting: deque[Run] = deque()
         self.waiting_events = self.waiting_bytes = 0
-        """What waits, with what nobody waits for any more."""
+        """Events and bytes in the queue, with those that nobody waits for any more."""
         self.in_flight: deque[BatchInFlight] = deque()
-        """In the order of their sequence numbers."""
+        """Batches in the order of their sequence numbers."""
         self.producer_id: ProducerId | None = None
         self.sequence = 0
         self.confirmed = float("-inf")
@@ -116,7 +116,7 @@ class PartitionQueue:
         self.recovering = False
         """A batch failed: the first goes alone."""
         self.limit = BATCH_BYTES
-        """Of a batch; less than at first once the topic has refused one."""
+        """The most bytes of a batch; less than at first once the topic has refused one."""
         self.grow_at = self.grow_pause = 0.0
         """When the limit is doubled again, and the pause before that."""
         self.retry = 0.0
@@ -124,7 +124,7 @@ class PartitionQueue:
         self.look_at = 0.0
         """When it is looked at again."""
         self.error = 0
-        """What a broker last said against a batch; 0 once it has taken one."""
+        """The code of the last error a broker answered; 0 once it has taken one."""
         self.refused_since = 0.0
         """When that began."""
 

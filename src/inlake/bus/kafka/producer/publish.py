@@ -48,7 +48,7 @@ class Producer:
         self._pause = min(timeout * WATCH, WATCH_MOST)
         self._requests = Requests(access, timeout=timeout, on_trouble=on_trouble)
         self._calls: dict[Call, None] = {}
-        """Those that wait, the oldest first."""
+        """Calls that wait, the oldest first."""
         self._timer: asyncio.TimerHandle | None = None
         self._watching: asyncio.TimerHandle | None = None
         self._events = self._bytes = 0
@@ -56,7 +56,7 @@ class Producer:
 
     @property
     def last_error(self) -> str:
-        """What was last wrong with a connection."""
+        """The last error of a connection."""
         return self._requests.brokers.last_error
 
     def forget_error(self) -> None:

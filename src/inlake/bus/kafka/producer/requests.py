@@ -24,8 +24,8 @@ from inlake.errors import InlakeError
 logger = logging.getLogger("inlake.bus")
 
 REQUEST_BYTES = 1_000_000
-"""Of the batches of one request, about, but for one that is larger alone. A broker hangs up on what is larger than its
-socket.request.max.bytes, each time; the least that is known is 1,046,528 (Azure Event Hubs)."""
+"""The most bytes of the batches of one request, about, but for one that is larger alone. A broker hangs up on
+what is larger than its socket.request.max.bytes, each time; the least that is known is 1,046,528 (Azure Event Hubs)."""
 ALONE = 60.0
 """Seconds for which each batch has a request of its own, after a broker hung up on a request with several."""
 GONE = 3.0
@@ -35,7 +35,7 @@ PAUSE = 0.1
 FOLLOW = 0.3
 """Share of the time-out for the followers to have a batch, after which the broker says that they have not."""
 LAST_EPOCH = (1 << 15) - 1
-"""Of a producer id; after that another id is asked for."""
+"""The last epoch of a producer id; after that another id is asked for."""
 Sent = list[tuple[PartitionQueue, BatchInFlight]]
 """The batches of one request, each of another partition."""
 
@@ -51,7 +51,7 @@ class Requests:
         self._codec = CODECS[access.compression]
         self._producer_ids = ProducerIds(self.brokers, on_news=self._wake_all, on_refused=self._refuse_all)
         self._ready: dict[PartitionQueue, None] = {}
-        """Those with something to send, in the order in which they got it."""
+        """Partitions with something to send, in the order in which they got it."""
         self._scheduled = False
         self._alone: dict[str, float] = {}
         """Until when each batch has a request of its own, by the broker's name."""
@@ -139,7 +139,7 @@ class Requests:
         return size <= REQUEST_BYTES and self._alone.get(connection.name, 0.0) < asyncio.get_running_loop().time()
 
     def _prepare(self, queue: PartitionQueue) -> BatchInFlight | None:
-        """What goes out now, with the connection that it goes out on. A fault costs no other partition its turn."""
+        """The batch that goes out now, with its connection. A fault costs no other partition its turn."""
         now = asyncio.get_running_loop().time()
         if now < queue.retry - TICK:
             return None

@@ -19,7 +19,7 @@ LEAST_ITERATIONS, MOST_ITERATIONS = 4096, 1_000_000
 
 
 class NotTheServerError(Exception):
-    """What answered does not know the password either: it is not the server it says it is."""
+    """The server does not know the password either: it is not the one it says it is."""
 
 
 async def show(exchange: Exchange, token: Token) -> None:

@@ -23,7 +23,7 @@ VERSIONS = {
     INIT_PRODUCER_ID: (0, 1),
     SASL_AUTHENTICATE: (0, 1),
 }
-"""By request: the first and the last version that is written and read here."""
+"""Versions by request: the first and the last version that is written and read here."""
 ACKS_ALL = -1
 UNKNOWN_TOPIC = 3
 LEADER_NOT_AVAILABLE = 5
@@ -31,15 +31,15 @@ NOT_LEADER = 6
 """Error codes; the first, UNKNOWN_TOPIC_OR_PARTITION, is of partitions too."""
 SASL_AUTHENTICATION_FAILED = 58
 THROTTLED_AFTER = 6
-"""From this version of PRODUCE on a broker answers first, and wants to be left alone afterwards (KIP-219)."""
+"""The version of PRODUCE from which on a broker answers first, and wants to be left alone afterwards (KIP-219)."""
 _HEAD = struct.Struct(">ihhi")
 
 
 class Leader(NamedTuple):
-    """Who leads a partition."""
+    """The leader of a partition."""
 
     broker: int
-    """Its id; -1 where there is none now."""
+    """The id of the broker; -1 where there is none now."""
     epoch: int
     """Counts the leaders of the partition (KIP-320); -1 where the broker does not tell."""
     in_sync: int
@@ -48,12 +48,12 @@ class Leader(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Who leads which partition."""
+    """The brokers, and the leader of each partition."""
 
     nodes: dict[int, tuple[str, int]]
     """Host and port by the broker's id."""
     leaders: dict[tuple[str, int], Leader]
-    """By topic and partition."""
+    """Leaders by topic and partition."""
     errors: dict[str | tuple[str, int], int]
     """Error code by topic, 0 when there is none; and by partition without a leader."""
 
@@ -66,14 +66,14 @@ class Throttled(NamedTuple):
 
 
 class Produced(NamedTuple):
-    """What a broker says of one batch."""
+    """A broker's answer about one batch."""
 
     topic: str
     partition: int
     error: int
     """Code; 0: it is in the log of all in-sync replicas."""
     offset: int
-    """Of its first event; -1 when the broker had it already and has forgotten where."""
+    """The offset of its first event; -1 when the broker had it already and has forgotten where."""
 
 
 class Authenticated(NamedTuple):
