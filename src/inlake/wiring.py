@@ -61,10 +61,10 @@ class Deployment:
         await self.registry.close()
 
 
-def connect(settings: Settings, environment: Mapping[str, str]) -> Deployment:
+def connect(settings: Settings, environment: Mapping[str, str], *, worker: int = 0) -> Deployment:
     """Make the gateway with its adapters. Nothing is connected yet: a dependency that is down does not stop the start.
 
-    Raises `SettingsError`.
+    `worker`: its number among those of this server, from 0. Raises `SettingsError`.
     """
     bus = connect_bus(settings, environment)
     store = connect_store(settings, environment)
@@ -77,6 +77,7 @@ def connect(settings: Settings, environment: Mapping[str, str]) -> Deployment:
     shipments = Shipments(store, bus, timeouts, in_place=in_place, direct=settings.direct)
     bus_timeout, upload_timeout = settings.bus_timeout, settings.upload_timeout
     sweep = Sweep(store, promises, uploads, shipments, bus_timeout=bus_timeout, upload_timeout=upload_timeout)
+    sweep.share = (worker, settings.workers)
     gateway = Gateway(Codecs(registry, settings), promises, bus)
     unsecured = Gateway(Unchecked(settings), promises, bus)
     direct = DirectUploads(store, promises)

@@ -28,7 +28,7 @@ from inlake.model import Binary, Event, Label, Position, SchemaVersion, Submissi
 from inlake.promises.entries import Expired, Promised, Tus
 from inlake.promises.promise import Promise, add, marker_key, name_key, read
 from inlake.promises.steps import Promises, event_of
-from inlake.promises.sweep import Sweep
+from inlake.promises.sweep import BUSY, LONGEST_REST, Sweep
 from inlake.promises.uploads import Uploads
 from inlake.store.folder.store import FolderStore
 
@@ -379,21 +379,72 @@ async def test_an_upload_whose_pieces_are_gone_expires(world: World) -> None:
     assert dict(await sweep.run()) == {"expired": 1}
 
 
-async def test_promises_that_wait_for_their_clients_cost_a_sweep_nothing_most_of_the_time(tmp_path: Path) -> None:
-    world, store = World(tmp_path), Counting(tmp_path / "store")
-    promises = Promises(store, world.bus, upload_timeout=60)
-    sweep = Sweep(store, promises, bus_timeout=10, upload_timeout=60)
-    now = time.time()
-    for _ in range(5):
-        promise = promises.new(Promised("spot.obj", "model/obj", Tus()), "anonymous")
-        promise = dataclasses.replace(promise, expires=now + 1000)
-        await store.create(marker_key("anonymous", promise.puuid), b'{"at": 0}')
-        await add(store, promise, structs.replace(promise.reserved(), at=now - 1000))
-    found = [[finding async for finding in sweep.findings(rested=True)] for _ in range(2)]
-    assert (found, store.gets) == ([[], []], 5 * 2), "two for a log of one entry, once"
+async def test_promises_that_wait_for_their_clients_cost_a_sweep_nothing_most_of_the_time(waiting: Waiting) -> None:
+    sweep = waiting.sweep()
+    found = [[finding async for finding in sweep.findings(beside=True)] for _ in range(2)]
+    assert (found, waiting.store.gets) == ([[], []], WAIT * 2), "two for a log of one entry, once"
     await sweep.run()
-    assert store.gets == 5 * 4, "who asks for all gets all"
-    await world.bus.close()
+    assert waiting.store.gets == WAIT * 4, "who asks for all gets all"
+
+
+async def test_workers_of_one_server_share_the_promises_that_wait(waiting: Waiting) -> None:
+    sweeps = [waiting.sweep((number, 3)) for number in range(3)]
+    gets: list[int] = []
+    for sweep in sweeps:
+        assert [finding async for finding in sweep.findings(beside=True)] == []
+        gets.append(waiting.store.gets - sum(gets))
+    assert sum(gets) == WAIT * 2, "each is looked at once"
+    assert max(gets) < WAIT, f"of three workers one has at most half of the work: {gets}"
+
+
+async def test_what_another_worker_leaves_is_looked_at_in_the_end(waiting: Waiting) -> None:
+    sweep = waiting.sweep((0, 2))
+    assert [finding async for finding in sweep.findings(beside=True)] == []
+    assert waiting.store.gets < WAIT * 2
+    waiting.store.gets = 0
+    for marker in sweep._rests:
+        sweep._rests[marker] -= LONGEST_REST
+    assert [finding async for finding in sweep.findings(beside=True)] == []
+    assert waiting.store.gets == WAIT * 2
+
+
+async def test_a_sweep_beside_requests_works_a_part_of_the_time(waiting: Waiting) -> None:
+    sweep = waiting.sweep()
+    began, used = time.perf_counter(), time.process_time()
+    assert [finding async for finding in sweep.findings(beside=True)] == []
+    share = (time.process_time() - used) / (time.perf_counter() - began)
+    assert share < 2 * BUSY, "a machine that stalls only makes it less"
+
+
+WAIT = 60
+
+
+class Waiting:
+    """Promises that wait for their clients, and what sweeps them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Counting(folder / "store")
+        self.bus = SqliteBus(folder / "events.db")
+        self.promises = Promises(self.store, self.bus, upload_timeout=60)
+
+    def sweep(self, share: tuple[int, int] = (0, 1)) -> Sweep:
+        sweep = Sweep(self.store, self.promises, bus_timeout=10, upload_timeout=60)
+        sweep.share = share
+        return sweep
+
+
+@pytest_asyncio.fixture
+async def waiting(tmp_path: Path) -> AsyncIterator[Waiting]:
+    found, now = Waiting(tmp_path), time.time()
+    for n in range(WAIT):
+        promise = found.promises.new(
+            Promised("spot.obj", "model/obj", Tus()), "anonymous", puuid=f"00000000-0000-4000-8000-{n:012d}"
+        )
+        promise = dataclasses.replace(promise, expires=now + 10_000)
+        await found.store.create(marker_key("anonymous", promise.puuid), b'{"at": 0}')
+        await add(found.store, promise, structs.replace(promise.reserved(), at=now - 2000))
+    yield found
+    await found.bus.close()
 
 
 class Counting(FolderStore):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 
@@ -19,6 +20,7 @@ def _start_ticks(pid: int) -> str | None:
     return "ended" if state == "Z" else fields[18]
 
 
+@cache
 def _here() -> str | None:
     """This boot of this machine and this namespace of process ids; None where /proc does not tell."""
     try:

@@ -32,7 +32,7 @@ def serve(settings: Settings, environment: Mapping[str, str]) -> None:
         log.warning("%s", sentence)
     if settings.workers == 1:
         with _bound(settings, reuse=False) as listening:
-            _run(settings, environment, listening, say=True)
+            _run(_application(settings, environment), settings, listening, say=True)
         return
     if refused := try_once(_refused, settings, environment):  # a wrong setting is said here, once
         raise SettingsError(refused)
@@ -41,11 +41,11 @@ def serve(settings: Settings, environment: Mapping[str, str]) -> None:
         run_workers(_work, settings, environment, held.getsockname()[1])
 
 
-def _application(settings: Settings, environment: Mapping[str, str]) -> Application:
+def _application(settings: Settings, environment: Mapping[str, str], worker: int = 0) -> Application:
     from inlake.web.app import create_app
     from inlake.wiring import connect
 
-    return create_app(connect(settings, environment))
+    return create_app(connect(settings, environment, worker=worker))
 
 
 def _refused(settings: Settings, environment: Mapping[str, str]) -> str:
@@ -58,7 +58,7 @@ def _refused(settings: Settings, environment: Mapping[str, str]) -> str:
     return ""
 
 
-def _work(settings: Settings, environment: Mapping[str, str], port: int) -> None:
+def _work(settings: Settings, environment: Mapping[str, str], port: int, worker: int) -> None:
     """One worker, with a socket of its own on the port of all."""
     logs.configure(settings.log_format, settings.log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent passes SIGTERM on
@@ -68,15 +68,14 @@ def _work(settings: Settings, environment: Mapping[str, str], port: int) -> None
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listening.bind((settings.host, port))
     with listening, suppress(SystemExit):
-        _run(settings, environment, listening)
+        _run(_application(settings, environment, worker), settings, listening)
 
 
-def _run(settings: Settings, environment: Mapping[str, str], listening: socket.socket, *, say: bool = False) -> None:
+def _run(app: Application, settings: Settings, listening: socket.socket, *, say: bool = False) -> None:
     import uvicorn
 
     from inlake.web.serving.protocol import Protocol
 
-    app = _application(settings, environment)
     # The collector of reference cycles took a sixth of the time of a stream: what is there now stays for good, and of
     # the thousand records of a window none is in a cycle.
     gc.freeze()

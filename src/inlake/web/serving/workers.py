@@ -19,12 +19,14 @@ from inlake.settings import Settings
 log = logging.getLogger("inlake.web")
 QUICK_DEATH = 5.0
 """Seconds: a worker that dies younger than this is restarted after a pause, so that a fault at start is no storm."""
-Work = Callable[[Settings, Mapping[str, str], int], None]
+Work = Callable[[Settings, Mapping[str, str], int, int], None]
 Attempt = Callable[[Settings, Mapping[str, str]], str]
 
 
 def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], port: int) -> None:
-    """Run `settings.workers` processes of `work(settings, environment, port)` until SIGINT or SIGTERM, then stop all.
+    """Run `settings.workers` processes of `work(settings, environment, port, number)` until SIGINT or SIGTERM.
+
+    Then all are stopped. A process that is started anew has the number of the one before it.
 
     The kernel spreads connections over their sockets evenly. One socket shared by all would not do: it once gave one of
     two workers 84 % of the work.
@@ -39,12 +41,12 @@ def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], 
             if process.is_alive():
                 process.terminate()
 
-    def start() -> tuple[SpawnProcess, float]:
-        process = context.Process(target=work, args=(settings, environment, port))
+    def start(number: int) -> tuple[SpawnProcess, float]:
+        process = context.Process(target=work, args=(settings, environment, port, number))
         process.start()
         return process, time.monotonic()
 
-    workers = [start() for _ in range(settings.workers)]
+    workers = [start(number) for number in range(settings.workers)]
     for number in signal.SIGINT, signal.SIGTERM:
         signal.signal(number, stop)
     while not stopping:
@@ -55,7 +57,7 @@ def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], 
             log.error("worker %s ended with %s and is started anew", process.pid, process.exitcode)
             if time.monotonic() - born < QUICK_DEATH:
                 time.sleep(1)
-            workers[i] = start()
+            workers[i] = start(i)
     for process, _ in workers:
         process.terminate()
         process.join(settings.shutdown_seconds + 10)
