@@ -6,8 +6,9 @@ One of several of them is made for each record, so they are structs: frozen, and
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from msgspec import Struct
 
@@ -199,6 +200,26 @@ class Message(NamedTuple):
     headers: list[tuple[str, bytes]]
     timestamp_ms: int
     """Milliseconds since 1970 UTC; when the bus took it."""
+
+
+class Moment(NamedTuple):
+    """Where a message stands among all by their time; those of one millisecond are told apart by their positions."""
+
+    timestamp_ms: int
+    topic: str
+    partition: int
+    offset: int
+
+    @classmethod
+    def end_of(cls, timestamp_ms: int) -> Self:
+        """Behind all messages of this time and before it: `offset` is one that no message has."""
+        return cls(timestamp_ms, chr(sys.maxunicode), (1 << 31) - 1, (1 << 63) - 1)
+
+
+def moment_of(message: Message) -> Moment:
+    """Where a message stands among all."""
+    at = message.position
+    return Moment(message.timestamp_ms, at.topic, at.partition, at.offset)
 
 
 class SchemaVersion(Struct, frozen=True, gc=False):

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from inlake.errors import InlakeError
-from inlake.model import Blob, Event, Listed, Message, ObjectFacts, Part, Position, SignedRequest
+from inlake.model import Blob, Event, Listed, Message, Moment, ObjectFacts, Part, Position, SignedRequest
 
 if TYPE_CHECKING:  # the registry's own classes are the only schema classes there are
     from confluent_kafka.schema_registry import RegisteredSchema, Schema
@@ -248,9 +248,11 @@ class Bus(Protocol):
         """Messages of the topics (None: all that hold events), from the start or from now; `follow`: without end."""
         ...
 
-    async def recent(self, limit: int, topics: Sequence[str] | None = None) -> list[Message]:
+    async def recent(
+        self, limit: int, topics: Sequence[str] | None = None, *, before: Moment | None = None
+    ) -> list[Message]:
         """The newest messages of the topics (None: all that hold events), the newest first, at most `limit`; fewer
-        where they are large."""
+        where they are large. `before`: those that come after this message in that order."""
         ...
 
     async def find(self, at: Position) -> Message | None:

@@ -19,6 +19,7 @@ import pytest
 from inlake.client.mending import set_values
 from inlake.model import Event
 from inlake.web.app import PAGES
+from inlake.web.console import events as of_events
 from inlake.web.console.page import moment
 from inlake.web.request.session import token_of
 from tests.gateways import Answer, Gateway, embedded, form
@@ -381,3 +382,69 @@ async def test_a_form_mends_as_many_long_records_as_a_page_has(gateway: Gateway)
     assert b"10 sent and accepted, 0 still refused. There are more: send the form again for them." in answer.body
     answer = await browser.submit(f"/console/rejects/{cause['id']}", pointer="/tags/*", value="etching")
     assert b"1 sent and accepted, 0 still refused.</" in answer.body.replace(b"\n", b"")
+
+
+async def test_a_list_of_events_has_their_titles_and_small_pictures(gateway: Gateway) -> None:
+    await gateway.post(RECORDS, '{"title": "Häuser am Hang"}'.encode())
+    body, kind = form(("record", b'{"title": "Boat"}', None, None), ("file", b"pixels", "boat.png", "image/png"))
+    puuid = (await gateway.post("/ingress/record-json-and-binary?schema=note", body, kind)).json()["resource"]["puuid"]
+    for path in ("/", "/console/events"):
+        page = (await gateway.post(path, b"", None, method="GET")).body.decode()
+        assert re.findall(r'<th scope="row"><a href="[^"]+">([^<]+)</a>', page) == ["Boat", "Häuser am Hang"]
+        assert page.count("<img ") == 1
+        assert f'<img src="/resources/{puuid}"' in page
+
+
+async def test_older_events_follow_a_page_at_a_time_and_none_is_left_out(gateway: Gateway) -> None:
+    lines = b"\n".join(b'{"title": "n%03d"}' % n for n in range(250))
+    await gateway.post(RECORDS, lines, "application/x-ndjson")
+    await gateway.post(RECORDS + "&destination=a/b", lines[:35], "application/x-ndjson")
+    came: list[str] = []
+    path = "/console/events?destination="
+    for count in (100, 100, 52):
+        page = (await gateway.post(path, b"", None, method="GET")).body.decode()
+        titles = re.findall(r'<th scope="row"><a href="[^"]+">([^<]+)</a>', page)
+        assert len(titles) == count
+        came += titles
+        next_ = re.search(r'rel="next" href="(\?[^"]+)"', page)
+        path = "/console/events" + html.unescape(next_[1]) if next_ else ""
+    assert path == ""
+    assert came == ["n001", "n000", *(f"n{n:03}" for n in reversed(range(250)))]
+
+
+async def test_events_are_found_by_what_is_asked_for(gateway: Gateway) -> None:
+    await gateway.post(RECORDS + "&destination=a/b", b'{"title": "below"}')
+    await gateway.post(RECORDS + "&destination=ab", b'{"title": "beside"}')
+    for asked, found in (
+        ({"schema": "note"}, ["beside", "below"]),
+        ({"schema": "other"}, []),
+        ({"destination": "a"}, ["below"]),
+        ({"principal": "anonymous"}, ["beside", "below"]),
+        ({"principal": "token:x"}, []),
+        ({"since": "2020-01-01"}, ["beside", "below"]),
+        ({"since": "2999-01-01"}, []),
+        ({"until": "2020-01-01"}, []),
+        ({"until": "2999-01-01"}, ["beside", "below"]),
+    ):
+        page = (await gateway.post("/console/events?" + urlencode(asked), b"", None, method="GET")).body.decode()
+        assert re.findall(r'<th scope="row"><a href="[^"]+">([^<]+)</a>', page) == found, asked
+        assert ("No event fits" in page) == (not found), asked
+    for asked in ({"since": "today"}, {"until": "9"}, {"before": "1/2"}, {"before": "a/0/0/x"}):
+        answer = await gateway.post("/console/events?" + urlencode(asked), b"", None, method="GET")
+        assert answer.status == 400, asked
+
+
+async def test_a_page_says_how_far_back_it_looked_and_looks_further_when_asked(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_events, "MOST", 101)
+    await gateway.post(RECORDS + "&destination=rare", b'{"title": "rare"}')
+    lines = b"\n".join(b'{"title": "n%03d"}' % n for n in range(150))
+    await gateway.post(RECORDS, lines, "application/x-ndjson")
+    page = (await gateway.post("/console/events?destination=rare", b"", None, method="GET")).body.decode()
+    assert "101 events were looked through, back to " in page
+    assert "Nothing that fits so far." in page
+    next_ = re.search(r'rel="next" href="(\?[^"]+)">Look further back', page)
+    assert next_
+    page = (await gateway.post("/console/events" + html.unescape(next_[1]), b"", None, method="GET")).body.decode()
+    assert ">rare</a>" in page

@@ -19,7 +19,7 @@ from inlake.bus.kafka.bus import KafkaBus
 from inlake.bus.kafka.topics import NewTopics
 from inlake.bus.sqlite.bus import SqliteBus
 from inlake.errors import InlakeError, RecordTooLarge, ShuttingDown
-from inlake.model import Event, Message, Position
+from inlake.model import Event, Message, Moment, Position, moment_of
 from inlake.ports import Bus
 from tests.live_servers import KAFKA_BOOTSTRAP, require
 
@@ -337,6 +337,35 @@ async def test_the_newest_messages_are_so_also_where_one_key_has_most(subject: S
     for limit in 1, 100, 2_000:
         found = await subject.again().recent(limit, [subject.topic])
         assert [message.timestamp_ms for message in found] == all_times[:limit]
+
+
+async def test_a_page_begins_where_the_one_before_it_ended(subject: Subject) -> None:
+    for n in range(4):
+        calls = [event(subject.topic, b"%d" % (10 * n + m), key=b"%d" % (m % 3)) for m in range(7)]
+        positions(await subject.bus.publish(calls))  # of one millisecond, most of them
+    bus = subject.again()
+    at_once = await bus.recent(2_000, [subject.topic])
+    assert len(at_once) == 28
+    pages, before = list[Message](), None
+    while page := await bus.recent(3, [subject.topic], before=before):
+        pages, before = [*pages, *page], moment_of(page[-1])
+    assert pages == at_once
+    assert await bus.recent(3, [subject.topic], before=Moment(0, subject.topic, 0, 0)) == []
+
+
+async def test_messages_are_found_up_to_a_time(subject: Subject) -> None:
+    for n in range(3):
+        positions(await subject.bus.publish([event(subject.topic, b"%d" % n)]))
+        await asyncio.sleep(0.01)
+    bus = subject.again()
+    newest, middle, oldest = await bus.recent(3, [subject.topic])
+    for ms, found in (
+        (newest.timestamp_ms, [newest, middle, oldest]),
+        (newest.timestamp_ms - 1, [middle, oldest]),
+        (oldest.timestamp_ms, [oldest]),
+        (oldest.timestamp_ms - 1, []),
+    ):
+        assert await bus.recent(3, [subject.topic], before=Moment.end_of(ms)) == found
 
 
 async def test_of_large_messages_few_are_read_and_none_of_the_newest_is_left_out(subject: Subject) -> None:

@@ -16,6 +16,9 @@ from inlake.settings import Settings
 FRAME = 5
 """Bytes before the payload in the Confluent wire format: 0x00 and the schema's id, big-endian."""
 
+MOST_SCHEMAS = 300
+"""Schemas that a decoder keeps compiled."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -37,6 +40,11 @@ class Decoded:
         return datetime.fromtimestamp(self.message.timestamp_ms / 1000, UTC)
 
 
+def undecoded(message: Message) -> Decoded:
+    """A message with its headers only."""
+    return Decoded(message, {name: value.decode(errors="replace") for name, value in message.headers}, None, None)
+
+
 class Decoder:
     """Decodes the values of messages; a schema is fetched and compiled once."""
 
@@ -47,10 +55,10 @@ class Decoder:
 
     async def decode(self, message: Message) -> Decoded:
         """Never fails for what is in the message: a value that cannot be read comes with its problem."""
-        headers = {name: value.decode(errors="replace") for name, value in message.headers}
-        value = message.value
+        unread = undecoded(message)
+        headers, value = unread.headers, message.value
         if value is None:
-            return Decoded(message, headers, None, None)
+            return unread
         if value[:1] != b"\x00" or len(value) < FRAME:
             return _unframed(message, headers, value)
         schema_id = int.from_bytes(value[1:FRAME], "big")
@@ -63,6 +71,8 @@ class Decoder:
     async def _compile(self, schema_id: int) -> Codec:
         schema, references = await self._registry.find_by_id(schema_id)
         codec = compile_codec(schema, references, resource_field=self._settings.resource_field)
+        if len(self._codecs) >= MOST_SCHEMAS:
+            del self._codecs[next(iter(self._codecs))]
         self._codecs[schema_id] = codec
         return codec
 

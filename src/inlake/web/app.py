@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 import inlake
 from inlake.access.rights import ACTIONS, Action
+from inlake.formats.events import Decoder
 from inlake.metrics import Counter, Metrics
 from inlake.promises.sweep import WHATS
 from inlake.web.console import events, send, signing, waiting
@@ -160,7 +161,7 @@ def create_app(d: Deployment) -> Application:
         openapi_url=None,  # a row of the table
         lifespan=_running(d, site, _sweep_count(metrics)),
     )
-    app.live = Live(d.bus)
+    app.live = Live(d.bus, Decoder(d.registry, d.settings))
     app.needs_key = d.settings.has_authentication
     return app
 

@@ -25,7 +25,7 @@ from inlake.bus.kafka.producer import Producer
 from inlake.bus.kafka.properties import CONNECTION, TUNING, check_fixed, find_access, for_librdkafka, of_librdkafka
 from inlake.bus.kafka.topics import NewTopics, Topics
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, ShuttingDown, TopicMissing
-from inlake.model import Event, Message, Position
+from inlake.model import Event, Message, Moment, Position
 
 logger = logging.getLogger("inlake.bus")
 
@@ -150,10 +150,12 @@ class KafkaBus:
             answer_timeout=self._timeout,
         )
 
-    async def recent(self, limit: int, topics: Sequence[str] | None = None) -> list[Message]:
+    async def recent(
+        self, limit: int, topics: Sequence[str] | None = None, *, before: Moment | None = None
+    ) -> list[Message]:
         """See `Bus.recent`."""
         wanted = self._holds_events if topics is None else topics
-        return await kafka_newest.recent(self._connection, wanted, limit, answer_timeout=self._timeout)
+        return await kafka_newest.recent(self._connection, wanted, limit, before=before, answer_timeout=self._timeout)
 
     async def find(self, at: Position) -> Message | None:
         """See `Bus.find`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inlake.bus.kafka.reader import Place, Reading, Topics, one_pass
-from inlake.model import Message
+from inlake.model import Message, Moment, moment_of
 
 QUEUED = 16 << 20
 """Bytes that librdkafka may fetch ahead where only the newest messages are read."""
@@ -32,28 +32,31 @@ class _Tail:
     """The time of the oldest message that was read; infinite where none was."""
 
 
-def newest(reading: Reading, limit: int) -> list[Message]:
-    """The newest messages by their time, the newest first. Blocks.
+def newest(reading: Reading, limit: int, before: Moment | None = None) -> list[Message]:
+    """The newest messages by their time, the newest first; with `before` those that come after this one. Blocks.
 
     Kafka reads forward only: one message of each partition is read first, then windows before those, which the
     partitions share that may have newer ones than were found. No message is left out between two that are given,
     unless one of each partition is too much already.
     """
-    tails = {place: _Tail(span.start, span.stop) for place, span in reading.spans().items() if span}
-    found, size, share = list[Message](), 0, 1
+    spans = reading.spans() if before is None else reading.spans_until(before.timestamp_ms + 1)
+    tails = {place: _Tail(span.start, span.stop) for place, span in spans.items() if span}
+    found, count, size, share = list[Message](), 0, 0, 1
     while wanted := _with_newer(tails, found, limit):
         windows = {place: range(max(tail.first, tail.start - share), tail.start) for place, tail in wanted.items()}
         messages, came = _take(reading, windows, MOST_BYTES - size)
         size += came
+        count += len(messages)
         for place in windows.keys() - reading.unfinished:
             tails[place].start = windows[place].start
         for message in messages:
             tail = tails[message.position.topic, message.position.partition]
             tail.oldest = min(tail.oldest, message.timestamp_ms)
-        found = sorted([*found, *messages], key=lambda message: message.timestamp_ms, reverse=True)
+        older = [message for message in messages if before is None or moment_of(message) < before]
+        found = sorted([*found, *older], key=moment_of, reverse=True)
         if size > MOST_BYTES // 2:
             break
-        room = min(limit, (MOST_BYTES - size) * max(len(found), 1) // (2 * size + 1))
+        room = min(limit, (MOST_BYTES - size) * max(count, 1) // (2 * size + 1))
         share = max(1, min(share * GROWTH, room // len(wanted)))
     cut_at = [tail.oldest for tail in tails.values() if tail.first < tail.start and tail.oldest < math.inf]
     since = max(cut_at, default=-math.inf)
@@ -78,7 +81,9 @@ def _take(reading: Reading, windows: Mapping[Place, range], most: int) -> tuple[
     return [one for one in taken if (one.position.topic, one.position.partition) not in cut], size
 
 
-async def recent(config: Mapping[str, Any], topics: Topics, limit: int, *, answer_timeout: float) -> list[Message]:
+async def recent(
+    config: Mapping[str, Any], topics: Topics, limit: int, *, before: Moment | None, answer_timeout: float
+) -> list[Message]:
     """The newest messages of the topics by their time, the newest first. `BusUnavailable`, `TopicMissing`."""
     config = {**config, "queued.max.messages.kbytes": QUEUED >> 10, "fetch.wait.max.ms": FETCH_MS}
-    return await one_pass(config, topics, lambda reading: newest(reading, limit), answer_timeout)
+    return await one_pass(config, topics, lambda reading: newest(reading, limit, before), answer_timeout)

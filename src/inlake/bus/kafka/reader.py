@@ -78,6 +78,19 @@ class Reading:
         with self._lock:
             return self._spans()
 
+    def spans_until(self, ms: int) -> dict[Place, range]:
+        """Those of every partition up to its first message of this time or a later one."""
+        with self._lock:
+            spans = self._spans()
+            asked = [TopicPartition(*place, ms) for place, span in spans.items() if span]
+            ends = {}
+            for one in self._consumer.offsets_for_times(asked, timeout=self._timeout) if asked else ():
+                ends[one.topic, one.partition] = one.offset  # below zero where there is no such message
+            return {
+                place: range(span.start, min(span.stop, end) if (end := ends.get(place, -1)) >= 0 else span.stop)
+                for place, span in spans.items()
+            }
+
     @property
     def unfinished(self) -> set[Place]:
         """Partitions of which there is more to take."""

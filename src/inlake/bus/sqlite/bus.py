@@ -16,7 +16,7 @@ import msgspec
 from inlake.bus.sqlite.table import open_log, refusal
 from inlake.bus.sqlite.writer import Writer
 from inlake.errors import BusUnavailable, Busy, InlakeError, RecordTooLarge, ShuttingDown
-from inlake.model import Event, Message, Position
+from inlake.model import Event, Message, Moment, Position
 
 PENDING_EVENTS = 65_536
 PENDING_BYTES = 128 << 20
@@ -28,6 +28,8 @@ IN_ONE_GO = 10_000
 CHUNK_EVENTS = 500
 CHUNK_BYTES = 4 << 20
 """How much a reader takes at once."""
+LAST = (1 << 63) - 1
+"""The largest number of SQLite."""
 POLL = 0.2
 """Seconds between looks for new events while following."""
 CHECK = 3.0
@@ -95,17 +97,19 @@ class SqliteBus:
         finally:
             await asyncio.to_thread(reader.close)
 
-    async def recent(self, limit: int, topics: Sequence[str] | None = None) -> list[Message]:
-        """See `Bus.recent`."""
+    async def recent(
+        self, limit: int, topics: Sequence[str] | None = None, *, before: Moment | None = None
+    ) -> list[Message]:
+        """See `Bus.recent`. In the order of publishing, over all topics."""
         reader = Reader(self._path)
         try:
-            return await asyncio.to_thread(reader.newest, limit, topics)
+            return await asyncio.to_thread(reader.newest, limit, topics, before or Moment.end_of(LAST))
         finally:
             await asyncio.to_thread(reader.close)
 
     async def find(self, at: Position) -> Message | None:
         """See `Bus.find`."""
-        if at.offset >= 1 << 63:  # SQLite has no such numbers
+        if at.offset > LAST:  # SQLite has no such numbers
             return None
         reader = Reader(self._path)
         try:
@@ -155,13 +159,16 @@ class Reader:
     def take(self, after: int, end: int | None) -> list[Message]:
         """The next events after one offset and up to another; none when there are no more now."""
         query = 'SELECT * FROM events WHERE "offset" > ? AND "offset" <= ? ORDER BY "offset" LIMIT ?'
-        rows = self._ask(query, after, (1 << 63) - 1 if end is None else end, CHUNK_EVENTS)
+        rows = self._ask(query, after, LAST if end is None else end, CHUNK_EVENTS)
         return [to_message(row) for row in rows]
 
-    def newest(self, limit: int, topics: Sequence[str] | None) -> list[Message]:
-        """The last events, the newest first."""
-        where = "" if topics is None else f"WHERE topic IN ({', '.join('?' * len(topics))})"
-        rows = self._ask(f'SELECT * FROM events {where} ORDER BY "offset" DESC LIMIT ?', *(topics or ()), limit)  # noqa: S608
+    def newest(self, limit: int, topics: Sequence[str] | None, before: Moment) -> list[Message]:
+        """The last events before a moment, the newest first. Times may go back, offsets do not: they are the order."""
+        of_topics = "" if topics is None else f"AND topic IN ({', '.join('?' * len(topics))})"
+        until = min(before.timestamp_ms, LAST) if before.offset >= LAST else LAST
+        where = f'"offset" < ? AND timestamp_ms <= ? {of_topics}'
+        query = f'SELECT * FROM events WHERE {where} ORDER BY "offset" DESC LIMIT ?'  # noqa: S608
+        rows = self._ask(query, min(before.offset, LAST), until, *(topics or ()), limit)
         return [to_message(row) for row in rows]
 
     def close(self) -> None:

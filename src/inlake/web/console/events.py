@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from inlake.errors import BadParameter, InlakeError, RouteNotFound
+from inlake.errors import InlakeError, RouteNotFound
 from inlake.formats.events import Decoded
 from inlake.model import Position
 from inlake.web.console.page import show
-from inlake.web.console.seen import LOOKED_AT, Filter, newest, one, row, size_of, viewer
+from inlake.web.console.row import PICTURES, row, size_of
+from inlake.web.console.seen import Filter, find, one, rows, viewer
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.query import query
 from inlake.web.routes.resources import open_object
+from inlake.web.routes.schemas import list_all
 from inlake.wiring import Deployment
 
 SHOWN = 100
+MOST = 20_000
+"""Events that are looked through for one page."""
 PARTITIONS = 2**31
 """Kafka numbers them in 32 bits."""
 TEXT_BYTES = 100_000
 """Of a text that is shown."""
-PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/svg+xml")
 MODELS = ("model/gltf-binary", "model/gltf+json")
 
 
@@ -44,26 +47,33 @@ class Binary(Struct):
 
 
 async def events(x: Exchange, d: Deployment) -> None:
-    """The newest events that the person may see."""
-    wanted, sees = query(x, Filter), viewer(x, d)
-    try:
-        since = datetime.fromisoformat(wanted.since).replace(tzinfo=UTC).timestamp() * 1000 if wanted.since else 0
-    except ValueError:
-        raise BadParameter(f"{wanted.since[:20]!r} is no day: write it as 2026-11-30.") from None
-    rows = [row(message) for message in await newest(d, sees)]
-    found = [
-        each
-        for each in rows
-        if wanted.schema in {"", each.schema}
-        and wanted.destination in {"", each.destination}
-        and wanted.principal in {"", each.principal}
-        and each.at >= since
-    ]
-    schemas = sorted({each.schema for each in rows} | ({wanted.schema} - {""}))
+    """The newest events that the person may see, and of older ones a page at a time."""
+    wanted = query(x, Filter)
+    found = await find(d, viewer(x, d), wanted, shown=SHOWN, most=MOST)
+    asked = {name: value for name, value in structs.asdict(wanted).items() if value and name != "before"}
     await show(
-        x, "events.html", title="Events", rows=found[:SHOWN], count=len(found), looked_at=len(rows),
-        wanted=wanted, schemas=schemas, is_live=wanted == Filter(), is_cut=len(rows) >= LOOKED_AT,
-    )  # fmt: skip
+        x,
+        "events.html",
+        title="Events",
+        rows=await rows(x, found.messages),
+        found=found,
+        wanted=wanted,
+        asked=asked,
+        schemas=await _schemas(x, d),
+        is_live=wanted == Filter(),
+        today=datetime.now(UTC).date().isoformat(),
+        newest=f"?{urlencode(asked)}",
+        older=f"?{urlencode({**asked, 'before': found.older})}",
+        most=SHOWN,
+    )
+
+
+async def _schemas(x: Exchange, d: Deployment) -> list[str]:
+    """Names for the filter; none while the registry cannot be asked, since events are there without it."""
+    try:
+        return [entry.name for entry in await list_all(x, d)]
+    except InlakeError:
+        return []
 
 
 async def event(x: Exchange, d: Deployment) -> None:
@@ -73,12 +83,15 @@ async def event(x: Exchange, d: Deployment) -> None:
     if not all(number.isascii() and number.isdecimal() and len(number) < 19 for number in numbers):
         raise RouteNotFound("There is no such event.")
     partition, offset = map(int, numbers)
-    decoded = await one(d, sees, Position(topic, partition, offset)) if partition < PARTITIONS else None
+    decoded = await one(x, d, sees, Position(topic, partition, offset)) if partition < PARTITIONS else None
     if decoded is None:
         raise RouteNotFound("There is no such event, or it is another principal's, or it is gone.")
     binary = await _binary(x, d, decoded)
-    names = {"record": decoded.record, "event": decoded, "row": row(decoded.message), "binary": binary}
-    await show(x, "event.html", title="Event", model=bool(binary and binary.way == "model"), **names)
+    line = row(decoded)
+    await show(
+        x, "event.html", title=line.title, model=bool(binary and binary.way == "model"),
+        record=decoded.record, event=decoded, row=line, binary=binary,
+    )  # fmt: skip
 
 
 async def _binary(x: Exchange, d: Deployment, decoded: Decoded) -> Binary | None:

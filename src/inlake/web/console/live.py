@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from inlake.access.rights import ACTIONS
 from inlake.errors import Busy, InlakeError
+from inlake.formats.events import Decoder
+from inlake.model import Message
 from inlake.ports import Bus
 from inlake.web.console import seen
 from inlake.web.console.page import environment
-from inlake.web.console.seen import Row, Sees, row
+from inlake.web.console.row import row
+from inlake.web.console.seen import Sees
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.timeout import with_timeout
 from inlake.wiring import Deployment
@@ -28,20 +32,36 @@ MOST = 1_000
 """Pages that may be open at a process."""
 
 
+class Coming:
+    """A new event, and its row as text for pages: made once, however many show it."""
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self._shown: asyncio.Future[str] | None = None
+
+    async def shown(self, make: Callable[[Message], Awaitable[str]]) -> str:
+        """The row, made by the first page that is to show it."""
+        if self._shown is None:
+            self._shown = asyncio.ensure_future(make(self.message))
+        return await asyncio.shield(self._shown)
+
+
 class Viewer:
-    """An open page, and the rows that it has not been sent."""
+    """An open page, and the events that it has not been sent."""
 
     def __init__(self, sees: Sees) -> None:
         self.sees = sees
-        self.coming: deque[Row] = deque(maxlen=WAITING)
+        self.coming: deque[Coming] = deque(maxlen=WAITING)
         self.some = asyncio.Event()
 
 
 class Live:
     """Reads the bus while a page is open."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, decoder: Decoder) -> None:
+        """`decoder`: for all pages that show events; what it has compiled is theirs together."""
         self._bus = bus
+        self.decoder = decoder
         self._viewers: set[Viewer] = set()
         self._reading: asyncio.Task[None] | None = None
         self.is_over = False
@@ -72,9 +92,10 @@ class Live:
         while True:
             try:
                 async for message in self._bus.read(start="latest", follow=True):
+                    coming = Coming(message)
                     for viewer in self._viewers:
                         if viewer.sees(message):
-                            viewer.coming.append(row(message))
+                            viewer.coming.append(coming)
                             viewer.some.set()
             except InlakeError as error:
                 log.warning("new events cannot be shown: %s", error.detail)
@@ -105,6 +126,11 @@ async def stream(x: Exchange, d: Deployment) -> None:
 async def _send(x: Exchange, live: Live, viewer: Viewer, gone: asyncio.Task[None]) -> None:
     """Send rows until the page is closed, the session over, or the gateway stops. Raises `TimeoutError`."""
     template = environment().get_template("row.html")
+
+    async def make(message: Message) -> str:
+        event = await live.decoder.decode(message)
+        return template.render(row=row(event), url=x.address, needs_key=x.settings.has_authentication)
+
     while True:
         some = asyncio.create_task(viewer.some.wait())
         done, _ = await asyncio.wait({gone, some}, timeout=PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -115,7 +141,7 @@ async def _send(x: Exchange, live: Live, viewer: Viewer, gone: asyncio.Task[None
         if not done:
             await _write(x, b":\n\n")
         while viewer.coming:
-            shown = template.render(row=viewer.coming.popleft(), url=x.address)
+            shown = await viewer.coming.popleft().shown(make)
             lines = "".join(f"data: {line}\n" for line in shown.splitlines())
             await _write(x, f"{lines}\n".encode())
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from inlake.errors import InlakeError
+from inlake.model import Message
 from inlake.rejects.reject import Cause
 from inlake.web.console.page import show
-from inlake.web.console.seen import LOOKED_AT, Row, newest, row, viewer
+from inlake.web.console.row import key_of
+from inlake.web.console.seen import Filter, Found, find, rows, viewer
 from inlake.web.request.exchange import Exchange
 from inlake.web.routes import rejects
 from inlake.web.routes.health import check_all
@@ -21,6 +23,8 @@ from inlake.wiring import Deployment
 
 HOURS = 24
 SHOWN = 8
+COUNTED = 2_000
+"""The newest events that are counted by schema and hour."""
 SCHEMAS = 12
 
 
@@ -37,10 +41,10 @@ class Chart(Struct):
 async def overview(x: Exchange, d: Deployment) -> None:
     """What came in within a day, what was refused, what is well, and how much room is left."""
     hidden = ""
-    rows: list[Row] = []
+    found = Found([])
     causes: list[Cause] = []
     try:
-        rows = [row(message) for message in await newest(d, viewer(x, d))]
+        found = await find(d, viewer(x, d), Filter(), shown=COUNTED, most=COUNTED)
         if d.rejects is not None:
             causes = await rejects.list_causes(x, d, rejects.Filter())
     except InlakeError as error:
@@ -51,23 +55,29 @@ async def overview(x: Exchange, d: Deployment) -> None:
         "overview.html",
         title="Overview",
         hidden=hidden,
-        charts=_charts(rows, causes),
-        rows=rows[:SHOWN],
-        is_cut=len(rows) >= LOOKED_AT,
+        charts=_charts(found.messages, causes),
+        rows=await rows(x, found.messages[:SHOWN]),
+        found=found,
+        is_cut=bool(found.older) and (found.back_to or 0) > _begin(),
         refused=sum(cause.count for cause in causes),
         causes=causes[:5],
         checks=checks,
         room=await asyncio.to_thread(_room, d),
-        records={name: counter.value for name, counter in x.site.records.items()},
     )
 
 
-def _charts(rows: list[Row], causes: list[Cause]) -> list[Chart]:
-    begin = (int(time.time()) // 3600 - HOURS + 1) * 3_600_000
+def _begin() -> int:
+    """The first hour that is counted, milliseconds since 1970."""
+    return (int(time.time()) // 3600 - HOURS + 1) * 3_600_000
+
+
+def _charts(messages: list[Message], causes: list[Cause]) -> list[Chart]:
+    begin = _begin()
     hours: dict[str, Counter[int]] = {}
-    for each in rows:
-        if each.at >= begin:
-            hours.setdefault(each.schema, Counter())[(each.at - begin) // 3_600_000] += 1
+    for message in messages:
+        if message.timestamp_ms >= begin:
+            schema, _ = key_of(message)
+            hours.setdefault(schema, Counter())[(message.timestamp_ms - begin) // 3_600_000] += 1
     refused: Counter[str] = Counter()
     for cause in causes:
         refused[cause.schema] += cause.count

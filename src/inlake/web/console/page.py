@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from functools import cache, wraps
 from importlib.resources import files
@@ -13,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from inlake.access.rights import ACTIONS
 from inlake.errors import BadParameter, BodyTooLarge, Forbidden, InlakeError, RouteNotFound
+from inlake.rejects.reject import Cause
 from inlake.web.request.auth import is_from_here
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.route import Handler
@@ -163,6 +165,7 @@ def environment() -> Environment:
     made.filters["size"] = size
     made.filters["moment"] = moment
     made.filters["pretty"] = pretty
+    made.filters["said"] = said
     made.filters["segment"] = lambda text: quote(str(text), safe="")
     return made
 
@@ -184,6 +187,11 @@ def moment(ms: int) -> str:
         return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):
         return f"{ms} ms"  # whoever writes an event says when
+
+
+def said(cause: Cause) -> str:
+    """What the last client was told of a cause, without the place, which stands beside it."""
+    return re.sub(r"^/[^ ]*: ", "", cause.detail)
 
 
 def pretty(value: Any) -> str:
