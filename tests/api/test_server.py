@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import httpx2
@@ -158,6 +159,46 @@ def test_a_request_without_one_host_is_400(served: Served, hosts: bytes) -> None
     assert problem(answer) == (400, "bad_http")
     assert answer.count(b"HTTP/1.1 ") == 1
     assert b"\r\ndate: " in answer
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"GET /health/live HTTP/1.1", 200),
+        (b"HEAD /health/live HTTP/1.0", 200),
+        (b"OPTIONS * HTTP/1.1", 204),
+        (b"POST /uploads HTTP/1.1", 412),
+        (b"GET /nowhere HTTP/1.1", 404),
+        (b"POST /health/live HTTP/1.1", 405),
+        (b"BREW / HTTP/1.1", 501),
+        (b"GET / HTTP/9.9", 400),
+        (b"GET /" + b"x" * 200_000 + b" HTTP/1.1", 431),
+        (b"\x00\x01", 400),
+    ],
+)
+def test_every_answer_has_one_date(served: Served, request_line: bytes, status: int) -> None:
+    answer = talk(served, request_line + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    head = answer.partition(b"\r\n\r\n")[0]
+    dates = re.findall(rb"(?im)^date: (.+)\r?$", head)
+    assert (int(answer.split()[1]), len(dates)) == (status, 1)
+    assert parsedate_to_datetime(dates[0].decode().strip()).tzname() == "UTC"
+
+
+def test_tags_of_objects_may_stand_in_several_lines(served: Served) -> None:
+    kept = httpx2.post(f"{served.url}/ingress/binary", content=b"hello", trust_env=False)
+    path = f"/resources/{kept.json()['puuid']}".encode()
+    tag = httpx2.get(f"{served.url}{path.decode()}", trust_env=False).headers["etag"].encode()
+    other, ours = b'"other"', b'"a, b" , ' + tag
+    for name, lines, status in (
+        (b"If-None-Match", [other, ours], 304),
+        (b"If-None-Match", [ours, other], 304),
+        (b"If-None-Match", [other, other], 200),
+        (b"If-Match", [other, ours], 200),
+        (b"If-Match", [other, other], 412),
+    ):
+        head = b"".join(b"%b: %b\r\n" % (name, line) for line in lines)
+        answer = talk(served, b"GET %b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%b\r\n" % (path, head))
+        assert int(answer.split()[1]) == status, (name, lines)
 
 
 def test_options_of_the_whole_server_names_the_methods(served: Served) -> None:
