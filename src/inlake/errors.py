@@ -6,7 +6,7 @@
     ├── Unauthorized 401
     ├── Forbidden 403
     ├── NotFound 404 .............. RouteNotFound  SchemaNotFound  PromiseNotFound
-    │                               ShipmentNotFound  ObjectNotFound  RejectNotFound
+    │                               ShipmentNotFound  ObjectNotFound  RejectNotFound  PreviewNotAvailable
     ├── MethodNotAllowed 405
     ├── RequestTimeout 408
     ├── Conflict 409 .............. PromiseUsed  PlaceTaken  OffsetConflict  WrongState  UploadIncomplete
@@ -193,6 +193,10 @@ class PromiseNotFound(NotFound):
 
 class ObjectNotFound(NotFound):
     """There is no object at this URI"""
+
+
+class PreviewNotAvailable(NotFound):
+    """No picture of the object can be made"""
 
 
 class MethodNotAllowed(InlakeError):

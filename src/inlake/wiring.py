@@ -15,6 +15,7 @@ from inlake.gateway import Gateway
 from inlake.logbook.answers import KeptAnswers
 from inlake.logbook.lease import Leases
 from inlake.ports import Bus, Registry, Store
+from inlake.previews.keeper import Previews
 from inlake.promises.direct import DirectUploads
 from inlake.promises.shipments.in_place import InPlace
 from inlake.promises.shipments.steps import Shipments, Timeouts
@@ -47,12 +48,15 @@ class Deployment:
     registry: Registry
     store: Store
     bus: Bus
+    previews: Previews
+    """Pictures of binaries, for pages."""
     rejects: Keeper | None = None
     """Refused records that are kept; None: none is."""
 
     async def close(self) -> None:
         """Flush the bus, then let go of all three."""
         await self.uploads.close()
+        await self.previews.close()
         if self.rejects is not None:
             await self.rejects.close()
         await self.bus.close()
@@ -83,8 +87,9 @@ def connect(settings: Settings, environment: Mapping[str, str], *, worker: int =
     direct = DirectUploads(store, promises)
     rejects = connect_rejects(settings, bus)
     return Deployment(
-        settings, gateway, unsecured, uploads, direct, shipments, answers, sweep, registry, store, bus, rejects
-    )
+        settings, gateway, unsecured, uploads, direct, shipments, answers, sweep, registry, store, bus,
+        Previews(store), rejects,
+    )  # fmt: skip
 
 
 def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:

@@ -248,6 +248,12 @@ async def _published(gateway: Gateway, place: str | None = None) -> str:
     return str(answer.json()["resource"]["puuid"])
 
 
+@provokes("preview_not_available", 404)
+async def a_preview_of_what_is_no_picture(folder: Path) -> Answer:
+    async with embedded(folder) as gateway:
+        return await gateway.post(f"/resources/{await _published(gateway)}/preview", content_type=None, method="GET")
+
+
 @provokes("object_not_found", 404)
 async def an_object_that_is_not_in_place(folder: Path) -> Answer:
     (folder / "scans").mkdir()

@@ -38,6 +38,7 @@ FORBIDDEN = [
     ("formats/avro/codec.py", "import jsonschema_rs", "Library for JSON Schema"),
     ("codecs.py", "import protobuf", "Libraries for Protobuf"),
     ("client/tables/table.py", "import python_calamine", "Library for workbooks"),
+    ("web/routes/resources.py", "import PIL", "Libraries for pictures"),
     ("client/gateway.py", "import pycurl", "Library for many PUTs"),
     ("client/connection.py", "import msgspec", "The client never imports a library of the server"),
 ]

@@ -15,6 +15,7 @@ import time
 
 from inlake.logbook.lease import forget
 from inlake.ports import Store
+from inlake.previews.keeper import preview_key
 from inlake.promises.entries import Presigned, Removing, Tus
 from inlake.promises.promise import Promise, add_next, marker_key, name_key
 
@@ -36,6 +37,8 @@ class Cleanup:
             return
         if promise.stored is None:
             await self._store.pieces.abort(promise.key)
+        else:
+            await self._store.delete(preview_key(promise.puuid))
         await self._store.delete(promise.key)
 
     async def remove(self, promise: Promise) -> None:

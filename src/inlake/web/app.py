@@ -114,6 +114,7 @@ TABLE = [
     Row("GET", "/rejects/{reject}", rejects.reject, rejects.FOUND, needs=SENDERS),
     Row("POST", "/rejects/{reject}/resend", rejects.resend, rejects.RESENT, rejects.may_hold),
     Row("GET", "/resources/{puuid}", resources.resource, resources.RESOURCE, needs=["read"]),
+    Row("GET", "/resources/{puuid}/preview", resources.preview, resources.PREVIEW, needs=["read"]),
     Row("GET", "/health/live", health.live, health.LIVE, is_open=True),
     Row("GET", "/health/ready", health.ready, health.READY, is_open=True),
     Row("OPTIONS", "/*", health.options, is_open=True),

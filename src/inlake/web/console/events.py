@@ -10,6 +10,7 @@ from msgspec import Struct, structs
 from inlake.errors import InlakeError, RouteNotFound
 from inlake.formats.events import Decoded
 from inlake.model import Position
+from inlake.previews.keeper import can_be_drawn
 from inlake.web.console.page import show
 from inlake.web.console.row import PICTURES, row, size_of
 from inlake.web.console.seen import Filter, find, one, rows, viewer
@@ -26,6 +27,8 @@ PARTITIONS = 2**31
 """Kafka numbers them in 32 bits."""
 TEXT_BYTES = 100_000
 """Of a text that is shown."""
+PICTURE_BYTES = 1_000_000
+"""A larger picture is shown by its preview."""
 MODELS = ("model/gltf-binary", "model/gltf+json")
 
 
@@ -39,7 +42,7 @@ class Binary(Struct):
     size: int
     sha256: str
     way: str
-    """`picture`, `model`, `text`, or `none`."""
+    """`picture`, `preview`, `model`, `text`, or `none`."""
     text: str = ""
     is_cut: bool = False
     trouble: str = ""
@@ -102,14 +105,18 @@ async def _binary(x: Exchange, d: Deployment, decoded: Decoded) -> Binary | None
     kind = h.get("inlake_resource_type", "")
     media = kind.partition(";")[0].strip().lower()
     way = "picture" if media in PICTURES else "model" if media in MODELS else "none"
+    name = unquote(h.get("inlake_resource_filename", "")) or h["inlake_resource_uri"].rpartition("/")[2]
+    size = size_of(h.get("inlake_resource_size", ""))
+    if can_be_drawn(kind, name) and (way != "picture" or size > PICTURE_BYTES):
+        way = "preview"
     if media.startswith("text/") or media in {"application/json", "application/xml"}:
         way = "text"
     found = Binary(
         puuid=h.get("inlake_puuid", ""),
         uri=h["inlake_resource_uri"],
-        name=unquote(h.get("inlake_resource_filename", "")) or h["inlake_resource_uri"].rpartition("/")[2],
+        name=name,
         kind=kind,
-        size=size_of(h.get("inlake_resource_size", "")),
+        size=size,
         sha256=h.get("inlake_resource_sha256", ""),
         way=way,
     )

@@ -6,7 +6,10 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
+from typing import Literal
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from inlake.errors import (
     DirectUploadNotAvailable,
@@ -21,27 +24,48 @@ from inlake.ports import Store
 from inlake.promises.places import promise_named
 from inlake.promises.promise import read
 from inlake.promises.shipments.entries import is_of_shipment
-from inlake.web.openapi import answer, content, problems
+from inlake.web.openapi import answer, content, parameters, problems
 from inlake.web.request.digests import digest_field
 from inlake.web.request.exchange import ClientGoneError, Exchange
+from inlake.web.request.query import query
 from inlake.web.request.route import Document
 from inlake.wiring import Deployment
 
-_BYTES = content("*/*", {"type": "string", "format": "binary"})
+BYTES = {"type": "string", "format": "binary"}
 RESOURCE: Document = {
     "tags": ["resources"],
     "responses": {
-        "200": answer("The object.", _BYTES),
-        "206": answer("The range of bytes that the header `Range` asks for.", _BYTES),
+        "200": answer("The object.", content("*/*", BYTES)),
+        "206": answer("The range of bytes that the header `Range` asks for.", content("*/*", BYTES)),
         "304": answer("The object that `If-None-Match` names."),
         "307": answer("With `INLAKE_RESOURCE_REDIRECT`: where the store itself sends it, for a minute."),
         **problems(401, 403, 404, 409, 410, 412, 416, 503),
+    },
+}
+
+
+class Sized(Struct):
+    """The query for a preview."""
+
+    size: Literal["small", "large"] = "large"
+    """At most 160 or 1,200 pixels wide and high."""
+
+
+PREVIEW: Document = {
+    "tags": ["resources"],
+    "parameters": [*parameters(Sized)],
+    "responses": {
+        "200": answer("A JPEG of the object: the picture, or the first page of the PDF.", content("image/jpeg", BYTES)),
+        "304": answer("The preview that `If-None-Match` names."),
+        **problems(400, 401, 403, 404, 409, 410, 503),
     },
 }
 SIGNED_SECONDS = 60
 """A client follows a redirect at once; what it reads then may take longer."""
 FILENAME_LENGTH = 200
 """Characters: each has up to 12 in the header, and up to 20 in a signed URL; clients and S3 read 8 KiB."""
+SECURED = {"x-content-type-options": "nosniff", "content-security-policy": "sandbox; default-src 'none'"}
+"""An uploaded HTML or SVG must not run on our origin."""
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
 
 
@@ -78,6 +102,19 @@ async def resource(x: Exchange, d: Deployment) -> None:
     await _send(x, first, body)
 
 
+async def preview(x: Exchange, d: Deployment) -> None:
+    """A picture of the object, for a page: `size=large`, or `small`, for a list. Rights are those of the object."""
+    size = query(x, Sized).size
+    stored, store, key = await open_object(d, x.path_parameter("puuid"), x.principal)
+    etag = f'"preview-{size}-{stored.sha256[:32]}"'
+    headers = {"etag": etag, **SECURED, "cache-control": "private, max-age=3600"}
+    if _is_known(x.all(b"if-none-match"), etag):
+        await x.reply_without_body(304, _encoded(headers))
+        return
+    found = await d.previews.find(stored, store, key)
+    await x.reply(200, found.large if size == "large" else found.small, b"image/jpeg", _encoded(headers))
+
+
 async def _send(x: Exchange, first: bytes, rest: AsyncIterator[bytes]) -> None:
     """The bytes. A client that takes nothing for a while is cut off: `ClientGoneError`."""
     try:
@@ -98,9 +135,7 @@ def _headers(stored: StoredObject) -> dict[str, str]:
         "repr-digest": digest_field(stored.sha256),
         "accept-ranges": "bytes",
         "content-disposition": _disposition(stored),
-        # an uploaded HTML or SVG must not run on our origin
-        "x-content-type-options": "nosniff",
-        "content-security-policy": "sandbox; default-src 'none'",
+        **SECURED,
         "cache-control": "private",
     }
 

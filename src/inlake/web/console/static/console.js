@@ -429,7 +429,18 @@ async function copy(button, text) {
   setTimeout(() => { button.textContent = before; }, 2000);
 }
 
+// ------------------------------------------------------------------------------------------------------- previews
+/** Where no preview can be made, say why. */
+async function explain(image) {
+  const told = await fetch(image.src).then((response) => response.json()).catch(() => ({}));
+  (image.closest("a") ?? image).replaceWith(make("p", { class: "note" }, "No preview. ", told.detail ?? ""));
+}
+
 // ----------------------------------------------------------------------------------------------------------- begin
+for (const image of document.querySelectorAll("[data-preview]")) {
+  if (image.complete && !image.naturalWidth) explain(image);
+  else image.addEventListener("error", () => explain(image));
+}
 for (const input of document.querySelectorAll("[data-find]")) find(input);
 if (byId("live")?.dataset.live) follow(byId("live"));
 if (byId("compose")) compose(byId("compose"));
