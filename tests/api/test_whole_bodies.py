@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import b64encode
 
 import pytest
@@ -123,3 +124,29 @@ async def test_a_name_in_latin_1_is_refused_with_a_sentence(gateway: Gateway) ->
     answer = await gateway.post(BINARY, body.replace(b"NAME", b"St\xfcck.tif"), kind)
     assert (answer.status, answer.json()["code"]) == (400, "malformed_multipart")
     assert answer.json()["detail"] == "The filename of a part is not UTF-8, which forms are (RFC 7578, 5.1)."
+
+
+HEAD = b'Content-Disposition: form-data; name="file"; filename="a.tif"\r\n'
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\xff\xfe: x\r\n" + HEAD,
+        HEAD + b"X-\xff: \xff\r\n",
+        HEAD + b"no colon\r\n",
+        HEAD + b"Content-Length: \xb2\r\n",
+        HEAD + b"X: " + b"y" * 100_000 + b"\r\n",
+        b"Content-Disposition: attachment\r\n",
+        b"Content-Disposition: form-data\r\n",
+        b"Content-Disposition: form-data; name=\xff; filename=\xfe\r\n",
+        b"\r\n",
+    ],
+)
+async def test_a_form_that_is_malformed_is_told_in_a_sentence_and_not_in_python(gateway: Gateway, head: bytes) -> None:
+    body = b"--frontier\r\n" + head + b"\r\nhello\r\n--frontier--\r\n"
+    answer = await gateway.post(BINARY, body, "multipart/form-data; boundary=frontier")
+    assert (answer.status, answer.json()["code"]) == (400, "malformed_multipart")
+    detail = answer.json()["detail"]
+    assert not re.search(r"Error|Exception|codec|b'|\\x|[(\[{]'|None", detail), detail
+    assert re.fullmatch(r"[A-Z].{5,200}\.", detail)
