@@ -80,9 +80,15 @@ class InlakeError(Exception):
         self.__traceback__ = self.__context__ = None
         return self
 
-    def __init_subclass__(cls) -> None:
-        """The code of a class is its name in snake_case."""
+    def __init_subclass__(cls, *, status: int = 0, retry_after: int | None = None, is_of_content: bool = False) -> None:
+        """The code of a class is its name in snake_case; its line says what else is not as in its parent."""
         cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        if status:
+            cls.status = status
+        if retry_after:
+            cls.retry_after = retry_after
+        if is_of_content:
+            cls.is_of_content = True
 
     @property
     def retryable(self) -> bool:
@@ -94,42 +100,32 @@ class InlakeError(Exception):
 
 
 # ------------------------------------------------------------------------------------------------- 400: the request
-class BadRequest(InlakeError):
+class BadRequest(InlakeError, status=400):
     """The request is malformed"""
 
-    status = 400
 
-
-class MalformedJson(BadRequest):
+class MalformedJson(BadRequest, is_of_content=True):
     """The body is not JSON"""
-
-    is_of_content = True
 
 
 class MalformedMultipart(BadRequest):
     """The multipart body is malformed or cut off"""
 
 
-class MissingParameter(BadRequest):
+class MissingParameter(BadRequest, is_of_content=True):
     """A parameter is missing"""
-
-    is_of_content = True
 
 
 class BadParameter(BadRequest):
     """A parameter has a value that is not allowed"""
 
 
-class BadName(BadRequest):
+class BadName(BadRequest, is_of_content=True):
     """A schema or destination name is not allowed"""
 
-    is_of_content = True
 
-
-class BadEnvelope(BadRequest):
+class BadEnvelope(BadRequest, is_of_content=True):
     """The envelope around a record is malformed"""
-
-    is_of_content = True
 
 
 class MalformedEncoding(BadRequest):
@@ -153,22 +149,16 @@ class BadDigest(BadRequest):
 
 
 # ------------------------------------------------------------------------------------------- 401 to 416: not like this
-class Unauthorized(InlakeError):
+class Unauthorized(InlakeError, status=401):
     """The request does not say who sends it"""
 
-    status = 401
 
-
-class Forbidden(InlakeError):
+class Forbidden(InlakeError, status=403):
     """The principal may not do this"""
 
-    status = 403
 
-
-class NotFound(InlakeError):
+class NotFound(InlakeError, status=404):
     """There is nothing here"""
-
-    status = 404
 
 
 class RouteNotFound(NotFound):
@@ -199,22 +189,16 @@ class PreviewNotAvailable(NotFound):
     """No picture of the object can be made"""
 
 
-class MethodNotAllowed(InlakeError):
+class MethodNotAllowed(InlakeError, status=405):
     """The route does not take this method"""
 
-    status = 405
 
-
-class RequestTimeout(InlakeError):
+class RequestTimeout(InlakeError, status=408):
     """The request came too slowly"""
 
-    status = 408
 
-
-class Conflict(InlakeError):
+class Conflict(InlakeError, status=409):
     """The request conflicts with what is there"""
-
-    status = 409
 
 
 class PromiseUsed(Conflict):
@@ -233,10 +217,8 @@ class RejectNeedsFile(Conflict):
     """The reject came with a file, which was not kept"""
 
 
-class IdempotencyInFlight(Conflict):
+class IdempotencyInFlight(Conflict, retry_after=1):
     """A request with this Idempotency-Key is being worked on"""
-
-    retry_after = 1
 
 
 class OffsetConflict(Conflict):
@@ -255,34 +237,24 @@ class ObjectChanged(Conflict):
     """The object in the store is another than it was"""
 
 
-class ShipmentBusy(Conflict):
+class ShipmentBusy(Conflict, retry_after=1):
     """Another request is completing the shipment"""
 
-    retry_after = 1
 
-
-class ShipmentExpired(InlakeError):
+class ShipmentExpired(InlakeError, status=410):
     """The shipment has ended before the file came"""
 
-    status = 410
 
-
-class PromiseExpired(InlakeError):
+class PromiseExpired(InlakeError, status=410):
     """The promise expired before it was claimed"""
 
-    status = 410
 
-
-class TooLarge(InlakeError):
+class TooLarge(InlakeError, status=413):
     """The body is too large"""
 
-    status = 413
 
-
-class RecordTooLarge(TooLarge):
+class RecordTooLarge(TooLarge, is_of_content=True):
     """The record is too large"""
-
-    is_of_content = True
 
 
 class BodyTooLarge(TooLarge):
@@ -313,41 +285,29 @@ class IdempotentTooLarge(TooLarge):
     """The body is too large for an Idempotency-Key"""
 
 
-class TusVersionRefused(InlakeError):
+class TusVersionRefused(InlakeError, status=412):
     """The request is not of a version of tus that the gateway speaks"""
 
-    status = 412
 
-
-class PreconditionFailed(InlakeError):
+class PreconditionFailed(InlakeError, status=412):
     """The object is another than the one that is named"""
 
-    status = 412
 
-
-class UnsupportedMediaType(InlakeError):
+class UnsupportedMediaType(InlakeError, status=415):
     """The media type of the body is not one this route takes"""
 
-    status = 415
 
-
-class RangeNotSatisfiable(InlakeError):
+class RangeNotSatisfiable(InlakeError, status=416):
     """The object has no such range of bytes"""
-
-    status = 416
 
 
 # ------------------------------------------------------------------------------------------ 422: understood and refused
-class Unprocessable(InlakeError):
+class Unprocessable(InlakeError, status=422):
     """The request is understood and cannot be done"""
 
-    status = 422
 
-
-class RecordRejected(Unprocessable):
+class RecordRejected(Unprocessable, is_of_content=True):
     """The record does not fit its schema"""
-
-    is_of_content = True
 
     def __init__(self, errors: Sequence[FieldError], **members: Any) -> None:
         """`errors`: at least one, in the order of the record, up to `INLAKE_MAX_ERRORS`."""
@@ -380,22 +340,16 @@ class InvalidSchema(Unprocessable):
     """The schema itself is invalid"""
 
 
-class NoResourceField(Unprocessable):
+class NoResourceField(Unprocessable, is_of_content=True):
     """The schema has no field for the path of a binary"""
 
-    is_of_content = True
 
-
-class ResourceNotAPromise(Unprocessable):
+class ResourceNotAPromise(Unprocessable, is_of_content=True):
     """The record's resource path is neither a promise nor a foreign URI"""
 
-    is_of_content = True
 
-
-class BadPlace(Unprocessable):
+class BadPlace(Unprocessable, is_of_content=True):
     """The place named for the binary is not allowed"""
-
-    is_of_content = True
 
 
 class IdempotencyKeyReused(Unprocessable):
@@ -410,26 +364,20 @@ class DigestMismatch(Unprocessable):
     """The bytes are not those that the digest was made of"""
 
 
-class UploadLocked(InlakeError):
+class UploadLocked(InlakeError, status=423, retry_after=1):
     """Another request is writing this upload"""
-
-    status, retry_after = 423, 1
 
 
 class PartsRefused(Unprocessable):
     """The store does not make an object of these parts"""
 
 
-class HeadersTooLarge(InlakeError):
+class HeadersTooLarge(InlakeError, status=431):
     """The request line and headers are too large"""
 
-    status = 431
 
-
-class ChecksumMismatch(InlakeError):
+class ChecksumMismatch(InlakeError, status=460):
     """The bytes are not those that the checksum was made of"""
-
-    status = 460
 
 
 # ------------------------------------------------------------------------------------------------------ 5xx: our side
@@ -444,10 +392,8 @@ class InternalError(InlakeError):
         return error
 
 
-class NotBuilt(InlakeError):
+class NotBuilt(InlakeError, status=501):
     """This gateway cannot do that"""
-
-    status = 501
 
 
 class FormatNotBuilt(NotBuilt):
@@ -470,10 +416,8 @@ class DirectUploadNotAvailable(NotBuilt):
     """The store takes no uploads past the gateway"""
 
 
-class Unavailable(InlakeError):
+class Unavailable(InlakeError, status=503, retry_after=5):
     """A service that Inlake needs cannot be reached"""
-
-    status, retry_after = 503, 5
 
 
 class BusUnavailable(Unavailable):
@@ -484,10 +428,8 @@ class OutcomeUnknown(Unavailable):
     """The bus did not confirm in time; the event may or may not have been published"""
 
 
-class TopicMissing(Unavailable):
+class TopicMissing(Unavailable, retry_after=30):
     """The topic does not exist and the gateway may not create it"""
-
-    retry_after = 30
 
 
 class StoreUnavailable(Unavailable):
@@ -498,38 +440,28 @@ class RegistryUnavailable(Unavailable):
     """The schema registry cannot be reached"""
 
 
-class RegistryRefused(Unavailable):
+class RegistryRefused(Unavailable, retry_after=30):
     """The schema registry refused the gateway"""
-
-    retry_after = 30
 
 
 class IssuerUnavailable(Unavailable):
     """The issuer of tokens cannot be reached"""
 
 
-class SchemaChanged(Unavailable):
+class SchemaChanged(Unavailable, retry_after=60):
     """An id of the registry had another text before"""
 
-    retry_after = 60
 
-
-class Busy(Unavailable):
+class Busy(Unavailable, retry_after=1):
     """The gateway has more in flight than it may hold"""
 
-    retry_after = 1
 
-
-class ShuttingDown(Unavailable):
+class ShuttingDown(Unavailable, retry_after=5):
     """The gateway is stopping"""
 
-    retry_after = 5
 
-
-class OutOfSpace(InlakeError):
+class OutOfSpace(InlakeError, status=507, retry_after=60):
     """The disk of the gateway or of the store is full"""
-
-    status, retry_after = 507, 60
 
 
 def _ended(sentence: str) -> str:
