@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -143,6 +143,24 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------------------------------------- parts of a document
+def operation(
+    tag: str,
+    answers: Mapping[int, Document],
+    refusals: Document,
+    *,
+    asks: Iterable[Document] = (),
+    body: Document | None = None,
+) -> Document:
+    """A row's document: answers by their status, and refusals (`problems`).
+
+    `asks`: the parameters; `body`: its contents by media type, or a whole `requestBody`.
+    """
+    document: Document = {"tags": [tag], "parameters": [*asks]}
+    if body is not None:
+        document["requestBody"] = body if "content" in body else {"required": True, "content": body}
+    return document | {"responses": {str(status): told for status, told in answers.items()} | refusals}
+
+
 def parameter(name: str, description: str, schema: object = str, example: object = None) -> Document:
     """A parameter of the query."""
     given = {"name": name, "in": "query", "description": description, "schema": schema}

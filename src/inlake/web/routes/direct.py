@@ -13,11 +13,10 @@ from msgspec import Meta, Struct, field
 from inlake.errors import BadParameter, BinaryTooLarge, BodyTooLarge, UnsupportedMediaType
 from inlake.formats.json_text import malformed_json
 from inlake.promises.direct import LARGEST_PUT, MAX_PARTS, ONE_PUT, SMALLEST_PART, Offer, Plan, default_part_size
-from inlake.web.openapi import answer, content, json, parameters, problems
+from inlake.web.openapi import answer, content, json, operation, parameters, problems
 from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.query import query
-from inlake.web.request.route import Document
 from inlake.web.routes.promises import PROMISE, Bytes, Promise, describe
 from inlake.wiring import Deployment
 
@@ -102,40 +101,33 @@ ANNOUNCED = DirectUpload(
         {"content-type": "model/obj", "if-none-match": "*"},
     ),
 )
-ANNOUNCE: Document = {
-    "tags": ["promises"],
-    "requestBody": {
-        "required": True,
-        "content": content(
-            "application/json",
-            Announcement,
-            {"filename": "spot.obj", "size": 330624, "content_type": "model/obj"},
-        ),
-    },
-    "responses": {
-        "201": answer(
+ANNOUNCE = operation(
+    "promises",
+    {
+        201: answer(
             "The promise, and where to send its binary.",
             json(ANNOUNCED),
             headers={"Location": "Where to ask: `/promises/{puuid}`."},
-        ),
-        **problems(400, 401, 403, 408, 413, 415, 501, 503, 507),
+        )
     },
-}
-COMPLETE: Document = {
-    "tags": ["promises"],
-    "responses": {
-        "200": answer("The binary is in the store, and is what was announced.", json(PROMISE)),
-        **problems(401, 403, 404, 408, 409, 410, 413, 422, 501, 503, 507),
-    },
-}
-PARTS: Document = {
-    "tags": ["promises"],
-    "parameters": [*parameters(PartsWanted)],
-    "responses": {
-        "200": answer("The promise, and URLs for what is to be sent.", json(ANNOUNCED)),
-        **problems(400, 401, 403, 404, 409, 410, 501, 503),
-    },
-}
+    problems(400, 401, 403, 408, 413, 415, 501, 503, 507),
+    body=content(
+        "application/json",
+        Announcement,
+        {"filename": "spot.obj", "size": 330624, "content_type": "model/obj"},
+    ),
+)
+COMPLETE = operation(
+    "promises",
+    {200: answer("The binary is in the store, and is what was announced.", json(PROMISE))},
+    problems(401, 403, 404, 408, 409, 410, 413, 422, 501, 503, 507),
+)
+PARTS = operation(
+    "promises",
+    {200: answer("The promise, and URLs for what is to be sent.", json(ANNOUNCED))},
+    problems(400, 401, 403, 404, 409, 410, 501, 503),
+    asks=parameters(PartsWanted),
+)
 
 
 def may_hold(x: Exchange) -> int:

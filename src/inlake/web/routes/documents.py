@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from inlake.model import SCHEMA_NAME, Pending, Receipt, SchemaVersion, StoredObject
-from inlake.web.openapi import answer, content, header, json, ndjson, parameter, problems
+from inlake.web.openapi import answer, content, header, json, ndjson, operation, parameter, problems
 from inlake.web.request import address
 from inlake.web.request.envelope import Envelope, Version
 from inlake.web.request.route import Document
@@ -85,55 +85,52 @@ RECORDS: Document = {
     },
 }
 BYTES = {"type": "string", "format": "binary"}
-RECORD_JSON: Document = {
-    "tags": ["ingress"],
-    "parameters": [*ADDRESS, RECEIPTS, ATOMIC, IDEMPOTENCY_KEY],
-    "requestBody": RECORDS,
-    "responses": {
-        "201": answer("Published: the receipt.", json(RECEIPT), STREAM),
-        "202": answer(
+RECORD_JSON = operation(
+    "ingress",
+    {
+        201: answer("Published: the receipt.", json(RECEIPT), STREAM),
+        202: answer(
             "Kept: published once the binary that it names is complete.", json(PENDING), STREAM, headers=LOCATION
         ),
-        "207": answer("A stream whose lines have different statuses, or that is longer than one window.", STREAM),
-        **problems(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 501, 503, 507, beside=STREAM),
+        207: answer("A stream whose lines have different statuses, or that is longer than one window.", STREAM),
     },
-}
-RECORD_JSON_AND_BINARY: Document = {
-    "tags": ["ingress"],
-    "parameters": [
+    problems(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 501, 503, 507, beside=STREAM),
+    asks=[*ADDRESS, RECEIPTS, ATOMIC, IDEMPOTENCY_KEY],
+    body=RECORDS,
+)
+RECORD_JSON_AND_BINARY = operation(
+    "ingress",
+    {201: answer("Stored and published: the receipt.", json(BOTH))},
+    problems(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 501, 503, 507),
+    asks=[
         *ADDRESS_WITH_BINARY,
         parameter("content", "The record, as in the first Inlake; then `file` is the only part."),
         IDEMPOTENCY_KEY,
     ],
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "record": {
-                            "type": "string",
-                            "description": "JSON; first, so that it is checked first",
-                            "examples": [examples.lines(examples.OBJECT)],  # what Swagger UI fills its field with
-                        },
-                        "file": BYTES,
+    body={
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "record": {
+                        "type": "string",
+                        "description": "JSON; first, so that it is checked first",
+                        "examples": [examples.lines(examples.OBJECT)],  # what Swagger UI fills its field with
                     },
-                    "required": ["file"],
+                    "file": BYTES,
                 },
-                "encoding": {"record": {"contentType": "application/json"}, "file": {"contentType": "*/*"}},
-                "example": {"record": examples.lines(examples.OBJECT), "file": examples.FILE.decode()},
-            }
-        },
+                "required": ["file"],
+            },
+            "encoding": {"record": {"contentType": "application/json"}, "file": {"contentType": "*/*"}},
+            "example": {"record": examples.lines(examples.OBJECT), "file": examples.FILE.decode()},
+        }
     },
-    "responses": {
-        "201": answer("Stored and published: the receipt.", json(BOTH)),
-        **problems(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 501, 503, 507),
-    },
-}
-BINARY: Document = {
-    "tags": ["ingress"],
-    "parameters": [
+)
+BINARY = operation(
+    "ingress",
+    {200: answer("Stored: the promise that a record can name.", json(PROMISE))},
+    problems(400, 401, 403, 408, 409, 410, 413, 415, 422, 501, 503, 507),
+    asks=[
         parameter("filename", "Name of the binary, any text; before the one that the body or its header says."),
         IDEMPOTENCY_KEY,
         *(
@@ -141,29 +138,22 @@ BINARY: Document = {
             for name in ("Repr-Digest", "Content-Digest")
         ),
     ],
-    "requestBody": {
-        "required": True,
-        "content": {
-            **content("application/octet-stream", BYTES, examples.FILE.decode()),
-            "multipart/form-data": {
-                "schema": {"type": "object", "properties": {"file": BYTES}, "required": ["file"]},
-                "encoding": {"file": {"contentType": "*/*"}},
-                "example": {"file": examples.FILE.decode()},
-            },
+    body={
+        **content("application/octet-stream", BYTES, examples.FILE.decode()),
+        "multipart/form-data": {
+            "schema": {"type": "object", "properties": {"file": BYTES}, "required": ["file"]},
+            "encoding": {"file": {"contentType": "*/*"}},
+            "example": {"file": examples.FILE.decode()},
         },
     },
-    "responses": {
-        "200": answer("Stored: the promise that a record can name.", json(PROMISE)),
-        **problems(400, 401, 403, 408, 409, 410, 413, 415, 422, 501, 503, 507),
+)
+VALIDATE = operation(
+    "ingress",
+    {
+        200: answer("The record fits.", json(Valid(True, SCHEMA)), STREAM),
+        207: answer("A stream whose lines have different statuses, or that is longer than one window.", STREAM),
     },
-}
-VALIDATE: Document = {
-    "tags": ["ingress"],
-    "parameters": [*ADDRESS, RECEIPTS],
-    "requestBody": RECORDS,
-    "responses": {
-        "200": answer("The record fits.", json(Valid(True, SCHEMA)), STREAM),
-        "207": answer("A stream whose lines have different statuses, or that is longer than one window.", STREAM),
-        **problems(400, 401, 403, 404, 408, 413, 415, 422, 501, 503, beside=STREAM),
-    },
-}
+    problems(400, 401, 403, 404, 408, 413, 415, 422, 501, 503, beside=STREAM),
+    asks=[*ADDRESS, RECEIPTS],
+    body=RECORDS,
+)

@@ -9,10 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from inlake.errors import InlakeError
-from inlake.web.openapi import answer, content, json, problems
+from inlake.web.openapi import answer, content, json, operation, problems
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.problems import Code
-from inlake.web.request.route import Document
 from inlake.web.request.table import METHODS
 from inlake.wiring import Deployment
 
@@ -50,25 +49,19 @@ class Readiness(Struct):
 
 
 _OK = Check(True, [])
-LIVE: Document = {
-    "tags": ["health"],
-    "responses": {"200": answer("The process answers.", json(Live("live"))), **problems(400)},
-}
-READY: Document = {
-    "tags": ["health"],
-    "responses": {
-        "200": answer("All three can be used.", json(Readiness("ready", Checks(_OK, _OK, _OK)))),
-        "503": answer(
+LIVE = operation("health", {200: answer("The process answers.", json(Live("live")))}, problems(400))
+READY = operation(
+    "health",
+    {
+        200: answer("All three can be used.", json(Readiness("ready", Checks(_OK, _OK, _OK)))),
+        503: answer(
             "One of them cannot be used.",
             json(Readiness("not ready", Checks(_OK, Check(False, code="store_unavailable", detail="..."), _OK))),
         ),
-        **problems(400),
     },
-}
-METRICS: Document = {
-    "tags": ["health"],
-    "responses": {"200": answer("Counters and gauges.", content("text/plain", str)), **problems(400)},
-}
+    problems(400),
+)
+METRICS = operation("health", {200: answer("Counters and gauges.", content("text/plain", str))}, problems(400))
 
 
 async def live(x: Exchange, _: Deployment) -> None:

@@ -8,10 +8,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from inlake.errors import ObjectNotFound
-from inlake.web.openapi import answer, ndjson, parameters, problems
+from inlake.web.openapi import answer, ndjson, operation, parameters, problems
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.query import query
-from inlake.web.request.route import Document
 from inlake.web.routes.stream import CONTENT_TYPE
 from inlake.wiring import Deployment
 
@@ -44,11 +43,10 @@ class ListingEnd(Struct):
     complete: bool = True
 
 
-LISTED: Document = {
-    "tags": ["shipments"],
-    "parameters": [*parameters(Below)],
-    "responses": {
-        "200": answer(
+LISTED = operation(
+    "shipments",
+    {
+        200: answer(
             "The objects, in no set order.",
             ndjson(
                 "One JSON object a line: an `ObjectInPlace` for each, then a `ListingEnd`.",
@@ -56,10 +54,11 @@ LISTED: Document = {
                 '{"uri":"s3://museum/scans/spot.obj","size":330624,"modified":1795000000.0}\n'
                 '{"objects":1,"complete":true}\n',
             ),
-        ),
-        **problems(400, 401, 403, 404, 503),
+        )
     },
-}
+    problems(400, 401, 403, 404, 503),
+    asks=parameters(Below),
+)
 
 
 async def listed(x: Exchange, d: Deployment) -> None:

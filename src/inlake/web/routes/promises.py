@@ -15,10 +15,9 @@ from inlake.promises import promise as log
 from inlake.promises.entries import Tus
 from inlake.promises.promise import marker_key, read
 from inlake.promises.shipments.entries import File, Shipment, is_of_shipment
-from inlake.web.openapi import answer, json, parameters, problems
+from inlake.web.openapi import answer, json, operation, parameters, problems
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.query import query
-from inlake.web.request.route import Document
 from inlake.wiring import Deployment
 
 AT_ONCE = 16
@@ -81,22 +80,14 @@ PROMISE = Promise(
     reason=None,
     receipt=None,
 )
-LISTED: Document = {
-    "tags": ["promises"],
-    "parameters": [*parameters(Page)],
-    "responses": {
-        "200": answer("As they stand now.", json(PromiseList([PROMISE], None))),
-        **problems(400, 401, 403, 503),
-    },
-}
-FOUND: Document = {
-    "tags": ["promises"],
-    "responses": {"200": answer("As it stands now.", json(PROMISE)), **problems(401, 403, 404, 410, 503)},
-}
-CANCELLED: Document = {
-    "tags": ["promises"],
-    "responses": {"204": answer("Given up."), **problems(401, 403, 404, 409, 503)},
-}
+LISTED = operation(
+    "promises",
+    {200: answer("As they stand now.", json(PromiseList([PROMISE], None)))},
+    problems(400, 401, 403, 503),
+    asks=parameters(Page),
+)
+FOUND = operation("promises", {200: answer("As it stands now.", json(PROMISE))}, problems(401, 403, 404, 410, 503))
+CANCELLED = operation("promises", {204: answer("Given up.")}, problems(401, 403, 404, 409, 503))
 
 
 async def own(x: Exchange, d: Deployment) -> None:

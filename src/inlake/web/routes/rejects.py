@@ -17,13 +17,12 @@ from inlake.logbook.answers import Answer
 from inlake.model import ANONYMOUS
 from inlake.rejects.keeper import Keeper
 from inlake.rejects.reject import Cause, Cursor, Mark, Reason, Reject, Wanted, is_full
-from inlake.web.openapi import answer, json, parameters, problems
+from inlake.web.openapi import answer, json, operation, parameters, problems
 from inlake.web.request import address
 from inlake.web.request.envelope import ENVELOPE_BYTES
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.problems import FieldError
 from inlake.web.request.query import query
-from inlake.web.request.route import Document
 from inlake.web.routes import records
 from inlake.web.routes.documents import RECEIPT
 from inlake.web.routes.repeats import Held, with_body
@@ -110,38 +109,34 @@ _TOLD = RejectTold(
     *(_ID, _CAUSE, _AT, "token:museum", "tate.artwork", None, None, None, 17, "works.ndjson", False),
     *(422, "record_rejected", _DETAIL, [_ERROR], '{"acno": "A00001"}', False, None, None),
 )
-LISTED: Document = {
-    "tags": ["rejects"],
-    "parameters": [*parameters(Page)],
-    "responses": {"200": answer("The rejects.", json(RejectList([_TOLD], None))), **problems(400, 401, 403, 404, 503)},
-}
-CAUSES: Document = {
-    "tags": ["rejects"],
-    "parameters": [*parameters(Filter)],
-    "responses": {
-        "200": answer(
+LISTED = operation(
+    "rejects",
+    {200: answer("The rejects.", json(RejectList([_TOLD], None)))},
+    problems(400, 401, 403, 404, 503),
+    asks=parameters(Page),
+)
+CAUSES = operation(
+    "rejects",
+    {
+        200: answer(
             "The causes.",
             json(CauseList([CauseTold(_CAUSE, "tate.artwork", [_REASON], 8_211, _AT, _AT, _ID, _DETAIL)])),
-        ),
-        **problems(400, 401, 403, 404, 503),
+        )
     },
-}
-FOUND: Document = {
-    "tags": ["rejects"],
-    "responses": {"200": answer("The reject.", json(_TOLD)), **problems(401, 403, 404, 503)},
-}
-RESENT: Document = {
-    "tags": ["rejects"],
-    "requestBody": {
+    problems(400, 401, 403, 404, 503),
+    asks=parameters(Filter),
+)
+FOUND = operation("rejects", {200: answer("The reject.", json(_TOLD))}, problems(401, 403, 404, 503))
+RESENT = operation(
+    "rejects",
+    {201: answer("It fits now, and is published: the reject is mended.", json(RECEIPT))},
+    problems(400, 401, 403, 404, 409, 413, 422, 503),
+    body={
         "required": False,
         "description": "The mended record; without a body the reject as it came.",
         "content": {"application/json": {"schema": {}, "example": {"acno": "A00001"}}},
     },
-    "responses": {
-        "201": answer("It fits now, and is published: the reject is mended.", json(RECEIPT)),
-        **problems(400, 401, 403, 404, 409, 413, 422, 503),
-    },
-}
+)
 
 
 def may_hold(x: Exchange) -> int:

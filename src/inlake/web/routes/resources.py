@@ -24,24 +24,23 @@ from inlake.ports import Store
 from inlake.promises.places import promise_named
 from inlake.promises.promise import read
 from inlake.promises.shipments.entries import is_of_shipment
-from inlake.web.openapi import answer, content, parameters, problems
+from inlake.web.openapi import answer, content, operation, parameters, problems
 from inlake.web.request.digests import digest_field
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.query import query
-from inlake.web.request.route import Document
 from inlake.wiring import Deployment
 
 BYTES = {"type": "string", "format": "binary"}
-RESOURCE: Document = {
-    "tags": ["resources"],
-    "responses": {
-        "200": answer("The object.", content("*/*", BYTES)),
-        "206": answer("The range of bytes that the header `Range` asks for.", content("*/*", BYTES)),
-        "304": answer("The object that `If-None-Match` names."),
-        "307": answer("With `INLAKE_RESOURCE_REDIRECT`: where the store itself sends it, for a minute."),
-        **problems(401, 403, 404, 409, 410, 412, 416, 503),
+RESOURCE = operation(
+    "resources",
+    {
+        200: answer("The object.", content("*/*", BYTES)),
+        206: answer("The range of bytes that the header `Range` asks for.", content("*/*", BYTES)),
+        304: answer("The object that `If-None-Match` names."),
+        307: answer("With `INLAKE_RESOURCE_REDIRECT`: where the store itself sends it, for a minute."),
     },
-}
+    problems(401, 403, 404, 409, 410, 412, 416, 503),
+)
 
 
 class Sized(Struct):
@@ -51,15 +50,15 @@ class Sized(Struct):
     """At most 160 or 1,200 pixels wide and high."""
 
 
-PREVIEW: Document = {
-    "tags": ["resources"],
-    "parameters": [*parameters(Sized)],
-    "responses": {
-        "200": answer("A JPEG of the object: the picture, or the first page of the PDF.", content("image/jpeg", BYTES)),
-        "304": answer("The preview that `If-None-Match` names."),
-        **problems(400, 401, 403, 404, 409, 410, 503),
+PREVIEW = operation(
+    "resources",
+    {
+        200: answer("A JPEG of the object: the picture, or the first page of the PDF.", content("image/jpeg", BYTES)),
+        304: answer("The preview that `If-None-Match` names."),
     },
-}
+    problems(400, 401, 403, 404, 409, 410, 503),
+    asks=parameters(Sized),
+)
 SIGNED_SECONDS = 60
 """A client follows a redirect at once; what it reads then may take longer."""
 FILENAME_LENGTH = 200

@@ -11,11 +11,10 @@ from msgspec import Meta, Struct
 from inlake.errors import InvalidSchema
 from inlake.formats import has_records
 from inlake.formats.shape import Shape
-from inlake.web.openapi import answer, content, json, parameters, problems
+from inlake.web.openapi import answer, content, json, operation, parameters, problems
 from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.query import query
-from inlake.web.request.route import Document
 from inlake.wiring import Deployment
 
 
@@ -75,21 +74,17 @@ class Which(Struct):
     )
 
 
-LISTED: Document = {
-    "tags": ["schemas"],
-    "responses": {
-        "200": answer("All schemas.", json(SchemaList([SchemaEntry("tate.artwork", "tate.artwork")]))),
-        **problems(401, 403, 503),
-    },
-}
-FOUND: Document = {
-    "tags": ["schemas"],
-    "parameters": [*parameters(Which)],
-    "responses": {
-        "200": answer("The schema.", content("application/json", Schema)),
-        **problems(400, 401, 403, 404, 422, 501, 503),
-    },
-}
+LISTED = operation(
+    "schemas",
+    {200: answer("All schemas.", json(SchemaList([SchemaEntry("tate.artwork", "tate.artwork")])))},
+    problems(401, 403, 503),
+)
+FOUND = operation(
+    "schemas",
+    {200: answer("The schema.", content("application/json", Schema))},
+    problems(400, 401, 403, 404, 422, 501, 503),
+    asks=parameters(Which),
+)
 
 
 async def schemas(x: Exchange, d: Deployment) -> None:

@@ -23,13 +23,12 @@ from inlake.group import ShippedGroup
 from inlake.model import ANONYMOUS, Blob, Event, Receipt
 from inlake.promises.shipments import entries
 from inlake.promises.shipments.entries import Accepted, File, Names, marker_key, read
-from inlake.web.openapi import answer, content, json, ndjson, parameters, problems
+from inlake.web.openapi import answer, content, json, ndjson, operation, parameters, problems
 from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import counted, refuse_encoding
 from inlake.web.request.problems import LineReject, line_problem
 from inlake.web.request.query import query
-from inlake.web.request.route import Document
 from inlake.web.routes import examples
 from inlake.web.routes.announcements import Announcements, ShippedEnvelope, ShippedRecord, read_announcements
 from inlake.web.routes.binaries import UPLOAD_BYTES
@@ -124,54 +123,45 @@ RECEIPTS = ndjson(
     "One JSON object a line: a `LineReceipt` or `LineReject` for each, then a `ShipmentSummary`.",
     [LineReceipt, LineReject, ShipmentSummary],
 )
-ANNOUNCE: Document = {
-    "tags": ["shipments"],
-    "parameters": [*ADDRESS_WITH_BINARY, ATOMIC, IDEMPOTENCY_KEY],
-    "requestBody": {
-        "required": True,
-        "content": ndjson("One a line.", [ShippedRecord, ShippedEnvelope], examples.lines(examples.ANNOUNCED)),
-    },
-    "responses": {
-        "201": answer(
+ANNOUNCE = operation(
+    "shipments",
+    {
+        201: answer(
             "Kept: where each file goes.", ANSWERED, headers={"Location": "The shipment: `/shipments/{shipment}`."}
         ),
-        "207": answer("Every line is refused, for different reasons.", ANSWERED),
-        **problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 501, 503, 507, beside=ANSWERED),
+        207: answer("Every line is refused, for different reasons.", ANSWERED),
     },
-}
-LISTED: Document = {
-    "tags": ["shipments"],
-    "parameters": [*parameters(Page)],
-    "responses": {
-        "200": answer("As they stand now.", json(ShipmentList([Shipment(ID, "open", UNTIL, 1, 0)], None))),
-        **problems(400, 401, 403, 503),
+    problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 501, 503, 507, beside=ANSWERED),
+    asks=[*ADDRESS_WITH_BINARY, ATOMIC, IDEMPOTENCY_KEY],
+    body=ndjson("One a line.", [ShippedRecord, ShippedEnvelope], examples.lines(examples.ANNOUNCED)),
+)
+LISTED = operation(
+    "shipments",
+    {200: answer("As they stand now.", json(ShipmentList([Shipment(ID, "open", UNTIL, 1, 0)], None)))},
+    problems(400, 401, 403, 503),
+    asks=parameters(Page),
+)
+FOUND = operation(
+    "shipments",
+    {200: answer("As it stands now.", json(FOUND_EXAMPLE))},
+    problems(400, 401, 403, 404, 410, 503),
+    asks=parameters(Wanted),
+)
+CANCELLED = operation("shipments", {204: answer("Given up.")}, problems(401, 403, 404, 409, 503, 507))
+PUT = operation(
+    "shipments",
+    {200: answer("Stored.", json(STORED))},
+    problems(401, 403, 404, 408, 410, 413, 415, 422, 503, 507),
+    body=content("application/octet-stream", BYTES, examples.FILE.decode()),
+)
+COMPLETE = operation(
+    "shipments",
+    {
+        201: answer("Every line is published: the receipts.", RECEIPTS),
+        207: answer("Lines have different statuses.", RECEIPTS),
     },
-}
-FOUND: Document = {
-    "tags": ["shipments"],
-    "parameters": [*parameters(Wanted)],
-    "responses": {"200": answer("As it stands now.", json(FOUND_EXAMPLE)), **problems(400, 401, 403, 404, 410, 503)},
-}
-CANCELLED: Document = {
-    "tags": ["shipments"],
-    "responses": {"204": answer("Given up."), **problems(401, 403, 404, 409, 503, 507)},
-}
-PUT: Document = {
-    "tags": ["shipments"],
-    "requestBody": {"required": True, "content": content("application/octet-stream", BYTES, examples.FILE.decode())},
-    "responses": {
-        "200": answer("Stored.", json(STORED)),
-        **problems(401, 403, 404, 408, 410, 413, 415, 422, 503, 507),
-    },
-}
-COMPLETE: Document = {
-    "tags": ["shipments"],
-    "responses": {
-        "201": answer("Every line is published: the receipts.", RECEIPTS),
-        "207": answer("Lines have different statuses.", RECEIPTS),
-        **problems(401, 403, 404, 409, 410, 413, 422, 503, 507, beside=RECEIPTS),
-    },
-}
+    problems(401, 403, 404, 409, 410, 413, 422, 503, 507, beside=RECEIPTS),
+)
 
 
 def may_hold(x: Exchange) -> int:
