@@ -131,7 +131,7 @@ class TopicRejects:
                     rejects.append(_reject(message.value or b""))
                 elif kind == b"mended":
                     marks.append(_mark(message.value or b""))
-            except msgspec.DecodeError:
+            except ValueError:  # not JSON, not UTF-8, or another shape
                 log.warning("a message of the topic %s is no reject", self._topic)
         self._table.add(rejects)
         for message in messages:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import quote, urlsplit
 
 from aiobotocore.session import get_session
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from inlake.errors import DirectUploadNotAvailable, PromiseExpired
+from inlake.errors import DirectUploadNotAvailable, PromiseExpired, StoreUnavailable
 from inlake.model import SignedRequest
 from inlake.store.s3.environment import Bucket, endpoint, s3_config
 from inlake.store.s3.errors import explain_failure
@@ -29,6 +29,7 @@ _ENCRYPTION = {
     "aws_server_side_encryption": "x-amz-server-side-encryption",
     "aws_sse_kms_key_id": "x-amz-server-side-encryption-aws-kms-key-id",
 }
+_GIVER = "The service that gives the gateway its credentials"
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -72,7 +73,9 @@ class Presigner:
             if found is not None:
                 return Keys(*(await found.get_frozen_credentials())[:3])
         except (BotoCoreError, OSError, TimeoutError) as error:
-            raise explain_failure("The service that gives the gateway its credentials", error) from None
+            raise explain_failure(_GIVER, error) from None
+        except ClientError as error:
+            raise StoreUnavailable(f"{_GIVER} refuses it: {error.response['Error']['Code']}.") from None
         raise DirectUploadNotAvailable(
             "The gateway has no credentials to sign with: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or send "
             "the binary to /uploads or /ingress/binary."

@@ -7,6 +7,7 @@ import json
 import string
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from inlake.errors import DirectUploadNotAvailable, PromiseExpired, StoreUnavailable
 from inlake.store.s3.environment import Bucket
 from inlake.store.s3.signing import LONGEST, Keys, Presigner, Unsigned, presign
+from tests.sts import assume_role, sts_that_refuses
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
@@ -215,3 +217,10 @@ async def test_credentials_that_cannot_be_had_just_now_are_a_503(no_keys: pytest
     no_keys.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/role")
     with pytest.raises(StoreUnavailable):
         await Presigner(Bucket("bucket", "", ROLE)).keys()
+
+
+async def test_a_role_that_is_refused_is_a_503(no_keys: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with sts_that_refuses() as url:
+        assume_role(no_keys, tmp_path, url)
+        with pytest.raises(StoreUnavailable, match="refuses it: AccessDenied"):
+            await Presigner(Bucket("bucket", "", ROLE)).keys()

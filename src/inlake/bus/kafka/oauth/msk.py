@@ -31,7 +31,7 @@ class MskTokens:
         """See `Fetch`."""
         from botocore.auth import SigV4QueryAuth  # noqa: PLC0415 - half a second, for those only who are at AWS
         from botocore.awsrequest import AWSRequest  # noqa: PLC0415
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
         from botocore.session import Session  # noqa: PLC0415
 
         try:
@@ -41,6 +41,8 @@ class MskTokens:
             credentials = found and found.get_frozen_credentials()
         except BotoCoreError as error:
             raise TokenError(f"AWS gives no credentials: {error}") from None
+        except ClientError as error:  # the answer of STS, which refuses the role
+            raise TokenError(f"AWS gives no credentials: {error.response['Error']['Code']}") from None
         if not region:
             raise TokenError("the region is not known: set AWS_DEFAULT_REGION")
         if not credentials:

@@ -57,7 +57,7 @@ class ClientCredentials:
             raise TokenError(f"{self.url} gives no token: it answers {answer.status_code}{_said(answer.content)}")
         try:
             granted = msgspec.json.decode(answer.content, type=Granted)
-        except msgspec.DecodeError:
+        except ValueError:  # also of msgspec, for what is not UTF-8
             raise TokenError(f"{self.url} gives no token: its answer has none") from None
         seconds = granted.expires_in
         return Token(granted.access_token, time.time() + seconds if seconds else expiry(granted.access_token))
@@ -94,6 +94,6 @@ def _said(body: bytes) -> str:
     """The OAuth server's own word for what is wrong (RFC 6749, 5.2)."""
     try:
         error = msgspec.json.decode(body, type=dict[str, Any]).get("error")
-    except msgspec.DecodeError:
+    except ValueError:
         return ""
     return f" {error}" if isinstance(error, str) else ""

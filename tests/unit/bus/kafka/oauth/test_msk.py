@@ -12,6 +12,7 @@ from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
 
 from inlake.bus.kafka.oauth.msk import MskTokens
 from inlake.bus.kafka.oauth.tokens import TokenError
+from tests.sts import assume_role, sts_that_refuses
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +91,10 @@ def test_a_profile_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AWS_PROFILE", "museum")
     with pytest.raises(TokenError, match="museum"):
         MskTokens(["b-1.inlake.abc.c2.kafka.eu-central-1.amazonaws.com"])()
+
+
+def test_a_role_that_is_refused_is_told_in_amazons_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with sts_that_refuses() as url:
+        assume_role(monkeypatch, tmp_path, url)
+        with pytest.raises(TokenError, match="AWS gives no credentials: AccessDenied"):
+            MskTokens(["b-1.inlake.abc.c2.kafka.eu-central-1.amazonaws.com"])()

@@ -40,6 +40,8 @@ async def test_without_a_time_in_the_answer_that_in_the_token_counts() -> None:
         ("401 Unauthorized", b'{"error": "invalid_client"}', "it answers 401 invalid_client"),
         ("502 Bad Gateway", b"<html>", "it answers 502"),
         ("302 Found", b"", "it answers 302"),
+        ("403 Forbidden", b'{"error": "\xe9"}', "it answers 403"),
+        ("200 OK", b'{"access_token": "\xe9"}', "its answer has none"),
         ("200 OK", b"<html>", "its answer has none"),
         ("200 OK", b'{"access_token": 5}', "its answer has none"),
     ],
