@@ -30,8 +30,11 @@ SEQUENCES = 1 << 31
 """Kafka counts a partition's events in 31 bits, and begins again at 0 (KIP-98)."""
 MOST_IN_FLIGHT = 5
 """Batches of a producer id that a broker knows again in a partition (KIP-98, KAFKA-5494)."""
-SPACING = 0.01
-"""Seconds after which a batch that is not full follows another in flight: until then more may share it."""
+SPACING = 0.025
+"""Seconds after which a batch that is not full follows another in flight: until then more may share it.
+
+A busy broker near by takes 10 to 20 ms for a batch. Below that, single events go in half as many again requests, at 1.1
+times of the CPU; a full batch never waits."""
 REMEMBERED = 600.0
 """Seconds for which a broker surely remembers a producer id (producer.id.expiration.ms is a day by default)."""
 GROW, GROW_MOST = 1.0, 20.0
