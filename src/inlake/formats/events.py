@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from inlake.errors import InlakeError
 from inlake.formats import compile_codec
+from inlake.formats.depth import check_depth
 from inlake.model import Message
 from inlake.ports import Codec, Registry
 from inlake.settings import Settings
@@ -60,7 +62,7 @@ class Decoder:
         if value is None:
             return unread
         if value[:1] != b"\x00" or len(value) < FRAME:
-            return _unframed(message, headers, value)
+            return self._unframed(message, headers, value)
         schema_id = int.from_bytes(value[1:FRAME], "big")
         try:
             codec = self._codecs.get(schema_id) or await self._compile(schema_id)
@@ -70,16 +72,19 @@ class Decoder:
 
     async def _compile(self, schema_id: int) -> Codec:
         schema, references = await self._registry.find_by_id(schema_id)
-        codec = compile_codec(schema, references, resource_field=self._settings.resource_field)
+        settings = self._settings
+        codec = compile_codec(schema, references, resource_field=settings.resource_field, max_depth=settings.max_depth)
         if len(self._codecs) >= MOST_SCHEMAS:
             del self._codecs[next(iter(self._codecs))]
         self._codecs[schema_id] = codec
         return codec
 
-
-def _unframed(message: Message, headers: dict[str, str], value: bytes) -> Decoded:
-    """The debugging routes publish JSON as it came."""
-    try:
-        return Decoded(message, headers, None, json.loads(value))
-    except ValueError:
-        return Decoded(message, headers, None, None, "neither the Confluent wire format nor JSON")
+    def _unframed(self, message: Message, headers: dict[str, str], value: bytes) -> Decoded:
+        """The debugging routes publish JSON as it came: nobody has looked how deep it is."""
+        try:
+            check_depth(value, self._settings.max_depth)
+            return Decoded(message, headers, None, msgspec.json.decode(value))
+        except InlakeError as error:
+            return Decoded(message, headers, None, None, error.detail)
+        except ValueError:
+            return Decoded(message, headers, None, None, "neither the Confluent wire format nor JSON")

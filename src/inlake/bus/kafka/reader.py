@@ -28,6 +28,8 @@ CHUNK = 500
 
 Place = tuple[str, int]
 """Topic and partition."""
+LATEST_MS = 253_402_128_000_000
+"""Two days before the end of the year 9999: Python has no later time in every zone."""
 Topics = Sequence[str] | Callable[[str], bool]
 """Names of topics, or what tells by its name whether one is meant; never one of Kafka's own."""
 
@@ -184,10 +186,13 @@ class Reading:
 
 
 def to_message(got: KafkaMessage) -> Message:
-    """Our message for Kafka's; a header without value reads as empty."""
+    """Our message for Kafka's; a header without value reads as empty.
+
+    A time that no clock shows becomes the nearest that one can: brokers take what a producer says, be it microseconds.
+    """
     headers = [(name, value or b"") for name, value in cast("list[tuple[str, bytes | None]]", got.headers() or [])]
     position = Position(got.topic() or "", got.partition() or 0, got.offset() or 0)
-    return Message(position, got.key(), got.value(), headers, got.timestamp()[1])
+    return Message(position, got.key(), got.value(), headers, min(max(got.timestamp()[1], 0), LATEST_MS))
 
 
 async def find(config: Mapping[str, Any], at: Position, *, answer_timeout: float) -> Message | None:

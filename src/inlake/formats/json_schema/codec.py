@@ -80,6 +80,7 @@ class JsonSchemaCodec:
 
     def decode(self, payload: bytes) -> Any:
         """JSON to plain Python values."""
+        check_depth(payload, self.max_depth)
         try:
             return msgspec.json.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

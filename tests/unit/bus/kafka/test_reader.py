@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import UTC, datetime, timedelta, timezone
 
-from inlake.bus.kafka.reader import find
+import pytest
+from confluent_kafka import Message as KafkaMessage
+
+from inlake.bus.kafka.reader import find, to_message
 from inlake.model import Position
 
 
 @pytest.mark.parametrize("at", [Position("t", 1 << 31, 0), Position("t", 10**17, 0), Position("t", 0, 1 << 63)])
 async def test_nothing_is_at_a_position_that_kafka_cannot_have(at: Position) -> None:
     assert await find({"bootstrap.servers": "127.0.0.1:9"}, at, answer_timeout=1) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "year"),
+    [(-1, 1970), (0, 1970), (1_795_000_000_000, 2026), (1_795_000_000_000_000, 9999), (2**63 - 1, 9999)],
+)
+def test_a_time_that_no_clock_shows_is_the_nearest_that_one_can(told: int, year: int) -> None:
+    got = KafkaMessage(topic="t", partition=0, offset=0, key=b"k", value=b"v", headers=[], timestamp=(1, told))
+    time = datetime.fromtimestamp(to_message(got).timestamp_ms / 1000, UTC)
+    assert time.year == year
+    assert time.astimezone(timezone(timedelta(hours=14))).year == year
