@@ -55,6 +55,9 @@ class Keeper:
         self._log = kept_in
         self._waiting: list[Reject] = []
         self._waiting_bytes = 0
+        self._taken = self._settled = 0
+        """Rejects that were to be kept so far, and those of them that are written, or lost."""
+        self._batch_ended = asyncio.Condition()
         self._writing: asyncio.Task[None] | None = None
         self._metrics = Metrics()
         self._lost = self._metrics.counter("inlake_rejects_lost_total", "")
@@ -73,13 +76,15 @@ class Keeper:
             return
         self._waiting.append(reject)
         self._waiting_bytes += size
+        self._taken += 1
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
 
     async def written(self) -> None:
-        """Wait until all that was kept before is written, or lost."""
-        if self._writing is not None:
-            await asyncio.shield(self._writing)
+        """Wait until all that was kept before is written, or lost; what comes meanwhile is not waited for."""
+        taken = self._taken
+        async with self._batch_ended:
+            await self._batch_ended.wait_for(lambda: self._settled >= taken)
 
     async def find(self, reject_id: str) -> Reject | None:
         """See `RejectLog.find`; what was refused before this call is found."""
@@ -123,6 +128,9 @@ class Keeper:
             else:
                 self._count(batch)
             self._waiting_bytes -= sum(len(reject.text) + BESIDE for reject in batch)
+            self._settled += len(batch)
+            async with self._batch_ended:
+                self._batch_ended.notify_all()
 
     def _count(self, batch: Sequence[Reject]) -> None:
         """Codes are few and ours; a pointer or a schema is what clients make up, and stands in no label."""

@@ -1,0 +1,78 @@
+"""Rejects are written behind the requests' backs; who asks for them waits for no others than those before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from inlake.errors import StoreUnavailable
+from inlake.rejects.keeper import BATCH, Keeper
+from inlake.rejects.reject import Reason, Reject
+from inlake.rejects.sqlite.log import SqliteRejects
+
+
+class SlowRejects(SqliteRejects):
+    """A disk that takes a while."""
+
+    async def add(self, rejects: Sequence[Reject]) -> None:
+        await asyncio.sleep(0.02)
+        await super().add(rejects)
+
+
+class BrokenRejects(SqliteRejects):
+    """A disk that takes nothing."""
+
+    async def add(self, rejects: Sequence[Reject]) -> None:
+        raise StoreUnavailable(f"{len(rejects)} are too many")
+
+
+def reject() -> Reject:
+    return Reject(
+        id=str(uuid4()),
+        at=1_795_000_000_000,
+        principal="token:museum",
+        schema="tate.artwork",
+        destination=None,
+        version=None,
+        message=None,
+        tagged=False,
+        text="{}",
+        status=422,
+        code="record_rejected",
+        detail="/acno: A value is missing.",
+        errors=[],
+        reasons=[Reason("missing_field", "/acno")],
+        request="1-1",
+    )
+
+
+async def test_who_asks_waits_for_what_was_refused_before_and_for_nothing_after_it(tmp_path: Path) -> None:
+    keeper = Keeper(SlowRejects(tmp_path / "rejects.db", seconds=1e9, most_bytes=1 << 30))
+    first, asked = reject(), asyncio.Event()
+    for _ in range(BATCH):
+        keeper.keep(reject())
+    keeper.keep(first)
+
+    async def others() -> None:
+        """More than can be written: there is always one that waits."""
+        while not asked.is_set():
+            for _ in range(BATCH):
+                keeper.keep(reject())
+            await asyncio.sleep(0.001)
+
+    coming = asyncio.create_task(others())
+    found = await asyncio.wait_for(keeper.find(first.id), 20)
+    asked.set()
+    await coming
+    assert found == first
+    await keeper.close()
+
+
+async def test_what_cannot_be_written_is_not_waited_for(tmp_path: Path) -> None:
+    keeper = Keeper(BrokenRejects(tmp_path / "rejects.db", seconds=1e9, most_bytes=1 << 30))
+    lost = reject()
+    keeper.keep(lost)
+    assert await asyncio.wait_for(keeper.find(lost.id), 20) is None
+    await keeper.close()
