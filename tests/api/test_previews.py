@@ -7,6 +7,7 @@ import hashlib
 import io
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from inlake.previews import keeper
@@ -100,3 +101,21 @@ async def test_the_page_of_an_event_shows_the_preview_of_what_a_browser_cannot_s
         puuid = await sent(gateway, tiff(), "image/tiff")
         page = (await gateway.post("/console/events/inlake.note/0/1", method="GET")).body.decode()
         assert f'<img class="shown" data-preview src="/resources/{puuid}/preview"' in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown", "policy"),
+    [
+        ("model/gltf-binary", "<model-viewer ", "'wasm-unsafe-eval'"),
+        ("model/stl", 'data-mesh="stl"', "script-src 'self';"),
+        ("model/obj", 'data-mesh="obj"', "script-src 'self';"),
+    ],
+)
+async def test_the_page_of_an_event_shows_a_form_in_3d(tmp_path: Path, kind: str, shown: str, policy: str) -> None:
+    async with embedded(tmp_path) as gateway:
+        await sent(gateway, b"solid x", kind, "form")
+        page = await gateway.post("/console/events/inlake.note/0/1", method="GET")
+        assert shown in page.body.decode()
+        assert policy in page.headers["content-security-policy"]
+        for file in ("mesh.js", "three.module.min.js", "three.STLLoader.js"):
+            assert (await gateway.post(f"/console/static/{file}", method="GET")).status == 200

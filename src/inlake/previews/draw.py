@@ -21,7 +21,7 @@ MEMORY_BYTES = 1 << 30
 CPU_SECONDS = 20
 FILES = 16
 PIXELS = 120_000_000
-"""Of a picture once it is decoded; each takes four bytes."""
+"""A decoded picture may have so many; each takes four bytes."""
 LARGE, SMALL = 1200, 160
 """Pixels of the longer side."""
 FORMATS = ["TIFF", "JPEG", "JPEG2000", "PNG", "GIF", "WEBP", "BMP"]

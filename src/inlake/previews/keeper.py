@@ -22,7 +22,7 @@ from inlake.previews import draw
 
 log = logging.getLogger("inlake.previews")
 MOST_BYTES = 256 << 20
-"""Of an object: the program has it in its memory."""
+"""An object may have so many: the program has it in its memory."""
 SECONDS = 60.0
 """For reading the object and drawing it; the program itself may compute for 20."""
 WAITING_SECONDS = 30.0

@@ -33,11 +33,17 @@ TYPES = {
     "txt": b"text/plain; charset=utf-8",
 }
 POLICY = (
-    "default-src 'none'; script-src 'self'{scripts}; style-src 'self'; img-src 'self' data: blob:; "
+    "default-src 'none'; script-src 'self'{scripts}; style-src 'self'{styles}; img-src 'self' data: blob:; "
     "connect-src 'self' data: blob:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-MODEL = " 'wasm-unsafe-eval'"
+MODEL_SCRIPTS = " 'wasm-unsafe-eval'"
 """What a page with a 3D model needs more: decoders of meshes are WebAssembly."""
+MODEL_STYLES = " 'sha256-PXtZZkJMMyc18o/DN1ZEFOJ2qEGq95IQbVaJFMOXOb0='"
+"""The style sheet that model-viewer 4.4.0 puts into its own shadow tree; without it nothing of it has a size."""
+PLAIN_POLICY, MODEL_POLICY = (
+    POLICY.format(scripts="", styles=""),
+    POLICY.format(scripts=MODEL_SCRIPTS, styles=MODEL_STYLES),
+)
 SECURE = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -79,7 +85,7 @@ def for_people(handle: Handler) -> Handler:
 async def show(x: Exchange, template: str, *, status: int = 200, model: bool = False, **given: Any) -> None:
     """Answer with a page. `model`: it shows one in 3D; `given`: what the template asks for."""
     token = token_of(x.header(b"cookie"))
-    headers = [*SECURE, (b"content-security-policy", POLICY.format(scripts=MODEL if model else "").encode())]
+    headers = [*SECURE, (b"content-security-policy", (MODEL_POLICY if model else PLAIN_POLICY).encode())]
     if not token:
         token = new_token()
         headers.append(set_cookie(TOKEN, token, path=x.settings.root_path, secure=is_secure(x), seconds=86_400))

@@ -8,11 +8,12 @@ from msgspec import Struct
 
 from inlake.formats.events import Decoded
 from inlake.model import Message
+from inlake.previews.keeper import can_be_drawn
 from inlake.web.console.title import title_of
 
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/svg+xml")
 """What a browser shows itself."""
-SMALL = 1_000_000
+SMALL = 30_000
 """Bytes of a picture that is its own thumbnail."""
 
 
@@ -50,7 +51,6 @@ def row(event: Decoded) -> Row:
     uri, kind = headers.get("inlake_resource_uri", ""), headers.get("inlake_resource_type", "")
     name = unquote(headers.get("inlake_resource_filename", "")) or uri.rpartition("/")[2]
     size, puuid = size_of(headers.get("inlake_resource_size", "")), headers.get("inlake_puuid", "")
-    is_picture = kind.partition(";")[0].strip().lower() in PICTURES
     return Row(
         where=f"/console/events/{quote(at.topic, safe='')}/{at.partition}/{at.offset}",
         at=message.timestamp_ms,
@@ -62,8 +62,16 @@ def row(event: Decoded) -> Row:
         file=name if uri else "",
         kind=kind,
         size=size,
-        thumbnail=f"/resources/{quote(puuid, safe='')}" if is_picture and puuid and size <= SMALL else "",
+        thumbnail=_thumbnail(kind, name, size, puuid),
     )
+
+
+def _thumbnail(kind: str, name: str, size: int, puuid: str) -> str:
+    """A small picture is its own thumbnail; of others, and what no browser shows, one is drawn when a page asks."""
+    path = f"/resources/{quote(puuid, safe='')}"
+    if puuid and size <= SMALL and kind.partition(";")[0].strip().lower() in PICTURES:
+        return path
+    return f"{path}/preview?size=small" if puuid and can_be_drawn(kind, name) else ""
 
 
 def key_of(message: Message) -> tuple[str, str]:

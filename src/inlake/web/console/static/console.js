@@ -436,7 +436,14 @@ async function explain(image) {
   (image.closest("a") ?? image).replaceWith(make("p", { class: "note" }, "No preview. ", told.detail ?? ""));
 }
 
+/** Where a list has no thumbnail, it says what kind of file it is; rows come and go, so the page listens for all. */
+function withoutThumbnail(image) {
+  image.replaceWith(make("span", { "aria-hidden": "true" }, image.dataset.else));
+}
+
 // ----------------------------------------------------------------------------------------------------------- begin
+document.addEventListener("error", (event) => { if (event.target.dataset?.else) withoutThumbnail(event.target); }, true);
+for (const image of document.querySelectorAll("[data-else]")) if (image.complete && !image.naturalWidth) withoutThumbnail(image);
 for (const image of document.querySelectorAll("[data-preview]")) {
   if (image.complete && !image.naturalWidth) explain(image);
   else image.addEventListener("error", () => explain(image));
