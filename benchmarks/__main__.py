@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
 
-from benchmarks import against, cases, report, uploads
+from benchmarks import against, cases, growth, report, uploads
 from benchmarks.cases import FULL, QUICK, TINY, Case, Effort
 from benchmarks.machine import describe, leave_the_servers_core
 from benchmarks.records import ROOT
@@ -23,6 +24,8 @@ def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     leave_the_servers_core()
+    words = options.only.split()
+    options.embedded |= words == ["growth"]
     if not options.embedded and "KAFKA_BOOTSTRAP" not in os.environ:
         if _servers_can_be_had():
             # what is started from here stays on the other cores, and so do Kafka and its like
@@ -32,11 +35,13 @@ def main() -> int:
     if options.seconds:
         effort = effort._replace(seconds=options.seconds)
     machine, whole = describe(effort.seconds), not (options.quick or options.tiny or options.embedded)
-    words = options.only.split()
     if options.against:
         print(_against(options.against, words, effort, options))
         return 0
-    if words != ["uploads"]:
+    if words == ["growth"] or not (words or options.tiny):
+        text = "\n\n".join((machine, growth.table(asyncio.run(growth.measure(say=_say))))) + "\n"
+        _publish("growth", text, write=options.write or whole)
+    if words not in (["uploads"], ["growth"]):
         text = _gateway(words, effort, options, machine)
         _publish("gateway", text, write=options.write or (whole and not words))
     if (not words or words == ["uploads"]) and not options.embedded:
@@ -51,7 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="seconds: shows that it works, and measures nothing")
     parser.add_argument("--embedded", action="store_true", help="without Kafka, registry and S3")
     parser.add_argument(
-        "--only", default="", metavar="WORDS", help="cases with all these words in their names, or uploads"
+        "--only", default="", metavar="WORDS", help="cases with all these words in their names, or uploads, or growth"
     )
     parser.add_argument(
         "--against", metavar="COMMIT", help="CPU of this tree beside that commit's, in turn; ten minutes"

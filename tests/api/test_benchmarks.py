@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from benchmarks import report
+from benchmarks import growth, report
 from benchmarks.cases import Case, Figures
 from benchmarks.load import LoadError, Pool, percentile, post
 from benchmarks.targets import Run, verdicts
@@ -105,7 +105,32 @@ def test_a_target_is_judged_by_its_worst_case() -> None:
     assert (rate.worst, rate.met, cpu.met) == ("140,000 (stream flat avro kafka)", False, True)
 
 
+async def test_what_grows_faster_than_what_is_asked_for_is_found() -> None:
+    async def quadratic(_: growth.Site, count: int) -> tuple[int, growth.Work]:
+        async def work() -> None:
+            for _ in range(count):
+                sum(range(count * 20))
+
+        return count, work
+
+    async def linear(_: growth.Site, count: int) -> tuple[int, growth.Work]:
+        async def work() -> None:
+            for _ in range(count):
+                sum(range(4_000))
+
+        return count, work
+
+    assert [(await growth.grown("x", case, 200)).met for case in (quadratic, linear)] == [False, True]
+
+
+async def test_each_case_of_growth_runs() -> None:
+    told: list[str] = []
+    rows = await growth.measure(0.01, told.append)
+    assert len(rows) == len(told) == len(growth.CASES) + 3
+    assert growth.table(rows).count("\n| ") == len(rows) + 1
+
+
 def test_the_page_has_a_place_for_each_section() -> None:
     page = report.PAGE.read_text()
-    for section in ("gateway", "uploads"):
+    for section in ("gateway", "uploads", "growth"):
         assert page.count(f"<!-- {section}: written by make bench -->") == page.count(f"<!-- {section}: end -->") == 1
