@@ -64,7 +64,7 @@ class Settings(BaseModel):
     oidc_ca: Path | None = Field(None, description="File with the certificates that the issuer's TLS is checked against.")  # fmt: skip
     principal_header: str = Field("", description="Header in which a proxy says who sends, such as `X-Forwarded-User`: the principal is `proxy:<name>`. Believed only from `INLAKE_TRUSTED_PROXIES`.")  # fmt: skip
     groups_header: str = Field("", description="Header in which a proxy lists the groups of who sends, with commas between.")  # fmt: skip
-    trusted_proxies: str = Field("", description="Addresses and networks of proxies whose headers are believed, with commas between: `127.0.0.1, 10.0.0.0/8`.")  # fmt: skip
+    trusted_proxies: str = Field("", description="Addresses and networks of proxies whose headers are believed, with commas between: `127.0.0.1, 10.0.0.0/8`. Theirs are `X-Forwarded-Proto`, by which cookies of the console are `Secure`, and what `INLAKE_PRINCIPAL_HEADER` and `INLAKE_GROUPS_HEADER` name.")  # fmt: skip
     rights: Path | None = Field(None, description="TOML file of rules that say who may ingest, read and administer which schemas and destinations; without it everybody may ingest and read what is theirs, and nobody administers. Read again when it changes.")  # fmt: skip
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

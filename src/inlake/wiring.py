@@ -122,11 +122,9 @@ def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:
 def connect_rejects(settings: Settings, bus: Bus) -> Keeper | None:
     """`INLAKE_REJECTS`. Raises `SettingsError`."""
     seconds, most_bytes = settings.rejects_days * DAY, settings.rejects_bytes
-    where, of_kafka = settings.rejects, settings.bus.startswith("kafka:")
-    if where == "off" or (where is None and of_kafka):
-        return None
+    where, of_kafka = _place_of_rejects(settings), settings.bus.startswith("kafka:")
     if where is None:
-        where = "sqlite:" + str(Path(settings.bus.removeprefix("sqlite:")).with_suffix(".rejects.db"))
+        return None
     if where.startswith("sqlite:") and len(where) > len("sqlite:"):
         from inlake.rejects.sqlite.log import SqliteRejects
 
@@ -144,6 +142,18 @@ def connect_rejects(settings: Settings, bus: Bus) -> Keeper | None:
     from inlake.rejects.kafka.log import TopicRejects
 
     return Keeper(TopicRejects(bus, where, seconds=seconds, most_bytes=most_bytes))
+
+
+def _sqlite_path(url: str | None) -> Path | None:
+    """The file of `sqlite:PATH`; None for what is another."""
+    return Path(urlsplit(url).path) if url and url.startswith("sqlite:") else None
+
+
+def _place_of_rejects(settings: Settings) -> str | None:
+    """`INLAKE_REJECTS`, with the SQLite bus by default beside it; None where none are kept."""
+    if settings.rejects is None and settings.bus.startswith("sqlite:"):
+        return "sqlite:" + str(Path(settings.bus.removeprefix("sqlite:")).with_suffix(".rejects.db"))
+    return None if settings.rejects == "off" else settings.rejects
 
 
 def _kafka_variables(environment: Mapping[str, str], reason: str) -> str:
@@ -188,6 +198,7 @@ def connect_in_place(settings: Settings, environment: Mapping[str, str], store: 
             case "file" if url.path:
                 from inlake.store.folder.store import FolderStore
 
+                _refuse_to_show(Path(url.path), settings)
                 stores.append(FolderStore(Path(url.path), foreign=True))
             case _:
                 raise SettingsError(f"INLAKE_IN_PLACE: {prefix!r} is neither file:FOLDER nor s3://BUCKET/PREFIX")
@@ -198,6 +209,29 @@ def connect_in_place(settings: Settings, environment: Mapping[str, str], store: 
         return InPlace(stores, own)
     except ValueError as error:
         raise SettingsError(f"INLAKE_IN_PLACE: {error} (INLAKE_STORE).") from None
+
+
+def _refuse_to_show(folder: Path, settings: Settings) -> None:
+    """`SettingsError` where a folder that clients may read has a file of the gateway itself in it.
+
+    What begins with a dot, or is in a folder that does, is shown to nobody.
+    """
+    files = {
+        "INLAKE_BUS": _sqlite_path(settings.bus),
+        "INLAKE_REJECTS": _sqlite_path(_place_of_rejects(settings)),
+        "INLAKE_API_KEYS": settings.api_keys,
+        "INLAKE_RIGHTS": settings.rights,
+    }
+    root = folder.resolve()
+    for variable, file in files.items():
+        if file is None:
+            continue
+        path = file.resolve()
+        if path.is_relative_to(root) and not any(part.startswith(".") for part in path.relative_to(root).parts):
+            raise SettingsError(
+                f"INLAKE_IN_PLACE: {root} holds {path} ({variable}), which clients could read. Name a prefix beside "
+                "it, or put the file somewhere else"
+            )
 
 
 def connect_registry(settings: Settings) -> Registry:

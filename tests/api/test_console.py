@@ -203,6 +203,33 @@ async def test_a_session_is_a_cookie_that_no_script_reads_and_no_other_site_send
         assert all(flag in cookie for flag in ("HttpOnly", "SameSite=Strict", "Path=/gw"))
 
 
+@pytest.mark.parametrize(
+    ("trusted", "told", "secure"),
+    [
+        ("127.0.0.1", "https", True),
+        ("127.0.0.1", "HTTPS, http", True),
+        ("127.0.0.1", "http", False),
+        ("127.0.0.1", "http, https", False),
+        ("127.0.0.1", "", False),
+        ("10.0.0.0/8", "https", False),
+        ("", "https", False),
+    ],
+)
+async def test_cookies_go_by_https_only_where_a_trusted_proxy_took_https(
+    tmp_path: Path, trusted: str, told: str, secure: bool
+) -> None:
+    async with with_keys(tmp_path, "one", trusted_proxies=trusted) as gateway:
+        proto = {"x-forwarded-proto": told} if told else {}
+        page = await gateway.post("/console/sign-in", method="GET", headers=proto)
+        token = page.headers["set-cookie"].partition(";")[0].partition("=")[2]
+        body = urlencode({"csrf": token, "key": "one"}).encode()
+        headers = {**proto, "cookie": f"inlake_csrf={token}"}
+        signed_in = await gateway.post("/console/sign-in", body, FORM, headers=headers)
+        assert "inlake_session=" in signed_in.headers["set-cookie"]
+        for answer in page, signed_in:
+            assert ("Secure" in answer.headers["set-cookie"].split("; ")) is secure
+
+
 async def test_the_routes_take_a_session_for_a_key_and_ask_for_the_token(tmp_path: Path) -> None:
     async with with_keys(tmp_path, "one") as gateway:
         browser = await signed_in(gateway, "one")

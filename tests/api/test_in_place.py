@@ -192,31 +192,34 @@ async def test_without_the_setting_nothing_is_in_place(tmp_path: Path, scans: Pa
 
 
 async def test_objects_of_the_gateway_are_not_in_place(tmp_path: Path) -> None:
-    (tmp_path / "linked").symlink_to(tmp_path)
-    async with embedded(
-        tmp_path, store=f"file:{tmp_path / 'linked' / 'store'}", in_place=f"file:{tmp_path}"
-    ) as gateway:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "scan.tif").write_bytes(b"of all")
+    (shared / "linked").symlink_to(shared)
+    async with embedded(tmp_path, store=f"file:{shared / 'linked' / 'store'}", in_place=f"file:{shared}") as gateway:
         await gateway.post("/ingress/binary", b"of another", "text/plain")
         (key,) = await gateway.objects()
-        for uri in f"file://{tmp_path}/store/{key}", f"file://{tmp_path}/linked/store/{key}":
+        for uri in f"file://{shared}/store/{key}", f"file://{shared}/linked/store/{key}":
             assert (await announce(gateway, line(uri))).status in {403, 404}
-        listed = await gateway.post(f"/in-place?uri=file://{tmp_path}", method="GET")
+        listed = await gateway.post(f"/in-place?uri=file://{shared}", method="GET")
         assert b"objects/" not in listed.body
         assert json.loads(listed.body.splitlines()[-1])["complete"]
 
 
 async def test_what_one_principal_sends_is_in_place_for_no_other_wherever_its_record_puts_it(tmp_path: Path) -> None:
     other = {"authorization": "Bearer two"}
-    async with with_keys(tmp_path, "one", "two", in_place=f"file:{tmp_path}") as gateway:
+    shared = tmp_path / "shared"
+    places = {"store": f"file:{shared}/store", "in_place": f"file:{shared}"}
+    async with with_keys(tmp_path, "one", "two", **places) as gateway:
         record = b'{"title": "t", "__resource_path__": "scans/private.bin"}'
         body, kind = form(("record", record, None, None), ("file", b"of one only", "p.bin", "text/plain"))
         path = "/ingress/record-json-and-binary?schema=note"
         sent = await gateway.post(path, body, kind, headers={"authorization": "Bearer one"})
-        private = tmp_path / "store" / "scans" / "private.bin"
+        private = shared / "store" / "scans" / "private.bin"
         assert (sent.status, private.read_bytes()) == (201, b"of one only")
         listed = await gateway.post("/in-place", method="GET", headers=other)
         assert (listed.status, b"private" in listed.body, b"store/" in listed.body) == (200, False, False)
-        for below in private.parent, tmp_path / "store":
+        for below in private.parent, shared / "store":
             answer = await gateway.post(f"/in-place?uri={below.as_uri()}", method="GET", headers=other)
             assert (answer.status, answer.json()["code"]) == (403, "forbidden")
         lines = json.dumps(line(private.as_uri())).encode()
@@ -251,3 +254,36 @@ async def test_a_prefix_of_the_same_bucket_beside_the_store_is_taken(tmp_path: P
     for in_place in "s3://museum/inlake-scans", "s3://museum/Inlake", "s3://museum":
         async with embedded(tmp_path, store="s3://museum/inlake", in_place=in_place, **aws):
             pass
+
+
+@pytest.mark.parametrize(
+    ("variable", "file"),
+    [
+        ("bus", "sqlite:{}/scans/more/events.db"),
+        ("bus", "sqlite:{}/linked/events.db"),
+        ("rejects", "sqlite:{}/scans/refused.db"),
+        ("api_keys", "{}/scans/keys"),
+        ("rights", "{}/scans/rights.toml"),
+    ],
+)
+async def test_a_prefix_that_holds_a_file_of_the_gateway_is_refused_at_the_start(
+    tmp_path: Path, variable: str, file: str
+) -> None:
+    scans = tmp_path / "scans"
+    (scans / "more").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(scans)
+    (scans / "keys").write_text("")
+    (scans / "rights.toml").write_text("")
+    other = {variable: file.format(tmp_path)}
+    with pytest.raises(SettingsError, match=rf"INLAKE_IN_PLACE: .*scans holds .* \(INLAKE_{variable.upper()}\)"):
+        async with embedded(tmp_path, in_place=f"file:{scans}", **other):
+            pass
+
+
+async def test_what_no_client_can_name_may_lie_below_a_prefix(tmp_path: Path) -> None:
+    hidden = tmp_path / "scans" / ".inlake"
+    hidden.mkdir(parents=True)
+    (hidden / "keys").write_text("")
+    settings = {"bus": f"sqlite:{hidden}/events.db", "api_keys": str(hidden / "keys")}
+    async with embedded(tmp_path, in_place=f"file:{tmp_path}/scans", **settings):
+        pass

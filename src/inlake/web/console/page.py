@@ -139,7 +139,8 @@ async def form(x: Exchange, most: int = FORM_BYTES) -> dict[str, str]:
 
 
 def is_secure(x: Exchange) -> bool:
-    return bool(x.scope.get("scheme") == "https")
+    """Whether the cookies of an answer may go back by https only."""
+    return x.site.auth.is_by_https(x, x.scope.get("scheme", ""))
 
 
 async def static(x: Exchange, _: Deployment) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -34,6 +34,7 @@ OUR_PAGES = ("same-origin", "none")
 """`Sec-Fetch-Site` of a request from our own pages, and from no page (Fetch Metadata). Who is signed in at a proxy is
 signed in for the pages of others, too."""
 T = TypeVar("T")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Header = Callable[[bytes], str]
 """Gives the value of a header of the request, empty when absent."""
 
@@ -60,6 +61,7 @@ class Auth:
         self._rights: Reloaded[Rights] | None = _opened("INLAKE_RIGHTS", settings.rights, lambda p: Reloaded(p, read))
         self._oidc = _oidc(settings) if settings.oidc_issuer else None
         self._proxy = Proxy(settings) if settings.principal_header else None
+        self._trusted = settings.trusted_networks
         self._anonymous = Caller(rights=self._rights)
 
     async def caller(self, x: Sent, is_open: bool, method: str = "GET") -> Caller:
@@ -102,6 +104,16 @@ class Auth:
             return self._anonymous
         named = self._proxy.caller(x, self._rights) if self._proxy is not None else None
         return named or self._of_session(x.header(b"cookie"))
+
+    def is_by_https(self, x: Sent, scheme: str) -> bool:
+        """Whether a browser sent a request by https: the connection says it, or a trusted proxy of the one before it.
+
+        `scheme`: of the connection. Of several proxies the first tells what the browser did.
+        """
+        if scheme == "https":
+            return True
+        told = x.all(b"x-forwarded-proto").partition(",")[0].strip().lower()
+        return told == "https" and _is_trusted(x.client, self._trusted)
 
     def sign_in(self, key: str) -> tuple[Caller, str]:
         """The caller whose key it is, and a new session. Raises `Unauthorized`."""
@@ -160,7 +172,7 @@ class Proxy:
         Two headers of one name are refused: the first would be the client's own, which the proxy must take out.
         """
         name = x.header(self._principal)
-        if not name or not self._is_trusted(x.client):
+        if not name or not _is_trusted(x.client, self._networks):
             return None
         if len(name) > 255 or not name.isprintable() or x.all(self._principal) != name:
             raise Unauthorized("The proxy's word on who sends cannot be read.")
@@ -170,9 +182,10 @@ class Proxy:
         groups = [group.strip() for group in said.split(",")]
         return Caller(f"proxy:{name}", frozenset(filter(None, groups)), rights)
 
-    def _is_trusted(self, client: str) -> bool:
-        """Whether a connection from this address is a proxy's; one without an address is not."""
-        return bool(client) and any(ipaddress.ip_address(client) in network for network in self._networks)
+
+def _is_trusted(client: str, networks: Sequence[Network]) -> bool:
+    """Whether a connection from this address is a proxy's; one without an address is not."""
+    return bool(client) and any(ipaddress.ip_address(client) in network for network in networks)
 
 
 def _opened(variable: str, path: Path | None, open_: Callable[[Path], T]) -> T | None:
