@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,8 @@ FETCH_MS = 20
 """How long a broker may wait for more: a window begins when the requests of the one before are answered."""
 MOST_BYTES = 8 << 20
 """Bytes of values that are read for the newest messages, over all partitions."""
+NEVER = 1 << 63
+"""Later than any time of Kafka."""
 GROWTH = 16
 """A window has at most so many times the messages of the one before: the sizes seen so far tell those to come."""
 
@@ -28,8 +29,12 @@ class _Tail:
     """The first offset of the partition."""
     start: int
     """All from this offset on was read."""
-    oldest: float = math.inf
-    """The time of the oldest message that was read; infinite where none was."""
+    oldest: int = NEVER
+    """The time of the oldest message that was read; `NEVER` where none was."""
+
+    def newest_unread(self, place: Place) -> Moment:
+        """The first moment at which a message may stand that was not read: times grow with offsets, nearly."""
+        return Moment(self.oldest, *place, self.start - 1)
 
 
 def newest(reading: Reading, limit: int, before: Moment | None = None) -> list[Message]:
@@ -58,15 +63,18 @@ def newest(reading: Reading, limit: int, before: Moment | None = None) -> list[M
             break
         room = min(limit, (MOST_BYTES - size) * max(count, 1) // (2 * size + 1))
         share = max(1, min(share * GROWTH, room // len(wanted)))
-    cut_at = [tail.oldest for tail in tails.values() if tail.first < tail.start and tail.oldest < math.inf]
-    since = max(cut_at, default=-math.inf)
-    return [message for message in found if message.timestamp_ms >= since][:limit]
+    unread = [tail.newest_unread(place) for place, tail in tails.items() if tail.first < tail.start]
+    cut_at = max((moment for moment in unread if moment.timestamp_ms < NEVER), default=None)
+    return [message for message in found if cut_at is None or moment_of(message) > cut_at][:limit]
 
 
 def _with_newer(tails: Mapping[Place, _Tail], found: Sequence[Message], limit: int) -> dict[Place, _Tail]:
     """The partitions that may have messages among the newest which were not read."""
-    since = found[limit - 1].timestamp_ms if len(found) >= limit else -math.inf
-    return {place: tail for place, tail in tails.items() if tail.first < tail.start and tail.oldest > since}
+    unread = {place: tail for place, tail in tails.items() if tail.first < tail.start}
+    if len(found) < limit:
+        return unread
+    last = moment_of(found[limit - 1])
+    return {place: tail for place, tail in unread.items() if tail.newest_unread(place) > last}
 
 
 def _take(reading: Reading, windows: Mapping[Place, range], most: int) -> tuple[list[Message], int]:

@@ -81,7 +81,7 @@ class Reading:
             return self._spans()
 
     def spans_until(self, ms: int) -> dict[Place, range]:
-        """Those of every partition up to its first message of this time or a later one."""
+        """The offsets of every partition up to its first message of this time or a later one."""
         with self._lock:
             spans = self._spans()
             asked = [TopicPartition(*place, ms) for place, span in spans.items() if span]
