@@ -31,7 +31,7 @@ const step = async (name, work) => {
 for (const language of ["avro", "protobuf", "json"]) {
   await step(`a record is sent by form, ${language}`, async () => {
     await open(`/console/send/note.${language}`);
-    await page.getByLabel(/^title( optional)?$/).fill("Häuser <b>");
+    await page.getByLabel(/^title( required)?$/).fill("Häuser <b>");
     await page.getByLabel(/^year/).fill("1889");
     await page.getByRole("group", { name: "tags" }).getByRole("button", { name: "Add to tags" }).isVisible().then(async (shown) => {
       if (!shown) await page.getByLabel("tags is").selectOption("given");
@@ -49,7 +49,7 @@ for (const language of ["avro", "protobuf", "json"]) {
 await step("an error stands at its field, numbers and unknown members stay as they were pasted", async () => {
   await open("/console/send/note.avro");
   await page.getByLabel("The record as JSON").fill('{"title": "x", "year": 1.50, "more": 12345678901234567890}');
-  await page.getByLabel(/^title( optional)?$/).fill("y");
+  await page.getByLabel(/^title( required)?$/).fill("y");
   const text = await page.getByLabel("The record as JSON").inputValue();
   assert.match(text, /1\.50/);
   assert.match(text, /12345678901234567890/);
@@ -70,14 +70,16 @@ await step("a cause of 100 rejects is mended at once", async () => {
   await post("/ingress/record-json?schema=note.avro", lines, { "Content-Type": "application/x-ndjson" });
   await open("/console/rejects");
   await page.getByRole("link", { name: /^100 of note\.avro/ }).click();
-  await page.getByLabel("put").fill("etching");
+  await page.getByLabel("put there").fill("etching");
+  await page.getByRole("button", { name: "Preview" }).click();
+  await page.getByText("100 of 100 fit then").waitFor();
   await page.getByRole("button", { name: "Send 100 again" }).click();
   await page.getByText("100 sent and accepted, 0 still refused.").waitFor();
 });
 
 await step("a picture is sent by form and shown", async () => {
   await open("/console/send/note.avro");
-  await page.getByLabel(/^title( optional)?$/).fill("picture");
+  await page.getByLabel(/^title( required)?$/).fill("picture");
   const png = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==", "base64");
   await page.getByLabel("The file that belongs to it").setInputFiles({ name: "dot.png", mimeType: "image/png", buffer: png });
   await page.getByRole("button", { name: "Send", exact: true }).click();
@@ -90,7 +92,7 @@ await step("a large file goes by tus, is paused, and goes on after the page was 
   writeFileSync(file, Buffer.alloc(40 << 20, 7));
   const choose = async () => {
     await open("/console/send/note.avro");
-    await page.getByLabel(/^title( optional)?$/).fill("large");
+    await page.getByLabel(/^title( required)?$/).fill("large");
     await page.getByLabel("The file that belongs to it").setInputFiles(file);
     await page.getByRole("button", { name: "Send", exact: true }).click();
   };

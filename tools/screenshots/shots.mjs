@@ -29,6 +29,11 @@ const PAGES = [
   ["waiting", "/console/waiting"],
   ["rejects", "/console/rejects"],
   ["cause", `/console/rejects/${causes[0].id}`],
+  ["preview", `/console/rejects/${causes[0].id}`, async (page) => {
+    await page.getByLabel("put there").fill("1901-01-01");
+    await page.getByRole("button", { name: "Preview" }).click();
+    await page.getByText("Nothing was sent yet").waitFor();
+  }],
   ["schemas", "/console/schemas"],
   ["schema", "/console/schemas/tate.artist"],
   ["error", "/console/schemas/none"],

@@ -7,14 +7,13 @@ import re
 from datetime import UTC, datetime
 from functools import cache, wraps
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from inlake.access.rights import ACTIONS
 from inlake.errors import BadParameter, BodyTooLarge, Forbidden, InlakeError, RouteNotFound
-from inlake.rejects.reject import Cause
 from inlake.web.request.auth import is_from_here
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.route import Handler
@@ -59,6 +58,13 @@ SECTIONS = (
     ("/console/rejects", "Rejects"),
     ("/console/schemas", "Schemas"),
 )
+
+
+class Told(Protocol):
+    """An error, or a cause of some."""
+
+    @property
+    def detail(self) -> str: ...
 
 
 def for_people(handle: Handler) -> Handler:
@@ -196,9 +202,9 @@ def moment(ms: int) -> str:
         return f"{ms} ms"  # whoever writes an event says when
 
 
-def said(cause: Cause) -> str:
-    """What the last client was told of a cause, without the place, which stands beside it."""
-    return re.sub(r"^/[^ ]*: ", "", cause.detail)
+def said(told: Told) -> str:
+    """What a client was told, without the place, which stands beside it on a page."""
+    return re.sub(r"^/[^ ]*: ", "", told.detail)
 
 
 def pretty(value: Any) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from inlake.client.mending import as_json, set_values
-from inlake.errors import InlakeError, RejectNotFound
+from inlake.errors import FieldError, InlakeError, RejectNotFound
 from inlake.rejects.reject import Reject, reasons_of
-from inlake.web.console.page import form, go, show
+from inlake.web.console.page import form, go, moment, show
+from inlake.web.console.title import title_of
 from inlake.web.request.exchange import Exchange
 from inlake.web.routes import rejects as route
 from inlake.wiring import Deployment
@@ -19,6 +23,21 @@ SHOWN = 20
 AT_ONCE = 8
 MOST = 1_000
 """Records that one form sends again, if their texts are not too long together."""
+
+
+T = TypeVar("T")
+STRANGE = "The text has characters that its encoding does not have."
+
+
+class Change(Struct):
+    """What mending all at once would change in one record."""
+
+    title: str
+    before: str
+    """What stands there."""
+    after: str
+    problem: str = ""
+    """Why it would be refused again; empty if it would not."""
 
 
 async def causes(x: Exchange, d: Deployment) -> None:
@@ -33,26 +52,61 @@ async def cause(x: Exchange, d: Deployment) -> None:
 
 
 async def mend_all(x: Exchange, d: Deployment) -> None:
-    """Put a value at the place of the cause in all of its records, and send them again."""
+    """Put a value at the place of the cause in all of its records: show what that changes, or send them again so."""
     fields = await form(x)
-    name = x.path_parameter("cause")
+    name, pointer, typed = x.path_parameter("cause"), fields.get("pointer", ""), fields.get("value", "")
+    if pointer and not typed.strip():
+        wrong = 'Write what is to stand there. An empty text is "", with the quotes.'
+        await _show_cause(x, d, name, wrong=wrong, pointer=pointer)
+        return
     found, more = await route.list_page(x, d, route.Page(cause=name, limit=MOST))
-    pointer, value = fields.get("pointer", ""), as_json(fields.get("value", ""))
-    room = asyncio.Semaphore(AT_ONCE)
-
-    async def one(reject: Reject) -> str:
-        async with room:
-            text = await asyncio.to_thread(_mended, reject, pointer, value) if pointer else reject.text
-            return await _again(x, d, reject, text)
-
-    answers = await asyncio.gather(*map(one, found))
+    value = as_json(typed)
+    if fields.get("do") != "send":
+        changes = await _with_each(found, lambda reject: _change(x, d, reject, pointer, value))
+        await _show_cause(x, d, name, changes=changes, pointer=pointer, value=typed)
+        return
+    answers = await _with_each(found, lambda reject: _mend_and_send(x, d, reject, pointer, value))
     refused = [answer for answer in answers if answer]
     said = f"{len(answers) - len(refused):,} sent and accepted, {len(refused):,} still refused."
     if refused:
         said += f" The first: {refused[0]}"
     if more:
         said += " There are more: send the form again for them."
-    await _show_cause(x, d, name, said=said)
+    await _show_cause(x, d, name, said=said, pointer=pointer, value=typed)
+
+
+async def _with_each(found: Sequence[Reject], work: Callable[[Reject], Awaitable[T]]) -> list[T]:
+    """What comes of the work with each of them, some at once."""
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(reject: Reject) -> T:
+        async with room:
+            return await work(reject)
+
+    return await asyncio.gather(*map(one, found))
+
+
+async def _mend_and_send(x: Exchange, d: Deployment, reject: Reject, pointer: str, value: str) -> str:
+    """Why it is still refused, empty if it is not."""
+    text = await asyncio.to_thread(_mended, reject, pointer, value) if pointer else reject.text
+    return await _again(x, d, reject, text)
+
+
+async def _change(x: Exchange, d: Deployment, reject: Reject, pointer: str, value: str) -> Change:
+    """What a value would change in a record."""
+    before = [error.got or "nothing" for error in reject.errors if _is_at(error, pointer)]
+    change = Change(called(reject), ", ".join(before) or "not looked up", value if pointer else "as it came")
+    text = await asyncio.to_thread(_mended, reject, pointer, value) if pointer else reject.text
+    try:
+        if isinstance(text, ValueError):
+            change.problem = str(text)
+        else:
+            await route.check_again(x, d, reject, text.encode("latin-1" if reject.is_bytes else "utf-8"))
+    except UnicodeEncodeError:
+        change.problem = STRANGE
+    except InlakeError as error:
+        change.problem = error.detail
+    return change
 
 
 async def mend(x: Exchange, d: Deployment) -> None:
@@ -75,27 +129,43 @@ async def _again(x: Exchange, d: Deployment, reject: Reject, text: str | ValueEr
     except InlakeError as error:
         return error.detail
     except UnicodeEncodeError:
-        return "The text has characters that its encoding does not have."
+        return STRANGE
     return "" if answer.status in {201, 202} else "It was refused before, and is so again."
 
 
 def _mended(reject: Reject, pointer: str, value: str) -> str | ValueError:
     """The text with the value at each place that the pointer means: `*` is that of the reject's own errors."""
     try:
-        places = [e.pointer for e in reject.errors if reasons_of("", [e])[0].pointer == pointer] or [pointer]
+        places = [error.pointer for error in reject.errors if _is_at(error, pointer)] or [pointer]
         return set_values(reject.text, places, value)
     except ValueError as error:
         return error
 
 
-async def _show_cause(x: Exchange, d: Deployment, name: str, *, said: str = "", text: str = "", at: str = "") -> None:
+def _is_at(error: FieldError, pointer: str) -> bool:
+    """Whether an error of a record is at the place of its cause, in which indexes are `*`."""
+    return reasons_of("", [error])[0].pointer == pointer
+
+
+def called(reject: Reject) -> str:
+    """What a person would call it: its title, or its line, or when it came."""
+    try:
+        title = title_of(msgspec.json.decode(reject.text))
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        title = ""
+    return title or (f"line {reject.line:,}" if reject.line else f"sent {moment(reject.at)}")
+
+
+async def _show_cause(x: Exchange, d: Deployment, name: str, **shown: Any) -> None:
+    """`shown`: what came of a form (`said`, `wrong`, `changes`), and what it had."""
     found, _ = await route.list_page(x, d, route.Page(cause=name, limit=SHOWN))
     counted = [each for each in await route.list_causes(x, d, route.Filter()) if each.id == name]
-    if not found and not said:
+    if not found and not shown.get("said"):
         raise RejectNotFound("No record of this cause is left.")
     await show(
         x, "cause.html", title="Rejects", cause=counted[0] if counted else None, rejects=found, name=name,
-        said=said, text=text, at=at, told=[route.told(each) for each in found], pretty_text=_pretty,
+        told=[route.told(each) for each in found], pretty_text=_pretty, called=called,
+        **{"said": "", "wrong": "", "text": "", "at": "", "pointer": "", "value": "", "changes": [], **shown},
     )  # fmt: skip
 
 

@@ -194,18 +194,8 @@ async def resend(x: Exchange, d: Deployment) -> None:
 
 async def send_again(x: Exchange, d: Deployment, found: Reject, mended: bytes) -> Answer:
     """Send a reject with this text, or none for its own; what the gateway answers. Raises what refuses it."""
-    if found.mended is not None:
-        raise RejectMended(f"The reject was sent again before, as the event {found.mended}.", event=found.mended)
     record = mended.removeprefix(address.BOM) or found.record
-    to = address.Address(found.schema or None, found.destination, found.version, found.message)
-    s = address.submission(to, record, caller=x.caller, tagged=found.tagged, trace=None)
-    address.check_size(s.record, x.settings.max_record_bytes)
-    await d.gateway.validate(s)  # else the key would stand for what is refused again
-    if found.has_file and value_at(s.record, (x.settings.resource_field,)) is None:
-        raise RejectNeedsFile(
-            "The record came with a file, which was not kept: send both again, or send the file to /ingress/binary and "
-            f"name its puuid in {x.settings.resource_field}."
-        )
+    await check_again(x, d, found, record)  # else the key would stand for what is refused again
     held, inner = Held(), x.another(ROUTE, urlencode(_address(found)).encode(), _headers(x, found, record), record)
     inner.keyed_by = KEYED_BY
     await inner.answer_to(held, with_body(records.record_json)(inner, dataclasses.replace(d, rejects=None)))
@@ -214,6 +204,21 @@ async def send_again(x: Exchange, d: Deployment, found: Reject, mended: bytes) -
         event = msgspec.json.decode(given.body)["id"]
         await d.rejects.mend(Mark(found.id, time.time_ns() // 1_000_000, event))
     return given
+
+
+async def check_again(x: Exchange, d: Deployment, found: Reject, record: bytes) -> None:
+    """Whether a reject would be accepted with this text; nothing is sent. Raises what would refuse it."""
+    if found.mended is not None:
+        raise RejectMended(f"The reject was sent again before, as the event {found.mended}.", event=found.mended)
+    to = address.Address(found.schema or None, found.destination, found.version, found.message)
+    s = address.submission(to, record, caller=x.caller, tagged=found.tagged, trace=None)
+    address.check_size(s.record, x.settings.max_record_bytes)
+    await d.gateway.validate(s)
+    if found.has_file and value_at(s.record, (x.settings.resource_field,)) is None:
+        raise RejectNeedsFile(
+            "The record came with a file, which was not kept: send both again, or send the file to /ingress/binary and "
+            f"name its puuid in {x.settings.resource_field}."
+        )
 
 
 async def reader(x: Exchange, d: Deployment, asked: Filter) -> tuple[Keeper, Wanted]:

@@ -67,23 +67,32 @@ const HINTS = {
 };
 let numbered = 0;
 
-/** A new value of a shape: the least that it can be. */
-function least(shape) {
+/** A value of a shape before anybody chose one: nothing is filled in but what has no other value (undefined: absent). */
+function blank(shape) {
   switch (shape.type) {
     case "record": {
       const value = {};
-      for (const field of shape.fields ?? []) if (field.required) value[field.name] = field.nullable ? null : least(field);
+      for (const field of shape.fields ?? []) {
+        const inner = !field.required ? undefined : field.nullable ? null : blank(field);
+        if (inner !== undefined) value[field.name] = inner;
+      }
       return value;
     }
     case "array": return [];
     case "map": return {};
-    case "boolean": return false;
-    case "integer": case "number": case "decimal": return 0;
-    case "enum": return shape.symbols?.[0] ?? "";
-    case "choice": return shape.choices?.length ? least(shape.choices[0]) : null;
-    case "any": return null;
-    default: return "";
+    default: return undefined;
   }
+}
+
+/** That of a new item of an array or a map, which has to be something: text is empty, the rest null until it is chosen. */
+const blankItem = (shape) => blank(shape) ?? (shape.type === "text" ? "" : null);
+
+/** A record with another value of a field (undefined: without it); a new one stands where the schema has it. */
+function withField(shape, record, name, value) {
+  const before = isObject(record) ? record : {};
+  const next = { ...before, [name]: value };
+  const order = [...(name in before ? [] : (shape.fields ?? []).map((field) => field.name)), ...Object.keys(next)];
+  return Object.fromEntries([...new Set(order)].filter((each) => next[each] !== undefined).map((each) => [each, next[each]]));
 }
 
 /** Whether a value can be of a shape, at a glance. */
@@ -101,7 +110,12 @@ function fits(shape, value) {
   }
 }
 
+/** Kinds that were chosen for a value that is not there yet, by pointer. */
+const kinds = new Map();
+
 const label = (shape) => shape.name || shape.type.replaceAll("_", " ");
+
+const required = (shape) => (shape.required && !shape.nullable && shape.name ? make("span", { class: "required" }, " required") : "");
 
 /** The field of a shape: `get` gives its value (undefined: absent), `set` takes another, `redraw` shows the form anew. */
 function field(shape, pointer, get, set, redraw) {
@@ -109,28 +123,25 @@ function field(shape, pointer, get, set, redraw) {
   const may = !shape.required || shape.nullable;
   const value = get();
   if (nested) {
-    const box = make("fieldset", { "data-pointer": pointer }, make("legend", {}, label(shape)));
-    const given = value !== undefined && value !== null;
-    if (may && shape.name) {
-      const id = `given-${++numbered}`;
-      const states = make("select", { id, "aria-label": `${label(shape)} is` });
-      for (const [word, allowed] of [["given", true], ["absent", !shape.required], ["null", shape.nullable]])
-        if (allowed) states.append(make("option", { value: word, selected: word === (given ? "given" : value === null ? "null" : "absent") }, word));
+    const given = (value !== undefined && value !== null) || kinds.has(pointer);
+    const states = may && shape.name ? make("select", { "aria-label": `${label(shape)} is` }) : "";
+    if (states) {
+      for (const [state, word, allowed] of [["absent", shape.required ? "choose" : "left out", !shape.required || value === undefined], ["null", "null", shape.nullable], ["given", "given", true]])
+        if (allowed) states.append(make("option", { value: state, selected: state === (given ? "given" : value === null ? "null" : "absent") }, word));
       states.addEventListener("change", () => {
-        set(states.value === "given" ? least(shape) : states.value === "null" ? null : undefined);
+        kinds.delete(pointer);
+        if (states.value === "given" && shape.type === "choice") kinds.set(pointer, -1);
+        set(states.value === "given" ? blank(shape) : states.value === "null" ? null : undefined);
         redraw(pointer);
       });
-      box.append(states);
     }
-    if (given || !may) box.append(inside(shape, pointer, get, set, redraw));
-    return box;
+    if (!given && may) return make("div", { class: "field", "data-pointer": pointer }, make("span", { class: "label" }, label(shape)), states);
+    return make("fieldset", { "data-pointer": pointer }, make("legend", {}, label(shape), required(shape)), states, inside(shape, pointer, get, set, redraw));
   }
   const id = `field-${++numbered}`;
-  const title = make("label", { for: id }, label(shape), shape.required ? "" : make("span", { class: "hint" }, " optional"));
+  const title = make("label", { for: id }, label(shape), required(shape));
   const input = control(shape, id, value, (next) => {
-    if (next === "" && shape.type !== "text" && may) set(shape.required ? null : undefined);
-    else if (next === "" && may) set(shape.required ? (shape.nullable ? null : "") : undefined);
-    else set(next);
+    set(next !== "" ? next : shape.required && shape.nullable ? null : undefined);
   });
   input.dataset.pointer = pointer;
   return make("div", { class: "field" }, title, input);
@@ -140,7 +151,8 @@ function control(shape, id, value, change) {
   const may = !shape.required || shape.nullable;
   if (shape.type === "boolean" || shape.type === "enum") {
     const choice = make("select", { id });
-    if (may || value === undefined) choice.append(make("option", { value: "" }, may ? (shape.required ? "null" : "absent") : ""));
+    if (may || value === undefined || value === null)
+      choice.append(make("option", { value: "" }, may ? (shape.required ? "null" : "left out") : "choose"));
     for (const word of shape.type === "boolean" ? ["true", "false"] : (shape.symbols ?? []))
       choice.append(make("option", { value: word, selected: String(value) === word }, word));
     choice.addEventListener("change", () => change(shape.type === "boolean" && choice.value ? choice.value === "true" : choice.value));
@@ -169,10 +181,7 @@ function inside(shape, pointer, get, set, redraw) {
   if (shape.type === "record") {
     for (const child of shape.fields ?? [])
       part.append(field(child, `${pointer}/${step(child.name)}`, () => get()?.[child.name], (next) => {
-        const record = isObject(get()) ? get() : {};
-        if (next === undefined) delete record[child.name];
-        else record[child.name] = next;
-        set(record);
+        set(withField(shape, get(), child.name, next));
       }, redraw));
     const known = new Set((shape.fields ?? []).map((child) => child.name));
     const unknown = isObject(value) ? Object.keys(value).filter((name) => !known.has(name)) : [];
@@ -183,13 +192,13 @@ function inside(shape, pointer, get, set, redraw) {
     items.forEach((_, index) => {
       const of = `${label(shape)} ${index + 1}`;
       part.append(make("div", { class: "item" },
-        field({ ...shape.items, name: "", required: true, nullable: shape.items?.nullable }, `${pointer}/${index}`, () => items[index], (next) => { items[index] = next ?? null; set(items); }, redraw),
+        field({ ...shape.items, name: "", required: true, nullable: shape.items?.nullable }, `${pointer}/${index}`, () => items[index], (next) => { items[index] = next ?? blankItem(shape.items); set(items); }, redraw),
         make("span", { class: "tools" },
           make("button", { type: "button", class: "plain", "aria-label": `Move ${of} up`, disabled: index === 0, onclick: () => move(index, index - 1) }, "↑"),
           make("button", { type: "button", class: "plain", "aria-label": `Move ${of} down`, disabled: index === items.length - 1, onclick: () => move(index, index + 1) }, "↓"),
           make("button", { type: "button", class: "plain", "aria-label": `Remove ${of}`, onclick: () => { items.splice(index, 1); set(items); redraw(pointer); } }, "×"))));
     });
-    part.append(make("button", { type: "button", class: "plain", "data-add": pointer, onclick: () => { items.push(least(shape.items ?? { type: "any" })); set(items); redraw(pointer); } }, `Add to ${label(shape)}`));
+    part.append(make("button", { type: "button", class: "plain", "data-add": pointer, onclick: () => { items.push(blankItem(shape.items ?? { type: "any" })); set(items); redraw(pointer); } }, `Add to ${label(shape)}`));
   } else if (shape.type === "map") {
     const map = isObject(value) ? value : {};
     for (const name of Object.keys(map)) {
@@ -199,22 +208,28 @@ function inside(shape, pointer, get, set, redraw) {
         set(next); redraw(pointer);
       });
       part.append(make("div", { class: "item" },
-        make("div", {}, key, field({ ...shape.values, name, required: true }, `${pointer}/${step(name)}`, () => map[name], (next) => { map[name] = next ?? null; set(map); }, redraw)),
+        make("div", {}, key, field({ ...shape.values, name, required: true }, `${pointer}/${step(name)}`, () => map[name], (next) => { map[name] = next ?? blankItem(shape.values); set(map); }, redraw)),
         make("span", { class: "tools" }, make("button", { type: "button", class: "plain", "aria-label": `Remove ${name}`, onclick: () => { delete map[name]; set(map); redraw(pointer); } }, "×"))));
     }
     part.append(make("button", { type: "button", class: "plain", "data-add": pointer, onclick: () => {
       let name = "name";
       for (let n = 2; name in map; n += 1) name = `name ${n}`;
-      map[name] = least(shape.values ?? { type: "any" }); set(map); redraw(pointer);
+      map[name] = blankItem(shape.values ?? { type: "any" }); set(map); redraw(pointer);
     } }, `Add to ${label(shape)}`));
   } else if (shape.type === "choice") {
     const choices = shape.choices ?? [];
     const tagged = isObject(value) && Object.keys(value).length === 1 && choices.findIndex((each) => each.name && each.name === Object.keys(value)[0]);
-    const at = Math.max(0, choices.findIndex((each) => fits(each, value)));
-    const kinds = make("select", { "aria-label": `Kind of ${label(shape)}` });
-    choices.forEach((each, index) => kinds.append(make("option", { value: index, selected: index === at }, label(each))));
-    kinds.addEventListener("change", () => { set(least(choices[Number(kinds.value)])); redraw(pointer); });
-    part.append(kinds);
+    const isThere = value !== undefined && value !== null;
+    const at = isThere ? Math.max(0, choices.findIndex((each) => fits(each, value))) : (kinds.get(pointer) ?? -1);
+    const kind = make("select", { "aria-label": `Kind of ${label(shape)}` });
+    if (at < 0) kind.append(make("option", { value: -1 }, "choose"));
+    choices.forEach((each, index) => kind.append(make("option", { value: index, selected: index === at }, label(each))));
+    kind.addEventListener("change", () => {
+      kinds.set(pointer, Number(kind.value));
+      set(blank(choices[Number(kind.value)]));
+      redraw(pointer);
+    });
+    part.append(kind);
     if (choices[at] && !(tagged > 0)) part.append(field({ ...choices[at], required: true }, pointer, get, set, redraw));
   }
   return part;
@@ -252,7 +267,7 @@ function compose(form) {
   text.addEventListener("change", () => read(true));
   if (!shape.fields.length) fields.hidden = true;
   if (!form.dataset.given) {
-    record = least(shape);
+    record = blank(shape);
     if (shape.fields.length) keep();
   }
   if (shape.fields.length) (form.dataset.given ? read(false) : draw());
@@ -370,9 +385,14 @@ async function answer(response, only) {
     first ??= place;
     if (!place) list.append(make("li", {}, make("code", {}, error.pointer || "record"), ` ${error.detail}`));
   }
-  say("bad", told.detail ?? response.statusText, ...(list.children.length ? [list] : []));
+  const count = told.errors?.length ?? 0;
+  const what = !first ? (told.detail ?? response.statusText) : count === 1 ? "Not sent: one place is to be mended." : `Not sent: ${count} places are to be mended.`;
+  say("bad", only ? what.replace("Not sent", "It does not fit") : what, ...(list.children.length ? [list] : []));
   first?.focus();
 }
+
+/** What is wrong, without the place, which it stands at. */
+const sentence = (error) => (error.detail.startsWith(`${error.pointer}: `) ? error.detail.slice(error.pointer.length + 2) : error.detail);
 
 /** Put an error at its field, or the nearest above that is shown. */
 function point(error) {
@@ -381,11 +401,16 @@ function point(error) {
     const place = all.find((element) => element.dataset.pointer === pointer);
     if (!place) continue;
     const id = `error-${++numbered}`;
-    place.setAttribute("aria-invalid", "true");
-    place.setAttribute("aria-describedby", id);
+    const isGroup = place.matches("fieldset");
+    const control = place.matches("input, select, textarea") ? place : place.querySelector("input, select, textarea, button");
     const rest = error.pointer.slice(pointer.length);
-    place.after(make("p", { class: "wrong", id, "data-error": true }, rest ? `${rest}: ` : "", error.detail));
-    return place.matches("fieldset") ? place.querySelector("input, select, textarea, button") : place;
+    const told = make("p", { class: "wrong", id, "data-error": true }, rest ? `${rest}: ` : "", sentence(error));
+    if (isGroup) place.querySelector("legend").after(told);
+    else control.after(told);
+    (isGroup ? place : control).setAttribute("aria-describedby", id);
+    if (isGroup) place.classList.add("invalid");
+    else control.setAttribute("aria-invalid", "true");
+    return control ?? place;
   }
   return undefined;
 }
@@ -393,6 +418,7 @@ function point(error) {
 function clear() {
   for (const element of document.querySelectorAll("[data-error]")) element.remove();
   for (const element of document.querySelectorAll("[aria-invalid]")) element.removeAttribute("aria-invalid");
+  for (const element of document.querySelectorAll("fieldset.invalid")) element.classList.remove("invalid");
 }
 
 function say(kind, ...parts) {
