@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import Any, NamedTuple, cast
@@ -37,7 +38,7 @@ MOST = 1.5
 """How much dearer each may be among four times as many: 1 is linear, 4 is quadratic."""
 GOES = 3
 """The cheapest of so many counts: what disturbs makes it dearer only."""
-POINTER = 1.25
+POINTER = 1.4
 """What a record may cost that is placed by a value in it, beside one placed by its key."""
 KEY = "key of the benchmark"
 NOTE = {"type": "record", "name": "Note", "fields": [{"name": "title", "type": "string"}]}
@@ -218,19 +219,23 @@ async def _placed(language: str, count: int) -> Row:
     """A record that `INLAKE_PARTITION_BY` places by a value in it, beside one placed by its key."""
     name = schema_name("flat", language)
     submissions = [Submission(Label(name), record) for record in blocks("flat", count)[0].splitlines()]
-    costs = []
-    for rule in ("key", "/constituentid"):
-        async with _site(INLAKE_PARTITION_BY=rule) as site:
+    async with _site(INLAKE_PARTITION_BY="key") as by_key, _site(INLAKE_PARTITION_BY="/constituentid") as by_pointer:
+        sites = [by_key, by_pointer]
+        gateways = [Gateway(s.d.gateway.codecs, s.d.gateway.promises, cast("Bus", Confirming())) for s in sites]
+        for site in sites:
             await register(site.d.registry, "{schema}")
-            gateway = Gateway(site.d.gateway.codecs, site.d.gateway.promises, cast("Bus", Confirming()))
 
-            async def work(gateway: Gateway = gateway) -> None:
-                for at in range(0, len(submissions), 250):
-                    group = Group(gateway)
-                    await group.encode(submissions[at : at + 250])
-                    await group.publish()
+        async def work(gateway: Gateway) -> None:
+            for at in range(0, len(submissions), 250):
+                group = Group(gateway)
+                await group.encode(submissions[at : at + 250])
+                await group.publish()
 
-            costs.append(await _cheapest(work) / count)
+        costs = [float("inf"), float("inf")]
+        for _ in range(GOES):  # in turn: what disturbs lasts longer than a go
+            costs = [
+                min(cost, await _cheapest(partial(work, g)) / count) for cost, g in zip(costs, gateways, strict=True)
+            ]
     return Row(f"INLAKE_PARTITION_BY a pointer, {language}", costs[0], costs[1], POINTER)
 
 

@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS rejects (
 );
 CREATE INDEX IF NOT EXISTS rejects_at ON rejects (at, id);
 CREATE INDEX IF NOT EXISTS rejects_cause ON rejects (cause, mended, at, id);
+CREATE INDEX IF NOT EXISTS rejects_waiting ON rejects (mended, at, id);
+CREATE INDEX IF NOT EXISTS rejects_own ON rejects (principal, mended, at, id);
 CREATE INDEX IF NOT EXISTS rejects_counted ON rejects (mended, principal, schema, cause, at, id);
 """
 LOCK_SECONDS = 10.0

@@ -1,0 +1,34 @@
+"""The table of rejects: a page costs what the page has, however many rejects there are."""
+
+from __future__ import annotations
+
+import pytest
+
+from inlake.rejects.reject import Wanted
+from inlake.rejects.sqlite.table import Table
+from tests.contract.test_rejects import DAY, reject
+
+
+def steps(table: Table, wanted: Wanted) -> int:
+    """How many hundreds of instructions SQLite takes for a page."""
+    count = 0
+
+    def step() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    table._table().set_progress_handler(step, 100)
+    assert len(table.page(wanted, 20, None)) == 20
+    table._table().set_progress_handler(None, 0)
+    return count
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(principal="token:a"), Wanted(mended=None)], ids=str)
+def test_a_page_costs_as_much_among_many_as_among_few(wanted: Wanted) -> None:
+    table = Table(None, seconds=30 * DAY, most_bytes=1 << 30)
+    table.add(reject(n) for n in range(100))
+    few = steps(table, wanted)
+    table.add(reject(n) for n in range(100, 3_000))
+    assert steps(table, wanted) <= few + 10
+    table.close()
