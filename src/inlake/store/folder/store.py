@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from inlake.errors import BadPlace, InlakeError, NotFound, OutOfSpace, PlaceTaken, StoreUnavailable
 from inlake.model import Listed, ObjectFacts, masked
+from inlake.store.folder import beneath
 from inlake.store.folder.files import HIDDEN, Files, facts, names_after, open_object, read_whole, size, sizes
 from inlake.store.folder.pieces import FolderPieces
 from inlake.store.keys import check_ascii, segments
@@ -68,11 +69,16 @@ class FolderStore:
         return await self._run(sizes, str(self._root), keys)
 
     async def facts(self, key: str) -> ObjectFacts | None:
+        if self._foreign:
+            return await self._run(beneath.facts, self._root, segments(key, foreign=True))
         return await self._run(facts, self._path(key))
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Chunks of up to 1 MiB. `NotFound` when there is no such object; nothing beyond its end."""
-        file = await self._run(open_object, self._path(key))
+        if self._foreign:
+            file = await self._run(beneath.open_file, self._root, segments(key, foreign=True))
+        else:
+            file = await self._run(open_object, self._path(key))
         if file is None:
             raise NotFound(f"There is no object {key}.")
         try:
@@ -91,9 +97,11 @@ class FolderStore:
             yield found.key
 
     async def objects(self, prefix: str) -> AsyncIterator[Listed]:
-        folder = self._named(prefix.removesuffix("/")) if prefix else self._root
-        self._check_links(folder)
-        keys = self._files.walk(folder)
+        below = prefix.removesuffix("/")
+        if self._foreign:
+            keys = beneath.walk(self._root, segments(below, foreign=True) if below else [])
+        else:
+            keys = self._files.walk(self._path(below) if below else self._root)
         try:
             while batch := await self._run(lambda: [*islice(keys, LIST_BATCH)]):
                 for found in batch:
@@ -109,7 +117,7 @@ class FolderStore:
 
     def uri(self, key: str) -> str:
         """`file:///...`, percent-encoded (RFC 8089)."""
-        return self._named(key).as_uri()
+        return self._path(key).as_uri()
 
     async def check(self) -> Sequence[str]:
         return await self._run(self._files.try_out)
@@ -118,24 +126,9 @@ class FolderStore:
         """Nothing stays open between calls."""
 
     def _path(self, key: str) -> Path:
-        """The file of a key, which no link of others leads to."""
-        path = self._named(key)
-        self._check_links(path.parent)
-        return path
-
-    def _named(self, key: str) -> Path:
         if f"{key}/".startswith(tuple(f"{hidden}/" for hidden in HIDDEN)):
             raise BadPlace(f"The key {key!r} is among the temporary files of the store.")
         return self._root.joinpath(*segments(key, foreign=self._foreign))
-
-    def _check_links(self, folder: Path) -> None:
-        """`NotFound` where others write and a link is on the way to a folder, or in its place."""
-        if not self._foreign:
-            return
-        with suppress(RuntimeError):  # links that lead in a circle
-            if folder.resolve() == folder:
-                return
-        raise NotFound(f"There is no folder {masked(str(folder))}: a link leads there.")
 
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
         """`call` in a thread, to its end even when cancelled: its file must not be closed under it."""
