@@ -34,7 +34,7 @@ class Compiled:
 
     codec: Codec
     schema: SchemaVersion | None
-    """None where nothing is checked."""
+    """The schema; None where nothing is checked."""
     topic: str
     prefix: bytes
     """Confluent wire format: 0x00 and the schema's id in four bytes, big-endian."""
@@ -56,7 +56,7 @@ class _Kept:
     found: RegisteredSchema
     """The registry's answer: it gives another object when it has looked again."""
     until: float | None
-    """When its references are looked at again, monotonic time; None where there are none."""
+    """The time when the schema's references are looked at again, monotonic; None where there are none."""
 
 
 class Finder(Protocol):

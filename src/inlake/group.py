@@ -41,7 +41,7 @@ class TimeSlice:
 
     def __init__(self) -> None:
         self.end = perf_counter() + self.SECONDS
-        """When the time is over, by `perf_counter`."""
+        """The end of the half millisecond, by `perf_counter`."""
 
     async def yield_if_long(self) -> bool:
         """Let the event loop do other work if the time is over; then a new slice begins."""

@@ -84,7 +84,7 @@ class Submission(Struct, frozen=True, gc=False):
     event_id: str | None = None
     """`ce_id`, where every repeat must have the same; None: a new one."""
     accepted_ms: int | None = None
-    """When it was first accepted, milliseconds since 1970; None: now."""
+    """The time when the record was first accepted, milliseconds since 1970; None: now."""
 
 
 class StoredObject(Struct, frozen=True, gc=False):
@@ -239,7 +239,7 @@ class Receipt(Struct, frozen=True, gc=False):
     partition: int
     offset: int
     schema: SchemaVersion | None
-    """None on the unsecured routes: nothing was checked."""
+    """The schema; None on the unsecured routes, where nothing was checked."""
     resource: StoredObject | None = None
 
     @classmethod

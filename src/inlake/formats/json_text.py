@@ -15,7 +15,7 @@ import msgspec
 from inlake.errors import MalformedJson
 
 ABSENT: Any = object()
-"""Stands where there is no value; null is a value."""
+"""The mark of a value that is not there; null is a value."""
 LONGEST_INTEGER = 1_000
 """Digits up to which an integer becomes an `int`; reading longer ones takes quadratic time, and no type holds them."""
 EXTRACT = 40

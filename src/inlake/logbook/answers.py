@@ -54,7 +54,7 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     """One entry, or all entries of a log together. None: as before."""
 
     at: int | None = None
-    """When the request was first accepted; milliseconds since 1970."""
+    """The time when the request was first accepted; milliseconds since 1970."""
     parts: dict[str, str] | None = None
     """The request's fingerprint: sha256 of each of its parts that is known, hexadecimal."""
     versions: dict[str, int] | None = None
@@ -65,7 +65,7 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     """The puuid of the promise that the request's file gets."""
     owner: str | None = None
     until: float | None = None
-    """How long the owner holds the request; seconds since 1970."""
+    """The time until which the owner holds the request; seconds since 1970."""
     answer: Answer | None = None
 
     @property

@@ -21,7 +21,7 @@ class Arrival:
         """Bytes so far."""
         self._sha256 = hashlib.sha256()
         self.expires = 0.0
-        """Until when it may be stored, as the log of its promise has it; seconds since 1970."""
+        """The time until which the binary may be stored, as the log of its promise has it; seconds since 1970."""
 
     @property
     def sha256(self) -> str:

@@ -258,7 +258,7 @@ def _whole_sha256(promise: Promise, facts: ObjectFacts) -> str | None:
 
 
 def _hex(base64: str | None) -> str | None:
-    """None also for what is no SHA-256, such as a checksum of checksums (`...-3`)."""
+    """The SHA-256 in hexadecimal; None also for what is none, such as a checksum of checksums (`...-3`)."""
     if base64 is None or len(base64) != 44:
         return None
     return b64decode(base64).hex()

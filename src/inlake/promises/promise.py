@@ -101,7 +101,7 @@ class Promise:
 
     @property
     def at(self) -> float:
-        """When the last entry was made."""
+        """The time of the last entry."""
         return self.last.at if self.last else 0.0
 
     @property

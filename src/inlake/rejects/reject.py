@@ -35,7 +35,7 @@ class Reject(Struct, frozen=True, omit_defaults=True):
     id: str
     """UUID; the `Idempotency-Key` of what is sent again."""
     at: int
-    """When it was refused, milliseconds since 1970."""
+    """The time when the record was refused, milliseconds since 1970."""
     principal: str
     schema: str
     """The schema as the client named it; empty where an envelope that could not be read has it."""
@@ -86,7 +86,7 @@ class Cause(Struct, frozen=True):
     reasons: list[Reason]
     count: int
     first: int
-    """When the first was refused, milliseconds since 1970."""
+    """The time when the first was refused, milliseconds since 1970."""
     last: int
     example: str
     """Id of the last."""
@@ -99,7 +99,7 @@ class Wanted(Struct, frozen=True):
 
     principal: str | None = None
     schemas: tuple[str, ...] = ()
-    """Whoever sent them, beside those of the principal."""
+    """Schemas whose rejects are wanted whoever sent them, beside those of the principal."""
     schema: str | None = None
     cause: str | None = None
     mended: bool | None = False
@@ -110,7 +110,7 @@ class Mark(Struct, frozen=True):
 
     id: str
     at: int
-    """When, milliseconds since 1970."""
+    """The time when it was accepted, milliseconds since 1970."""
     event: str
     """`ce_id` of the event."""
 

@@ -57,7 +57,7 @@ class KafkaBus:
         self._connection = for_librdkafka({**CONNECTION, **given})
         self._closed = False
         self._confirmed = 0.0
-        """When Kafka last confirmed an event."""
+        """The time when Kafka last confirmed an event."""
         self._order = CallOrder()
         of_producer = {**PRODUCER, "delivery.timeout.ms": round(timeout * 1000), **self._connection}
         self._transactions = Transactions(of_producer, timeout=timeout)

@@ -62,7 +62,7 @@ _DRAFTS = {  # first and last draft in which the library takes this keyword; tho
     "prefixItems": (_LAST, _LAST),
 }
 WRITTEN = "inlake:pattern"
-"""Stands beside a `pattern` that was translated: as it was written."""
+"""The keyword beside a `pattern` that was translated: it has the pattern as written."""
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _VALUES = ("const", "enum", "default", "examples")
 """Keywords whose values are no schemas, whatever they look like."""

@@ -165,7 +165,7 @@ class Shipment:
     last: Entry
     expires: float
     positions: dict[int, Position] = field(default_factory=dict)
-    """Where the events of lines are."""
+    """The positions of the events of lines."""
     refused: dict[int, Refused] = field(default_factory=dict)
     end: Expired | None = None
 

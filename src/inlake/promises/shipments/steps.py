@@ -63,7 +63,7 @@ class Due:
     what: Literal["finished", "expired", "removed"] | None
     why: str
     at: float
-    """When there is something to do, or is to be looked again."""
+    """The time when there is something to do, or to look again."""
     found: Shipment | None = None
 
 

@@ -137,7 +137,7 @@ class _Writer:
         self._sending: set[asyncio.Task[None]] = set()
         self._parts = {part.number: part for part in held.parts}
         self.length = held.length
-        """Where the next byte goes."""
+        """The offset of the next byte."""
 
     def held(self) -> Uploaded:
         """The whole upload, when all of it is in the store."""

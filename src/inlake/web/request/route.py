@@ -29,7 +29,7 @@ class Row(NamedTuple):
     path: str
     handle: Handler
     document: Document | None = None
-    """None: not in the OpenAPI document."""
+    """The operation in the OpenAPI document; None for a route that is not in it."""
     may_hold: Callable[[Exchange], int] | None = None
     """Bytes of memory that the request may take at once, told by its headers; None: it is not counted."""
     keyed: Callable[[Handler], Handler] | None = None

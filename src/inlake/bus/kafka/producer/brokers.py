@@ -71,7 +71,7 @@ class Brokers:
         self._tasks: dict[object, asyncio.Task[None]] = {}
         self._logged: dict[str, float] = {}
         self._asked = 0.0
-        """When a broker last told of leaders."""
+        """The time when a broker last told of leaders."""
         self._alarm: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -162,7 +162,7 @@ class Brokers:
             connection.abort()
 
     def _lost(self, connection: Connection, reason: str) -> None:
-        """Hears that it hung up, or that we did: then there is no reason."""
+        """Forgets a connection that the broker has ended, or the gateway: then there is no reason."""
         self._replaced.discard(connection)
         for address, known in list(self._connections.items()):
             if known is connection:

@@ -26,7 +26,7 @@ class Call:
         self.missing = len(events)
         """Events without a result."""
         self.deadline = 0.0
-        """When it ends in any case, by the event loop's clock."""
+        """The time when the call ends in any case, by the event loop's clock."""
 
     def settle(self, count: int) -> None:
         """So many more events have a result; with the last one the publisher wakes, if it is not gone."""
@@ -80,7 +80,7 @@ class Run(Struct, frozen=True, gc=False):
             self.call.settle(self.count)
 
     def succeed(self, positions: list[Position]) -> None:
-        """Says where its events are in the log."""
+        """Tells the call where its events are in the log."""
         if self.is_open():
             self.call.results[self.start : self.stop] = positions
             self.call.settle(len(positions))

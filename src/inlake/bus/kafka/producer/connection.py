@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
         self.versions: dict[int, int] = {}
         """Versions by request: the one that both sides speak."""
         self.until = float("inf")
-        """When it is to be replaced, by the event loop's clock."""
+        """The time when the connection is to be replaced, by the event loop's clock."""
         self._client = client_id.encode()
         self._on_lost = on_lost
         self._transport: asyncio.Transport
@@ -61,11 +61,11 @@ class Connection(asyncio.Protocol):
         self._correlation = 0
         self._answers = 0
         self._moved = 0.0
-        """When the last answer came, or bytes went out that had waited, by the event loop's clock."""
+        """The time when the last answer came, or bytes went out that had waited, by the event loop's clock."""
         self._left = 0
         """Bytes that were not out yet then."""
         self._held_until = 0.0
-        """When requests may be sent again: the broker has a quota (KIP-219)."""
+        """The time when requests may be sent again: the broker has a quota (KIP-219)."""
         self._ended = self._retired = False
         self._rest = b""
 

@@ -30,7 +30,7 @@ class ProducerIds:
         self._asking: asyncio.Task[None] | None = None
 
     def ask(self) -> None:
-        """Gets one; where no broker is connected, the brokers' news follow."""
+        """Gets a producer id; where no broker is connected, the brokers' news follow."""
         connection = self._brokers.any()
         if connection is not None and self._asking is None:
             self._asking = asyncio.ensure_future(self._ask(connection))

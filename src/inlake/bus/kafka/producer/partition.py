@@ -54,9 +54,9 @@ class BatchInFlight:
         self.producer_id = producer_id
         self.sequence = sequence
         self.connection: Connection | None = None
-        """Where it was sent, while an answer is due."""
+        """The connection that the batch was sent on, while an answer is due."""
         self.sent = 0.0
-        """When, by the event loop's clock."""
+        """The time when the batch was sent, by the event loop's clock."""
         self.unknown = False
         """Whether the batch was sent, and no answer says that it is not in the log."""
 
@@ -65,12 +65,12 @@ class BatchInFlight:
         return self.unknown or self.connection is not None
 
     def fail(self, outcome: Callable[[], InlakeError]) -> None:
-        """Gives each event an error of its own."""
+        """Gives each event of the batch an error of its own."""
         for run in self.runs:
             run.fail(outcome)
 
     def succeed(self, topic: str, partition: int, first: int) -> None:
-        """Says where its events are: from the offset `first` on; -1: nobody knows where."""
+        """Tells the calls where the batch's events are: from the offset `first` on; -1: nobody knows where."""
         offset, step = first, first >= 0
         for run in self.runs:
             run.succeed([Position(topic, partition, offset + step * n) for n in range(run.count)])
@@ -115,21 +115,21 @@ class PartitionQueue:
         self.producer_id: ProducerId | None = None
         self.sequence = 0
         self.confirmed = float("-inf")
-        """When a broker last confirmed a batch of this producer id and epoch, by the event loop's clock."""
+        """The time when a broker last confirmed a batch of this producer id and epoch, by the event loop's clock."""
         self.recovering = False
         """A batch failed: the first goes alone."""
         self.limit = BATCH_BYTES
         """The most bytes of a batch; less than at first once the topic has refused one."""
         self.grow_at = self.grow_pause = 0.0
-        """When the limit is doubled again, and the pause before that."""
+        """The time when the limit is doubled again, and the pause before that."""
         self.retry = 0.0
-        """When something may be sent again, by the event loop's clock."""
+        """The time when something may be sent again, by the event loop's clock."""
         self.look_at = 0.0
-        """When it is looked at again."""
+        """The time when the queue is looked at again."""
         self.error = 0
         """The code of the last error a broker answered; 0 once it has taken one."""
         self.refused_since = 0.0
-        """When that began."""
+        """The time when batches began to be refused."""
 
     # ------------------------------------------------------------------------------------------------------ what waits
     def add(self, run: Run) -> None:
@@ -214,7 +214,7 @@ class PartitionQueue:
 
     # -------------------------------------------------------------------------------------------------- what comes back
     def in_the_log(self, batch: BatchInFlight, now: float) -> None:
-        """Hears that a broker has confirmed the batch."""
+        """Takes out a batch that a broker has confirmed."""
         if batch is self.in_flight[0]:
             self.recovering = False
             self.error, self.refused_since = 0, 0.0
@@ -225,7 +225,7 @@ class PartitionQueue:
             self.limit, self.grow_at = min(2 * self.limit, BATCH_BYTES), now + GROW
 
     def later(self, batch: BatchInFlight, *, unknown: bool) -> None:
-        """Hears that the batch is to be sent again. `unknown`: it may be in the log."""
+        """Keeps a batch that is to be sent again. `unknown`: it may be in the log."""
         batch.unknown = batch.unknown or unknown
         self.recovering = True
 

@@ -52,7 +52,7 @@ class Producer:
         self._timer: asyncio.TimerHandle | None = None
         self._watching: asyncio.TimerHandle | None = None
         self._events = self._bytes = 0
-        """Not yet confirmed."""
+        """Events that are not yet confirmed."""
 
     @property
     def last_error(self) -> str:

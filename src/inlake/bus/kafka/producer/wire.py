@@ -114,7 +114,7 @@ def produce_body(batches: Iterable[tuple[str, int, Batch]], milliseconds: int) -
 
 
 def metadata_body(topics: Iterable[str]) -> list[bytes]:
-    """Asks for these topics, and creates none."""
+    """A request for these topics, which creates none."""
     names = [_text(topic.encode()) for topic in topics]
     return [struct.pack(">i", len(names)), *names, b"\0"]
 
