@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,13 +17,15 @@ from inlake.registry.directory.registry import DirectoryRegistry
 from inlake.settings import load
 
 FRAMED = b"\0\0\0\0\1"
-"""In front of what the only schema of the registry describes."""
+"""In front of JSON of any kind."""
 
 
 @pytest_asyncio.fixture
 async def registry(tmp_path: Path) -> AsyncIterator[DirectoryRegistry]:
     registry = DirectoryRegistry(tmp_path)
     assert (await registry.register("any", Schema("{}", "JSON", []))).schema_id == 1
+    assert (await registry.register("double", Schema('"double"', "AVRO", []))).schema_id == 2
+    assert (await registry.register("float", Schema('"float"', "AVRO", []))).schema_id == 3
     yield registry
     await registry.close()
 
@@ -60,3 +64,14 @@ async def test_integers_are_read_whole_and_nothing_is_null(registry: DirectoryRe
     decoder = Decoder(registry, load({}))
     assert (await decoder.decode(message(b"123456789012345678901234567890"))).record == 123456789012345678901234567890
     assert (await decoder.decode(message(None))).problem is None
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(1.5, 1.5), (math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")]
+)
+async def test_a_number_that_json_has_no_word_for_is_text(
+    number: float, told: object, registry: DirectoryRegistry
+) -> None:
+    decoder = Decoder(registry, load({}))
+    for value in (b"\0\0\0\0\2" + struct.pack("<d", number), b"\0\0\0\0\3" + struct.pack("<f", number)):
+        assert (await decoder.decode(message(value))).record == told

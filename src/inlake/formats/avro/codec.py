@@ -127,7 +127,7 @@ class AvroCodec:
         return encoded
 
     def decode(self, payload: bytes) -> Any:
-        """Avro binary to JSON-like values: bytes as text or 0x..., decimals, dates and times as text."""
+        """Avro binary to JSON-like values: bytes as text or 0x..., decimals, dates, times and NaN as text."""
         return read_payload(self.root, payload, self.max_depth)
 
     def example(self) -> Any:

@@ -6,6 +6,7 @@ limit), and events can come from anywhere: hence a reader with limits.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from decimal import Context, Decimal
@@ -44,6 +45,13 @@ def show_bytes(data: bytes) -> str:
     except UnicodeDecodeError:
         return "0x" + data.hex()
     return text if text.isprintable() else "0x" + data.hex()
+
+
+def _number(value: float) -> float | str:
+    """A number as JSON has it; what it has not, as ProtoJSON writes it."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _unfit(reason: str) -> Unprocessable:
@@ -87,10 +95,10 @@ class _Reader:
         return byte == b"\1"
 
     def single(self, _type: Type) -> Any:
-        return unpack_float(self.take(4))[0]
+        return _number(unpack_float(self.take(4))[0])
 
     def double(self, _type: Type) -> Any:
-        return unpack_double(self.take(8))[0]
+        return _number(unpack_double(self.take(8))[0])
 
     def octets(self, _type: Type) -> Any:
         return self.take(self.long())
