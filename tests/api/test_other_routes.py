@@ -175,6 +175,7 @@ async def test_every_route_is_in_the_openapi_document_with_an_example(gateway: G
         "/rejects/{reject}",
         "/rejects/{reject}/resend",
         "/resources/{puuid}",
+        "/resources/{puuid}/preview",
         "/shipments",
         "/shipments/{shipment}",
         "/shipments/{shipment}/complete",

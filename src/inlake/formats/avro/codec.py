@@ -104,14 +104,11 @@ class AvroCodec:
     def encode(self, draft: Draft, resource: str | None = None) -> bytes:
         """The draft as Avro binary, the resource field set to `resource` if given. `RecordRejected` with all errors,
         `RecordTooLarge`."""
-        if resource is None and draft.typed is not ABSENT:
+        if draft.typed is not ABSENT and (resource is None or self._fills):
             try:
+                if resource is not None:
+                    return self._write_filled(draft.typed, draft.text, resource)
                 return self._write(draft.typed, draft.text)
-            except UNDECIDED:
-                pass
-        if resource is not None and draft.typed is not ABSENT and self._fills:
-            try:
-                return self._write_filled(draft.typed, draft.text, resource)
             except UNDECIDED:
                 pass
         value = draft.value
