@@ -47,6 +47,18 @@ def test_a_cause_is_listed_shown_exported_mended_and_gone(served: Served, tmp_pa
     assert served.inlake("tail").stdout.count('"etching"') == 3
 
 
+def test_a_star_in_a_pointer_is_each_place_that_is_wrong(served: Served) -> None:
+    refuse(served, '{"title": "star", "tags": [1, "print", 2]}', '{"title": "star", "tags": ["print", 3]}')
+    (cause,) = map(json.loads, served.inlake("rejects", "list", "--json").stdout.splitlines())
+    sent = served.inlake("rejects", "resend", cause["id"], "--set", "/tags/*=etching")
+    assert (sent.returncode, sent.stdout) == (0, "2 sent and accepted, 0 still refused.\n"), sent.stderr
+    records = [json.loads(line)["record"] for line in served.inlake("tail", "--json").stdout.splitlines()]
+    assert [record["tags"] for record in records if record["title"] == "star"] == [
+        ["etching", "print", "etching"],
+        ["print", "etching"],
+    ]
+
+
 def test_what_is_wrong_with_the_command_is_said(served: Served) -> None:
     wrong = served.inlake("rejects", "resend", "--set", "title=x")
     assert (wrong.returncode, "write POINTER=VALUE" in wrong.stderr) == (2, True)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 MOST_READ = 64 << 20
 """Characters of the text times steps of a pointer: each step reads what is left of the text."""
+_INDEX = re.compile(r"(?<=/)[0-9]+(?=/|$)")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _parse = json.JSONDecoder(strict=False).raw_decode
 
@@ -19,11 +20,6 @@ class _Place:
         self.pointer = pointer
         self.is_end = False
         self.below: dict[str, _Place] = {}
-
-
-def set_value(text: str, pointer: str, value: str) -> str:
-    """The text with another value at a JSON Pointer; see `set_values`."""
-    return set_values(text, [pointer], value)
 
 
 def set_values(text: str, pointers: Iterable[str], value: str) -> str:
@@ -77,6 +73,16 @@ def _edits(text: str, start: int, place: _Place, value: str) -> Iterator[tuple[i
     members = [f"{json.dumps(name, ensure_ascii=False)}: {value}" if is_object else value for name, _ in added]
     last = len(text[: _end(text, start) - 1].rstrip(" \t\n\r"))
     yield last, last, ("" if count == 0 else ", ") + ", ".join(members)
+
+
+def without_indexes(pointer: str) -> str:
+    """The JSON Pointer with `*` for each number in it, as causes of rejects have it."""
+    return _INDEX.sub("*", pointer)
+
+
+def meant(pointer: str, wrong: Iterable[str]) -> list[str]:
+    """The places that a pointer with `*` means: those of `wrong` that it fits; else the pointer itself."""
+    return [place for place in dict.fromkeys(wrong) if without_indexes(place) == pointer] or [pointer]
 
 
 def as_json(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
+from inlake.client.mending import without_indexes
 from inlake.errors import FieldError
 
 MOST_ERRORS = 100
@@ -18,7 +19,6 @@ PAGE_TEXT = 8 << 20
 """Characters of texts with which a page ends, however many rejects are wanted."""
 MOST_SCHEMAS = 10_000
 """Names of schemas that are told apart; clients make them up."""
-_INDEX = re.compile(r"(?<=/)[0-9]+(?=/|$)")
 
 
 class Reason(Struct, frozen=True, order=True):
@@ -133,7 +133,7 @@ class Cursor(Struct, frozen=True, array_like=True):
 
 def reasons_of(code: str, errors: Iterable[FieldError]) -> list[Reason]:
     """The reasons of a record that was refused with this code, each once; without errors of fields the code alone."""
-    found = {Reason(error.code, _INDEX.sub("*", error.pointer)) for error in errors}
+    found = {Reason(error.code, without_indexes(error.pointer)) for error in errors}
     return sorted(found) or [Reason(code, "")]
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from inlake.client.mending import MOST_READ, as_json, set_value, set_values
+from inlake.client.mending import MOST_READ, as_json, meant, set_values
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from inlake.client.mending import MOST_READ, as_json, set_value, set_values
     ],
 )
 def test_one_value_changes_and_nothing_else(text: str, pointer: str, value: str, mended: str) -> None:
-    assert set_value(text, pointer, value) == mended
+    assert set_values(text, [pointer], value) == mended
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_one_value_changes_and_nothing_else(text: str, pointer: str, value: str,
 )
 def test_a_place_that_is_not_there_is_said(text: str, pointer: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        set_value(text, pointer, "1")
+        set_values(text, [pointer], "1")
 
 
 @pytest.mark.parametrize(("typed", "value"), [("7", 7), ("null", None), ('"7"', "7"), ("1889?", "1889?"), ("", "")])
@@ -49,9 +49,9 @@ def test_many_values_change_as_one_after_the_other() -> None:
     pointers = ["/e/0", "/a/2", "/a/1/b", "/a/-", "/c/f", "/c/d", "/a/1/g"]
     expected = text
     for pointer in pointers:
-        expected = set_value(expected, pointer, '"x"')
+        expected = set_values(expected, [pointer], '"x"')
     assert set_values(text, pointers, '"x"') == expected
-    assert set_values(text, ["/a/0", "/a/0"], "0") == set_value(text, "/a/0", "0")
+    assert set_values(text, ["/a/0", "/a/0"], "0") == set_values(text, ["/a/0"], "0")
 
 
 def test_a_hundred_places_are_set_about_as_fast_as_one() -> None:
@@ -76,5 +76,13 @@ def test_a_hundred_places_are_set_about_as_fast_as_one() -> None:
 )
 def test_what_is_nested_too_deep_is_said(text: str, pointer: str, value: str) -> None:
     with pytest.raises(ValueError, match=r"nested too deep|not JSON|place that deep"):
-        set_value(text, pointer, value)
+        set_values(text, [pointer], value)
     assert json.loads(as_json("[" * 100_000)) == "[" * 100_000
+
+
+def test_a_star_means_each_place_that_is_wrong() -> None:
+    wrong = ["/makers/0/role", "/makers/12/role", "/makers/0/role", "/makers/0/name", "/0"]
+    assert meant("/makers/*/role", wrong) == ["/makers/0/role", "/makers/12/role"]
+    assert meant("/*", wrong) == ["/0"]
+    assert meant("/makers/0/role", wrong) == ["/makers/0/role"]
+    assert meant("/makers/*/born", wrong) == ["/makers/*/born"]

@@ -108,7 +108,8 @@ def resend(
         typer.Option(
             "--set",
             metavar="POINTER=VALUE",
-            help="Put a value at a place first: JSON, or text as it is. May be given several times.",
+            help="Put a value at a place first: JSON, or text as it is; `*` in the pointer stands for each place that "
+            "is wrong. May be given several times.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the mended records, and send none.")] = False,
@@ -166,11 +167,11 @@ def _at_once(
 def _send(client: Client, found: dict[str, Any], *, places: list[tuple[str, str]], dry_run: bool) -> None:
     """Raises `Refused`, and ValueError for a place that the record does not have."""
     from inlake.client.gateway import Address
-    from inlake.client.mending import set_value
+    from inlake.client.mending import meant, set_values
 
     text = found["text"]
     for pointer, value in places:
-        text = set_value(text, pointer, value)
+        text = set_values(text, meant(pointer, [error["pointer"] for error in found["errors"]]), value)
     record = text.encode("latin-1" if found["is_bytes"] else "utf-8")
     if dry_run:
         to = Address(found["schema"], found["destination"], found["version"], found["message"])

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from inlake.client.mending import as_json, set_values
+from inlake.client.mending import as_json, meant, set_values, without_indexes
 from inlake.errors import FieldError, InlakeError, RejectNotFound
-from inlake.rejects.reject import Reject, reasons_of
+from inlake.rejects.reject import Reject
 from inlake.web.console.page import form, go, moment, show
 from inlake.web.console.title import title_of
 from inlake.web.request.exchange import Exchange
@@ -136,15 +136,14 @@ async def _again(x: Exchange, d: Deployment, reject: Reject, text: str | ValueEr
 def _mended(reject: Reject, pointer: str, value: str) -> str | ValueError:
     """The text with the value at each place that the pointer means: `*` is that of the reject's own errors."""
     try:
-        places = [error.pointer for error in reject.errors if _is_at(error, pointer)] or [pointer]
-        return set_values(reject.text, places, value)
+        return set_values(reject.text, meant(pointer, [error.pointer for error in reject.errors]), value)
     except ValueError as error:
         return error
 
 
 def _is_at(error: FieldError, pointer: str) -> bool:
     """Whether an error of a record is at the place of its cause, in which indexes are `*`."""
-    return reasons_of("", [error])[0].pointer == pointer
+    return without_indexes(error.pointer) == pointer
 
 
 def called(reject: Reject) -> str:
