@@ -41,10 +41,11 @@ def test_a_script_learns_it_by_the_exit_code(folder: Path, action: str, code: in
 @pytest.mark.parametrize(
     ("arguments", "file", "said"),
     [
-        (["a", "b"], "", "INLAKE_RIGHTS is not set, so everybody may do all"),
-        (["a", "b", "--file", "absent.toml"], "rights.toml", "absent.toml cannot be read"),
+        (["token:a", "b"], "", "INLAKE_RIGHTS is not set, so everybody may do all"),
+        (["ann", "b"], "rights.toml", "ann is no principal: write token:ann for who sends with an API key"),
+        (["token:a", "b", "--file", "absent.toml"], "rights.toml", "absent.toml cannot be read"),
         (
-            ["a", "b", "--may", "write"],
+            ["token:a", "b", "--may", "write"],
             "rights.toml",
             "There is no action 'write': there are ingest, read, administer.",
         ),

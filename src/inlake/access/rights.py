@@ -28,7 +28,8 @@ from inlake.model import ANONYMOUS
 
 Action = Literal["ingest", "read", "administer"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
-_WHO = re.compile(r"\*|anonymous|(token|oidc|proxy|group):.+")
+WHO = re.compile(r"\*|anonymous|(token|oidc|proxy|group):.+")
+"""Names of principals and groups as rules write them."""
 
 
 class Rule(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -159,7 +160,7 @@ def read(path: Path) -> Rights:
     except msgspec.ValidationError as error:
         raise ValueError(f"{path}: {_by_number(str(error))}") from None
     for number, rule in enumerate(found.rule, 1):
-        if wrong := [who for who in rule.who if not _WHO.fullmatch(who)]:
+        if wrong := [who for who in rule.who if not WHO.fullmatch(who)]:
             raise ValueError(
                 f"{path}, rule {number}: who is {wrong[0]!r}, and must be token:NAME, oidc:NAME, proxy:NAME, "
                 "group:NAME, anonymous or *"

@@ -109,6 +109,11 @@ def _puuids(name: str) -> list[str]:
 
             return [puuid_of(name.lower())]
         return [name]
+    if not Path(name).exists():
+        raise Failure(
+            f"{name} is neither the name of an object or the id of an event (both are UUIDs, such as "
+            "1b4e28ba-2fa1-4cd2-883f-0016d3cca427), nor a file of receipts that is here."
+        )
     return [str(receipt["puuid"]) for receipt in _receipts(Path(name)) if receipt.get("puuid")]
 
 

@@ -30,9 +30,14 @@ def check(
     The first rule that fits the principal or a group of theirs, the schema and the destination decides; where none
     fits, nothing is allowed.
     """
-    from inlake.access.rights import ACTIONS, Caller, read
+    from inlake.access.rights import ACTIONS, WHO, Caller, read
     from inlake.settings import read_environment
 
+    if not WHO.fullmatch(principal) or principal == "*":
+        raise Failure(
+            f"{principal} is no principal: write token:{principal} for who sends with an API key, oidc:{principal} for "
+            f"who has a token, proxy:{principal} for whom a proxy names, or anonymous."
+        )
     path = file or read_environment(environ=os.environ).get("INLAKE_RIGHTS")
     if path is None:
         raise Failure("There is no file of rights: INLAKE_RIGHTS is not set, so everybody may do all. Or give --file.")

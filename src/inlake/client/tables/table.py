@@ -100,6 +100,11 @@ def _detected(source: Source, asked: Layout) -> Table:
         case "xlsx" | "ods" as format_:
             return _workbook(source, replace(asked, format=format_))
         case _:
+            if asked.sheet:
+                detail = f"The table is a text file and has no sheet {asked.sheet}."
+                raise TableError(
+                    [Fault("bad_layout", detail, "Only XLSX and ODS have sheets: leave it out, or name the workbook.")]
+                )
             return _delimited(source, replace(asked, format="csv"))
 
 

@@ -84,6 +84,7 @@ def test_the_first_sheet_that_holds_something_is_read_and_the_others_are_said() 
         assert [column.name for column in table.columns] == ["n", "m"]
         assert list(table) == []
     assert refused(xlsx(["a"], change=more), Layout(sheet="Objekte")) == "sheet_missing"
+    assert refused(io.BytesIO(b"a,b\n1,2\n"), Layout(sheet="Objekte")) == "bad_layout"
 
 
 def test_an_error_is_found_in_the_sheet_that_is_read() -> None:
