@@ -113,8 +113,21 @@ def test_nothing_is_left_out_in_silence(served: Served, tmp_path: Path) -> None:
     assert rejects[0]["inlake_reason"].startswith("column year: ")
     mended = (folder / "rejects.csv").read_text("utf-8-sig").replace("19th", "1890").replace(";same.txt", ";x/same.txt")
     (folder / "mended.csv").write_text("\n".join(mended.splitlines()[:3]))
-    again = uploaded(served, folder, "scans", "--table", "mended.csv", "--destination", "strict", "--json")
-    assert {line["file"] for line in lines(again.stdout)[:-1] if line["state"] == "accepted"} == {"a.txt", "x/same.txt"}
+    (folder / "scans" / "unnamed.txt").unlink()
+    command = ("scans", "--table", "mended.csv", "--destination", "strict", "--json")
+    assert lines(uploaded(served, folder, *command, "--check").stdout)[-1]["summary"]["in already"] == 2
+    again = uploaded(served, folder, *command, "--receipts", "receipts.ndjson")
+    states = {line["file"]: line["state"] for line in lines(again.stdout)[:-1]}
+    assert states == {
+        "a.txt": "accepted", "x/same.txt": "accepted", "b.txt": "in already", "y/same.txt": "in already",
+        "broken": "wrong", "pipe": "wrong",
+    }  # fmt: skip
+    assert {line["file"] for line in lines((folder / "receipts.ndjson").read_text())} == {
+        "a.txt",
+        "x/same.txt",
+        "b.txt",
+        "y/same.txt",
+    }
 
 
 def test_a_record_beside_each_file_goes_with_it(served: Served, tmp_path: Path) -> None:
@@ -158,6 +171,9 @@ def test_a_command_that_cannot_be_is_one_sentence(served: Served, tmp_path: Path
         assert done.returncode in {1, 2}, done.stdout + done.stderr
         assert words in done.stderr
         assert done.stdout == ""
+    nothing = inlake("get", "nosuchpuuid", cwd=folder, INLAKE_URL=served.url)
+    assert nothing.returncode == 2
+    assert nothing.stderr.startswith("inlake: nosuchpuuid is neither the name of an object")
 
 
 def test_what_went_in_is_verified_and_downloaded_under_its_names(served: Served, tmp_path: Path) -> None:

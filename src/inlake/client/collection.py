@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from inlake.client.batches import cut
-from inlake.client.files import Item
+from inlake.client.files import UNNAMED, Item
 from inlake.client.gateway import Address, Gateway
 from inlake.client.journal import File, Sent
 from inlake.client.problems import ClientError
@@ -25,6 +25,8 @@ PLACEHOLDER = b'"https://inlake.invalid/objects/00000000-0000-4000-8000-00000000
 
 Explain = Callable[[Item, Mapping[str, Any]], Fault]
 """Makes a fault of one of the gateway's reasons against the record of an item."""
+Known = Callable[[str], Sent | None]
+"""What went in under a name; a journal's `find`."""
 
 
 class Outcome(NamedTuple):
@@ -52,15 +54,24 @@ def explain(_: Item, error: Mapping[str, Any]) -> Fault:
 
 
 def check(
-    client: Gateway, to: Address, items: Sequence[Item], field: str, explained: Explain = explain
+    client: Gateway,
+    to: Address,
+    items: Sequence[Item],
+    field: str,
+    explained: Explain = explain,
+    known: Known = lambda _: None,
 ) -> Iterator[Outcome]:
     """Finds the items that cannot go in: wrong by themselves, a file that cannot be read, a record that is refused.
 
-    `field`: the one that the gateway fills with the object's URI.
+    `field`: the one that the gateway fills with the object's URI. A file that no row names, as when the table has
+    mended rows alone, is not wrong where it is `known` to be in.
     """
     lines = []
     asked: list[Item] = []
     for item in items:
+        if earlier := _in_before(item, known):
+            yield earlier
+            continue
         faults = item.faults or (() if item.placed else _unreadable(item.path))
         if faults or item.record is None:
             yield Outcome(item, "wrong", faults)
@@ -97,13 +108,18 @@ def is_as_it_was(item: Item, file: File) -> bool:
 
 
 def changed_since(item: Item, sent: Sent) -> Outcome:
-    """What an item that went in has become since. Raises OSError."""
+    """What an item that went in has become since; one without a record now is compared without it. Raises OSError."""
+    record = sent.record if item.record is None else _digest_of_record(item)
+    same_record = record == sent.record
+    if item.placed:
+        return _compared(item, sent, {"object": (sent.size, sent.modified) == item.placed[1:], "record": same_record})
     assert item.path is not None
-    found, record = item.path.stat(), _digest_of_record(item)
-    if (sent.size, sent.modified, sent.record) == (found.st_size, found.st_mtime_ns, record):
+    found = item.path.stat()
+    if same_record and (sent.size, sent.modified) == (found.st_size, found.st_mtime_ns):
         return Outcome(item, "in already", sent=sent)
     with item.path.open("rb") as file:
-        return _compared(item, sent, hashlib.file_digest(file, "sha256").hexdigest(), record)
+        same_file = hashlib.file_digest(file, "sha256").hexdigest() == sent.sha256
+    return _compared(item, sent, {"file": same_file, "record": same_record})
 
 
 def failed(item: Item, error: ClientError) -> Outcome:
@@ -111,12 +127,24 @@ def failed(item: Item, error: ClientError) -> Outcome:
     return Outcome(item, "failed", (Fault(getattr(error, "code", ""), str(error)),))
 
 
-def _compared(item: Item, known: Sent, sha256: str, record: str) -> Outcome:
-    what = [name for name, same in (("file", sha256 == known.sha256), ("record", record == known.record)) if not same]
+def _compared(item: Item, known: Sent, same: Mapping[str, bool]) -> Outcome:
+    """`same`: whether each part of the item is what it was."""
+    what = [name for name, is_same in same.items() if not is_same]
     if not what:
         return Outcome(item, "in already", sent=known)
     detail = f"Its {' and '.join(what)} changed since it was sent; what was sent is in as event {known.receipt['id']}."
     return Outcome(item, "changed", (Fault("changed_since", detail),), known)
+
+
+def _in_before(item: Item, known: Known) -> Outcome | None:
+    """An item that no row of the table names, and that went in with one that did."""
+    if item.faults != (UNNAMED,):
+        return None
+    sent = known(item.placed.uri if item.placed else item.name)
+    try:
+        return changed_since(item, sent) if sent else None
+    except OSError:
+        return None  # that it cannot be read is said as of any other
 
 
 def refused(item: Item, document: Mapping[str, Any], explained: Explain) -> Outcome:

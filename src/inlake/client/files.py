@@ -21,6 +21,9 @@ FILE_COLUMNS = frozenset(
 """Names of a column of files, where none is told."""
 
 
+UNNAMED = Fault("no_pair", "No row of the table names this file.")
+
+
 class Placed(NamedTuple):
     """An object that is in the gateway's store already."""
 
@@ -102,7 +105,7 @@ def with_table(files: dict[str, Path], rows: Iterable[Converted]) -> Iterator[It
             yield Item(name, files[name], record, row, faults)
     for name, path in files.items():
         if name not in taken:
-            yield Item(name, path, None, faults=(_fault("No row of the table names this file."),))
+            yield Item(name, path, None, faults=(UNNAMED,))
 
 
 class _Names:

@@ -7,17 +7,16 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote
 
-from inlake.client.collection import Explain, Outcome, explain, failed, refused
+from inlake.client.collection import Explain, Outcome, changed_since, explain, failed, refused
 from inlake.client.connection import Request
 from inlake.client.files import Item, Placed
 from inlake.client.gateway import NDJSON, Address, Gateway
-from inlake.client.journal import Announcement, File, Journal, Sent
+from inlake.client.journal import Announcement, File, Journal
 from inlake.client.media_types import media_type
 from inlake.client.multipart import readable
 from inlake.client.problems import ClientError, Refused
 from inlake.client.receipts import Receipt
 from inlake.client.records import BrokenFile
-from inlake.client.tables import Fault
 
 FILES = 500
 """Of one shipment: a gateway takes 1,000 (INLAKE_SHIPMENT_FILES)."""
@@ -57,7 +56,7 @@ def send(
             yield from _settle(journal, begun, _ship(client, to, begun), left, explained)
         known = {sent.name: sent for sent in journal.sent()}
         for uri in [uri for uri in left if uri in known]:
-            yield _compared(left.pop(uri), known[uri])
+            yield changed_since(left.pop(uri), known[uri])
         for files, body in _shipments([*left.values()]):
             begun = journal.announce(files, body)
             yield from _settle(journal, begun, _ship(client, to, begun), left, explained)
@@ -97,16 +96,6 @@ def _ship(client: Gateway, to: Address, begun: Announcement) -> list[Receipt]:
         *answers, _ = client.json_lines(Request("POST", f"/shipments/{summary['id']}/complete", {}))
         told |= {answer["line"]: answer for answer in answers}
     return [told[n] for n in range(1, len(begun.files) + 1)]
-
-
-def _compared(item: Item, known: Sent) -> Outcome:
-    assert item.placed is not None
-    same_object = (known.size, known.modified) == item.placed[1:]
-    what = [name for name, same in (("object", same_object), ("record", _digest(item) == known.record)) if not same]
-    if not what:
-        return Outcome(item, "in already", sent=known)
-    detail = f"Its {' and '.join(what)} changed since; what was there is named by event {known.receipt['id']}."
-    return Outcome(item, "changed", (Fault("changed_since", detail),), known)
 
 
 def _shipments(items: Sequence[Item]) -> Iterator[tuple[list[File], bytes]]:

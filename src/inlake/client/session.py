@@ -99,11 +99,11 @@ class Client(Gateway):
             rows = stack.enter_context(open_table(table, map_of.layout_under(Layout()))) if table else None
             catalogue = Catalogue(shape, rows, map_of)
             items = catalogue.items([str(path) for path in paths], but=table)
+            known = stack.enter_context(Journal(journal or beside(paths[0]), target(self, address)))
             bad = set()
-            for outcome in check(self, address, items, catalogue.field, catalogue.explain):
+            for outcome in check(self, address, items, catalogue.field, catalogue.explain, known.find):
                 bad.add(id(outcome.item))
                 yield outcome
-            known = stack.enter_context(Journal(journal or beside(paths[0]), target(self, address)))
             options = Options(catalogue.field, jobs)
             engine = stack.enter_context(Engine(self, address, known, options, catalogue.explain))
             yield from engine.send([item for item in items if id(item) not in bad])

@@ -75,9 +75,11 @@ def upload(
     with ExitStack() as stack:
         client = stack.enter_context(connect(url, token, retry=retry))
         run = Upload(client, Address(schema, destination, version, message), given, stack, as_json)
+        run.open(journal or _journal_of(sources, in_place=in_place), only_look=check)
         run.check(sources)
         if not check:
-            run.send(journal or _journal_of(sources, in_place=in_place), receipts, jobs)
+            run.send(receipts, jobs)
+        run.tell_earlier()
         run.tally.close(checked=check)
     raise typer.Exit(run.tally.exit_code)
 
@@ -112,6 +114,18 @@ class Upload:
             rejects = stack.enter_context(Rejects(given.rejects, table.layout, table.header))
         self.tally = Tally(as_json=as_json, rejects=rejects)
         self._good: list[Item] = []
+        self._earlier: list[Outcome] = []
+        """Files that are in, and of which this table says nothing."""
+        self._known: Journal | None = None
+
+    def open(self, journal: Path, *, only_look: bool) -> None:
+        """Open the journal; one that is not there is made unless this run `only_look`s."""
+        from inlake.client.collection import target
+        from inlake.client.journal import Journal
+
+        if not only_look or journal.exists():
+            of = target(self._client, self._to, in_place=self._given.in_place)
+            self._known = self._stack.enter_context(Journal(journal, of))
 
     def check(self, sources: list[str]) -> None:
         """Find all files with their records, and tell those that cannot go in."""
@@ -124,31 +138,37 @@ class Upload:
             listed = _listed(sys.stdin.buffer.read()) if "-" in sources else ()
             items = self._catalogue.items(sources, listed, but=Path(self._given.table or ""))
         bad = set()
-        for outcome in check(self._client, self._to, items, self._catalogue.field, self._catalogue.explain):
+        known = self._known.find if self._known else lambda _: None
+        for outcome in check(self._client, self._to, items, self._catalogue.field, self._catalogue.explain, known):
             bad.add(id(outcome.item))
-            self.tally.add(outcome)
+            if outcome.state == "in already":
+                self._earlier.append(outcome)
+            else:
+                self.tally.add(outcome)
         self._good = [item for item in items if id(item) not in bad]
         self.tally.checked = len(items)
 
-    def send(self, journal: Path, receipts: Path | None, jobs: int) -> None:
+    def send(self, receipts: Path | None, jobs: int) -> None:
         """Send those that can."""
-        from inlake.client.collection import target
-        from inlake.client.journal import Journal
         from inlake.client.ledger import Ledger
 
-        of = target(self._client, self._to, in_place=self._given.in_place)
-        known = self._stack.enter_context(Journal(journal, of))
         if receipts:
             self.tally.ledger = self._stack.enter_context(Ledger(receipts))
         with self.tally.progress(self._good):
-            for outcome in self._outcomes(known, jobs):
+            for outcome in self._outcomes(jobs):
                 self.tally.add(outcome)
 
-    def _outcomes(self, known: Journal, jobs: int) -> Iterator[Outcome]:
+    def tell_earlier(self) -> None:
+        """Count those that are in already: they belong to the receipts too."""
+        for outcome in self._earlier:
+            self.tally.add(outcome)
+
+    def _outcomes(self, jobs: int) -> Iterator[Outcome]:
         from inlake.client import in_place
         from inlake.client.upload.engine import Engine, Options
 
-        explain = self._catalogue.explain
+        explain, known = self._catalogue.explain, self._known
+        assert known is not None
         if self._given.in_place:
             return in_place.send(self._client, self._to, self._good, known, explain)
         options = Options(self._catalogue.field, jobs)
