@@ -229,6 +229,64 @@ def test_the_rows_of_a_table_are_sent_as_records(served: Served, tmp_path: Path,
     mended = rejects.replace("19th", "1890").replace("99999999999", "")
     (tmp_path / "mended.csv").write_bytes(mended.encode("utf-8" if encoding == "utf-8-sig" else encoding))
     assert counts(served.inlake("send", "person", tmp_path / "mended.csv").stdout) == {"accepted": 2, "rejected": 0}
+    again = served.inlake(*command, *[part for pair in files.items() for part in pair])
+    assert (again.returncode, counts(again.stdout)) == (1, {"accepted": 0, "rejected": 2})
+    assert files["--rejects"].read_text("utf-8-sig" if encoding == "utf-8-sig" else encoding) == rejects
+
+
+def sent_to(served: Served, destination: str) -> list[dict[str, Any]]:
+    events = json_lines(served.inlake("tail", "--from-start", "--json").stdout)
+    return [event for event in events if event["key"] == f"person/{destination}"]
+
+
+def test_a_table_sent_again_sends_rows_that_are_new_or_mended(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "person.avsc").write_text(json.dumps(PERSON))
+    assert served.inlake("schemas", "add", "person", tmp_path / "person.avsc").returncode == 0
+    table = tmp_path / "people.csv"
+    command = "send", "person", table, "--destination", "again"
+    table.write_text("id,name,birth\n1,A,1\n2,B,old\n1,A,1\n")
+    assert counts(served.inlake(*command).stdout) == {"accepted": 2, "rejected": 1}
+    second = served.inlake(*command)
+    assert (second.returncode, counts(second.stdout)) == (1, {"accepted": 0, "rejected": 1})
+    assert "2 rows are in already, by its journal" in second.stderr
+    table.write_text("id,name,birth\n0,New,0\n2,B,2\n1,A,1\n1,A,1\n1,A,1\n")
+    third = served.inlake(*command, "--json")
+    assert json_lines(third.stdout)[-1]["summary"] == {
+        "accepted": 3, "pending": 0, "rejected": 0, "failed": 0, "in already": 2,
+    }  # fmt: skip
+    assert [event["record"]["id"] for event in sent_to(served, "again")] == ["1", "1", "0", "2", "1"]
+    refused = served.inlake("send", "person", table, "--destination", "no//where")
+    assert refused.returncode == 1
+    assert len([path for path in tmp_path.iterdir() if "journal" in path.name]) == 1, (
+        "one with nothing in it is removed"
+    )
+
+
+@pytest.mark.slow
+def test_a_table_that_was_killed_on_its_way_and_changed_is_in_once(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "person.avsc").write_text(json.dumps(PERSON))
+    assert served.inlake("schemas", "add", "person", tmp_path / "person.avsc").returncode == 0
+    rows = [f"{n},{'x' * 3_000},\n" for n in range(3_000)]
+    command = ["send", "person", "people.csv", "--destination", "killed-table", "--receipts", "receipts.ndjson"]
+    for kills in range(3):
+        rows.insert(0, f"new {kills},,\n")
+        (tmp_path / "people.csv").write_text(f"id,name,birth\n{''.join(rows)}")
+        before = log_of(served).count("/ingress/record-json")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "inlake", *command],
+            cwd=tmp_path, env=environment(INLAKE_URL=served.url), stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        while log_of(served).count("/ingress/record-json") < before + 1 and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(0.03 * kills)
+        process.kill()
+        process.wait()
+    done = inlake(*command, cwd=tmp_path, INLAKE_URL=served.url)
+    assert done.returncode == 0, done.stderr
+    found = sent_to(served, "killed-table")
+    assert sorted(event["record"]["id"] for event in found) == sorted(row.partition(",")[0] for row in rows)
+    receipts = {line["id"] for line in json_lines((tmp_path / "receipts.ndjson").read_text())}
+    assert receipts == {event["headers"]["ce_id"] for event in found}
 
 
 def test_killed_and_started_again_every_record_is_one_event(served: Served, tmp_path: Path) -> None:

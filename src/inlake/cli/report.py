@@ -31,6 +31,8 @@ from inlake.client.records import STDIN, named
 
 SHOWN_RECORDS = 10
 SHOWN_REASONS = 5
+IN_ALREADY = "in already"
+"""The word for rows that an earlier run sent."""
 
 
 class Report:
@@ -39,7 +41,7 @@ class Report:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self._sums: Counter[str] = Counter()
-        self._refused = self._shown = 0
+        self._refused = self._shown = self._in_already = 0
         self._faults: set[str] = set()
         self._console = output()
         self._begun = time.monotonic()
@@ -69,6 +71,14 @@ class Report:
             self._many = True
             self._sums.update(summary)
             messages().print(f"{named(source)}: lines 1 to {lines:,} are in already, by its journal.")
+
+    def skip(self, source: str, rows: int, journal: Path) -> None:
+        """Count the rows of a table that an earlier run sent, and say so."""
+        if rows:
+            self._many = True
+            self._in_already += rows
+            said = f"{rows:,} row{'s are' if rows > 1 else ' is'} in already, by its journal {journal}"
+            messages().print(printable(f"{named(source)}: {said}; delete that to send all of it again."))
 
     def cut_off(self, source: str, last: int, row: int | None = None, *, goes_on: bool = False) -> None:
         """Say what is in of a source that was not sent to its end; nothing where its first line is not.
@@ -100,12 +110,14 @@ class Report:
         if self.as_json:
             if self._many:
                 sums = {word: self._sums[word] for word in WORDS}
+                sums |= {IN_ALREADY: self._in_already} if self._in_already else {}
                 sys.stdout.write(as_json({"summary": sums, "complete": True}) + "\n")
             return
         hidden = self._refused - self._shown
         if hidden:
             self._console.print(f"... and {hidden:,} more; --json shows all.")
         shown = {word: self._sums[word] for word in WORDS if self._sums[word] or word in {"accepted", "rejected"}}
+        shown |= {IN_ALREADY: self._in_already} if self._in_already else {}
         self._console.print(sum_table(shown))
         if messages().is_terminal:
             seconds = time.monotonic() - self._begun

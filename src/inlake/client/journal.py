@@ -23,6 +23,9 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE TABLE IF NOT EXISTS streams (
   run TEXT, name TEXT, lines INTEGER, sha256 TEXT, sending INTEGER, summary TEXT,
   PRIMARY KEY (run, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT, name TEXT, sending TEXT, first INTEGER, body BLOB);
+CREATE TABLE IF NOT EXISTS records (run TEXT, name TEXT, digest BLOB);
 CREATE TABLE IF NOT EXISTS shipments (
   number INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT, body BLOB, files TEXT, shipment TEXT);
 """
@@ -167,6 +170,31 @@ class Journal:
 
     def _announcement(self, number: int, body: bytes, files: list[File], shipment: str | None) -> Announcement:
         return Announcement(number, f"{self.run}-shipment-{number}", body, files, shipment)
+
+    def begin(self, name: str, first: int, body: bytes) -> str:
+        """A batch of a table goes out now; returns what its Idempotency-Key begins with."""
+        sending = uuid4().hex
+        query = "INSERT INTO batches (run, name, sending, first, body) VALUES (?, ?, ?, ?, ?)"
+        self._file.execute(query, (self.run, name, sending, first, body))
+        return sending
+
+    def confirm(self, name: str, sending: str, records: Iterable[bytes]) -> None:
+        """A batch is settled; these records of it, by their digests, went in."""
+        self._file.execute("BEGIN")
+        rows = ((self.run, name, digest) for digest in records)
+        self._file.executemany("INSERT INTO records VALUES (?, ?, ?)", rows)
+        self._file.execute("DELETE FROM batches WHERE sending = ?", (sending,))
+        self._file.execute("COMMIT")
+
+    def batches(self, name: str) -> list[tuple[str, int, bytes]]:
+        """Batches of a table that are not settled: what their keys begin with, their first lines, their bodies."""
+        query = "SELECT sending, first, body FROM batches WHERE run = ? AND name = ? ORDER BY number"
+        return self._file.execute(query, (self.run, name)).fetchall()
+
+    def records(self, name: str) -> Iterator[bytes]:
+        """Digests of the records of a table that went in, each as often as it did."""
+        for (digest,) in self._file.execute("SELECT digest FROM records WHERE run = ? AND name = ?", (self.run, name)):
+            yield digest
 
     def position(self, name: str) -> Position:
         """The position in the stream with this name; its beginning when nothing of it was sent."""

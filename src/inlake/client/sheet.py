@@ -18,11 +18,19 @@ def is_table(name: str) -> bool:
 
 
 class Sheet:
-    """Lines of records, one for each row; a row that is wrong is a blank one, and told."""
+    """Lines of records, one for each row; a row that is wrong, or is in already, is a blank one."""
 
-    def __init__(self, table: Table, plan: Plan, refuse: Callable[[Row, Sequence[Fault]], None]) -> None:
-        """`refuse`: is told each row that is not sent, and why."""
-        self._table, self._plan, self._refuse = table, plan, refuse
+    def __init__(
+        self,
+        table: Table,
+        plan: Plan,
+        refuse: Callable[[Row, Sequence[Fault]], None],
+        is_in: Callable[[bytes], bool] = lambda _: False,
+    ) -> None:
+        """`refuse`: is told each row that is not sent, and why; `is_in`: whether a record went in by an earlier run."""
+        self._table, self._plan, self._refuse, self._is_in = table, plan, refuse, is_in
+        self.in_already = 0
+        """Rows that are not sent, since they are in."""
         self._rows: deque[Row] = deque()
         self.settled: int | None = None
         """Number of the last row that is settled."""
@@ -34,9 +42,12 @@ class Sheet:
         for row in self._table:
             converted = self._plan.convert(row)
             self._rows.append(row)
-            if converted.text is None:
+            text = converted.text
+            if text is None:
                 self._refuse(row, converted.faults)
-            yield (converted.text or b"") + b"\n"
+            elif self._is_in(text):
+                self.in_already, text = self.in_already + 1, None
+            yield (text or b"") + b"\n"
 
     def settle(self, answer: Answer) -> None:
         """Put rows in the place of lines, and cells in that of pointers; then the rows are forgotten."""

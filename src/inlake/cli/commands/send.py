@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from inlake.client import Client
     from inlake.client.gateway import Address, Answer
     from inlake.client.ledger import Ledger
+    from inlake.client.repeats import Repeats
     from inlake.client.resume import Resumed
     from inlake.client.sheet import Sheet
     from inlake.client.tables import Fault, Layout, Row, Shape
@@ -55,8 +56,8 @@ def send(
     which is split into its records), each sent as its text stands in the file; .csv, .tsv, .xlsx and .ods, of which
     each row becomes a record by the types of the schema. All but the last two also as .gz.
 
-    A journal beside a file knows what is in: killed and started again, the command sends what is missing. At the end it
-    is gone; one named with --journal stays, and nothing of the file is sent again.
+    A journal beside a file knows what is in: killed and started again, the command sends what is missing. A table's
+    stays, so that the same command again sends rows that are new or mended; others go at the end but for --journal's.
 
     Exit code: 0 all accepted; 1 some refused; 2 command or file is wrong; 3 the gateway cannot be reached or failed.
     """
@@ -110,38 +111,66 @@ class Sending:
         self._shape: Shape | None = None
 
     def file(self, name: str) -> None:
-        """Send a file in batches; what is confirmed when it ends early is said."""
-        from inlake.cli.report import watching
-        from inlake.client import Refused, Unreachable
-        from inlake.client.records import BrokenFile, read_lines
+        """Send a file: the rows of a table, or records."""
+        from inlake.client.records import BrokenFile
         from inlake.client.sheet import is_table
 
-        last, sheet, resumed = 0, None, None
-        told = is_table(name) or self._given.map or self._given.layout.delimiter or self._given.layout.sheet
+        layout = self._given.layout
+        is_told = self._given.map or layout.delimiter or layout.sheet
+        last = self._table(name) if is_told or is_table(name) else self._records(name)
+        if not last:
+            raise BrokenFile(name, "there is no record in it.")
+
+    def _table(self, name: str) -> int:
+        """Send the rows of a table that are not in; returns how many it has."""
+        from inlake.cli.report import watching
+
+        last, sheet, repeats = 0, None, None
+        try:
+            with watching(name, is_table=True) as bar, ExitStack() as stack:
+                repeats = stack.enter_context(self._repeats(name))
+                for answer in repeats.ask(self._client, self._to) if repeats else ():
+                    answer.receipts = [{**one, "row": None} for one in answer.receipts]  # its row may be another now
+                    self._write_down(answer)
+                sheet = self._sheet(name, stack, repeats)
+                for answer in self._answers(sheet.lines(), repeats):
+                    last = answer.batch.last
+                    bar.advance(sum(answer.summary.values()), answer.summary["rejected"] + answer.summary["failed"])
+                    sheet.settle(answer)
+                    self._tell(name, answer)
+        except BaseException:
+            self._report.cut_off(name, last, sheet.settled if sheet else None, goes_on=repeats is not None)
+            raise
+        self._report.skip(name, sheet.in_already, self._journal_of(name))
+        return last
+
+    def _records(self, name: str) -> int:
+        """Send records in batches; what is confirmed when it ends early is said. Returns the number of lines."""
+        from inlake.cli.report import watching
+        from inlake.client import Refused, Unreachable
+        from inlake.client.records import read_lines
+
+        last, resumed = 0, None
         try:
             with watching(name) as bar, ExitStack() as stack:
-                if told:
-                    sheet = self._sheet(name, stack)
-                lines = sheet.lines() if sheet else read_lines(name, bar.watch)
+                lines = read_lines(name, bar.watch)
                 resumed = self._resumed(name, stack)
                 for answer in self._answers(lines, resumed):
                     last = answer.batch.last
                     bar.advance(sum(answer.summary.values()), answer.summary["rejected"] + answer.summary["failed"])
-                    counted = dict(answer.summary)
-                    self._tell(name, answer, sheet)
+                    self._tell(name, answer)
                     if resumed:
-                        resumed.confirm(answer.batch, counted)
+                        resumed.confirm(answer.batch, answer.summary)
                 if resumed:
                     resumed.finish()
                     last = last or resumed.position.lines
         except BaseException as error:
             nothing_sent = isinstance(error, Refused) or (isinstance(error, Unreachable) and not error.sent)
             self._end(name, resumed, in_doubt=bool(last) or not nothing_sent)
-            self._report.cut_off(name, last, sheet.settled if sheet else None, goes_on=resumed is not None)
+            self._report.cut_off(name, last, goes_on=resumed is not None)
             raise
         self._end(name, resumed, in_doubt=resumed is not None and not resumed.complete)
-        if not last:
-            raise BrokenFile(name, "there is no record in it.")
+        return last
 
     def binary(self, name: str, path: str, content_type: str | None) -> None:
         """Send the one record of a file with its binary."""
@@ -163,21 +192,45 @@ class Sending:
         self._report.add_single(name, receipt)
 
     def _resumed(self, name: str, stack: ExitStack) -> Resumed | None:
-        """The file as the journal knows it; None where there is none: of stdin, and where none can be beside it."""
+        """The file as the journal knows it; None where there is none."""
         from inlake.client.collection import target
         from inlake.client.journal import Journal
-        from inlake.client.records import STDIN
         from inlake.client.resume import Resumed
 
-        path = self._journal_of(name)
-        if self._given.check or self._given.rejects or (name == STDIN and not self._given.journal):
+        if self._given.rejects or not self._has_journal(name):
             return None
-        if not self._given.journal and not (Path(name).is_file() and os.access(path.parent, os.W_OK)):
-            return None  # what comes from a pipe comes once
-        journal = stack.enter_context(Journal(path, target(self._client, self._to)))
+        journal = stack.enter_context(Journal(self._journal_of(name), target(self._client, self._to)))
         resumed = Resumed(journal, name)
         self._report.go_on(name, resumed.position.lines, resumed.position.summary or {})
         return resumed
+
+    @contextmanager
+    def _repeats(self, name: str) -> Iterator[Repeats | None]:
+        """The table as the journal knows it; None where there is none. One with nothing in it does not stay."""
+        from inlake.client.collection import target
+        from inlake.client.journal import Journal
+        from inlake.client.repeats import Repeats
+
+        if not self._has_journal(name):
+            yield None
+            return
+        is_empty = False
+        try:
+            with Journal(self._journal_of(name), target(self._client, self._to)) as journal:
+                repeats = Repeats(journal, name)
+                try:
+                    yield repeats
+                finally:
+                    is_empty = repeats.is_empty
+        finally:
+            if is_empty and not self._given.journal:
+                _remove(self._journal_of(name))
+
+    def _has_journal(self, name: str) -> bool:
+        """Whether a journal is named, or can be beside the file: what a pipe gives comes once."""
+        if self._given.check or self._given.journal:
+            return not self._given.check
+        return Path(name).is_file() and os.access(self._journal_of(name).parent, os.W_OK)
 
     def _end(self, name: str, resumed: Resumed | None, *, in_doubt: bool) -> None:
         """Remove a journal that nobody needs any more: all is in, or nothing is; `in_doubt`: that is not known."""
@@ -187,19 +240,22 @@ class Sending:
     def _journal_of(self, name: str) -> Path:
         return _journal(self._given.journal, self._client, self._to, name)
 
-    def _answers(self, lines: Iterable[bytes], resumed: Resumed | None) -> Iterator[Answer]:
+    def _answers(self, lines: Iterable[bytes], known: Resumed | Repeats | None) -> Iterator[Answer]:
         from uuid import uuid4
 
         from inlake.client.batches import cut
+        from inlake.client.repeats import Repeats
 
         if self._given.check:
             return self._client.validate_batches(self._to, cut(lines))
         wanted = "all" if self._report.as_json or self._ledger else "rejects"
-        if resumed:
-            return self._client.send_batches(self._to, resumed.batches(lines), run=resumed.run, receipts=wanted)
+        if isinstance(known, Repeats):
+            return known.send(self._client, self._to, cut(lines), wanted)
+        if known:
+            return self._client.send_batches(self._to, known.batches(lines), run=known.run, receipts=wanted)
         return self._client.send_batches(self._to, cut(lines), run=uuid4().hex, receipts=wanted)
 
-    def _sheet(self, name: str, stack: ExitStack) -> Sheet:
+    def _sheet(self, name: str, stack: ExitStack, repeats: Repeats | None) -> Sheet:
         from inlake.cli.table import opened, require_columns
         from inlake.client.sheet import Sheet
         from inlake.client.tables import Map, Plan, read_map, read_shape
@@ -222,17 +278,20 @@ class Sending:
             if rejects:
                 rejects.write(row, faults)
 
-        return Sheet(table, plan, refuse)
+        return Sheet(table, plan, refuse, repeats.is_in) if repeats else Sheet(table, plan, refuse)
 
-    def _tell(self, name: str, answer: Answer, sheet: Sheet | None) -> None:
-        if sheet:
-            sheet.settle(answer)
-        for receipt in answer.receipts if self._ledger else ():
-            if receipt["status"] < 400 and self._ledger:
-                self._ledger.add(receipt, row=receipt.get("row", receipt["line"]))
-        if self._ledger:
-            self._ledger.flush()  # before the journal says that they are in
+    def _tell(self, name: str, answer: Answer) -> None:
+        self._write_down(answer)
         self._report.add(name, answer)
+
+    def _write_down(self, answer: Answer) -> None:
+        """Add receipts to the file of them, before the journal says that they are in."""
+        if not self._ledger:
+            return
+        for receipt in answer.receipts:
+            if receipt["status"] < 400:
+                self._ledger.add(receipt, row=receipt.get("row", receipt["line"]))
+        self._ledger.flush()
 
 
 def _journal(given: Path | None, client: Client, to: Address, name: str) -> Path:
