@@ -30,7 +30,8 @@ SCHEMA = {
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
     (folder / "letter.avsc").write_text(json.dumps(SCHEMA))
-    with serving(folder) as found:
+    (folder / "in place").mkdir()
+    with serving(folder, INLAKE_IN_PLACE="file:in place") as found:
         added = found.inlake("schemas", "add", "letter", folder / "letter.avsc")
         assert added.returncode == 0, added.stderr
         yield found
@@ -164,6 +165,9 @@ def test_a_collection_goes_in_once_and_comes_back(client: Client, tmp_path: Path
     assert "SHA-256" in verdict.differences[0]
     back = client.get(receipts[0]["resource"]["puuid"], tmp_path)
     assert back.read_bytes() == (folder / back.name).read_bytes()
+    (tmp_path / "r.ndjson").write_text("".join(json.dumps({**one, **one["resource"]}) + "\n" for one in receipts))
+    for given in receipts, tmp_path / "r.ndjson":
+        assert sorted(path.name for path in client.get_many(given, tmp_path)) == ["a.txt", "c.txt"]
 
 
 def test_files_of_several_sources_have_their_records_beside_them(client: Client, tmp_path: Path) -> None:
@@ -176,3 +180,20 @@ def test_files_of_several_sources_have_their_records_beside_them(client: Client,
     found = list(client.upload_many(Address("letter", "beside"), sources, journal=tmp_path / "journal"))
     assert [outcome.state for outcome in found] == ["accepted"] * 2
     assert {outcome.sent.receipt["key"] for outcome in found if outcome.sent} == {"letter/beside"}
+
+
+def test_objects_that_are_in_the_store_get_their_events_once(served: Served, client: Client, tmp_path: Path) -> None:
+    scans = served.folder / "in place"
+    for name in "a.txt", "b.txt", "c.txt":
+        (scans / name).write_text(name)
+    table, journal = tmp_path / "t.csv", tmp_path / "journal"
+    table.write_text("text,file\nA,a.txt\nB,b.txt\n")
+    to, given = Address("letter", "in-place"), {"table": table, "journal": journal}
+    found = list(client.upload_in_place(to, scans.as_uri(), **given))
+    assert {o.item.name: o.state for o in found} == {"a.txt": "accepted", "b.txt": "accepted", "c.txt": "wrong"}
+    table.write_text("text,file\nC,c.txt\n")
+    again = list(client.upload_in_place(to, [scans.as_uri()], **given))
+    assert {o.item.name: o.state for o in again} == {"a.txt": "in already", "b.txt": "in already", "c.txt": "accepted"}
+    (scans / "a.txt").write_text("another")
+    (changed,) = (o for o in client.upload_in_place(to, scans.as_uri(), **given) if o.item.name == "a.txt")
+    assert (changed.state, changed.faults[0].detail.startswith("Its object changed")) == ("changed", True)

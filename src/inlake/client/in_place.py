@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from urllib.parse import unquote
 
 from inlake.client.collection import Explain, Outcome, changed_since, explain, failed, refused
 from inlake.client.connection import Request
 from inlake.client.files import Item, Placed
 from inlake.client.gateway import NDJSON, Address, Gateway
-from inlake.client.journal import Announcement, File, Journal
+from inlake.client.journal import Announcement, File, Journal, beside
 from inlake.client.media_types import media_type
 from inlake.client.multipart import readable
 from inlake.client.problems import ClientError, Refused
@@ -39,6 +40,11 @@ def find(client: Gateway, uris: Iterable[str]) -> dict[str, Placed]:
             if found.setdefault(name, one) != one:
                 raise BrokenFile(name, f"{found[name].uri} and {one.uri} would both be called so; name one of them.")
     return dict(sorted(found.items()))
+
+
+def journal_of(uri: str) -> Path:
+    """The journal for what is below a URI: in the folder of the process, by the URI's last part."""
+    return beside(Path(uri.rstrip("/").rpartition("/")[2]))
 
 
 def send(

@@ -51,6 +51,14 @@ def verify(client: Gateway, receipts: Iterable[Receipt]) -> Iterator[Verdict]:
             yield Verdict(receipt, tuple(_differences(client, str(puuid), receipt)))
 
 
+def puuids_of(receipts: Iterable[Receipt]) -> Iterator[str]:
+    """The names of the objects that receipts have."""
+    for receipt in receipts:
+        puuid = receipt.get("puuid") or (receipt.get("resource") or {}).get("puuid")
+        if puuid:
+            yield str(puuid)
+
+
 def download(client: Gateway, puuid: str, folder: Path) -> Path:
     """Download an object under the name that its file had; a download that was cut goes on. Raises `Damaged`.
 

@@ -14,7 +14,10 @@ from inlake.client.receipts import WORDS, Receipt
 from inlake.client.records import read_lines
 
 if TYPE_CHECKING:
+    from inlake.client.catalogue import Catalogue
     from inlake.client.collection import Outcome
+    from inlake.client.files import Item
+    from inlake.client.journal import Journal
     from inlake.client.readback import Verdict
     from inlake.client.sheet import Sheet
     from inlake.client.tables import Fault, Row
@@ -85,28 +88,49 @@ class Client(Gateway):
         All is checked before a file is sent. The journal, beside the first source if not given, knows what is in: a
         second call sends what is missing. Raises `BrokenFile`, `JournalError`, `TableError`.
         """
-        from inlake.client.catalogue import Catalogue
-        from inlake.client.collection import check, target
+        from inlake.client.collection import target
         from inlake.client.journal import Journal, beside
-        from inlake.client.tables import Layout, Map, open_table, read_map, read_shape
         from inlake.client.upload.engine import Engine, Options
 
         address = _address(to)
         paths = [sources] if isinstance(sources, Path) else list(sources)
         with ExitStack() as stack:
-            shape = read_shape(self.schema(address.schema, address.version, address.message))
-            map_of = read_map(map_) if map_ else Map()
-            rows = stack.enter_context(open_table(table, map_of.layout_under(Layout()))) if table else None
-            catalogue = Catalogue(shape, rows, map_of)
+            catalogue = self._catalogue(address, table, map_, stack)
             items = catalogue.items([str(path) for path in paths], but=table)
             known = stack.enter_context(Journal(journal or beside(paths[0]), target(self, address)))
-            bad = set()
-            for outcome in check(self, address, items, catalogue.field, catalogue.explain, known.find):
-                bad.add(id(outcome.item))
-                yield outcome
             options = Options(catalogue.field, jobs)
             engine = stack.enter_context(Engine(self, address, known, options, catalogue.explain))
-            yield from engine.send([item for item in items if id(item) not in bad])
+            yield from self._checked(address, items, catalogue, known, engine.send)
+
+    def upload_in_place(
+        self,
+        to: str | Address,
+        uris: str | Sequence[str],
+        *,
+        table: Path | None = None,
+        map_: Path | None = None,
+        journal: Path | None = None,
+    ) -> Iterator[Outcome]:
+        """Make events for objects that are in the store already, as `inlake upload --in-place` does: for all below the
+        URIs, each with its record from a row of the table, or from a map of facts. Nothing is copied.
+
+        The journal, in the folder of the process if not given, knows what is in. Raises as `upload_many`.
+        """
+        from functools import partial
+
+        from inlake.client import in_place
+        from inlake.client.collection import target
+        from inlake.client.journal import Journal
+
+        address = _address(to)
+        named = [uris] if isinstance(uris, str) else list(uris)
+        with ExitStack() as stack:
+            catalogue = self._catalogue(address, table, map_, stack)
+            items = catalogue.placed(in_place.find(self, named))
+            of = target(self, address, in_place=True)
+            known = stack.enter_context(Journal(journal or in_place.journal_of(named[0]), of))
+            send = partial(in_place.send, self, address, journal=known, explained=catalogue.explain)
+            yield from self._checked(address, items, catalogue, known, send)
 
     def verify(self, receipts: Path | Iterable[Receipt]) -> Iterator[Verdict]:
         """Read objects back and compare them, and where their events are, with receipts: those that were returned, or
@@ -121,6 +145,40 @@ class Client(Gateway):
         from inlake.client.readback import download
 
         return download(self, puuid, folder)
+
+    def get_many(self, receipts: Path | Iterable[Receipt], folder: Path) -> Iterator[Path]:
+        """Download the objects of receipts, which are given as to `verify`; a receipt without an object is left out.
+        Raises `Damaged`."""
+        from inlake.client.readback import puuids_of, read_ledger
+
+        for puuid in puuids_of(read_ledger(receipts) if isinstance(receipts, Path) else receipts):
+            yield self.get(puuid, folder)
+
+    def _catalogue(self, to: Address, table: Path | None, map_: Path | None, stack: ExitStack) -> Catalogue:
+        from inlake.client.catalogue import Catalogue
+        from inlake.client.tables import Layout, Map, open_table, read_map, read_shape
+
+        shape = read_shape(self.schema(to.schema, to.version, to.message))
+        map_of = read_map(map_) if map_ else Map()
+        rows = stack.enter_context(open_table(table, map_of.layout_under(Layout()))) if table else None
+        return Catalogue(shape, rows, map_of)
+
+    def _checked(
+        self,
+        to: Address,
+        items: Sequence[Item],
+        catalogue: Catalogue,
+        known: Journal,
+        send: Callable[[Sequence[Item]], Iterator[Outcome]],
+    ) -> Iterator[Outcome]:
+        """What becomes of items: first of those that cannot go in, then of all others."""
+        from inlake.client.collection import check
+
+        bad = set()
+        for outcome in check(self, to, items, catalogue.field, catalogue.explain, known.find):
+            bad.add(id(outcome.item))
+            yield outcome
+        yield from send([item for item in items if id(item) not in bad])
 
     def _sheet(
         self,

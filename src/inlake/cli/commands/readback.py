@@ -103,6 +103,8 @@ def get(
 
 
 def _puuids(name: str) -> list[str]:
+    from inlake.client.readback import puuids_of
+
     if PUUID.fullmatch(name):
         if name[14] in EVENT_VERSIONS:
             from inlake.cli.published import puuid_of
@@ -114,7 +116,7 @@ def _puuids(name: str) -> list[str]:
             f"{name} is neither the name of an object or the id of an event (both are UUIDs, such as "
             "1b4e28ba-2fa1-4cd2-883f-0016d3cca427), nor a file of receipts that is here."
         )
-    return [str(receipt["puuid"]) for receipt in _receipts(Path(name)) if receipt.get("puuid")]
+    return list(puuids_of(_receipts(Path(name))))
 
 
 def _events_of(receipts: list[Receipt]) -> Callable[[Receipt], tuple[str, ...]]:

@@ -183,10 +183,11 @@ class Upload:
 
 
 def _journal_of(sources: list[str], *, in_place: bool) -> Path:
+    from inlake.client.in_place import journal_of
     from inlake.client.journal import beside
 
     if in_place:
-        return beside(Path(sources[0].rstrip("/").rpartition("/")[2]))
+        return journal_of(sources[0])
     return beside(Path(sources[0] if sources[0] != "-" else "stdin"))
 
 
