@@ -14,14 +14,13 @@ from rich.table import Column, Table
 
 from inlake.cli.failures import OK, REFUSED, UNAVAILABLE
 from inlake.cli.terminal import as_json, messages, output, printable
-from inlake.client.collection import STATES, Outcome
-from inlake.client.files import Item
+from inlake.client.collection import GOOD, STATES, Outcome
+from inlake.client.files import Item, size_of
 from inlake.client.ledger import Ledger
 from inlake.client.tables.rejects import Rejects
 
 SHOWN = 20
 """Files that are not in of which the reasons are printed."""
-GOOD = frozenset({"accepted", "pending", "in already"})
 
 
 class Tally:
@@ -59,7 +58,7 @@ class Tally:
         if self._progress:
             bad = sum(count for name, count in self._counts.items() if name not in GOOD)
             said = f"{bad:,} not in" if bad else ""
-            self._progress.update(self._progress.task_ids[0], advance=_size(item), said=said)
+            self._progress.update(self._progress.task_ids[0], advance=size_of(item), said=said)
         if self._as_json:
             self._print_json(outcome)
         elif state not in GOOD:
@@ -74,7 +73,7 @@ class Tally:
             *columns, TextColumn("{task.fields[said]}"), TimeRemainingColumn(),
             console=console, transient=True, disable=not console.is_terminal,
         ) as self._progress:  # fmt: skip
-            self._progress.add_task(f"{len(items):,} files", total=sum(map(_size, items)) or None, said="")
+            self._progress.add_task(f"{len(items):,} files", total=sum(map(size_of, items)) or None, said="")
             yield
         self._progress = None
 
@@ -114,12 +113,3 @@ class Tally:
             told = (fault._asdict() for fault in outcome.faults)
             line["faults"] = [{name: value for name, value in fault.items() if value} for fault in told]
         sys.stdout.write(as_json(line) + "\n")
-
-
-def _size(item: Item) -> int:
-    if item.placed:
-        return item.placed.size
-    try:
-        return item.path.stat().st_size if item.path else 0
-    except OSError:
-        return 0

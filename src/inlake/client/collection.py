@@ -19,6 +19,8 @@ from inlake.client.tables import Fault
 
 STATES = ("accepted", "pending", "in already", "rejected", "wrong", "changed", "failed", "not sent")
 """What becomes of an item. `wrong`: of the file or its row, found here; `changed`: it is in, and is another now."""
+GOOD = frozenset({"accepted", "pending", "in already"})
+"""States of what is in, or will be."""
 PLACEHOLDER = b'"https://inlake.invalid/objects/00000000-0000-4000-8000-000000000000/binary"'
 """Stands for the URI of an object while records are checked."""
 

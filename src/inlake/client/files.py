@@ -50,6 +50,16 @@ class Item(NamedTuple):
     """It is in the store already, and there is no file of it here."""
 
 
+def size_of(item: Item) -> int:
+    """Bytes of the file now; 0 for one that is not there."""
+    if item.placed:
+        return item.placed.size
+    try:
+        return item.path.stat().st_size if item.path else 0
+    except OSError:
+        return 0
+
+
 def find_files(sources: Sequence[str], listed: Iterable[str] = ()) -> dict[str, Path]:
     """All files below folders, of patterns and of a list (where a source is `-`), by the names they get.
 

@@ -171,14 +171,16 @@ class Client(Gateway):
         known: Journal,
         send: Callable[[Sequence[Item]], Iterator[Outcome]],
     ) -> Iterator[Outcome]:
-        """What becomes of items: first of those that cannot go in, then of all others."""
+        """What becomes of items: first of those that cannot go in, then of all others, with a bar in a notebook."""
         from inlake.client.collection import check
+        from inlake.client.notebook import watched
 
         bad = set()
         for outcome in check(self, to, items, catalogue.field, catalogue.explain, known.find):
             bad.add(id(outcome.item))
             yield outcome
-        yield from send([item for item in items if id(item) not in bad])
+        good = [item for item in items if id(item) not in bad]
+        yield from watched(send(good), good)
 
     def _sheet(
         self,
