@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from inlake.client.bag import Bag, is_bag
-from inlake.client.collection import explain
+from inlake.client.collection import cannot_be_read, explain
 from inlake.client.files import Item, Placed, file_column, find_files, with_sidecars, with_table
 from inlake.client.records import BrokenFile
-from inlake.client.tables import Fault, Map, Plan, Shape, Table, TableError
-from inlake.client.template import Template
+from inlake.client.tables import Converted, Fault, Map, Plan, Row, Shape, Table, TableError
+from inlake.client.template import Facts, Template
 
 
 class Catalogue:
@@ -30,7 +30,8 @@ class Catalogue:
         self._table, self._plan = table, None
         if table:
             name = column or self._map.file or file_column([column.name for column in table.columns])
-            self._plan = Plan(table.columns, shape, self._map, file_column=name)
+            self._facts = Facts(table, self._map)
+            self._plan = Plan([*table.columns, *self._facts.columns], shape, self._map, file_column=name)
 
     def items(self, sources: Sequence[str], listed: Iterable[str] = (), *, but: Path | None = None) -> list[Item]:
         """All files below the sources, each with its record as far as it has one; `but`: the table, which is none of
@@ -47,7 +48,7 @@ class Catalogue:
 
     def _with_records(self, files: dict[str, Path], about: Mapping[str, str]) -> Iterator[Item]:
         if self._table is not None and self._plan is not None:
-            return with_table(files, map(self._plan.convert, self._table))
+            return self._with_rows(files, files)
         if about or self._map.columns or self._map.constants:
             return Template(self._shape, self._map, about).items(files)
         return with_sidecars(files)
@@ -61,9 +62,26 @@ class Catalogue:
             detail = "Nothing says what record belongs to each object."
             advice = "Name a table with --table, or a map of facts with --map."
             raise TableError([Fault("no_table", detail, advice)])
-        rows = map(self._plan.convert, self._table)
-        found = with_table({name: Path(name) for name in objects}, rows)
+        found = self._with_rows({name: Path(name) for name in objects}, objects)
         return [item._replace(path=None, placed=objects.get(item.name)) if item.path else item for item in found]
+
+    def _with_rows(self, files: dict[str, Path], there: Mapping[str, Path | Placed]) -> Iterator[Item]:
+        """Each row with its file, and facts of that in its record; `there`: where the facts come from, by name."""
+        plan, table, facts = self._plan, self._table, self._facts
+        assert plan is not None
+        assert table is not None
+
+        def convert(row: Row, name: str | None) -> Converted:
+            if row.faults or not facts.columns:
+                return plan.convert(row)
+            if name is None:
+                return Converted(row, None, None, ())  # without its file there are no facts
+            try:
+                return plan.convert(facts.beside(row, name, there[name]))
+            except OSError as error:
+                return Converted(row, None, name, (cannot_be_read(error)._replace(row=row.number),))
+
+        return with_table(files, ((row, plan.file_of(row)) for row in table), convert)
 
     def explain(self, item: Item, error: Mapping[str, Any]) -> Fault:
         """One of the gateway's reasons against the record of an item."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,13 +97,20 @@ def with_sidecars(files: dict[str, Path]) -> Iterator[Item]:
         yield Item(name, path, record, faults=faults)
 
 
-def with_table(files: dict[str, Path], rows: Iterable[Converted]) -> Iterator[Item]:
+def with_table(
+    files: dict[str, Path], rows: Iterable[tuple[Row, str | None]], convert: Callable[[Row, str | None], Converted]
+) -> Iterator[Item]:
     """Each row with the file that it names, by its path or, where only one has it, by its last part; then the files
-    that no row names."""
+    that no row names.
+
+    `rows`: each with what stands in its column of files. `convert`: makes the record of a row, whose file has this
+    name, None when it is not there.
+    """
     names = _Names(files)
     taken: dict[str, int] = {}
-    for row, record, file, faults in rows:
+    for row, file in rows:
         name, missing = names.find(file)
+        _, record, _, faults = convert(row, name)
         if name is None:
             fault = _fault(missing)._replace(row=row.number)
             yield Item(file or f"row {row.number}", None, record, row, (*faults, fault))

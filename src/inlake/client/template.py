@@ -10,7 +10,7 @@ from pathlib import Path
 
 from inlake.client.files import Item, Placed
 from inlake.client.media_types import media_type
-from inlake.client.tables import Cell, Column, Fault, Map, Plan, Row, Shape, TableError
+from inlake.client.tables import Cell, Column, Fault, Map, Plan, Row, Shape, Table, TableError
 
 FACTS = (
     "file.path", "file.name", "file.stem", "file.extension", "file.folder", "file.size", "file.media_type",
@@ -40,7 +40,7 @@ class Template:
         for name, there in files.items():
             path, placed = (there, None) if isinstance(there, Path) else (None, there)
             try:
-                cells = tuple(self._fact(fact, name, there) for fact in self._names) or (None,)
+                cells = tuple(self._cell(column, name, there) for column in self._names) or (None,)
             except OSError as error:
                 fault = Fault("unreadable", f"The file cannot be read: {error.strerror}.")
                 yield Item(name, path, None, faults=(fault,), placed=placed)
@@ -48,30 +48,48 @@ class Template:
             _, record, _, faults = self._plan.convert(Row(0, 0, cells))
             yield Item(name, path, record, None, tuple(fault._replace(row=None) for fault in faults), placed)
 
-    def _fact(self, fact: str, name: str, there: Path | Placed) -> Cell:
-        last = name.rpartition("/")[2]
-        stem, dot, extension = last.rpartition(".")
-        match fact:
-            case "file.path":
-                return name
-            case "file.name":
-                return last
-            case "file.stem":
-                return stem if dot and stem else last
-            case "file.extension":
-                return extension if dot and stem else ""
-            case "file.folder":
-                return name.rpartition("/")[0]
-            case "file.media_type":
-                return media_type(last)
-            case "file.size":
-                return there.size if isinstance(there, Placed) else there.stat().st_size
-            case "file.modified":
-                seconds = there.modified / 1e9 if isinstance(there, Placed) else there.stat().st_mtime
-                return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            case "file.sha256":
-                return _digest(there)
-        return self._about[fact]
+    def _cell(self, column: str, name: str, there: Path | Placed) -> Cell:
+        return fact_of(column, name, there) if column in FACTS else self._about[column]
+
+
+class Facts:
+    """Facts of files as more columns of a table, where a map names them."""
+
+    def __init__(self, table: Table, map_: Map) -> None:
+        known = {column.name for column in table.columns}
+        self._names = [name for name in map_.columns if name in FACTS and name not in known]
+        self._width = len(table.header)
+        self.columns = [Column(name, self._width + n, "") for n, name in enumerate(self._names)]
+
+    def beside(self, row: Row, name: str, there: Path | Placed) -> Row:
+        """The row with the facts of its file behind its cells. Raises OSError."""
+        empty = (None,) * (self._width - len(row.cells))
+        return row._replace(cells=(*row.cells, *empty, *(fact_of(fact, name, there) for fact in self._names)))
+
+
+def fact_of(fact: str, name: str, there: Path | Placed) -> Cell:
+    """One of `FACTS` of a file that is called so. Raises OSError."""
+    last = name.rpartition("/")[2]
+    stem, dot, extension = last.rpartition(".")
+    match fact:
+        case "file.path":
+            return name
+        case "file.name":
+            return last
+        case "file.stem":
+            return stem if dot and stem else last
+        case "file.extension":
+            return extension if dot and stem else ""
+        case "file.folder":
+            return name.rpartition("/")[0]
+        case "file.media_type":
+            return media_type(last)
+        case "file.size":
+            return there.size if isinstance(there, Placed) else there.stat().st_size
+        case "file.modified":
+            seconds = there.modified / 1e9 if isinstance(there, Placed) else there.stat().st_mtime
+            return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _digest(there)
 
 
 def _digest(there: Path | Placed) -> str:

@@ -61,13 +61,15 @@ class Plan:
         """The row as a record, or all that is wrong in it."""
         if self._as_it_is or row.faults:
             return Converted(row, None if row.faults else row.record, None, row.faults)
-        file = row.cells[self._file.index] if self._file else None
         faults: list[Fault] = []
         text = _Conversion(row, faults).record(self._root)
-        named = text_of(file) or None
         if faults:
-            return Converted(row, None, named, tuple(faults))
-        return Converted(row, (text or "{}").encode(), named, ())
+            return Converted(row, None, self.file_of(row), tuple(faults))
+        return Converted(row, (text or "{}").encode(), self.file_of(row), ())
+
+    def file_of(self, row: Row) -> str | None:
+        """What stands in the file column; None when it is empty, there is none, or the row is no row."""
+        return text_of(row.cells[self._file.index]) or None if self._file and not row.faults else None
 
     def fault(self, row: Row, error: Mapping[str, Any]) -> Fault:
         """An entry of a gateway's `errors` (pointer, code, detail) as a fault of the cell that it comes from."""
