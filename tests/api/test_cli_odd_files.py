@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.test_cli_upload import SCAN, collection, events, lines, uploaded
-from tests.command import Served, environment, inlake, serving
+from tests.command import Served, environment, inlake, log_of, serving
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +118,36 @@ def test_a_file_that_grows_while_it_is_sent_is_named_and_what_is_in_is_whole(ser
     for event in events(served, "grows"):
         size = int(event["headers"]["inlake_resource_size"])
         assert event["headers"]["inlake_resource_sha256"] == hashlib.sha256(whole[:size]).hexdigest()
+
+
+def test_a_file_that_becomes_shorter_while_it_is_sent_is_named_and_not_in(served: Served, tmp_path: Path) -> None:
+    folder = collection(
+        tmp_path, {"log.bin": b"", "other.txt": b"other"}, "title,year,file\nL,1,log.bin\nO,1,other.txt\n"
+    )
+    whole = os.urandom(1 << 20) * 60
+    (folder / "scans" / "log.bin").write_bytes(whole)
+    before, done = log_of(served).count("POST /shipments "), threading.Event()
+
+    def shorten() -> None:
+        while log_of(served).count("POST /shipments ") == before and not done.is_set():
+            time.sleep(0.001)
+        os.truncate(folder / "scans" / "log.bin", 1_000_000)
+
+    shortening = threading.Thread(target=shorten)
+    shortening.start()
+    try:
+        sent = uploaded(served, folder, "scans", "--table", "scans.csv", "--destination", "shrinks", "--json")
+    finally:
+        done.set()
+        shortening.join()
+    *found, _ = lines(sent.stdout)
+    states = {line["file"]: line for line in found}
+    assert (sent.returncode, states["other.txt"]["state"]) == (1, "accepted"), sent.stdout
+    # `changed` if all of it was sent before it became shorter
+    assert states["log.bin"]["state"] in {"wrong", "changed"}
+    assert states["log.bin"]["faults"][0]["code"] == "file_changed"
+    digests = {
+        event["record"]["title"]: event["headers"]["inlake_resource_sha256"] for event in events(served, "shrinks")
+    }
+    assert digests.pop("O") == hashlib.sha256(b"other").hexdigest()
+    assert digests in ({}, {"L": hashlib.sha256(whole).hexdigest()})
