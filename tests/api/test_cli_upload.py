@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
 import os
+import pty
 import random
+import re
 import signal
 import subprocess
 import sys
+import termios
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,6 +209,53 @@ def test_what_went_in_is_verified_and_downloaded_under_its_names(served: Served,
     object_.write_bytes(files[first["file"]].replace(b"s", b"x"))
     damaged = inlake("verify", "receipts.ndjson", cwd=folder, INLAKE_URL=served.url)
     assert (damaged.returncode, "The object's SHA-256 is" in damaged.stdout) == (1, True)
+
+
+def test_on_a_terminal_it_says_how_far_it_is_and_when_it_is_stopped_how_to_go_on(
+    served: Served, tmp_path: Path
+) -> None:
+    files = {f"{n:03}.txt": os.urandom(2_000) for n in range(400)}
+    rows = "".join(f"T {name},1,{name}\n" for name in files)
+    folder = collection(tmp_path, files, f"title,year,file\n{rows}none,1,none.txt\n")
+    command = [
+        sys.executable,
+        "-m",
+        "inlake",
+        "upload",
+        "scan",
+        "scans",
+        "--table",
+        "scans.csv",
+        "--destination",
+        "tty",
+    ]
+    screen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 60))
+    process = subprocess.Popen(
+        [*command, "--jobs", "1"],
+        cwd=folder, env=environment(INLAKE_URL=served.url, TERM="xterm"), stdin=terminal, stdout=terminal, stderr=terminal,
+    )  # fmt: skip
+    os.close(terminal)
+    seen, stopped = b"", False
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while part := os.read(screen, 1 << 16):
+            seen += part
+            if b"B/s 1 not in" in seen and not stopped:
+                process.send_signal(signal.SIGINT)
+                stopped = True
+    os.close(screen)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    assert process.wait() == 130, text
+    bars = [line for line in re.split(r"[\r\n]+", text) if "%" in line]
+    assert bars, text
+    assert all(line.startswith("400 files ") and len(line) <= 60 for line in bars), bars
+    assert "none.txt: wrong" in text
+    assert " ".join(text.split()).endswith("the same command again sends the rest."), text
+    again = uploaded(served, folder, "scans", "--table", "scans.csv", "--destination", "tty")
+    assert (again.returncode, again.stderr.count("%")) == (1, 0)
+    assert Counter(event["record"]["title"] for event in events(served, "tty")) == Counter(
+        f"T {name}" for name in files
+    )
 
 
 @pytest.mark.slow

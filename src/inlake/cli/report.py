@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Column, Table
 
 from inlake.cli.failures import OK, REFUSED, UNAVAILABLE
-from inlake.cli.terminal import as_json, messages, output, printable
+from inlake.cli.terminal import as_json, bar_width, messages, output, printable, shown
 from inlake.client.gateway import Answer
 from inlake.client.receipts import WORDS
 from inlake.client.records import STDIN, named
@@ -43,7 +43,6 @@ class Report:
         self._sums: Counter[str] = Counter()
         self._refused = self._shown = self._in_already = 0
         self._faults: set[str] = set()
-        self._console = output()
         self._begun = time.monotonic()
         self._many = False
         """Lines were sent, not one record."""
@@ -103,7 +102,7 @@ class Report:
         elif refused:
             self._print_reject(named(source), receipt)
         else:
-            self._console.print(as_json(receipt, indent=2))
+            output().print(as_json(receipt, indent=2))
 
     def close(self) -> None:
         """The sum, with time and rate for a person."""
@@ -115,10 +114,10 @@ class Report:
             return
         hidden = self._refused - self._shown
         if hidden:
-            self._console.print(f"... and {hidden:,} more; --json shows all.")
+            output().print(f"... and {hidden:,} more; --json shows all.")
         shown = {word: self._sums[word] for word in WORDS if self._sums[word] or word in {"accepted", "rejected"}}
         shown |= {IN_ALREADY: self._in_already} if self._in_already else {}
-        self._console.print(sum_table(shown))
+        output().print(sum_table(shown))
         if messages().is_terminal:
             seconds = time.monotonic() - self._begun
             rate = f", {sum(self._sums.values()) / seconds:,.0f} records/s" if self._many else ""
@@ -143,14 +142,14 @@ class Report:
 
     def _print_reject(self, place: str, receipt: dict[str, Any]) -> None:
         errors = receipt.get("errors") or []
-        self._console.print(f"{place}: {receipt['status']} {receipt.get('code', '')}".rstrip())
+        output().print(f"{place}: {receipt['status']} {receipt.get('code', '')}".rstrip())
         for error in errors[:SHOWN_REASONS]:
             pointer = f"{error['pointer']}: " if error.get("pointer") else ""
-            self._console.print(printable(f"  {pointer}{explained(error)}"))
+            output().print(printable(f"  {pointer}{explained(error)}"))
         if len(errors) > SHOWN_REASONS:
-            self._console.print(f"  ... and {len(errors) - SHOWN_REASONS} more reasons")
+            output().print(f"  ... and {len(errors) - SHOWN_REASONS} more reasons")
         if not errors and receipt.get("detail"):
-            self._console.print(printable(f"  {receipt['detail']}"))
+            output().print(printable(f"  {receipt['detail']}"))
 
 
 def _beginning(source: str, what: str, first: int) -> str:
@@ -183,10 +182,11 @@ def progress(*more: ProgressColumn, quiet: bool = False) -> Progress:
 class Bar:
     """The bar of one file: the share that is read, what is confirmed, and the time left; nothing where no one looks."""
 
-    def __init__(self, progress: Progress, source: str) -> None:
+    def __init__(self, progress: Progress, source: str, *, is_table: bool) -> None:
+        """`is_table`: nobody sees how far it is read."""
         self._progress = progress
         path = Path(source)
-        size = path.stat().st_size if source != STDIN and path.is_file() else 0
+        size = 0 if is_table else path.stat().st_size if source != STDIN and path.is_file() else 0
         self._task = progress.add_task(named(path.name), total=size or None, said="")
         self._confirmed = self._refused = 0
 
@@ -204,12 +204,17 @@ class Bar:
 
 
 @contextmanager
-def watching(source: str) -> Iterator[Bar]:
+def watching(source: str, *, is_table: bool = False) -> Iterator[Bar]:
     """A bar for a file while it is sent."""
-    with progress(
-        BarColumn(20), TaskProgressColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn()
+    with shown(
+        progress(
+            BarColumn(bar_width(messages())),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+        )
     ) as bars:
-        yield Bar(bars, source)
+        yield Bar(bars, source, is_table=is_table)
 
 
 def explained(error: Mapping[str, Any]) -> str:

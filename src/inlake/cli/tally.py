@@ -7,13 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from inlake.cli.failures import OK, REFUSED, UNAVAILABLE
-from inlake.cli.terminal import as_json, messages, output, printable
+from inlake.cli.terminal import as_json, bar_width, messages, output, printable, shown
 from inlake.client.collection import GOOD, STATES, Outcome
 from inlake.client.files import Item, size_of
 from inlake.client.ledger import Ledger
@@ -56,26 +57,37 @@ class Tally:
         if self._rejects and item.row and state in {"rejected", "wrong"}:
             self._rejects.write(item.row, outcome.faults)
         if self._progress:
-            bad = sum(count for name, count in self._counts.items() if name not in GOOD)
-            said = f"{bad:,} not in" if bad else ""
-            self._progress.update(self._progress.task_ids[0], advance=size_of(item), said=said)
+            self._progress.advance(self._progress.task_ids[0], size_of(item))
+            self._progress.update(self._progress.task_ids[0], said=self._said(self._progress.tasks[0]))
         if self._as_json:
             self._print_json(outcome)
         elif state not in GOOD:
             self._print_bad(outcome)
 
+    def _said(self, task: Task) -> str:
+        """How fast it goes, and how many are not in."""
+        bad = sum(count for name, count in self._counts.items() if name not in GOOD)
+        rate = task.completed / (task.elapsed or 1)
+        return speed(rate) + (f" {bad:,} not in" if bad else "")
+
     @contextmanager
     def progress(self, items: Sequence[Item]) -> Iterator[None]:
-        """One line on a terminal: the share of the bytes, files not in, time left."""
+        """One line on a terminal: the share of the bytes, their rate, files not in, time left."""
         console = messages()
-        columns = TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn()
-        with Progress(
+        columns = TextColumn("{task.description}"), BarColumn(bar_width(console)), TaskProgressColumn()
+        bar = Progress(
             *columns, TextColumn("{task.fields[said]}"), TimeRemainingColumn(),
             console=console, transient=True, disable=not console.is_terminal,
-        ) as self._progress:  # fmt: skip
+        )  # fmt: skip
+        with shown(bar) as self._progress:
             self._progress.add_task(f"{len(items):,} files", total=sum(map(size_of, items)) or None, said="")
             yield
         self._progress = None
+
+    def stop(self, journal: Path) -> None:
+        """The sums of what was told until somebody stopped it, and how to go on."""
+        self.close(checked=False)
+        messages().print(printable(f"Stopped. {journal} knows what is in: the same command again sends the rest."))
 
     def close(self, *, checked: bool) -> None:
         """The sums; `checked`: nothing was sent."""
@@ -93,7 +105,7 @@ class Tally:
             table.add_row(word, f"{count:,}")
         output().print(table)
         if self._bytes and seconds:
-            messages().print(f"{self._bytes:,} bytes in {seconds:,.1f} s, {self._bytes / seconds / 1e6:,.1f} MB/s")
+            messages().print(f"{self._bytes:,} bytes in {seconds:,.1f} s, {speed(self._bytes / seconds)}")
 
     def _print_bad(self, outcome: Outcome) -> None:
         self._bad += 1
@@ -113,3 +125,8 @@ class Tally:
             told = (fault._asdict() for fault in outcome.faults)
             line["faults"] = [{name: value for name, value in fault.items() if value} for fault in told]
         sys.stdout.write(as_json(line) + "\n")
+
+
+def speed(rate: float) -> str:
+    """Bytes a second, in a unit that has a digit before the point."""
+    return f"{rate / 1e6:,.1f} MB/s" if rate >= 1e6 else f"{rate / 1e3:,.1f} kB/s"

@@ -6,26 +6,55 @@ import base64
 import json
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 WIDE = 10_000
+STYLES = {
+    "bar.complete": "green", "bar.finished": "green", "bar.pulse": "green", "bar.back": "dim",
+    "progress.percentage": "none", "progress.remaining": "none", "progress.elapsed": "none", "progress.spinner": "none",
+}  # fmt: skip
+"""Of the terminal's own colours, which can be read on a dark ground and on a light one; red is for what is wrong."""
+
+
+_WITH_BAR: list[Console] = []
+"""Where a bar is shown now: what is printed on the terminal meanwhile goes above it, and so by the same console."""
 
 
 def output() -> Console:
     """stdout; what goes to a file or a pipe is not cut to a width."""
-    return _screen(width=None if sys.stdout.isatty() else WIDE)
+    if _WITH_BAR and sys.stdout.isatty():
+        return _WITH_BAR[-1]
+    return _screen(width=None if sys.stdout.isatty() else WIDE, soft_wrap=True)
 
 
 def messages() -> Console:
-    """stderr: progress and notes."""
-    return _screen(stderr=True)
+    """stderr: progress and notes, wrapped between words on a terminal."""
+    return _WITH_BAR[-1] if _WITH_BAR else _screen(stderr=True, soft_wrap=not sys.stderr.isatty())
+
+
+@contextmanager
+def shown(bar: Progress) -> Iterator[Progress]:
+    """The bar while something is done; nothing of it where no one looks."""
+    with bar:
+        if bar.disable:
+            yield bar
+            return
+        _WITH_BAR.append(bar.console)
+        try:
+            yield bar
+        finally:
+            _WITH_BAR.pop()
 
 
 def _screen(**options: Any) -> Console:
     from rich.console import Console  # a third of the time that `inlake --version` takes
+    from rich.theme import Theme
 
     class Screen(Console):
         """A console that reports a reader who went away as every other stream does, instead of ending the program."""
@@ -33,7 +62,12 @@ def _screen(**options: Any) -> Console:
         def on_broken_pipe(self) -> NoReturn:
             raise BrokenPipeError
 
-    return Screen(soft_wrap=True, highlight=False, markup=False, **options)
+    return Screen(highlight=False, markup=False, theme=Theme(STYLES), **options)
+
+
+def bar_width(console: Console) -> int:
+    """Columns of a bar that leave room for what is said beside it."""
+    return max(4, min(20, console.width - 50))
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:

@@ -96,10 +96,11 @@ def _check_files(judge: Judge, names: list[str], findings: Findings) -> None:
     from rich.progress import BarColumn
 
     from inlake.cli.report import progress
+    from inlake.cli.terminal import shown
     from inlake.client.records import STDIN, named
 
     total = sum(Path(name).stat().st_size for name in names if name != STDIN)
-    with progress(BarColumn(), quiet=findings.form != "table") as bar:
+    with shown(progress(BarColumn(), quiet=findings.form != "table")) as bar:
         task = bar.add_task("", total=total or 1)
         for name in names:
             bar.update(task, description=Path(named(name)).name)

@@ -138,10 +138,10 @@ class Sending:
                     bar.advance(sum(answer.summary.values()), answer.summary["rejected"] + answer.summary["failed"])
                     sheet.settle(answer)
                     self._tell(name, answer)
+                self._report.skip(name, sheet.in_already, self._journal_of(name))
         except BaseException:
             self._report.cut_off(name, last, sheet.settled if sheet else None, goes_on=repeats is not None)
             raise
-        self._report.skip(name, sheet.in_already, self._journal_of(name))
         return last
 
     def _records(self, name: str) -> int:

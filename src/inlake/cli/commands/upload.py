@@ -79,8 +79,7 @@ def upload(
         run.check(sources)
         if not check:
             run.send(receipts, jobs)
-        run.tell_earlier()
-        run.tally.close(checked=check)
+        run.close(checked=check)
     raise typer.Exit(run.tally.exit_code)
 
 
@@ -154,14 +153,20 @@ class Upload:
 
         if receipts:
             self.tally.ledger = self._stack.enter_context(Ledger(receipts))
-        with self.tally.progress(self._good):
-            for outcome in self._outcomes(jobs):
-                self.tally.add(outcome)
+        assert self._known is not None
+        try:
+            with self.tally.progress(self._good):
+                for outcome in self._outcomes(jobs):
+                    self.tally.add(outcome)
+        except KeyboardInterrupt:
+            self.tally.stop(self._known.path)
+            raise
 
-    def tell_earlier(self) -> None:
-        """Count those that are in already: they belong to the receipts too."""
+    def close(self, *, checked: bool) -> None:
+        """Count those that are in already too, which belong to the receipts, and print the sums."""
         for outcome in self._earlier:
             self.tally.add(outcome)
+        self.tally.close(checked=checked)
 
     def _outcomes(self, jobs: int) -> Iterator[Outcome]:
         from inlake.client import in_place
