@@ -105,7 +105,9 @@ class Gateway:
         await self.app(scope, receive, send)
         if not sent:
             return Answer(0, {}, b"")
-        found = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
+        found: dict[str, str] = {}
+        for name, value in ((k.decode(), v.decode()) for k, v in sent[0]["headers"]):
+            found[name] = f"{found[name]}\n{value}" if name in found else value
         return Answer(sent[0]["status"], found, b"".join(m.get("body", b"") for m in sent[1:]))
 
     async def register(

@@ -62,6 +62,10 @@ class Settings(BaseModel):
     oidc_principal_claim: str = Field("sub", min_length=1, description="Claim of a token that names the principal.")
     oidc_groups_claim: str = Field("groups", min_length=1, description="Claim of a token that lists the groups of the principal: names, or a text with blanks between.")  # fmt: skip
     oidc_ca: Path | None = Field(None, description="File with the certificates that the issuer's TLS is checked against.")  # fmt: skip
+    oidc_client_id: str = Field("", description="What the issuer calls this gateway: with it people sign in to the console at the issuer (authorization code with PKCE).")  # fmt: skip
+    oidc_client_secret: SecretStr | None = Field(None, description="The secret that the issuer gave for it. Sessions of the console are signed with it.")  # fmt: skip
+    oidc_scopes: str = Field("profile", description="Scopes that signing in asks for beside `openid`, with blanks between.")  # fmt: skip
+    oidc_redirect: str = Field("", description="Address of `/console/sign-in/return` as browsers reach it, if it is not that of the request: behind a proxy that speaks TLS, `https://HOST/console/sign-in/return`. The issuer has to know it.")  # fmt: skip
     principal_header: str = Field("", description="Header in which a proxy says who sends, such as `X-Forwarded-User`: the principal is `proxy:<name>`. Believed only from `INLAKE_TRUSTED_PROXIES`.")  # fmt: skip
     groups_header: str = Field("", description="Header in which a proxy lists the groups of who sends, with commas between.")  # fmt: skip
     trusted_proxies: str = Field("", description="Addresses and networks of proxies whose headers are believed, with commas between: `127.0.0.1, 10.0.0.0/8`. Theirs are `X-Forwarded-Proto`, by which cookies of the console are `Secure`, and what `INLAKE_PRINCIPAL_HEADER` and `INLAKE_GROUPS_HEADER` name.")  # fmt: skip

@@ -60,8 +60,8 @@ class Browser:
     async def _ask(self, path: str, body: bytes, kind: str | None, method: str) -> Answer:
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         answer = await self.gateway.post(path, body, kind, method=method, headers={"cookie": cookie})
-        if "set-cookie" in answer.headers:
-            name, _, value = answer.headers["set-cookie"].partition(";")[0].partition("=")
+        for cookie in answer.headers.get("set-cookie", "").splitlines():
+            name, _, value = cookie.partition(";")[0].partition("=")
             self.cookies[name] = value
         return answer
 

@@ -81,12 +81,13 @@ class Oidc:
         self._fetched = self._tried = float("-inf")
         self._fetching: Shared[None, None] = Shared()
         self._verified: Recent[bytes, tuple[Identity, float]] = Recent()
-        self._registry = jwt.JWTClaimsRegistry(
-            leeway=CLOCK_SKEW,
-            iss={"essential": True, "value": claims.issuer},
-            aud={"essential": True, "value": claims.audience},
-            exp={"essential": True},
-        )
+        self._about: dict[str, Any] = {}
+        """What the issuer says of itself."""
+        self._registry = self._made_for(claims.audience)
+
+    @property
+    def issuer(self) -> str:
+        return self._claims.issuer
 
     async def identity(self, token: str) -> Identity:
         """Who the token says it is from. Raises `Unauthorized`, `IssuerUnavailable`."""
@@ -96,20 +97,57 @@ class Oidc:
         known = self._verified.recall(digest)
         if known is not None and now < known[1]:
             return known[0]
-        claims = self._checked(token, await self._key(_header(token)))
+        claims = self._checked(token, await self._key(_header(token)), self._registry)
         found = self._identity(claims)
         self._verified.keep(digest, (found, min(now + VERIFIED_SECONDS, claims["exp"] + CLOCK_SKEW)))
         return found
+
+    async def signed_in(self, token: str, client: str) -> tuple[Identity, str]:
+        """Who an ID token is about that was made for this client, and its nonce (OpenID Connect Core 1.0, 3.1.3.7).
+        Raises `Unauthorized`, `IssuerUnavailable`."""
+        claims = self._checked(token, await self._key(_header(token)), self._made_for(client))
+        if claims.get("azp", client) != client:
+            raise Unauthorized("The ID token was given to another client.")
+        return self._identity(claims), str(claims.get("nonce", ""))
+
+    async def endpoint(self, name: str) -> str:
+        """An address that the issuer says it has. Raises `IssuerUnavailable`."""
+        if not self._about:
+            await self._fetching.join(None, self._fetch)
+        where = self._about.get(name)
+        is_plain = self._claims.issuer.startswith("https:") and not str(where).startswith("https:")
+        if not isinstance(where, str) or is_plain:
+            raise IssuerUnavailable(f"The issuer {self._claims.issuer} names no {name} that can be used.")
+        return where
+
+    async def ask(self, url: str, form: Mapping[str, str], basic: tuple[str, str]) -> dict[str, Any]:
+        """What the issuer answers to a form: a JSON object, also when it refuses. Raises `IssuerUnavailable`."""
+        try:
+            return await self._document(url, form, basic)
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TimeoutError) as error:
+            log.warning("the issuer %s gives no token: %s", self._claims.issuer, str(error) or type(error).__name__)
+            raise IssuerUnavailable(
+                f"The issuer {self._claims.issuer} gives no token now: sign in again later."
+            ) from None
 
     async def close(self) -> None:
         await self._fetching.close()
         await self._client.aclose()
 
-    def _checked(self, token: str, key: Key) -> Mapping[str, Any]:
+    def _made_for(self, audience: str) -> jwt.JWTClaimsRegistry:
+        """What a token for this audience has to say."""
+        return jwt.JWTClaimsRegistry(
+            leeway=CLOCK_SKEW,
+            iss={"essential": True, "value": self._claims.issuer},
+            aud={"essential": True, "value": audience},
+            exp={"essential": True},
+        )
+
+    def _checked(self, token: str, key: Key, registry: jwt.JWTClaimsRegistry) -> Mapping[str, Any]:
         """The claims, once signature, issuer, audience and times are right."""
         try:
             claims = jwt.decode(token, key, algorithms=ALGORITHMS, registry=_signatures).claims
-            self._registry.validate(claims)
+            registry.validate(claims)
         except JoseError as error:
             raise Unauthorized(f"The token is not taken: {_sentence(error)}") from None
         except (ValueError, TypeError, RecursionError):
@@ -171,6 +209,7 @@ class Oidc:
             if about.get("issuer") != self._claims.issuer:
                 raise ValueError(f"it calls itself {str(about.get('issuer'))[:200]!r}")
             found = await self._document(str(about.get("jwks_uri")))
+            self._about = about
             self._keys = await asyncio.to_thread(_by_id, found.get("keys"))
             self._fetched = time.monotonic()
             self._verified.clear()
@@ -182,11 +221,18 @@ class Oidc:
                     "again."
                 ) from None
 
-    async def _document(self, url: str) -> dict[str, Any]:
-        """A JSON object of at most `DOCUMENT_BYTES`. Raises `HTTPError`, `InvalidURL`, `ValueError`."""
+    async def _document(
+        self, url: str, form: Mapping[str, str] | None = None, basic: tuple[str, str] | None = None
+    ) -> dict[str, Any]:
+        """A JSON object of at most `DOCUMENT_BYTES`; with a form that is what it is answered, refused or not. Raises
+        `HTTPError`, `InvalidURL`, `ValueError`, `TimeoutError`."""
         body = bytearray()
-        async with asyncio.timeout(FETCH_SECONDS), self._client.stream("GET", url) as answer:
-            if answer.status_code != 200:
+        method, good = ("GET", {200}) if form is None else ("POST", {200, 400, 401})
+        async with (
+            asyncio.timeout(FETCH_SECONDS),
+            self._client.stream(method, url, data=form, auth=basic) as answer,
+        ):
+            if answer.status_code not in good:
                 raise ValueError(f"{url} answers {answer.status_code}")
             async for chunk in answer.aiter_bytes():
                 body += chunk

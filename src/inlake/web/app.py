@@ -123,6 +123,8 @@ TABLE = [
     *PAGES,
     Row("GET", "/console/sign-in", signing.ask, is_open=True),
     Row("POST", "/console/sign-in", signing.sign_in, None, may_hold_key, is_open=True),
+    Row("GET", "/console/sign-in/begin", signing.begin, is_open=True),
+    Row("GET", "/console/sign-in/return", signing.come_back, is_open=True),
     Row("POST", "/console/sign-out", signing.sign_out, None, may_hold_key, is_open=True),
     Row("GET", "/console/static/{file}", static, is_open=True),
     Row("GET", "/docs", pages.docs, is_open=True),

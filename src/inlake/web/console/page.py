@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache, wraps
 from importlib.resources import files
@@ -88,13 +89,21 @@ def for_people(handle: Handler) -> Handler:
     return answer
 
 
-async def show(x: Exchange, template: str, *, status: int = 200, model: bool = False, **given: Any) -> None:
+async def show(
+    x: Exchange,
+    template: str,
+    *,
+    status: int = 200,
+    model: bool = False,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    **given: Any,
+) -> None:
     """Answer with a page. `model`: it shows one in 3D; `given`: what the template asks for."""
     token = token_of(x.header(b"cookie"))
-    headers = [*SECURE, (b"content-security-policy", (MODEL_POLICY if model else PLAIN_POLICY).encode())]
+    about = [*headers, *SECURE, (b"content-security-policy", (MODEL_POLICY if model else PLAIN_POLICY).encode())]
     if not token:
         token = new_token()
-        headers.append(set_cookie(TOKEN, token, path=x.settings.root_path, secure=is_secure(x), seconds=86_400))
+        about.append(set_cookie(TOKEN, token, path=x.settings.root_path, secure=is_secure(x), seconds=86_400))
     here = x.scope["path"]
     sections = [
         (x.address(path), name, path == here or (path != "/" and here.startswith(path))) for path, name in SECTIONS
@@ -111,7 +120,7 @@ async def show(x: Exchange, template: str, *, status: int = 200, model: bool = F
             **given,
         )
     )
-    await x.reply(status, page.encode(errors="replace"), HTML, headers)  # a record may have half a character
+    await x.reply(status, page.encode(errors="replace"), HTML, about)  # a record may have half a character
 
 
 async def go(x: Exchange, path: str, *headers: tuple[bytes, bytes]) -> None:

@@ -13,16 +13,20 @@ from typing import Protocol, TypeVar
 import httpx2
 
 from inlake.access.keys import ApiKeys
-from inlake.access.oidc import Claims, Oidc, is_token
+from inlake.access.oidc import Claims, Identity, Oidc, is_token
 from inlake.access.reloaded import Reloaded
 from inlake.access.rights import Caller, Rights, read
+from inlake.access.sign_in import Client, SignIn
 from inlake.errors import Forbidden, Unauthorized
 from inlake.settings import Settings, SettingsError
 from inlake.web.request.session import (
+    NAME_LENGTH,
     SESSION,
     cookie_of,
+    identity_of,
     is_of_our_page,
     is_session,
+    name_of,
     new_session,
     session_name,
 )
@@ -60,6 +64,8 @@ class Auth:
         self._keys = _opened("INLAKE_API_KEYS", settings.api_keys, ApiKeys)
         self._rights: Reloaded[Rights] | None = _opened("INLAKE_RIGHTS", settings.rights, lambda p: Reloaded(p, read))
         self._oidc = _oidc(settings) if settings.oidc_issuer else None
+        self.issuer = _sign_in(settings, self._oidc)
+        """Where people sign in that have no key; None: nowhere."""
         self._proxy = Proxy(settings) if settings.principal_header else None
         self._trusted = settings.trusted_networks
         self._anonymous = Caller(rights=self._rights)
@@ -122,10 +128,26 @@ class Auth:
         name, digest = self._keys.find(key.strip())
         return Caller(f"token:{name}", rights=self._rights), new_session(name, digest)
 
+    def signed_in(self, identity: Identity) -> tuple[Caller, str]:
+        """The caller who signed in at the issuer, and a new session. Raises `Unauthorized`."""
+        assert self.issuer is not None
+        name = name_of(identity.subject, identity.groups)
+        if len(name) > NAME_LENGTH:
+            raise Unauthorized("You are in more groups than a session can hold: INLAKE_OIDC_GROUPS_CLAIM names fewer.")
+        return Caller(f"oidc:{identity.subject}", identity.groups, self._rights), new_session(name, self.issuer.digest)
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether one can sign in with an API key."""
+        return self._keys is not None
+
     def _of_session(self, cookies: str) -> Caller | None:
         """The person who signed in, if the session is not over and its key is still one."""
-        session = cookie_of(cookies, SESSION) if self._keys is not None and SESSION in cookies else ""
+        session = cookie_of(cookies, SESSION) if SESSION in cookies else ""
         name = session_name(session)
+        if said := identity_of(name):
+            is_good = self.issuer is not None and is_session(session, self.issuer.digest)
+            return Caller(f"oidc:{said[0]}", said[1], self._rights) if is_good else None
         if not session or self._keys is None or not any(is_session(session, d) for d in self._keys.digests(name)):
             return None
         return Caller(f"token:{name}", rights=self._rights)
@@ -211,6 +233,21 @@ def _oidc(settings: Settings) -> Oidc:
         settings.oidc_issuer, settings.oidc_audience, settings.oidc_principal_claim, settings.oidc_groups_claim
     )
     return Oidc(claims, httpx2.AsyncClient(verify=tls))
+
+
+def _sign_in(settings: Settings, oidc: Oidc | None) -> SignIn | None:
+    """Raises `SettingsError`."""
+    if not settings.oidc_client_id:
+        return None
+    if oidc is None:
+        raise SettingsError("INLAKE_OIDC_CLIENT_ID: the issuer that has given it is to be set in INLAKE_OIDC_ISSUER")
+    secret = settings.oidc_client_secret.get_secret_value() if settings.oidc_client_secret else ""
+    if len(secret) < 16:
+        raise SettingsError(
+            "INLAKE_OIDC_CLIENT_SECRET: signing in needs the secret that the issuer gave, 16 characters at least: "
+            "sessions are signed with it"
+        )
+    return SignIn(oidc, Client(settings.oidc_client_id, secret), settings.oidc_scopes)
 
 
 def is_from_here(header: Header) -> bool:
