@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import socket
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
-from tests.live_servers import TOXIPROXY_URL
+from tests.live_servers import KAFKA_FAULT_BOOTSTRAP, TOXIPROXY_URL
 
 
 class Proxy:
@@ -54,6 +58,22 @@ def proxy_to(upstream: str) -> Iterator[Proxy]:
         yield Proxy(name, listen)
     finally:
         ask("DELETE", f"/proxies/{name}")
+
+
+@contextlib.contextmanager
+def kafka_proxy() -> Iterator[Proxy]:
+    """The proxy that Kafka advertises, whole again at the end. There is one: whoever has it, has it alone.
+
+    Tests in several processes cut it, and one that heals it opens it for another that has just cut it.
+    """
+    name = f"inlake-kafka-proxy-{urlsplit(TOXIPROXY_URL).port}.lock"
+    with (Path(tempfile.gettempdir()) / name).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        proxy = Proxy("kafka", KAFKA_FAULT_BOOTSTRAP)
+        try:
+            yield proxy
+        finally:
+            proxy.heal()
 
 
 def ask(method: str, path: str, body: Any = None) -> Any:

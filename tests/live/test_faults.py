@@ -15,7 +15,7 @@ import pytest
 from tests import live_servers as live
 from tests.command import Served, serving
 from tests.load import MIB, Load
-from tests.toxiproxy import Proxy, proxy_to
+from tests.toxiproxy import Proxy, kafka_proxy, proxy_to
 from tests.witness import Deployment, check, on_servers
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -59,8 +59,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     live.require("Toxiproxy", live.TOXIPROXY_URL)
     registry, s3 = urlsplit(live.SCHEMA_REGISTRY_URL), urlsplit(live.S3_ENDPOINT)
-    kafka = Proxy("kafka", live.KAFKA_FAULT_BOOTSTRAP)
-    with proxy_to(registry.netloc) as registry_proxy, proxy_to(s3.netloc) as s3_proxy:
+    with kafka_proxy() as kafka, proxy_to(registry.netloc) as registry_proxy, proxy_to(s3.netloc) as s3_proxy:
         proxied = {
             "INLAKE_BUS": f"kafka://{kafka.address}",
             "INLAKE_REGISTRY": f"http://{registry_proxy.address}{registry.path}",

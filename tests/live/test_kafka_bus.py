@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -26,7 +24,8 @@ from inlake.bus.kafka.producer.publish import WAITING_EVENTS
 from inlake.bus.kafka.topics import NewTopics
 from inlake.errors import BusUnavailable, Busy, InlakeError, OutcomeUnknown, RecordTooLarge, TopicMissing
 from inlake.model import Event, Position
-from tests.live_servers import KAFKA_BOOTSTRAP, KAFKA_FAULT_BOOTSTRAP, KAFKA_SASL_BOOTSTRAP, TOXIPROXY_URL, require
+from tests.live_servers import KAFKA_BOOTSTRAP, KAFKA_SASL_BOOTSTRAP, TOXIPROXY_URL, require
+from tests.toxiproxy import Proxy, kafka_proxy
 
 pytestmark = pytest.mark.live
 
@@ -184,46 +183,47 @@ async def test_check_warns_of_a_compacted_topic_and_of_a_single_replica(topic: s
 
 
 # ------------------------------------------------------------------------------------------------- brokers that fail
-def toxiproxy(method: str, path: str, body: Mapping[str, Any] | None = None) -> None:
-    data = None if body is None else json.dumps(body).encode()
-    urllib.request.urlopen(urllib.request.Request(TOXIPROXY_URL + path, data=data, method=method), timeout=5).close()
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    require("toxiproxy", TOXIPROXY_URL)
+    with kafka_proxy() as proxy:
+        yield proxy
 
 
 @contextmanager
-def cut_off() -> Iterator[None]:
+def cut_off(proxy: Proxy) -> Iterator[None]:
     """The broker refuses connections."""
-    toxiproxy("POST", "/proxies/kafka", {"enabled": False})
+    proxy.down()
     try:
         yield
     finally:
-        toxiproxy("POST", "/proxies/kafka", {"enabled": True})
+        proxy.heal()
 
 
 @contextmanager
-def black_hole() -> Iterator[None]:
+def black_hole(proxy: Proxy) -> Iterator[None]:
     """The broker takes everything and answers nothing."""
-    name = uuid4().hex
-    toxiproxy("POST", "/proxies/kafka/toxics", {"name": name, "type": "timeout", "attributes": {"timeout": 0}})
+    proxy.poison("timeout", timeout=0)
     try:
         yield
     finally:
-        toxiproxy("DELETE", f"/proxies/kafka/toxics/{name}")
+        proxy.heal()
 
 
 @pytest.mark.parametrize("producer", PRODUCERS)
 @pytest.mark.parametrize("fault", [cut_off, black_hole])
 async def test_an_outage_is_told_in_time_and_ends_without_a_restart(
+    proxy: Proxy,
     fault: Any,
     producer: str,
     topic: str,
     admin: AdminClient,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    require("toxiproxy", TOXIPROXY_URL)
     create(admin, topic)
-    async with opened(KAFKA_FAULT_BOOTSTRAP, timeout=3, producer=producer) as bus:
+    async with opened(proxy.address, timeout=3, producer=producer) as bus:
         await publish_until_confirmed(bus, topic, 15)
-        with caplog.at_level(logging.INFO, "inlake.bus"), fault():
+        with caplog.at_level(logging.INFO, "inlake.bus"), fault(proxy):
             began = time.monotonic()
             first = await asyncio.gather(*(publish(bus, topic) for _ in range(50)))
             took_first = time.monotonic() - began

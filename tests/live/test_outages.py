@@ -20,7 +20,7 @@ import pytest
 
 from tests import live_servers as live
 from tests.command import Served, serving
-from tests.toxiproxy import Proxy, proxy_to
+from tests.toxiproxy import Proxy, kafka_proxy, proxy_to
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 NOTE = """{"type": "record", "name": "Note", "fields": [
@@ -58,11 +58,10 @@ def world(folder: Path, *, absent: bool) -> Iterator[World]:
         live.require(what, address)
     tag = uuid.uuid4().hex[:12]
     registry, s3 = urlsplit(live.SCHEMA_REGISTRY_URL), urlsplit(live.S3_ENDPOINT)
-    kafka_proxy = Proxy("kafka", live.KAFKA_FAULT_BOOTSTRAP)
-    with proxy_to(registry.netloc) as registry_proxy, proxy_to(s3.netloc) as s3_proxy:
-        proxies = (kafka_proxy, registry_proxy, s3_proxy)
+    with kafka_proxy() as kafka, proxy_to(registry.netloc) as registry_proxy, proxy_to(s3.netloc) as s3_proxy:
+        proxies = (kafka, registry_proxy, s3_proxy)
         variables = {
-            "INLAKE_BUS": f"kafka://{kafka_proxy.address}",
+            "INLAKE_BUS": f"kafka://{kafka.address}",
             "INLAKE_KAFKA_CREATE_TOPICS": "true",
             "INLAKE_STORE": f"s3://{live.S3_BUCKET}/{tag}",
             "INLAKE_REGISTRY": f"http://{registry_proxy.address}{registry.path}",
@@ -76,19 +75,16 @@ def world(folder: Path, *, absent: bool) -> Iterator[World]:
             "AWS_ACCESS_KEY_ID": live.AWS_ACCESS_KEY_ID,
             "AWS_SECRET_ACCESS_KEY": live.AWS_SECRET_ACCESS_KEY,
         }
-        try:
-            schema = folder / "note.avsc"
-            schema.write_text(NOTE)
-            if absent:
-                for proxy in proxies:
-                    proxy.down()
-            with serving(folder, **variables) as served:
-                if not absent:
-                    added = served.inlake("schemas", "add", "note", schema)
-                    assert added.returncode == 0, added.stderr
-                yield World(served, *proxies, topic=f"{tag}.note")
-        finally:
-            kafka_proxy.heal()
+        schema = folder / "note.avsc"
+        schema.write_text(NOTE)
+        if absent:
+            for proxy in proxies:
+                proxy.down()
+        with serving(folder, **variables) as served:
+            if not absent:
+                added = served.inlake("schemas", "add", "note", schema)
+                assert added.returncode == 0, added.stderr
+            yield World(served, *proxies, topic=f"{tag}.note")
 
 
 def until_accepted(post: Callable[[int], httpx2.Response], seconds: float = 40) -> httpx2.Response:
