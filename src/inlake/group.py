@@ -7,13 +7,22 @@ nothing, and a shipment take the same steps and differ in one of them.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine, Iterable, Sequence
 from operator import itemgetter
 from time import perf_counter
 from typing import Any
 
 from inlake.codecs import Compiled
-from inlake.errors import BadPlace, BodyRejected, InlakeError, InternalError, PromiseNotAtomic
+from inlake.errors import (
+    AtomicBodyTooLarge,
+    BadPlace,
+    BodyRejected,
+    InlakeError,
+    InternalError,
+    PromiseNotAtomic,
+    ShipmentTooLarge,
+)
 from inlake.event import make_event
 from inlake.gateway import Gateway, pending
 from inlake.model import Event, Label, Pending, Position, Receipt, SchemaVersion, StoredObject, Submission
@@ -60,14 +69,22 @@ class Group:
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
+        self.room = sys.maxsize
+        """Bytes that the payloads may have: defaults make one of 900 kB out of a line of two."""
         self.results: list[Result] = []
         self.encoded: list[Encoded] = []
         self.rejected: list[int] = []
         """Indexes of the records that were refused for their content, after `encode`."""
+        self.size = 0
+        """Bytes of the payloads, after `encode`; without those whose resource field was filled."""
 
-    async def encode(self, submissions: Sequence[Submission | InlakeError]) -> None:
-        """Validate the records and make their events; an error among them (a line is no record) is a result."""
+    async def encode(self, submissions: Sequence[Submission | InlakeError]) -> int:
+        """Validate the records and make their events; an error among them (a line is no record) is a result.
+
+        Returns how many there was room for: fewer than all, where what became of these has filled it.
+        """
         self.results = [None] * len(submissions)
+        room = self.room
         naming: list[Naming] = []
         found: dict[tuple[str, int | None, str | None], Compiled] = {}
         label: Label | None = None
@@ -88,6 +105,10 @@ class Group:
                         continue
                     payload = compiled.codec.encode(draft)
                 encoded.append((i, make_event(s, compiled, payload, stamp), compiled, None))
+                room -= len(payload)
+                if room < 0:
+                    del self.results[i + 1 :]
+                    break
             except BaseException as raised:  # noqa: BLE001 - a bad line never sinks the others
                 self._tell(i, raised)
             # looked at here, too: a call for each record would be a twentieth of what it takes
@@ -96,6 +117,8 @@ class Group:
         if naming:
             await self._bind(naming)
             self.encoded.sort()  # by their indexes
+        self.size = self.room - room
+        return len(self.results)
 
     async def publish(self) -> list[Result]:
         """Publish the events in the order of the group, in one call; the result of each record at its index."""
@@ -201,11 +224,17 @@ class AtomicGroup(Group):
         self._refused: list[tuple[int, InlakeError]] = []
         self._rejected = 0
 
-    async def encode(self, submissions: Sequence[Submission | InlakeError]) -> None:
-        """Encodes as other groups do, and refuses all when one record does not fit."""
-        await super().encode(submissions)
+    async def encode(self, submissions: Sequence[Submission | InlakeError]) -> int:
+        """Encodes as other groups do, and refuses all when one record does not fit, or all have no room.
+
+        Raises `AtomicBodyTooLarge`.
+        """
+        taken = await super().encode(submissions)
         if self._rejected:
             raise BodyRejected(sorted(self._refused, key=itemgetter(0)), self._rejected)
+        if taken < len(submissions):
+            raise AtomicBodyTooLarge(f"The defaults of the schema make more than {self.room:,} bytes of the records.")
+        return taken
 
     async def publish(self) -> list[Result]:
         """Publish all in one call, or none."""
@@ -250,9 +279,10 @@ class ShippedGroup(Group):
         super().__init__(gateway)
         self._objects = objects
 
-    async def encode(self, submissions: Sequence[Submission | InlakeError]) -> None:
-        """Validate the records, filled, and make their events."""
+    async def encode(self, submissions: Sequence[Submission | InlakeError]) -> int:
+        """Validate the records, filled, and make their events. Raises `ShipmentTooLarge`."""
         self.results = [None] * len(submissions)
+        room = self.room
         found: dict[tuple[str, int | None, str | None], Compiled] = {}
         time_slice, stamp = TimeSlice(), self.gateway.stamp.now()
         for i, (s, stored) in enumerate(zip(submissions, self._objects, strict=True)):
@@ -266,12 +296,17 @@ class ShippedGroup(Group):
                 check_resource_field(compiled.codec, s.label.schema)
                 if draft.resource is not None:
                     raise BadPlace("The objects of a shipment are named by the gateway: leave the resource path out.")
-                event = make_event(s, compiled, compiled.codec.encode(draft, stored.uri), stamp)
-                self.encoded.append((i, event, compiled, None))
+                payload = compiled.codec.encode(draft, stored.uri)
+                self.encoded.append((i, make_event(s, compiled, payload, stamp), compiled, None))
+                room -= len(payload)
             except BaseException as raised:  # noqa: BLE001 - a bad line never sinks the others
                 self._tell(i, raised)
+            if room < 0:
+                raise ShipmentTooLarge(f"The defaults of the schema make more than {self.room:,} bytes of the records.")
             if await time_slice.yield_if_long():
                 stamp.now()
+        self.size = self.room - room
+        return len(self.results)
 
 
 async def _at_once(work: Iterable[Coroutine[Any, Any, None]]) -> None:

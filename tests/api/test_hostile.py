@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from inlake.model import Event
 from tests.gateways import Answer, Gateway, embedded, form
 
 RECORDS = "/ingress/record-json"
@@ -235,3 +237,55 @@ async def test_a_stream_of_blank_lines_alone_holds_nothing(hostile: Gateway) -> 
     finally:
         tracemalloc.stop()
     assert code_of(answer) == (400, "empty_body")
+
+
+class CallsOf:
+    """A bus, and the bytes of the events of each call."""
+
+    def __init__(self, bus: Any) -> None:
+        self._bus = bus
+        self.sizes: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
+
+    async def publish(self, events: Sequence[Event]) -> Any:
+        self.sizes.append(sum(len(event.value) for event in events))
+        return await self._bus.publish(events)
+
+
+@pytest.mark.parametrize("mode", ["", "&mode=atomic"])
+async def test_defaults_that_make_much_of_little_fill_no_memory(tmp_path: Path, mode: str) -> None:
+    """A line of six bytes becomes an event of 500 kB: a stream has a window of them on its way, an atomic body is
+    refused."""
+    note = {"name": "Large", "type": "record", "fields": [{"name": "text", "type": "string", "default": "x" * 50_000}]}
+    many = {"name": "Many", "type": "record", "fields": [{"name": "x", "type": {"type": "array", "items": note}}]}
+    line = b'{"x":[' + b",".join([b"{}"] * 10) + b"]}\n"
+    async with embedded(tmp_path, atomic_bytes=1_000_000) as gateway:
+        await gateway.register("many", many)
+        bus = CallsOf(gateway.deployment.bus)
+        gateway.deployment.gateway.bus = bus
+        answer = await gateway.post(f"/ingress/record-json?schema=many{mode}", line * 150, "application/x-ndjson")
+        if mode:
+            assert (answer.status, answer.json()["code"], bus.sizes) == (413, "atomic_body_too_large", [])
+            return
+        assert answer.status == 201
+        receipts = answer.lines()[:-1]
+        assert [receipt["line"] for receipt in receipts] == [*range(1, 151)]
+        assert [receipt["offset"] for receipt in receipts] == sorted(receipt["offset"] for receipt in receipts)
+        assert sum(bus.sizes) > 75_000_000
+        assert max(bus.sizes) < 2_000_000, "a window and a record at most"
+
+
+async def test_a_shipment_of_which_defaults_make_much_is_refused(tmp_path: Path) -> None:
+    large = {"name": "text", "type": "string", "default": "x" * 50_000}
+    field = {"name": "__resource_path__", "type": ["null", "string"], "default": None}
+    scan = {"name": "Scan", "type": "record", "fields": [large, field]}
+    file = {"filename": "a.tif", "size": 1, "sha256": "0" * 64}
+    line = json.dumps({"file": file, "record": {}}).encode() + b"\n"
+    async with embedded(tmp_path, shipment_bytes=100_000) as gateway:
+        await gateway.register("scan", scan)
+        few = await gateway.post("/shipments?schema=scan", line * 7, "application/x-ndjson")
+        many = await gateway.post("/shipments?schema=scan", line * 20, "application/x-ndjson")
+        assert (few.status, many.status, many.json()["code"]) == (201, 413, "shipment_too_large")
+        assert len([key async for key in gateway.deployment.store.list(".inlake/shipments/")]) == 1

@@ -9,7 +9,14 @@ from typing import Any, cast
 import pytest
 
 from inlake.codecs import Unchecked
-from inlake.errors import BodyRejected, BusUnavailable, InlakeError, LineTooLong, RegistryUnavailable
+from inlake.errors import (
+    AtomicBodyTooLarge,
+    BodyRejected,
+    BusUnavailable,
+    InlakeError,
+    LineTooLong,
+    RegistryUnavailable,
+)
 from inlake.gateway import Gateway
 from inlake.group import AtomicGroup, CheckedGroup, Group, TimeSlice
 from inlake.model import Event, Label, Position, Receipt, Submission
@@ -59,6 +66,21 @@ async def test_each_record_has_its_result_at_its_index_and_events_go_out_in_orde
     first, second, third, fourth = await results(Group(gateway_on(bus)), b"1", long, b"2", b"3")
     assert (first.offset, second, third.code, fourth.offset) == (0, long, "bus_unavailable", 2)
     assert bus.values == [b"1", b"2", b"3"]
+
+
+async def test_a_group_takes_as_many_records_as_have_room_and_the_one_that_fills_it() -> None:
+    group = Group(gateway_on(bus := ListBus()))
+    group.room = 5
+    assert await group.encode(submissions(b"12", LineTooLong("long"), b"3456", b"7")) == 3
+    assert (group.size, len(await group.publish()), bus.values) == (6, 3, [b"12", b"3456"])
+
+
+async def test_a_body_that_is_all_or_nothing_and_has_no_room_is_refused() -> None:
+    group = AtomicGroup(gateway_on(bus := ListBus()), [1, 2, 3], named=10)
+    group.room = 3
+    with pytest.raises(AtomicBodyTooLarge, match="more than 3 bytes"):
+        await group.encode(submissions(b"12", b"34", b"5"))
+    assert bus.values == []
 
 
 async def test_nothing_is_published_before_publish_and_who_calls_it_first_is_first() -> None:

@@ -14,7 +14,7 @@ from inlake.web.request import address
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.spool import REJECTS_RESERVE
 from inlake.web.request.trace import trace_of
-from inlake.web.routes.lines import Counts, Limits, Line, Summary, read_lines, receipt_lines
+from inlake.web.routes.lines import GROWTH, Counts, Limits, Line, Summary, read_lines, receipt_lines
 from inlake.web.routes.stream import CONTENT_TYPE
 
 ADVICE = "cut it, or send it without mode=atomic, as a stream of any length."
@@ -36,10 +36,12 @@ async def record_json_atomic(x: Exchange, gateway: Gateway, to: address.Address)
     lines = await read_lines(x, limits)
     numbers = [n for n, _ in lines]
     group = AtomicGroup(gateway, numbers, named=x.settings.max_errors)
+    group.room = GROWTH * x.settings.atomic_bytes
     outcome = "failed"
     try:
         await group.encode(await _submissions(x, to, lines))
-        results = await group.publish()
+        with x.site.admission.set_aside(max(0, group.size - x.settings.atomic_bytes)):
+            results = await group.publish()
         outcome = "accepted"
     except InlakeError as error:
         outcome = "failed" if error.status >= 500 else "rejected"

@@ -34,7 +34,7 @@ from inlake.web.routes.announcements import Announcements, ShippedEnvelope, Ship
 from inlake.web.routes.binaries import UPLOAD_BYTES
 from inlake.web.routes.direct import Put
 from inlake.web.routes.documents import ADDRESS_WITH_BINARY, ATOMIC, BYTES, IDEMPOTENCY_KEY, STORED
-from inlake.web.routes.lines import Counts, Faults, Limits, LineReceipt, Summary, read_lines, receipt_lines
+from inlake.web.routes.lines import GROWTH, Counts, Faults, Limits, LineReceipt, Summary, read_lines, receipt_lines
 from inlake.web.routes.stream import CONTENT_TYPE
 from inlake.wiring import Deployment
 
@@ -192,6 +192,7 @@ async def announce(x: Exchange, d: Deployment) -> None:
     names, lines = Names(x.attempt.puuid if x.attempt else None), await read_lines(x, LIMITS)
     announcements = await read_announcements(x, d, to, names, lines)
     group = ShippedGroup(d.gateway, announcements.objects)
+    group.room = GROWTH * x.settings.shipment_bytes
     await group.encode(announcements.submissions)
     faults = Faults(x.instance)
     results = zip(lines, group.results, strict=True)
@@ -210,7 +211,8 @@ async def announce(x: Exchange, d: Deployment) -> None:
         await _answer(x, [*told.values()], _summary(counts), {error.status for error in refused.values()})
         return
     accepted = [_accepted(lines[i][0], i, announcements, event, c) for i, event, c, _ in group.encoded]
-    found = await d.shipments.announce(names, x.principal, accepted)
+    with x.site.admission.set_aside(max(0, group.size - x.settings.shipment_bytes)):
+        found = await d.shipments.announce(names, x.principal, accepted)
     if [file.line for file in found.announced.lines] != [each.line for each in accepted]:
         raise IdempotencyKeyReused("This Idempotency-Key announced other lines before: a new request takes a new key.")
     puts = await _puts(x, d, found, found.announced.lines)

@@ -84,7 +84,7 @@ class Stream:
         self._publishing: deque[asyncio.Task[None]] = deque()
         """The groups that are being published, in their order."""
         self._publishing_bytes: deque[int] = deque()
-        """Bytes of their lines."""
+        """Bytes of their lines, or of what became of them, if that is more."""
         self._to = to
         self._trace = trace_of(x)
         self._lines = Lines(x.settings.max_record_bytes + ENVELOPE_BYTES)
@@ -142,18 +142,28 @@ class Stream:
         return None
 
     async def _begin(self, lines: list[Line], *, last: bool) -> None:
-        """Encode a group, and hand it to the bus behind those before once there is room; `last` of its window."""
-        group, submissions = self._new_group(), self._submissions(lines)
-        await group.encode(submissions)
-        if self._refusals is not None:
-            for i in group.rejected:
-                self._keep_reject(lines[i], submissions[i], group.results[i])
+        """Encode lines, and hand them to the bus behind those before once there is room; `last` of their window.
+
+        They are one group, or several where defaults make more than a window of them.
+        """
+        while lines:
+            group, submissions = self._new_group(), self._submissions(lines)
+            group.room = self._x.settings.window_bytes
+            taken = await group.encode(submissions)
+            if self._refusals is not None:
+                for i in group.rejected:
+                    self._keep_reject(lines[i], submissions[i], group.results[i])
+            size = max(group.size, sum([len(line) for _, line in lines[:taken] if isinstance(line, bytes)]))
+            await self._publish_soon([n for n, _ in lines[:taken]], group, size, last=last and taken == len(lines))
+            lines = lines[taken:]
+
+    async def _publish_soon(self, numbers: list[int], group: Group, size: int, *, last: bool) -> None:
+        """Hand a group to the bus once there is room for so many bytes."""
         while len(self._publishing) >= GROUPS_AT_ONCE or sum(self._publishing_bytes) >= self._x.settings.window_bytes:
             await self._wait_for_first()
         before = self._publishing[-1] if self._publishing else None
-        numbers = [n for n, _ in lines]
         self._publishing.append(asyncio.create_task(self._publish(numbers, group, before, last=last)))
-        self._publishing_bytes.append(sum([len(line) for _, line in lines if isinstance(line, bytes)]))
+        self._publishing_bytes.append(size)
 
     async def _wait_for_first(self) -> None:
         """Waits until the first of the groups is published, and its receipts are written."""

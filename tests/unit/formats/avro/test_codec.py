@@ -157,6 +157,15 @@ def test_a_byte_order_mark_is_skipped() -> None:
     assert codec.encode(codec.read(b"\xef\xbb\xbf1")) == b"\2"
 
 
+def test_of_equal_keys_the_last_is_validated_and_published() -> None:
+    codec = AvroCodec(json.dumps(record(("a", "int"))))
+    for text in b'{"a": "x", "a": 1}', b'{"a": -0, "a": 1}':  # -0 takes another reader
+        assert codec.encode_plain(text) in {None, b"\2"}
+        assert codec.encode(codec.read(text)) == b"\2"
+    with pytest.raises(RecordRejected):
+        codec.encode(codec.read(b'{"a": 1, "a": "x"}'))
+
+
 @pytest.mark.parametrize("max_depth", [200, 500])
 def test_a_record_may_be_nested_up_to_the_limit(max_depth: int) -> None:
     limit = sys.getrecursionlimit()

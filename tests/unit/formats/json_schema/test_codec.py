@@ -77,6 +77,12 @@ def test_a_number_that_no_reader_could_hold_is_refused_with_its_pointer(number: 
     assert refused(True, f'{{"a": [0, {number}]}}') == [("/a/1", "out_of_range")]
 
 
+def test_of_equal_keys_the_last_is_validated_and_published() -> None:
+    schema = {"properties": {"a": {"type": "integer"}}}
+    assert publish(schema, '{"a": "x", "b": 0.5, "a": 1}') == b'{"a":1,"b":0.5}'
+    assert refused(schema, '{"a": 1, "a": "x"}') == [("/a", "wrong_type")]
+
+
 @pytest.mark.parametrize("text", ["", "{", "NaN", "[Infinity]", '"\\ud800"', b'"\xff"', "01", "{'a': 1}", "1 2"])
 def test_what_is_not_json_is_named_with_line_and_column(text: str | bytes) -> None:
     with pytest.raises(MalformedJson) as caught:

@@ -42,8 +42,11 @@ class Group:
     def __init__(self, sending: Sending) -> None:
         self._sending = sending
 
-    async def encode(self, submissions: Submissions) -> None:
+    size = 0
+
+    async def encode(self, submissions: Submissions) -> int:
         self.publish = self._sending.take(submissions)
+        return len(submissions)
 
 
 class Sending:
