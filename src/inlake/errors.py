@@ -23,6 +23,7 @@
     │                               DigestMismatch  PartsRefused  SizeMismatch  BodyRejected  PromiseNotAtomic
     │                               IdempotencyKeyReused
     ├── UploadLocked 423
+    ├── QuotaExceeded 429
     ├── HeadersTooLarge 431
     ├── ChecksumMismatch 460
     ├── InternalError 500
@@ -64,7 +65,7 @@ class InlakeError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
     """Seconds for the `Retry-After` header; None where a retry of the same request cannot help."""
     is_of_content: ClassVar[bool] = False
     """A record that is refused so is to be mended: it is kept where rejects are."""
@@ -89,6 +90,11 @@ class InlakeError(Exception):
             cls.retry_after = retry_after
         if is_of_content:
             cls.is_of_content = True
+
+    @property
+    def is_failure(self) -> bool:
+        """Nothing is wrong with what was sent: the same may be taken another time."""
+        return self.status >= 500 or self.status == 429
 
     @property
     def retryable(self) -> bool:
@@ -370,6 +376,15 @@ class UploadLocked(InlakeError, status=423, retry_after=1):
 
 class PartsRefused(Unprocessable):
     """The store does not make an object of these parts"""
+
+
+class QuotaExceeded(InlakeError, status=429, retry_after=60):
+    """More was sent than a quota allows"""
+
+    def __init__(self, detail: str, seconds: int, **members: Any) -> None:
+        """`seconds`: when there is room again."""
+        super().__init__(detail, **members)
+        self.retry_after = seconds
 
 
 class HeadersTooLarge(InlakeError, status=431):

@@ -70,6 +70,8 @@ class Settings(BaseModel):
     groups_header: str = Field("", description="Header in which a proxy lists the groups of who sends, with commas between.")  # fmt: skip
     trusted_proxies: str = Field("", description="Addresses and networks of proxies whose headers are believed, with commas between: `127.0.0.1, 10.0.0.0/8`. Theirs are `X-Forwarded-Proto`, by which cookies of the console are `Secure`, and what `INLAKE_PRINCIPAL_HEADER` and `INLAKE_GROUPS_HEADER` name.")  # fmt: skip
     rights: Path | None = Field(None, description="TOML file of rules that say who may ingest, read and administer which schemas and destinations; without it everybody may ingest and read what is theirs, and nobody administers. Read again when it changes.")  # fmt: skip
+    quota_principal: str = Field("", description="Most that one principal may send a minute: `requests=600, records=100000, bytes=1000000000`, or some of the three; beyond it is 429 `quota_exceeded`. All workers count together; anonymous clients are one principal.")  # fmt: skip
+    quota_all: str = Field("", description="Most that all clients together may send a minute, in the same words.")
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     root_path: str = Field(

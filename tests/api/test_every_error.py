@@ -218,6 +218,13 @@ async def one_request_too_many(folder: Path) -> Answer:
         return answer
 
 
+@provokes("quota_exceeded", 429, "60")
+async def one_more_than_the_quota(folder: Path) -> Answer:
+    async with embedded(folder, quota_principal="requests=1") as gateway:
+        assert (await gateway.post(RECORDS, GOOD)).status == 201
+        return await gateway.post(RECORDS, GOOD)
+
+
 @provokes("bad_http", 400)
 async def something_else_than_http(folder: Path) -> Answer:
     with serving(folder) as served:
@@ -710,6 +717,7 @@ def test_a_retry_is_advised_wherever_it_may_help() -> None:
     for error in every_error():
         passing = error.status in {503, 507} or error.code in {
             "idempotency_in_flight",
+            "quota_exceeded",
             "shipment_busy",
             "upload_locked",
         }

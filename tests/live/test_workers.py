@@ -69,3 +69,23 @@ def test_a_port_that_is_taken_is_said_also_with_workers(tmp_path: Path) -> None:
         done = inlake("serve", cwd=tmp_path, INLAKE_WORKERS="2", INLAKE_PORT=served.url.rpartition(":")[2])
         assert done.returncode != 0
         assert "INLAKE_PORT" in done.stderr
+
+
+def test_workers_count_quotas_together_exactly(tmp_path: Path) -> None:
+    with serving(tmp_path, INLAKE_WORKERS="2", INLAKE_QUOTA_PRINCIPAL="requests=60") as served:
+        statuses: list[int] = []
+
+        def send() -> None:
+            for _ in range(25):  # a connection each: the kernel spreads them over the workers
+                answer = httpx2.get(f"{served.url}/schemas", timeout=30)
+                statuses.append(answer.status_code)
+
+        clients = [threading.Thread(target=send) for _ in range(4)]
+        began = time.monotonic()
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        assert time.monotonic() - began < 60, "within the minute"
+        assert statuses.count(200) == 60
+        assert statuses.count(429) == 40

@@ -152,7 +152,8 @@ def _in_before(item: Item, known: Known) -> Outcome | None:
 def refused(item: Item, document: Mapping[str, Any], explained: Explain) -> Outcome:
     """A refusal; for what it says of the record as a whole there is one fault."""
     errors: list[Mapping[str, Any]] = [error for error in document.get("errors") or () if isinstance(error, dict)]
-    state = "failed" if document.get("status", 400) >= 500 else "rejected"
+    status = document.get("status", 400)
+    state = "failed" if status >= 500 or status == 429 else "rejected"
     return Outcome(item, state, tuple(explained(item, error) for error in errors or [document]))
 
 

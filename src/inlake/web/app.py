@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 import inlake
 from inlake.access.rights import ACTIONS, Action
+from inlake.access.usage import Usage
 from inlake.formats.events import Decoder
 from inlake.metrics import Counter, Metrics
 from inlake.promises.sweep import WHATS
@@ -133,10 +134,13 @@ TABLE = [
 ]
 
 
-def create_app(d: Deployment) -> Application:
-    """The whole gateway as an ASGI application; it closes the deployment when it stops. Raises `SettingsError`."""
+def create_app(d: Deployment, usage: Usage | None = None) -> Application:
+    """The whole gateway as an ASGI application; it closes the deployment when it stops. Raises `SettingsError`.
+
+    `usage`: what the quotas count in, shared with other processes.
+    """
     metrics = Metrics()
-    site = make_site(d.settings, metrics)
+    site = make_site(d.settings, metrics, usage)
     admission = site.admission
     metrics.gauge("inlake_requests_in_flight", "Requests to the ingress routes now.", lambda: admission.requests)
     metrics.gauge("inlake_memory_in_flight_bytes", "Memory set aside for their bodies.", lambda: admission.memory)

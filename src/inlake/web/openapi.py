@@ -139,7 +139,10 @@ def _operation(route: Route) -> dict[str, Any]:
     ]
     document = dict(row.document or {})
     document["parameters"] = [*in_path, *document.get("parameters", [])]
-    return document | ({"security": []} if row.is_open else {})
+    if row.is_open:
+        return document | {"security": []}
+    document["responses"] = document["responses"] | problems(429)
+    return document
 
 
 # ------------------------------------------------------------------------------------------------- parts of a document

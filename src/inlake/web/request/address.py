@@ -9,13 +9,7 @@ from typing import Literal, get_args
 from urllib.parse import parse_qsl
 
 from inlake.access.rights import Caller
-from inlake.errors import (
-    BadName,
-    BadParameter,
-    MissingParameter,
-    RecordTooLarge,
-    UnsupportedMediaType,
-)
+from inlake.errors import BadName, BadParameter, MissingParameter, RecordTooLarge, UnsupportedMediaType
 from inlake.model import SCHEMA_NAME, Binary, Label, Submission, Trace
 from inlake.web.request import envelope as envelopes
 

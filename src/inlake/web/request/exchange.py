@@ -11,7 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from inlake.access.quotas import Quotas, parse
 from inlake.access.rights import Caller
+from inlake.access.usage import Usage
 from inlake.errors import (
     BadParameter,
     InlakeError,
@@ -22,7 +24,7 @@ from inlake.errors import (
 )
 from inlake.logbook.answers import Attempt
 from inlake.metrics import Counter, Metrics
-from inlake.settings import Settings
+from inlake.settings import Settings, SettingsError
 from inlake.web.request.admission import Admission
 from inlake.web.request.auth import Auth
 from inlake.web.request.inflate import Inflate, inflation
@@ -53,10 +55,14 @@ class Site:
     """Counters by result: `accepted`, `pending`, `rejected`, `failed`."""
     binary_bytes: Counter
     spool: Room
+    quotas: Quotas | None = None
 
 
-def make_site(settings: Settings, metrics: Metrics) -> Site:
-    """The settings, who may send and how much, and the counters that requests add to. Raises `SettingsError`."""
+def make_site(settings: Settings, metrics: Metrics, usage: Usage | None = None) -> Site:
+    """The settings, who may send and how much, and the counters that requests add to. Raises `SettingsError`.
+
+    `usage`: shared with other processes, whose requests the quotas count, too.
+    """
 
     def records(result: str) -> Counter:
         return metrics.counter("inlake_records_total", "Records by result.", (("result", result),))
@@ -64,9 +70,19 @@ def make_site(settings: Settings, metrics: Metrics) -> Site:
     results = ("accepted", "pending", "rejected", "failed")
     received = metrics.counter("inlake_binary_bytes_total", "Bytes of binaries received.")
     counters = {result: records(result) for result in results}
-    return Site(
-        settings, metrics, Auth(settings), Admission(settings), counters, received, Room(settings.receipts_spool)
-    )
+    auth, admission, room = Auth(settings), Admission(settings), Room(settings.receipts_spool)
+    return Site(settings, metrics, auth, admission, counters, received, room, _quotas(settings, usage))
+
+
+def _quotas(settings: Settings, usage: Usage | None) -> Quotas | None:
+    """None where there are none. Raises `SettingsError`."""
+    limits = []
+    for field in ("quota_principal", "quota_all"):
+        try:
+            limits.append(parse(getattr(settings, field)))
+        except ValueError as error:
+            raise SettingsError(f"INLAKE_{field.upper()}: {error}") from None
+    return Quotas(*limits, usage or Usage()) if any(limits) else None
 
 
 class ClientGoneError(Exception):
@@ -267,6 +283,18 @@ class Exchange:
             elif body:
                 self.at_end = self._all_came
                 return body
+
+    def when_bytes_come(self, count: Callable[[int], None]) -> None:
+        """Tell of the bytes of the body as they come, as they are sent."""
+        receive = self._receive
+
+        async def counted() -> ASGIMessage:
+            message = await receive()
+            if body := message.get("body"):
+                count(len(body))
+            return message
+
+        self._receive = counted
 
     # ------------------------------------------------------------------------------------------------------ answer
     def always(self, headers: Sequence[tuple[bytes, bytes]]) -> None:

@@ -15,6 +15,7 @@ from inlake.access.rights import Action
 from inlake.errors import InlakeError, InternalError, ShuttingDown
 from inlake.group import NO_FAULT
 from inlake.web.request.exchange import ClientGoneError, Exchange, Site
+from inlake.web.request.quota import admit
 from inlake.wiring import Deployment
 
 Handler = Callable[[Exchange, Deployment], Awaitable[None]]
@@ -66,6 +67,7 @@ class Route(APIRoute):
             x.caller = await self._site.auth.caller(x, row.is_open, x.scope["method"])
             if not row.is_open:
                 x.caller.check_some(row.needs)
+                admit(x)
             handle = self._handle_keyed if x.has(b"idempotency-key") else row.handle
             if row.may_hold is None:
                 await handle(x, self._deployment)

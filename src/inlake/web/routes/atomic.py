@@ -12,6 +12,7 @@ from inlake.group import AtomicGroup, TimeSlice
 from inlake.model import Receipt, Submission
 from inlake.web.request import address
 from inlake.web.request.exchange import ClientGoneError, Exchange
+from inlake.web.request.quota import admit_records
 from inlake.web.request.spool import REJECTS_RESERVE
 from inlake.web.request.trace import trace_of
 from inlake.web.routes.lines import GROWTH, Counts, Limits, Line, Summary, read_lines, receipt_lines
@@ -34,6 +35,7 @@ async def record_json_atomic(x: Exchange, gateway: Gateway, to: address.Address)
         await gateway.codecs.find(to.schema, to.version, to.message)
     limits = Limits("atomic_bytes", "atomic_records", AtomicBodyTooLarge, ADVICE)
     lines = await read_lines(x, limits)
+    admit_records(x, len(lines))
     numbers = [n for n, _ in lines]
     group = AtomicGroup(gateway, numbers, named=x.settings.max_errors)
     group.room = GROWTH * x.settings.atomic_bytes
@@ -44,7 +46,7 @@ async def record_json_atomic(x: Exchange, gateway: Gateway, to: address.Address)
             results = await group.publish()
         outcome = "accepted"
     except InlakeError as error:
-        outcome = "failed" if error.status >= 500 else "rejected"
+        outcome = "failed" if error.is_failure else "rejected"
         raise
     finally:
         x.site.records[outcome].value += len(lines)

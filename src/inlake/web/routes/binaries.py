@@ -17,6 +17,7 @@ from inlake.web.request.disposition import filename
 from inlake.web.request.envelope import ENVELOPE_BYTES
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import Form, content_type, counted, refuse_encoding
+from inlake.web.request.quota import admit_records
 from inlake.web.request.refusals import Refusals
 from inlake.web.request.trace import trace_of
 from inlake.web.routes.promises import describe
@@ -43,12 +44,13 @@ async def record_json_and_binary(x: Exchange, d: Deployment) -> None:
     to = address.of_caller(x.scope["query_string"], x.caller)
     if to.atomic:
         raise BadParameter("The mode atomic is for bodies of one record a line, without binaries.")
+    admit_records(x)
     form = Form(x)
     _check_length(x, x.settings.max_record_bytes + FORM_BYTES)
     try:
         receipt = await _ingest(x, d.gateway, to, form)
     except InlakeError as error:
-        x.site.records["failed" if error.status >= 500 else "rejected"].value += 1
+        x.site.records["failed" if error.is_failure else "rejected"].value += 1
         _keep(x, d, to, form, error)
         raise
     if x.attempt is not None and isinstance(receipt, Receipt) and receipt.resource is not None:

@@ -13,6 +13,7 @@ from inlake.web.request import address
 from inlake.web.request.digests import FIELD_NAMES, check_body
 from inlake.web.request.envelope import ENVELOPE_BYTES
 from inlake.web.request.exchange import Exchange
+from inlake.web.request.quota import admit_records
 from inlake.web.request.refusals import Refusals
 from inlake.web.request.trace import trace_of
 from inlake.web.routes import atomic, stream
@@ -58,7 +59,7 @@ async def record_json(x: Exchange, d: Deployment) -> None:
         came = s = _submission(x, to, kind, record)
         receipt = await d.gateway.ingest(s)
     except InlakeError as error:
-        x.site.records["failed" if error.status >= 500 else "rejected"].value += 1
+        x.site.records["failed" if error.is_failure else "rejected"].value += 1
         Refusals(x, d.rejects, to).keep(error, came)
         raise
     await reply_receipt(x, receipt)
@@ -106,7 +107,8 @@ def _address(x: Exchange) -> tuple[address.Address, str]:
 
 
 async def _record(x: Exchange) -> bytes:
-    """The body, which is one record. Raises `EmptyBody`, `RecordTooLarge`."""
+    """The body, which is one record. Raises `EmptyBody`, `QuotaExceeded`, `RecordTooLarge`."""
+    admit_records(x)
     body = await x.body(x.settings.max_record_bytes + ENVELOPE_BYTES, RecordTooLarge)
     if x.has_one_of(FIELD_NAMES):
         check_body(x, body)

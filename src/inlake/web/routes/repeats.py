@@ -20,6 +20,7 @@ from inlake.errors import (
     InlakeError,
     MalformedMultipart,
     PromiseExpired,
+    QuotaExceeded,
     RequestTimeout,
 )
 from inlake.gateway import Gateway
@@ -40,7 +41,15 @@ LINES = 100_000
 """Most lines of a body: each has a receipt, and all of them are kept in one object."""
 KEY_LENGTH = 255
 REPLAYED = (b"idempotent-replayed", b"true")
-PASSING = (Conflict, DigestMismatch, IdempotencyKeyReused, MalformedMultipart, PromiseExpired, RequestTimeout)
+PASSING = (
+    Conflict,
+    DigestMismatch,
+    IdempotencyKeyReused,
+    MalformedMultipart,
+    PromiseExpired,
+    QuotaExceeded,
+    RequestTimeout,
+)
 """Refusals of what the line or another request did, not of what was sent: another attempt may do better."""
 _STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"(?:;[ -~]*)?')
 """A String of RFC 8941, 3.3.3; parameters behind it mean nothing."""

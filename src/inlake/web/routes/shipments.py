@@ -29,6 +29,7 @@ from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import counted, refuse_encoding
 from inlake.web.request.problems import LineReject, line_problem
 from inlake.web.request.query import query
+from inlake.web.request.quota import admit_records
 from inlake.web.routes import examples
 from inlake.web.routes.announcements import Announcements, ShippedEnvelope, ShippedRecord, read_announcements
 from inlake.web.routes.binaries import UPLOAD_BYTES
@@ -190,6 +191,7 @@ async def announce(x: Exchange, d: Deployment) -> None:
     if to.schema is not None:  # what is wrong with the query refuses the body unread
         await d.gateway.codecs.find(to.schema, to.version, to.message)
     names, lines = Names(x.attempt.puuid if x.attempt else None), await read_lines(x, LIMITS)
+    admit_records(x, len(lines))
     announcements = await read_announcements(x, d, to, names, lines)
     group = ShippedGroup(d.gateway, announcements.objects)
     group.room = GROWTH * x.settings.shipment_bytes

@@ -26,6 +26,7 @@ from inlake.web.request import address
 from inlake.web.request.envelope import ENVELOPE_BYTES
 from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.problems import line_problem
+from inlake.web.request.quota import admit_some
 from inlake.web.request.refusals import Refusals
 from inlake.web.request.spool import IN_MEMORY, REJECTS_RESERVE, Spool
 from inlake.web.request.trace import trace_of
@@ -146,6 +147,7 @@ class Stream:
 
         They are one group, or several where defaults make more than a window of them.
         """
+        lines = self._within_quota(lines)
         while lines:
             group, submissions = self._new_group(), self._submissions(lines)
             group.room = self._x.settings.window_bytes
@@ -164,6 +166,11 @@ class Stream:
         before = self._publishing[-1] if self._publishing else None
         self._publishing.append(asyncio.create_task(self._publish(numbers, group, before, last=last)))
         self._publishing_bytes.append(size)
+
+    def _within_quota(self, lines: list[Line]) -> list[Line]:
+        """The lines; those beyond what the principal may send are refused."""
+        fit, exceeded = admit_some(self._x, len(lines))
+        return lines if exceeded is None else [*lines[:fit], *((n, exceeded.kept()) for n, _ in lines[fit:])]
 
     async def _wait_for_first(self) -> None:
         """Waits until the first of the groups is published, and its receipts are written."""
@@ -294,7 +301,7 @@ class Stream:
         if isinstance(result, InlakeError):
             self._statuses.add(result.status)
             self._retry_after = max(self._retry_after, result.retry_after or 0)
-            self._counts["failed" if result.status >= 500 else "rejected"] += 1
+            self._counts["failed" if result.is_failure else "rejected"] += 1
             return line_problem(self._faults.told(n, result), n)
         if isinstance(result, Pending):
             self._statuses.add(202)

@@ -15,8 +15,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from inlake import logs
+from inlake.access.usage import BYTES, Usage
 from inlake.settings import Settings, SettingsError, unknown_variables
-from inlake.web.serving.workers import end_with_parent, reserve_port, run_workers, try_once
+from inlake.web.serving.workers import SharedFile, end_with_parent, reserve_port, run_workers, try_once
 
 if TYPE_CHECKING:
     from inlake.web.openapi import Application
@@ -38,14 +39,16 @@ def serve(settings: Settings, environment: Mapping[str, str]) -> None:
         raise SettingsError(refused)
     with _bound(settings, reuse=True) as held:
         _say_where(settings, held)
-        run_workers(_work, settings, environment, held.getsockname()[1])
+        run_workers(_work, settings, environment, held.getsockname()[1], SharedFile(BYTES))
 
 
-def _application(settings: Settings, environment: Mapping[str, str], worker: int = 0) -> Application:
+def _application(
+    settings: Settings, environment: Mapping[str, str], worker: int = 0, usage: Usage | None = None
+) -> Application:
     from inlake.web.app import create_app
     from inlake.wiring import connect
 
-    return create_app(connect(settings, environment, worker=worker))
+    return create_app(connect(settings, environment, worker=worker), usage)
 
 
 def _refused(settings: Settings, environment: Mapping[str, str]) -> str:
@@ -58,7 +61,7 @@ def _refused(settings: Settings, environment: Mapping[str, str]) -> str:
     return ""
 
 
-def _work(settings: Settings, environment: Mapping[str, str], port: int, worker: int) -> None:
+def _work(settings: Settings, environment: Mapping[str, str], port: int, worker: int, usage: SharedFile) -> None:
     """One worker, with a socket of its own on the port of all."""
     logs.configure(settings.log_format, settings.log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent passes SIGTERM on
@@ -68,7 +71,7 @@ def _work(settings: Settings, environment: Mapping[str, str], port: int, worker:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listening.bind((settings.host, port))
     with listening, suppress(SystemExit):
-        _run(_application(settings, environment, worker), settings, listening)
+        _run(_application(settings, environment, worker, Usage(usage.descriptor)), settings, listening)
 
 
 def _run(app: Application, settings: Settings, listening: socket.socket, *, say: bool = False) -> None:

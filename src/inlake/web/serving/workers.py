@@ -7,11 +7,13 @@ import multiprocessing
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import DupFd
 from typing import Any
 
 from inlake.settings import Settings
@@ -19,14 +21,35 @@ from inlake.settings import Settings
 log = logging.getLogger("inlake.web")
 QUICK_DEATH = 5.0
 """Seconds: a worker that dies younger than this is restarted after a pause, so that a fault at start is no storm."""
-Work = Callable[[Settings, Mapping[str, str], int, int], None]
+Work = Callable[[Settings, Mapping[str, str], int, int, "SharedFile"], None]
 Attempt = Callable[[Settings, Mapping[str, str]], str]
 
 
-def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], port: int) -> None:
-    """Run `settings.workers` processes of `work(settings, environment, port, number)` until SIGINT or SIGTERM.
+class SharedFile:
+    """A file without a name, of zeros, which the workers have from their parent."""
 
-    Then all are stopped. A process that is started anew has the number of the one before it.
+    def __init__(self, size: int) -> None:
+        """Raises `OSError`."""
+        with tempfile.TemporaryFile() as file:
+            file.truncate(size)
+            self.descriptor = os.dup(file.fileno())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What a worker gets when it is started."""
+        return _received, (DupFd(self.descriptor),)
+
+
+def _received(inherited: Any) -> SharedFile:
+    file = SharedFile.__new__(SharedFile)
+    file.descriptor = inherited.detach()
+    return file
+
+
+def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], port: int, usage: SharedFile) -> None:
+    """Run `settings.workers` processes of `work(settings, environment, port, number, usage)` until SIGINT or SIGTERM.
+
+    Then all are stopped. A process that is started anew has the number of the one before it. `usage`: what quotas count
+    in.
 
     The kernel spreads connections over their sockets evenly. One socket shared by all would not do: it once gave one of
     two workers 84 % of the work.
@@ -42,7 +65,7 @@ def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], 
                 process.terminate()
 
     def start(number: int) -> tuple[SpawnProcess, float]:
-        process = context.Process(target=work, args=(settings, environment, port, number))
+        process = context.Process(target=work, args=(settings, environment, port, number, usage))
         process.start()
         return process, time.monotonic()
 
