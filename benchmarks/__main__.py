@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks import against, cases, growth, report, uploads
+from benchmarks import against, cases, growth, overload, report, uploads
 from benchmarks.cases import FULL, QUICK, TINY, Case, Effort
 from benchmarks.machine import describe, leave_the_servers_core
 from benchmarks.records import ROOT
@@ -38,6 +38,9 @@ def main() -> int:
     if options.against:
         print(_against(options.against, words, effort, options))
         return 0
+    if words == ["overload"]:
+        print(overload.measure("embedded", effort, _say))
+        return 0
     if words == ["growth"] or not (words or options.tiny):
         text = "\n\n".join((machine, growth.table(asyncio.run(growth.measure(say=_say))))) + "\n"
         _publish("growth", text, write=options.write or whole)
@@ -56,7 +59,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="seconds: shows that it works, and measures nothing")
     parser.add_argument("--embedded", action="store_true", help="without Kafka, registry and S3")
     parser.add_argument(
-        "--only", default="", metavar="WORDS", help="cases with all these words in their names, or uploads, or growth"
+        "--only",
+        default="",
+        metavar="WORDS",
+        help="cases with all these words in their names, or uploads, growth or overload",
     )
     parser.add_argument(
         "--against", metavar="COMMIT", help="CPU of this tree beside that commit's, in turn; ten minutes"

@@ -143,6 +143,7 @@ def create_app(d: Deployment, usage: Usage | None = None) -> Application:
     site = make_site(d.settings, metrics, usage)
     admission = site.admission
     metrics.gauge("inlake_requests_in_flight", "Requests to the ingress routes now.", lambda: admission.requests)
+    metrics.gauge("inlake_requests_limit", "How many may be at once.", lambda: admission.overload.limit)
     metrics.gauge("inlake_memory_in_flight_bytes", "Memory set aside for their bodies.", lambda: admission.memory)
     if d.rejects is not None:
         d.rejects.count_in(metrics)
@@ -179,9 +180,11 @@ def _running(d: Deployment, site: Site, count_sweep: Callable[[str], None]) -> C
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sweeping = asyncio.create_task(d.sweep.run_for_ever(d.settings.sweep_seconds, count_sweep, d.answers))
+        watching = asyncio.create_task(site.admission.overload.watch(lambda: site.admission.requests))
         yield
         sweeping.cancel()
-        await asyncio.wait([sweeping])
+        watching.cancel()
+        await asyncio.wait([sweeping, watching])
         for _tenth in range(20):  # they have two seconds to clean up
             if site.admission.requests:
                 await asyncio.sleep(0.1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from inlake.errors import Busy
 from inlake.settings import Settings
+from inlake.web.request.overload import Overload
 
 
 class Admission:
@@ -14,19 +16,32 @@ class Admission:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.overload = Overload(settings.max_requests, settings.shed_ms)
         self.requests = 0
         self.memory = 0
 
     def admit(self, may_hold: int) -> int:
         """Hold a place for a request, and the bytes that are returned, until they are released. Raises `Busy`."""
-        settings = self._settings
-        if self.requests >= settings.max_requests:
-            raise Busy(f"The gateway has {self.requests} requests in flight (INLAKE_MAX_REQUESTS); try again.")
-        if self.memory + may_hold > settings.max_memory and self.requests:
+        if self.is_full:
+            raise self.busy()
+        if self.memory + may_hold > self._settings.max_memory and self.requests:
             raise Busy("The bodies in flight fill the memory that they may take (INLAKE_MAX_MEMORY); try again.")
         self.requests += 1
         self.memory += may_hold
         return may_hold
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more request would be too many."""
+        return self.requests >= self.overload.limit
+
+    def busy(self) -> Busy:
+        """Why a request is refused while it is. Clients come back at different times, or all would be refused again."""
+        self.overload.refused += 1
+        error = Busy(f"The gateway has {self.requests} requests in flight (INLAKE_MAX_REQUESTS); try again.")
+        most = self.overload.retry_after
+        error.retry_after = random.randint((most + 1) // 2, most + most // 2)  # noqa: S311 - no secret
+        return error
 
     def release(self, held: int) -> None:
         """The request is answered."""

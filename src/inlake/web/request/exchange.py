@@ -41,6 +41,8 @@ _OF_PARTS = frozenset({b"content-range", b"transfer-encoding", b"upload-complete
 """Headers that say that the bytes of a body are not, or may not be, the whole as it is meant."""
 _process = os.urandom(4).hex()
 NOBODY = Caller()
+SMALL = 64 << 10
+"""Bytes of a body that a socket holds, whoever reads it or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +232,13 @@ class Exchange:
         except TimeoutError:
             raise RequestTimeout(f"The body did not come whole within {seconds:g} seconds.") from None
         return b"".join(chunks)
+
+    async def skip_small_body(self) -> None:
+        """Take what most requests have with their headers, so that the connection need not be closed."""
+        length = self.content_length
+        if length and length < SMALL:
+            while not self.at_end:
+                await self.next_chunk()
 
     async def next_chunk(self) -> bytes:
         """The next bytes of the body, empty at its end. Raises `RequestTimeout`, `ClientGoneError`."""
