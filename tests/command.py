@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ import inlake as package
 
 SOURCE = Path(package.__file__).parents[1]
 EXAMPLES = SOURCE.parent / "examples"
-START_SECONDS = 30
+START_SECONDS = 60
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -61,8 +62,8 @@ class Served:
 @contextlib.contextmanager
 def serving(folder: Path, **variables: str) -> Iterator[Served]:
     """An embedded gateway with all its data in `folder`, alive and stopped by SIGTERM at the end."""
-    port = str(free_port())
-    served = start(folder, **{"INLAKE_PORT": port, "INLAKE_URL": f"http://127.0.0.1:{port}", **variables})
+    port, scheme = str(free_port()), "https" if "INLAKE_TLS_CERTIFICATE" in variables else "http"
+    served = start(folder, **{"INLAKE_PORT": port, "INLAKE_URL": f"{scheme}://127.0.0.1:{port}", **variables})
     try:
         wait_until_alive(served)
         yield served
@@ -91,10 +92,16 @@ def log_of(served: Served) -> str:
 
 
 def wait_until_alive(served: Served) -> None:
+    path = served.variables.get("INLAKE_UNIX_SOCKET")
+    whoever = ssl.create_default_context()
+    whoever.check_hostname, whoever.verify_mode = False, ssl.CERT_NONE
     end = time.monotonic() + START_SECONDS
+    while path and not Path(path).exists() and time.monotonic() < end and served.process.poll() is None:
+        time.sleep(0.05)  # httpx leaves a socket open that does not connect
     while time.monotonic() < end and served.process.poll() is None:
-        with contextlib.suppress(httpx2.TransportError):
-            if httpx2.get(f"{served.url}/health/live", trust_env=False).is_success:
+        transport = httpx2.HTTPTransport(verify=whoever, uds=path)
+        with contextlib.suppress(httpx2.TransportError), httpx2.Client(transport=transport, trust_env=False) as client:
+            if client.get(f"{served.url}/health/live").is_success:
                 return
         time.sleep(0.05)
     raise AssertionError(log_of(served))

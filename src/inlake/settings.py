@@ -23,6 +23,8 @@ _URI_REFERENCE = re.compile(  # RFC 3986, 4.1: a scheme, or no colon in the firs
     rf"(?://(?:{_PART}|\[[0-9A-Fa-f:.]+\])*(?=[/?#]|$))?(?:{_PART}|/)*(?:\?(?:{_PART}|[/?])*)?(?:#(?:{_PART}|[/?])*)?",
     re.ASCII,
 )
+UNIX = "unix"
+"""Stands in `trusted_proxies` for who connects to the Unix socket."""
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
@@ -44,6 +46,9 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", description="Address to listen on. Anything beyond loopback needs authentication or `INLAKE_ALLOW_ANONYMOUS=true`.")  # fmt: skip
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one and logs it.")
+    unix_socket: Path | None = Field(None, description="Unix socket to listen on, in place of host and port: for a proxy on the same machine. Whoever may open it may connect (mode 0660).")  # fmt: skip
+    tls_certificate: Path | None = Field(None, description="File with the certificate of this gateway and those that vouch for it (PEM); with it the gateway speaks TLS, 1.2 or newer, and nothing else. Read again when it changes.")  # fmt: skip
+    tls_key: Path | None = Field(None, description="File with the private key of the certificate, where it is not in the same file.")  # fmt: skip
     workers: int = Field(
         1,
         ge=1,
@@ -68,7 +73,9 @@ class Settings(BaseModel):
     oidc_redirect: str = Field("", description="Address of `/console/sign-in/return` as browsers reach it, if it is not that of the request: behind a proxy that speaks TLS, `https://HOST/console/sign-in/return`. The issuer has to know it.")  # fmt: skip
     principal_header: str = Field("", description="Header in which a proxy says who sends, such as `X-Forwarded-User`: the principal is `proxy:<name>`. Believed only from `INLAKE_TRUSTED_PROXIES`.")  # fmt: skip
     groups_header: str = Field("", description="Header in which a proxy lists the groups of who sends, with commas between.")  # fmt: skip
-    trusted_proxies: str = Field("", description="Addresses and networks of proxies whose headers are believed, with commas between: `127.0.0.1, 10.0.0.0/8`. Theirs are `X-Forwarded-Proto`, by which cookies of the console are `Secure`, and what `INLAKE_PRINCIPAL_HEADER` and `INLAKE_GROUPS_HEADER` name.")  # fmt: skip
+    trusted_proxies: str = Field("", description="Addresses and networks of proxies whose headers are believed, with commas between: `127.0.0.1, 10.0.0.0/8`; `unix` is who connects to `INLAKE_UNIX_SOCKET`. Theirs are `X-Forwarded-*` or `Forwarded`, and what `INLAKE_PRINCIPAL_HEADER` and `INLAKE_GROUPS_HEADER` name.")  # fmt: skip
+    forwarded_header: Literal["x-forwarded", "forwarded"] = Field("x-forwarded", description="Where trusted proxies say what was asked for: `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded` (RFC 7239). The other is not looked at: a proxy lets it through as the client sent it.")  # fmt: skip
+    cors_origins: str = Field("", description="Origins whose pages may use the gateway from a browser, with commas between, `https://app.example`, or `*`. They send keys or tokens; cookies are not taken from them.")  # fmt: skip
     rights: Path | None = Field(None, description="TOML file of rules that say who may ingest, read and administer which schemas and destinations; without it everybody may ingest and read what is theirs, and nobody administers. Read again when it changes.")  # fmt: skip
     quota_principal: str = Field("", description="Most that one principal may send a minute: `requests=600, records=100000, bytes=1000000000`, or some of the three; beyond it is 429 `quota_exceeded`. All workers count together; anonymous clients are one principal.")  # fmt: skip
     quota_all: str = Field("", description="Most that all clients together may send a minute, in the same words.")
@@ -246,6 +253,11 @@ class Settings(BaseModel):
         """The networks of `trusted_proxies`."""
         return _networks(self.trusted_proxies)
 
+    @property
+    def trusts_unix(self) -> bool:
+        """Whether who connects to the Unix socket is a trusted proxy."""
+        return UNIX in (part.strip() for part in self.trusted_proxies.split(","))
+
     def topic_of(self, schema: str) -> str:
         return self.topic.replace("{schema}", schema)
 
@@ -260,7 +272,7 @@ class Settings(BaseModel):
 
 def _networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     """Raises `ValueError`."""
-    return [ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()]
+    return [ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip() not in ("", UNIX)]
 
 
 def read_environment(env_file: Path | None = Path(".env"), environ: Mapping[str, str] | None = None) -> dict[str, str]:

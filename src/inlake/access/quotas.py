@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from inlake.access.usage import Row, Usage
+from inlake.settings import Settings, SettingsError
 
 MINUTE = 60.0
 UNITS = ("requests", "records", "bytes")
@@ -135,6 +136,17 @@ class Quotas:
             requests, records, octets = row.used
             used = requests + amount.requests, records + amount.records, octets + amount.bytes
             self._usage.write(row._replace(used=used))
+
+
+def make_quotas(settings: Settings, usage: Usage | None) -> Quotas | None:
+    """The quotas of the settings; None where there are none. Raises `SettingsError`."""
+    limits = []
+    for field in ("quota_principal", "quota_all"):
+        try:
+            limits.append(parse(getattr(settings, field)))
+        except ValueError as error:
+            raise SettingsError(f"INLAKE_{field.upper()}: {error}") from None
+    return Quotas(limits[0], limits[1], usage or Usage()) if any(limits) else None
 
 
 def _now(row: Row, limits: tuple[Limit, ...], now: float) -> Row:

@@ -15,7 +15,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from inlake.access.rights import ACTIONS
 from inlake.errors import BadParameter, BodyTooLarge, Forbidden, InlakeError, RouteNotFound
-from inlake.web.request.auth import is_from_here
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.route import Handler
 from inlake.web.request.session import TOKEN, is_of_our_page, new_token, set_cookie, token_of
@@ -141,7 +140,7 @@ def may_hold_key(x: Exchange) -> int:
 
 async def form(x: Exchange, most: int = FORM_BYTES) -> dict[str, str]:
     """The fields of a form of ours, of at most so many bytes. Raises `Forbidden` for one of another page."""
-    if not is_from_here(x.header):
+    if not x.site.auth.is_from_here(x):
         raise Forbidden("The form is of a page of another site. A proxy in front of the gateway must keep Host.")
     body = await x.body(most, BodyTooLarge)
     try:
@@ -155,7 +154,7 @@ async def form(x: Exchange, most: int = FORM_BYTES) -> dict[str, str]:
 
 def is_secure(x: Exchange) -> bool:
     """Whether the cookies of an answer may go back by https only."""
-    return x.site.auth.is_by_https(x, x.scope.get("scheme", ""))
+    return "https" in (x.scheme, x.seen.scheme)
 
 
 async def static(x: Exchange, _: Deployment) -> None:

@@ -34,7 +34,7 @@ async def schema(x: Exchange, d: Deployment) -> None:
                 lineterm="",
             )
         )
-    address = f"{'https' if x.scope.get('scheme') == 'https' else 'http'}://{x.header(b'host')}{x.address('')}"
+    address = f"{x.seen.scheme}://{x.seen.host}{x.address('')}"
     await show(
         x, "schema.html", title=name, schema=told, text=readable(told.schema), changed=changed, before=before,
         example=pretty(told.example), address=address,

@@ -110,7 +110,7 @@ def _issuer(x: Exchange) -> SignIn:
 def _redirect(x: Exchange) -> str:
     """Where the issuer leads back to: the same in both requests to it."""
     scheme = "https" if is_secure(x) else "http"
-    return x.settings.oidc_redirect or f"{scheme}://{x.header(b'host')}{x.address('/console/sign-in/return')}"
+    return x.settings.oidc_redirect or f"{scheme}://{x.seen.host}{x.address('/console/sign-in/return')}"
 
 
 def _session(x: Exchange, session: str) -> tuple[bytes, bytes]:

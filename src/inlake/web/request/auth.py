@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import httpx2
 
@@ -19,6 +18,8 @@ from inlake.access.rights import Caller, Rights, read
 from inlake.access.sign_in import Client, SignIn
 from inlake.errors import Forbidden, Unauthorized
 from inlake.settings import Settings, SettingsError
+from inlake.web.request.cors import Cors
+from inlake.web.request.forwarded import Proxies, Sent
 from inlake.web.request.session import (
     NAME_LENGTH,
     SESSION,
@@ -38,20 +39,8 @@ OUR_PAGES = ("same-origin", "none")
 """`Sec-Fetch-Site` of a request from our own pages, and from no page (Fetch Metadata). Who is signed in at a proxy is
 signed in for the pages of others, too."""
 T = TypeVar("T")
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Header = Callable[[bytes], str]
 """Gives the value of a header of the request, empty when absent."""
-
-
-class Sent(Protocol):
-    """A request as far as it says who sends it."""
-
-    @property
-    def client(self) -> str: ...
-
-    def header(self, name: bytes) -> str: ...
-
-    def all(self, name: bytes) -> str: ...
 
 
 class Auth:
@@ -66,8 +55,9 @@ class Auth:
         self._oidc = _oidc(settings) if settings.oidc_issuer else None
         self.issuer = _sign_in(settings, self._oidc)
         """Where people sign in that have no key; None: nowhere."""
-        self._proxy = Proxy(settings) if settings.principal_header else None
-        self._trusted = settings.trusted_networks
+        self.proxies = Proxies(settings)
+        self.cors = Cors(settings.cors_origins) if settings.cors_origins else None
+        self._proxy = Proxy(settings, self.proxies) if settings.principal_header else None
         self._anonymous = Caller(rights=self._rights)
 
     async def caller(self, x: Sent, is_open: bool, method: str = "GET") -> Caller:
@@ -78,19 +68,19 @@ class Auth:
         """
         header = x.header
         if self._is_anonymous:
-            self._refuse_foreign_pages(header(b"host"), header(b"origin"))
+            self._refuse_foreign_pages(x, header(b"host"), header(b"origin"))
             return self._anonymous
         if is_open:
             return self._anonymous
         if self._proxy is not None and (named := self._proxy.caller(x, self._rights)):
-            if method not in SAFE and not is_from_here(header):
+            if method not in SAFE and not self.is_from_here(x):
                 raise Forbidden("A page of another site may not send in the name of who is signed in at the proxy.")
             return named
         authorization = header(b"authorization")
         if not authorization and (signed_in := self._of_session(header(b"cookie"))):
             if method not in SAFE and not is_of_our_page(header(b"cookie"), header(b"x-csrf-token")):
                 raise Forbidden("A request of a page that is signed in needs its X-CSRF-Token.")
-            if method not in SAFE and not is_from_here(header):
+            if method not in SAFE and not self.is_from_here(x):
                 raise Forbidden("A page of another site may not send in the name of who is signed in here.")
             return signed_in
         scheme, _, text = authorization.partition(" ")
@@ -110,16 +100,6 @@ class Auth:
             return self._anonymous
         named = self._proxy.caller(x, self._rights) if self._proxy is not None else None
         return named or self._of_session(x.header(b"cookie"))
-
-    def is_by_https(self, x: Sent, scheme: str) -> bool:
-        """Whether a browser sent a request by https: the connection says it, or a trusted proxy of the one before it.
-
-        `scheme`: of the connection. Of several proxies the first tells what the browser did.
-        """
-        if scheme == "https":
-            return True
-        told = x.all(b"x-forwarded-proto").partition(",")[0].strip().lower()
-        return told == "https" and _is_trusted(x.client, self._trusted)
 
     def sign_in(self, key: str) -> tuple[Caller, str]:
         """The caller whose key it is, and a new session. Raises `Unauthorized`."""
@@ -157,14 +137,26 @@ class Auth:
         if self._oidc is not None:
             await self._oidc.close()
 
-    def _refuse_foreign_pages(self, host: str, origin: str) -> None:
+    def is_from_here(self, x: Sent) -> bool:
+        """Whether a request comes from a page of ours, or from what is no page, as far as its sender is a browser.
+
+        Browsers leave `Sec-Fetch-Site` out on plain HTTP; then the page's origin, which they name with every POST, must
+        be the host that was asked.
+        """
+        if site := x.header(b"sec-fetch-site"):
+            return site in OUR_PAGES
+        origin = x.header(b"origin")
+        return not origin or origin.partition("://")[2] == self.proxies.seen(x).host
+
+    def _refuse_foreign_pages(self, x: Sent, host: str, origin: str) -> None:
         """A page of another origin must not send through the browser of somebody who can reach an anonymous gateway.
 
         A browser names the page's origin with every POST (Fetch standard, 3.2); other clients send no `Origin`. A page
         whose own name leads to this machine (DNS rebinding) is told by `Host`: on loopback it is an address or
         localhost.
         """
-        if origin and origin.partition("://")[2] != host:
+        is_foreign = origin and origin.partition("://")[2] not in (host, self.proxies.seen(x).host)
+        if is_foreign and not (self.cors is not None and self.cors.allows(origin)):
             raise Forbidden(
                 f"A page of {origin[:100]} may not use this gateway: it takes anonymous clients, and no other pages."
             )
@@ -178,13 +170,13 @@ class Auth:
 class Proxy:
     """A proxy that has found out who sends, and says so in a header; believed only from an address that is trusted."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, proxies: Proxies) -> None:
         """Raises `SettingsError`."""
         if not settings.trusted_proxies:
             raise SettingsError(
                 "INLAKE_PRINCIPAL_HEADER: whom it is believed from is to be set in INLAKE_TRUSTED_PROXIES"
             )
-        self._networks = settings.trusted_networks
+        self._proxies = proxies
         self._principal = settings.principal_header.lower().encode()
         self._groups = settings.groups_header.lower().encode()
 
@@ -194,7 +186,7 @@ class Proxy:
         Two headers of one name are refused: the first would be the client's own, which the proxy must take out.
         """
         name = x.header(self._principal)
-        if not name or not _is_trusted(x.client, self._networks):
+        if not name or not self._proxies.is_trusted(x.client):
             return None
         if len(name) > 255 or not name.isprintable() or x.all(self._principal) != name:
             raise Unauthorized("The proxy's word on who sends cannot be read.")
@@ -203,11 +195,6 @@ class Proxy:
             raise Unauthorized("The proxy's word on the groups of who sends stands there twice.")
         groups = [group.strip() for group in said.split(",")]
         return Caller(f"proxy:{name}", frozenset(filter(None, groups)), rights)
-
-
-def _is_trusted(client: str, networks: Sequence[Network]) -> bool:
-    """Whether a connection from this address is a proxy's; one without an address is not."""
-    return bool(client) and any(ipaddress.ip_address(client) in network for network in networks)
 
 
 def _opened(variable: str, path: Path | None, open_: Callable[[Path], T]) -> T | None:
@@ -248,18 +235,6 @@ def _sign_in(settings: Settings, oidc: Oidc | None) -> SignIn | None:
             "sessions are signed with it"
         )
     return SignIn(oidc, Client(settings.oidc_client_id, secret), settings.oidc_scopes)
-
-
-def is_from_here(header: Header) -> bool:
-    """Whether a request comes from a page of ours, or from what is no page, as far as its sender is a browser.
-
-    Browsers leave `Sec-Fetch-Site` out on plain HTTP; then the page's origin, which they name with every POST, must be
-    the host that was asked.
-    """
-    if site := header(b"sec-fetch-site"):
-        return site in OUR_PAGES
-    origin = header(b"origin")
-    return not origin or origin.partition("://")[2] == header(b"host")
 
 
 @lru_cache(1000)

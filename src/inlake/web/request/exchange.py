@@ -11,12 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from inlake.access.quotas import Quotas, parse
+from inlake.access.quotas import Quotas, make_quotas
 from inlake.access.rights import Caller
 from inlake.access.usage import Usage
 from inlake.errors import (
     BadParameter,
+    Busy,
     InlakeError,
+    QuotaExceeded,
     RequestTimeout,
     ResumableUploadNotBuilt,
     TooLarge,
@@ -24,9 +26,10 @@ from inlake.errors import (
 )
 from inlake.logbook.answers import Attempt
 from inlake.metrics import Counter, Metrics
-from inlake.settings import Settings, SettingsError
+from inlake.settings import Settings
 from inlake.web.request.admission import Admission
 from inlake.web.request.auth import Auth
+from inlake.web.request.forwarded import Seen
 from inlake.web.request.inflate import Inflate, inflation
 from inlake.web.request.problems import problem_response
 from inlake.web.request.spool import Room
@@ -43,6 +46,7 @@ _process = os.urandom(4).hex()
 NOBODY = Caller()
 SMALL = 64 << 10
 """Bytes of a body that a socket holds, whoever reads it or not."""
+SMALL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +77,7 @@ def make_site(settings: Settings, metrics: Metrics, usage: Usage | None = None) 
     received = metrics.counter("inlake_binary_bytes_total", "Bytes of binaries received.")
     counters = {result: records(result) for result in results}
     auth, admission, room = Auth(settings), Admission(settings), Room(settings.receipts_spool)
-    return Site(settings, metrics, auth, admission, counters, received, room, _quotas(settings, usage))
-
-
-def _quotas(settings: Settings, usage: Usage | None) -> Quotas | None:
-    """None where there are none. Raises `SettingsError`."""
-    limits = []
-    for field in ("quota_principal", "quota_all"):
-        try:
-            limits.append(parse(getattr(settings, field)))
-        except ValueError as error:
-            raise SettingsError(f"INLAKE_{field.upper()}: {error}") from None
-    return Quotas(*limits, usage or Usage()) if any(limits) else None
+    return Site(settings, metrics, auth, admission, counters, received, room, make_quotas(settings, usage))
 
 
 class ClientGoneError(Exception):
@@ -150,6 +143,16 @@ class Exchange:
         """The address that the connection comes from; empty where there is none, as on a Unix socket."""
         client = self.scope.get("client")
         return client[0] if client else ""
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`, of the connection."""
+        return str(self.scope.get("scheme", "http"))
+
+    @property
+    def seen(self) -> Seen:
+        """Scheme, host and address as they are for the client, in front of proxies that are trusted."""
+        return self.site.auth.proxies.seen(self)
 
     def address(self, path: str) -> str:
         """Where a client finds what the gateway has at a path."""
@@ -232,13 +235,6 @@ class Exchange:
         except TimeoutError:
             raise RequestTimeout(f"The body did not come whole within {seconds:g} seconds.") from None
         return b"".join(chunks)
-
-    async def skip_small_body(self) -> None:
-        """Take what most requests have with their headers, so that the connection need not be closed."""
-        length = self.content_length
-        if length and length < SMALL:
-            while not self.at_end:
-                await self.next_chunk()
 
     async def next_chunk(self) -> bytes:
         """The next bytes of the body, empty at its end. Raises `RequestTimeout`, `ClientGoneError`."""
@@ -352,7 +348,17 @@ class Exchange:
 
     async def refuse(self, error: InlakeError) -> None:
         """Answer with a problem document, whatever is left of the body."""
+        if isinstance(error, Busy | QuotaExceeded):
+            await self._skip_small_body()
         await self.give(*problem_response(error, self.instance, self.settings.root_path))
+
+    async def _skip_small_body(self) -> None:
+        """Take what most requests have with their headers: the connection of a client that comes back can stay."""
+        length = self.content_length
+        if length and length < SMALL:
+            with suppress(TimeoutError, ClientGoneError):
+                while not self.at_end:
+                    await self.receive(SMALL_SECONDS)
 
     async def give(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """A whole answer. What is left of the request's body is read up to a limit: a client that watches stops

@@ -64,9 +64,6 @@ class Route(APIRoute):
         """Have the request handled. What nobody expected is answered, too, and raised: it belongs in the log."""
         row, admission = self.row, self._site.admission
         try:
-            if row.may_hold is not None and admission.is_full:
-                await x.skip_small_body()
-                raise admission.busy()
             x.caller = await self._site.auth.caller(x, row.is_open, x.scope["method"])
             if not row.is_open:
                 x.caller.check_some(row.needs)

@@ -13,6 +13,7 @@ from starlette.routing import Match
 from inlake.errors import MethodNotAllowed, MethodNotBuilt, RouteNotFound
 from inlake.group import NO_FAULT
 from inlake.web.request.access_log import AccessLog
+from inlake.web.request.cors import Cors
 from inlake.web.request.exchange import Exchange, Receive, Scope, Send, Site
 from inlake.web.request.route import Route, Row
 from inlake.wiring import Deployment
@@ -45,7 +46,9 @@ class Routed(FastAPI):
         scope["app"], x = self, Exchange(scope, receive, send, self._site)
         route = self._fixed.get((scope["method"], scope["path"])) or self._find(scope, scope["method"])
         try:
-            await route.answer(x)
+            cors = self._site.auth.cors
+            if cors is None or not await cross_origin(x, cors):
+                await route.answer(x)
         except NO_FAULT:
             raise
         except BaseException:
@@ -74,3 +77,15 @@ class Routed(FastAPI):
             raise RouteNotFound(f"There is no {where}; /docs lists the routes.")
         allow = ", ".join(allowed)
         raise MethodNotAllowed(f"{where} is not allowed; {allow} is.", allow=allow)
+
+
+async def cross_origin(x: Exchange, cors: Cors) -> bool:
+    """Tell the browser of a page of another origin what it may do; whether that was all it asked for."""
+    if not (origin := x.header(b"origin")) or not cors.allows(origin):
+        return False
+    asked = x.header(b"access-control-request-method")
+    if x.scope["method"] == "OPTIONS" and asked:
+        await x.reply_without_body(204, cors.preflight(origin, x.all(b"access-control-request-headers")))
+        return True
+    x.always(cors.headers(origin))
+    return False

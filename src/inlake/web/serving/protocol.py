@@ -112,7 +112,7 @@ class Protocol(HttpToolsProtocol):
             ).flush()  # an answer of this turn of the loop, before the transport closes
             return False
         cycle.keep_alive = False
-        return True
+        return self.transport.get_extra_info("sslcontext") is None  # of TLS there is no half
 
     def on_response_complete(self) -> None:
         """Ends a request as uvicorn does, but for the timer that uvicorn sets and stops for each."""

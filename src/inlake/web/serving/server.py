@@ -5,21 +5,25 @@ What a server needs is imported where it runs: the parent of workers only watche
 
 from __future__ import annotations
 
+import asyncio
 import gc
-import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from inlake import logs
 from inlake.access.usage import BYTES, Usage
 from inlake.settings import Settings, SettingsError, unknown_variables
-from inlake.web.serving.workers import SharedFile, end_with_parent, reserve_port, run_workers, try_once
+from inlake.web.serving.sockets import address_of, bound, check_bind, of_worker
+from inlake.web.serving.tls import Certificate, certificate
+from inlake.web.serving.workers import Shared, SharedFile, end_with_parent, run_workers, try_once
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from inlake.web.openapi import Application
 
 log = logging.getLogger("inlake.web")
@@ -28,18 +32,18 @@ log = logging.getLogger("inlake.web")
 def serve(settings: Settings, environment: Mapping[str, str]) -> None:
     """Run until SIGINT or SIGTERM, then answer what is in flight and return. Raises `SettingsError`."""
     logs.configure(settings.log_format, settings.log_level)
-    _check_bind(settings)
+    check_bind(settings)
     for sentence in unknown_variables(environment):
         log.warning("%s", sentence)
     if settings.workers == 1:
-        with _bound(settings, reuse=False) as listening:
+        with _bound(settings) as listening:
             _run(_application(settings, environment), settings, listening, say=True)
         return
     if refused := try_once(_refused, settings, environment):  # a wrong setting is said here, once
         raise SettingsError(refused)
-    with _bound(settings, reuse=True) as held:
+    with _bound(settings) as held:
         _say_where(settings, held)
-        run_workers(_work, settings, environment, held.getsockname()[1], SharedFile(BYTES))
+        run_workers(_work, settings, environment, Shared(held, SharedFile(BYTES)))
 
 
 def _application(
@@ -55,23 +59,20 @@ def _refused(settings: Settings, environment: Mapping[str, str]) -> str:
     """The fault of the settings; empty when a gateway can be made of them."""
     logs.configure(settings.log_format, settings.log_level)
     try:
+        certificate(settings)
         _application(settings, environment)
     except SettingsError as error:
         return str(error)
     return ""
 
 
-def _work(settings: Settings, environment: Mapping[str, str], port: int, worker: int, usage: SharedFile) -> None:
-    """One worker, with a socket of its own on the port of all."""
+def _work(settings: Settings, environment: Mapping[str, str], shared: Shared, worker: int) -> None:
+    """One worker."""
     logs.configure(settings.log_format, settings.log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent passes SIGTERM on
     end_with_parent()
-    listening = socket.socket(_family(settings.host), socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listening.bind((settings.host, port))
-    with listening, suppress(SystemExit):
-        _run(_application(settings, environment, worker, Usage(usage.descriptor)), settings, listening)
+    with of_worker(shared.held) as listening, suppress(SystemExit):
+        _run(_application(settings, environment, worker, Usage(shared.usage.descriptor)), settings, listening)
 
 
 def _run(app: Application, settings: Settings, listening: socket.socket, *, say: bool = False) -> None:
@@ -101,51 +102,43 @@ def _run(app: Application, settings: Settings, listening: socket.socket, *, say:
         timeout_keep_alive=75,  # longer than the usual 60 s of proxies, so that it is them who close
     )
 
+    _server(config, app, certificate(settings)).run(sockets=[listening])
+
+
+def _server(config: uvicorn.Config, app: Application, tls: Certificate | None) -> uvicorn.Server:
+    """uvicorn's server with our TLS, which lets pages that wait for new events go before it waits for requests."""
+    import uvicorn
+
+    config.load()
+    config.ssl = None if tls is None else tls.context
+
     class Server(uvicorn.Server):
-        """Lets pages that wait for new events go before it waits for requests to end."""
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            if tls is not None:
+                self.reloading = asyncio.create_task(tls.reload_for_ever())
+            await super().startup(sockets)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             app.live.close()
             await super().shutdown(sockets)
 
-    Server(config).run(sockets=[listening])
+    return Server(config)
+
+
+@contextmanager
+def _bound(settings: Settings) -> Iterator[socket.socket]:
+    """The socket while the block runs; nothing is left of it in the file system."""
+    with bound(settings) as held:
+        try:
+            yield held
+        finally:
+            if settings.unix_socket is not None:
+                settings.unix_socket.unlink(missing_ok=True)
 
 
 def _say_where(settings: Settings, listening: socket.socket) -> None:
-    host, port = listening.getsockname()[:2]
-    log.info("listening on http://%s:%d (docs at /docs)", f"[{host}]" if ":" in host else host, port)
+    log.info("listening on %s", address_of(settings, listening))
     log.info("bus %s, store %s, registry %s", *map(_without_secrets, (settings.bus, settings.store, settings.registry)))
-
-
-def _check_bind(settings: Settings) -> None:
-    try:
-        loopback = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback and not settings.allow_anonymous and not settings.has_authentication:
-        raise SettingsError(
-            f"INLAKE_HOST: {settings.host} is reachable from other machines, and no client has to say who it is: "
-            "give INLAKE_API_KEYS, or set INLAKE_ALLOW_ANONYMOUS=true if that is meant."
-        )
-
-
-def _bound(settings: Settings, *, reuse: bool) -> socket.socket:
-    """A socket on host and port. With `reuse` it only holds the port, for the sockets of the workers."""
-    host, port = settings.host, settings.port
-    try:
-        if reuse:
-            return reserve_port(host, port, _family(host))
-        bound = socket.socket(_family(host), socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-        bound.listen(1)
-    except OSError as error:
-        raise SettingsError(f"INLAKE_HOST, INLAKE_PORT: cannot listen on {host}:{port}: {error.strerror}.") from None
-    return bound
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][0]
 
 
 def _without_secrets(url: str) -> str:

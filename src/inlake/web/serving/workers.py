@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import DupFd
-from typing import Any
+from typing import Any, NamedTuple
 
 from inlake.settings import Settings
 
 log = logging.getLogger("inlake.web")
 QUICK_DEATH = 5.0
 """Seconds: a worker that dies younger than this is restarted after a pause, so that a fault at start is no storm."""
-Work = Callable[[Settings, Mapping[str, str], int, int, "SharedFile"], None]
+Work = Callable[[Settings, Mapping[str, str], "Shared", int], None]
 Attempt = Callable[[Settings, Mapping[str, str]], str]
 
 
@@ -35,7 +35,7 @@ class SharedFile:
             self.descriptor = os.dup(file.fileno())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What a worker gets when it is started."""
+        """The parts that a worker makes its own of, when it is started."""
         return _received, (DupFd(self.descriptor),)
 
 
@@ -45,11 +45,19 @@ def _received(inherited: Any) -> SharedFile:
     return file
 
 
-def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], port: int, usage: SharedFile) -> None:
-    """Run `settings.workers` processes of `work(settings, environment, port, number, usage)` until SIGINT or SIGTERM.
+class Shared(NamedTuple):
+    """All that the workers have from their parent."""
 
-    Then all are stopped. A process that is started anew has the number of the one before it. `usage`: what quotas count
-    in.
+    held: socket.socket
+    """Holds the port; a Unix socket takes the connections of all."""
+    usage: SharedFile
+    """The table that the quotas count in."""
+
+
+def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], shared: Shared) -> None:
+    """Run `settings.workers` processes of `work(settings, environment, shared, number)` until SIGINT or SIGTERM.
+
+    Then all are stopped. A process that is started anew has the number of the one before it.
 
     The kernel spreads connections over their sockets evenly. One socket shared by all would not do: it once gave one of
     two workers 84 % of the work.
@@ -65,7 +73,7 @@ def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], 
                 process.terminate()
 
     def start(number: int) -> tuple[SpawnProcess, float]:
-        process = context.Process(target=work, args=(settings, environment, port, number, usage))
+        process = context.Process(target=work, args=(settings, environment, shared, number))
         process.start()
         return process, time.monotonic()
 
