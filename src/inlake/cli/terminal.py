@@ -19,7 +19,7 @@ STYLES = {
     "bar.complete": "green", "bar.finished": "green", "bar.pulse": "green", "bar.back": "dim",
     "progress.percentage": "none", "progress.remaining": "none", "progress.elapsed": "none", "progress.spinner": "none",
 }  # fmt: skip
-"""Of the terminal's own colours, which can be read on a dark ground and on a light one; red is for what is wrong."""
+"""Styles in the terminal's own colours, readable on a dark ground and on a light one; red is for what is wrong."""
 
 
 _WITH_BAR: list[Console] = []

@@ -20,8 +20,8 @@ from inlake.web.request.route import fault
 
 log = logging.getLogger("inlake.web")
 GROWTH = 4
-"""What the records of a bounded body may come to beside their text: an array of `0,` is four times as long in doubles.
-Only defaults make more of them."""
+"""Bytes that the records of a bounded body may come to for each byte of their text: an array of `0,` is four times as
+long in doubles. Only defaults make more of them."""
 Line = tuple[int, bytes | InlakeError]
 """A line's number from 1, and its text, or why it has none."""
 _encode_lines = msgspec.json.Encoder().encode_lines
