@@ -55,6 +55,13 @@ def test_an_error_has_the_kind_of_its_cause() -> None:
     assert KafkaError(7).str() in outcome_unknown("topic", 10, 7, "no answer").detail
 
 
+def test_a_right_that_older_brokers_ask_for_is_named_where_they_refuse_the_cluster() -> None:
+    of_cluster = of_kafka_error(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED), "t", sent=False)
+    of_topic = of_kafka_error(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), "t", sent=False)
+    assert "WRITE for topic 't' (before Kafka 2.8: IDEMPOTENT_WRITE on the cluster)" in of_cluster.detail
+    assert "IDEMPOTENT_WRITE" not in of_topic.detail
+
+
 def test_a_topic_that_went_away_is_no_reason_to_tell_of_a_setting_that_may_be_set() -> None:
     gone = of_kafka_error(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), "t", sent=False)
     assert isinstance(gone, TopicMissing)
