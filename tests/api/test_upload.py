@@ -165,3 +165,70 @@ def test_an_older_gateway_gets_each_file_with_its_record(tmp_path: Path) -> None
     ]
     assert len({headers["Idempotency-Key"] for _, headers, _ in old.requests}) == 4
     assert states(outcomes) == {"changed": 3}, "this one tells no SHA-256"
+
+
+def large(folder: Path, size: int = (2 << 20) + 1) -> Item:
+    path = folder / "large.bin"
+    path.write_bytes(b"large" + bytes(size - 5))
+    return Item(path.name, path, b'{"title": "large"}')
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_large_file_goes_by_tus_and_is_one_event_whatever_request_it_dies_at(
+    served: Served, tmp_path: Path, after: bool
+) -> None:
+    wanted = [large(tmp_path)]
+    for step in range(10):
+        to, journal = Address("note", f"large-{after}-{step}"), tmp_path / f"journal{step}"
+        Dying.left, Dying.after = step, after
+        died = False
+        try:
+            uploaded(Dying(served.url), to, wanted, journal, large=1 << 20)
+        except Crash:
+            died = True
+        with Client(served.url) as client:
+            (outcome,) = uploaded(client, to, wanted, journal, large=1 << 20)
+            assert outcome.state == ("accepted" if died else "in already")
+            assert outcome.sent is not None
+            resource = outcome.sent.receipt["resource"]
+            assert resource["sha256"] == outcome.sent.sha256
+            assert client.promise(resource["puuid"])["way"] == "tus"
+        if not died:
+            break
+    assert step == 6  # POST /promises (no store for clients), POST /uploads, HEAD, PATCH, GET, the record
+    found_events = events(served)
+    assert [found_events[f"note/large-{after}-{n}"] for n in range(7)] == [["large"]] * 7
+
+
+def test_a_large_file_that_changed_since_it_was_begun_is_begun_anew(served: Served, tmp_path: Path) -> None:
+    wanted, to, journal = [large(tmp_path)], Address("note", "large-changed"), tmp_path / "journal"
+    Dying.left, Dying.after = 3, True  # all bytes have come
+    with pytest.raises(Crash):
+        uploaded(Dying(served.url), to, wanted, journal, large=1 << 20)
+    wanted = [large(tmp_path, (3 << 20) + 1)]
+    (outcome,) = uploaded(Client(served.url), to, wanted, journal, large=1 << 20)
+    assert outcome.state == "accepted"
+    assert outcome.sent is not None
+    assert outcome.sent.receipt["resource"]["size"] == (3 << 20) + 1
+    assert events(served)["note/large-changed"] == ["large"]
+
+
+def test_a_large_file_that_becomes_shorter_while_it_is_sent_is_not_in(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, answer = [large(tmp_path)], Connection.answer
+    path = tmp_path / "large.bin"
+
+    @contextmanager
+    def overwritten(connection: Connection, request: Request) -> Iterator[httpx2.Response]:
+        if request.method == "PATCH":
+            path.write_bytes(bytes((1 << 20) + 1))  # shorter
+        with answer(connection, request) as found:
+            yield found
+
+    monkeypatch.setattr(Connection, "answer", overwritten)
+    (outcome,) = uploaded(
+        Client(served.url), Address("note", "large-while"), wanted, tmp_path / "journal", large=1 << 20
+    )
+    assert (outcome.state, outcome.faults[0].code) == ("wrong", "file_changed")
+    assert "note/large-while" not in events(served)

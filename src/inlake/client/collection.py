@@ -85,8 +85,11 @@ def check(
             yield refused(asked[receipt["line"] - 1], receipt, explained)
 
 
-def filled(record: bytes, field: str) -> bytes:
-    """A record as it is checked: with a URI in the field, where it names none; the rest of its text stays."""
+def filled(record: bytes, field: str, value: bytes = PLACEHOLDER) -> bytes:
+    """A record with a value, JSON text, in the field, where it has none: as it is checked, if the value is not given.
+
+    The rest of its text stays.
+    """
     try:
         document = json.loads(record)
     except ValueError:
@@ -94,9 +97,9 @@ def filled(record: bytes, field: str) -> bytes:
     if not isinstance(document, dict) or document.get(field) is not None:
         return record
     if field in document:
-        return json.dumps({**document, field: json.loads(PLACEHOLDER)}).encode()
+        return json.dumps({**document, field: json.loads(value)}).encode()
     comma = b"," if document else b""
-    return record.replace(b"{", b"{%b:%b%b" % (json.dumps(field).encode(), PLACEHOLDER, comma), 1)
+    return record.replace(b"{", b"{%b:%b%b" % (json.dumps(field).encode(), value, comma), 1)
 
 
 def is_as_it_was(item: Item, file: File) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 from uuid import uuid4
 
 from inlake.client.problems import ClientError
@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS batches (
 CREATE TABLE IF NOT EXISTS records (run TEXT, name TEXT, digest BLOB);
 CREATE TABLE IF NOT EXISTS shipments (
   number INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT, body BLOB, files TEXT, shipment TEXT);
+CREATE TABLE IF NOT EXISTS large (run TEXT, name TEXT, file TEXT, puuid TEXT, way TEXT, PRIMARY KEY (run, name));
+CREATE TABLE IF NOT EXISTS parts (run TEXT, name TEXT, number INTEGER, PRIMARY KEY (run, name, number)) WITHOUT ROWID;
 """
 
 
@@ -74,6 +76,18 @@ class Announcement(NamedTuple):
     """In the order of the lines."""
     shipment: str | None
     """Its id; None while nobody knows whether the gateway has it."""
+
+
+class Underway(NamedTuple):
+    """A large file on its way by itself."""
+
+    file: File
+    """Without its SHA-256, which is made while it is sent."""
+    puuid: str
+    """Of its promise."""
+    way: Literal["parts", "tus"]
+    done: frozenset[int] = frozenset()
+    """Numbers of the parts that the store has confirmed: one that was cut may look whole there."""
 
 
 @dataclass(slots=True)
@@ -167,6 +181,37 @@ class Journal:
             self._announcement(number, body, [File(*file) for file in json.loads(files)], shipment)
             for number, body, files, shipment in rows
         ]
+
+    def begin_large(self, underway: Underway) -> None:
+        """A large file goes out now: written before its first byte."""
+        file, puuid, way, _ = underway
+        with self._turn:
+            self._file.execute("DELETE FROM parts WHERE run = ? AND name = ?", (self.run, file.name))
+            values = (self.run, file.name, json.dumps(file), puuid, way)
+            self._file.execute("INSERT OR REPLACE INTO large VALUES (?, ?, ?, ?, ?)", values)
+
+    def underway_large(self, name: str) -> Underway | None:
+        """The large file of this name, if an earlier run did not end it."""
+        query = "SELECT file, puuid, way FROM large WHERE run = ? AND name = ?"
+        with self._turn:
+            row = self._file.execute(query, (self.run, name)).fetchone()
+            parts = "SELECT number FROM parts WHERE run = ? AND name = ?"
+            done = frozenset(number for (number,) in self._file.execute(parts, (self.run, name)))
+        if row is None:
+            return None
+        file, puuid, way = row
+        return Underway(File(*json.loads(file)), puuid, way, done)
+
+    def note_part(self, name: str, number: int) -> None:
+        """The store has confirmed this part of a large file."""
+        with self._turn:
+            self._file.execute("INSERT OR IGNORE INTO parts VALUES (?, ?, ?)", (self.run, name, number))
+
+    def end_large(self, name: str) -> None:
+        """Nothing is on its way of this file any more."""
+        with self._turn:
+            self._file.execute("DELETE FROM large WHERE run = ? AND name = ?", (self.run, name))
+            self._file.execute("DELETE FROM parts WHERE run = ? AND name = ?", (self.run, name))
 
     def _announcement(self, number: int, body: bytes, files: list[File], shipment: str | None) -> Announcement:
         return Announcement(number, f"{self.run}-shipment-{number}", body, files, shipment)

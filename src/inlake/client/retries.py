@@ -13,7 +13,7 @@ from inlake.client.problems import ClientError, CutOff, Failed, NotAGateway, Pro
 
 FIRST = 0.5
 LONGEST = 30.0
-BEING_DONE = frozenset({"idempotency_in_flight", "shipment_busy"})
+BEING_DONE = frozenset({"idempotency_in_flight", "shipment_busy", "upload_locked"})
 """The codes of an earlier attempt that the gateway is still working on."""
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from inlake.client.tables import Layout, Map, Table
 
 JOBS = 32
+Via = Literal["store", "gateway"] | None
+ViaOption = Annotated[
+    Via,
+    typer.Option(help="Where the bytes go: straight to the store or through the gateway; found out if not given."),
+]
+FileColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Column that names the file; known by its name if not given.")
+]
 InPlace = Annotated[
     bool,
     typer.Option("--in-place", help="Sources are URIs of what is in the gateway's store already: no copy is made."),
@@ -42,9 +50,7 @@ def upload(
         str | None, typer.Option(metavar="FILE", help="CSV, TSV, XLSX or ODS with a row for each file.")
     ] = None,
     in_place: InPlace = False,
-    file_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Column that names the file; known by its name if not given.")
-    ] = None,
+    file_column: FileColumn = None,
     map_: MapFile = None,
     check: Check = False,
     receipts: ReceiptsFile = None,
@@ -58,6 +64,7 @@ def upload(
     header: Header = None,
     sheet: SheetName = None,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Most files on their way at once.")] = JOBS,
+    via: ViaOption = None,
     retry: Retry = 60,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each file.")] = False,
 ) -> None:
@@ -78,7 +85,7 @@ def upload(
         run.open(journal or _journal_of(sources, in_place=in_place), only_look=check)
         run.check(sources)
         if not check:
-            run.send(receipts, jobs)
+            run.send(receipts, jobs, via)
         run.close(checked=check)
     raise typer.Exit(run.tally.exit_code)
 
@@ -147,7 +154,7 @@ class Upload:
         self._good = [item for item in items if id(item) not in bad]
         self.tally.checked = len(items)
 
-    def send(self, receipts: Path | None, jobs: int) -> None:
+    def send(self, receipts: Path | None, jobs: int, via: Via) -> None:
         """Send those that can."""
         from inlake.client.ledger import Ledger
 
@@ -156,7 +163,7 @@ class Upload:
         assert self._known is not None
         try:
             with self.tally.progress(self._good):
-                for outcome in self._outcomes(jobs):
+                for outcome in self._outcomes(jobs, via):
                     self.tally.add(outcome)
         except KeyboardInterrupt:
             self.tally.stop(self._known.path)
@@ -168,7 +175,7 @@ class Upload:
             self.tally.add(outcome)
         self.tally.close(checked=checked)
 
-    def _outcomes(self, jobs: int) -> Iterator[Outcome]:
+    def _outcomes(self, jobs: int, via: Via) -> Iterator[Outcome]:
         from inlake.client import in_place
         from inlake.client.upload.engine import Engine, Options
 
@@ -176,7 +183,7 @@ class Upload:
         assert known is not None
         if self._given.in_place:
             return in_place.send(self._client, self._to, self._good, known, explain)
-        options = Options(self._catalogue.field, jobs)
+        options = Options(self._catalogue.field, jobs, direct=None if via is None else via == "store")
         return self._stack.enter_context(Engine(self._client, self._to, known, options, explain)).send(self._good)
 
     def _opened(self, name: str, map_: Map) -> Table:

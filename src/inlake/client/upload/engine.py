@@ -22,8 +22,10 @@ from inlake.client.files import Item
 from inlake.client.gateway import Address, Gateway
 from inlake.client.journal import Announcement, Journal
 from inlake.client.problems import ClientError, Refused
+from inlake.client.tables import Fault
 from inlake.client.upload.delivery import Delivery
 from inlake.client.upload.forms import Forms, names_a_place
+from inlake.client.upload.large import LARGE, LargeFiles
 from inlake.client.upload.mover import Mover
 from inlake.client.upload.reading import ROOM, Read, batches, put_of, read
 from inlake.client.upload.shipments import Shipments
@@ -35,6 +37,7 @@ FORMS_AT_ONCE = 8
 TOO_LARGE = frozenset({"idempotent_too_large", "shipment_too_large"})
 NO_SHIPMENTS = frozenset({"route_not_found", "method_not_allowed"})
 """What a gateway says that is older than shipments."""
+OUT_OF_REACH = Fault("store", "The store cannot be reached from here.", "--via gateway sends through the gateway.")
 Job = Callable[[], list[Outcome]]
 
 
@@ -45,8 +48,11 @@ class Options(NamedTuple):
     """Of the records, which the gateway fills with the address of the object."""
     jobs: int = 32
     """Most requests at once."""
-    direct: bool = True
-    """Shipments; else each file goes with its record in one request."""
+    direct: bool | None = None
+    """Files go to the store by themselves; False: all through the gateway; None: through it where the store cannot be
+    reached."""
+    large: int = LARGE
+    """A file of more bytes goes by itself, and in parts."""
 
 
 class Engine:
@@ -60,7 +66,7 @@ class Engine:
         self._own = threading.local()
         self._clients: list[Gateway] = []
         self._mover = Mover(most=options.jobs, timeout=client.connection.timeout, retry=client.retry)
-        self._shipments = options.direct
+        self._shipments = options.direct is not False
         """The gateway has them, and the store can be reached."""
         self._most: int | None = None
         """Files of a shipment, where the gateway takes fewer than we send."""
@@ -127,7 +133,11 @@ class Engine:
                 sent = self._journal.find(item.name)
                 if sent is not None:
                     outcomes.append(changed_since(item, sent))
-                elif not self._shipments or names_a_place(item, self._options.field):
+                elif names_a_place(item, self._options.field):
+                    outcomes.append(self._forms.send(item))
+                elif _size(item) > self._options.large:
+                    outcomes.append(self._large_files.send(item, direct=self._direct))
+                elif not self._shipments:
                     outcomes.append(self._forms.send(item))
                 else:
                     new.append(read(item, keep=room > 0))
@@ -158,6 +168,8 @@ class Engine:
         puts = {line: new[line - 1].put(target) for line, target in told.targets.items()}
         items = {line: one.item for line, one in enumerate(new, 1)}
         outcomes, unreachable = self._delivery.carry(announcement, told, items, puts)
+        if unreachable and self._options.direct:
+            return outcomes + [Outcome(item, "failed", (OUT_OF_REACH,)) for item in unreachable]
         if unreachable:
             self._shipments = False
         return outcomes + [self._forms.send(item) for item in unreachable]
@@ -196,5 +208,20 @@ class Engine:
         return Delivery(Shipments(self._gateway), self._mover, self._journal, self._explained)
 
     @property
+    def _direct(self) -> bool | None:
+        """As the options have it, and by what was found out since."""
+        return self._options.direct if self._shipments or self._options.direct else False
+
+    @property
+    def _large_files(self) -> LargeFiles:
+        field, explained = self._options.field, self._explained
+        return LargeFiles(self._gateway, self._to, self._journal, self._mover, field=field, explained=explained)
+
+    @property
     def _forms(self) -> Forms:
         return Forms(self._gateway, self._to, self._journal, self._explained)
+
+
+def _size(item: Item) -> int:
+    """Raises OSError."""
+    return item.path.stat().st_size if item.path else 0

@@ -11,7 +11,7 @@ import queue
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -92,13 +92,16 @@ class _Job:
 class _Results:
     """The results of PUTs that go out together."""
 
-    def __init__(self, expected: int) -> None:
+    def __init__(self, expected: int, stored: Callable[[int], None] | None) -> None:
+        self._stored = stored
         self.all: list[Moved] = [Moved("stopped")] * expected
         self.done = threading.Event()
         self._left = expected
 
     def add(self, index: int, moved: Moved) -> None:
         self.all[index] = moved
+        if moved.state == "stored" and self._stored is not None:
+            self._stored(index)
         self._left -= 1
         if not self._left:
             self.done.set()
@@ -137,9 +140,14 @@ class Mover:
         """Begin nothing more; what is on its way ends."""
         self._stopped = True
 
-    def put_all(self, puts: Sequence[Put]) -> list[Moved]:
-        """Send all of them; returns what became of each."""
-        results = _Results(len(puts))
+    @property
+    def stopped(self) -> bool:
+        """Nothing more is to be begun."""
+        return self._stopped
+
+    def put_all(self, puts: Sequence[Put], stored: Callable[[int], None] | None = None) -> list[Moved]:
+        """Send all of them; returns what became of each. `stored` is called with the index of each as it is there."""
+        results = _Results(len(puts), stored)
         for index, put in enumerate(puts):
             self._inbox.put(_Job(put, index, results))
         if puts:
