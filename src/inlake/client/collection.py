@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
@@ -90,6 +91,9 @@ def filled(record: bytes, field: str, value: bytes = PLACEHOLDER) -> bytes:
 
     The rest of its text stays.
     """
+    name = json.dumps(field).encode()
+    if name not in record and b"\\" not in record and record[:2] == b'{"':  # most are so, and need not be parsed
+        return b"{%b:%b,%b" % (name, value, record[1:])
     try:
         document = json.loads(record)
     except ValueError:
@@ -99,7 +103,7 @@ def filled(record: bytes, field: str, value: bytes = PLACEHOLDER) -> bytes:
     if field in document:
         return json.dumps({**document, field: json.loads(value)}).encode()
     comma = b"," if document else b""
-    return record.replace(b"{", b"{%b:%b%b" % (json.dumps(field).encode(), value, comma), 1)
+    return record.replace(b"{", b"{%b:%b%b" % (name, value, comma), 1)
 
 
 def is_as_it_was(item: Item, file: File) -> bool:
@@ -171,8 +175,8 @@ def _unreadable(path: Path | None) -> tuple[Fault, ...]:
             is_link = path.is_dir() and path.is_symlink()
             detail = "This is a link to a folder, which is not followed." if is_link else "This is no file."
             return (Fault("unreadable", detail, "Name it as a source of its own." if is_link else ""),)
-        with path.open("rb"):
-            return ()
+        os.close(os.open(path, os.O_RDONLY))
+        return ()
     except OSError as error:
         return (cannot_be_read(error),)
 

@@ -39,28 +39,41 @@ class Connection:
             raise ValueError(f"{url!r} is not the address of a gateway: it starts with http:// or https://")
         self.authorization = {"Authorization": f"Bearer {_checked(token.strip())}"} if token and token.strip() else {}
         """The header that says who sends."""
-        headers = {"User-Agent": f"inlake/{__version__}", **self.authorization}
+        self._headers = {"User-Agent": f"inlake/{__version__}", **self.authorization}
         self.url = url.rstrip("/")
         self.timeout = timeout
         try:
-            self._http = httpx2.Client(
-                base_url=self.url, headers=headers, timeout=timeout, follow_redirects=False, verify=_authorities()
-            )
+            self._http = self._client(_authorities() if url.startswith("https:") else _nobody())
         except (httpx2.InvalidURL, ValueError) as error:
             raise ValueError(f"{url!r} is not the address of a gateway: {error}") from None
+        self._elsewhere = self._http if url.startswith("https:") else None
+
+    def _client(self, trusted: ssl.SSLContext) -> httpx2.Client:
+        return httpx2.Client(
+            base_url=self.url, headers=self._headers, timeout=self.timeout, follow_redirects=False, verify=trusted
+        )
+
+    def _following(self) -> httpx2.Client:
+        """A pool whose requests may be redirected from http to https."""
+        if self._elsewhere is None:
+            self._elsewhere = self._client(_authorities())
+        return self._elsewhere
 
     def close(self) -> None:
         self._http.close()
+        if self._elsewhere is not None:
+            self._elsewhere.close()
 
     @contextmanager
     def answer(self, request: Request) -> Iterator[httpx2.Response]:
         """A response while it is read. Raises `Unreachable`, `CutOff`."""
         method, path, query, headers, body, elsewhere, timeout = request
         allowed = self.timeout if timeout is None else timeout
-        prepared = self._http.build_request(method, path, params=query, headers=headers, content=body, timeout=allowed)
+        http = self._following() if elsewhere else self._http
+        prepared = http.build_request(method, path, params=query, headers=headers, content=body, timeout=allowed)
         response = None
         try:
-            response = self._http.send(prepared, stream=True, follow_redirects=elsewhere)
+            response = http.send(prepared, stream=True, follow_redirects=elsewhere)
             yield response
         except httpx2.HTTPError as error:
             raise broken(error, self.url, allowed, answered=response is not None) from error
@@ -88,6 +101,11 @@ class Connection:
 def _authorities() -> ssl.SSLContext:
     """Whose certificates are trusted: to read them takes a twentieth of a second, and an upload has several clients."""
     return httpx2.create_ssl_context()
+
+
+def _nobody() -> ssl.SSLContext:
+    """No certificate is trusted: for http, where to read those of all authorities would be time for nothing."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def media_type(answer: httpx2.Response) -> str:
