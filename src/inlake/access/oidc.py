@@ -48,7 +48,7 @@ _DOT = "."
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a token says of who sends."""
+    """A token's word on who sends."""
 
     subject: str
     groups: frozenset[str]
@@ -82,7 +82,7 @@ class Oidc:
         self._fetching: Shared[None, None] = Shared()
         self._verified: Recent[bytes, tuple[Identity, float]] = Recent()
         self._about: dict[str, Any] = {}
-        """What the issuer says of itself."""
+        """The issuer's word on itself."""
         self._registry = self._made_for(claims.audience)
 
     @property
@@ -121,7 +121,7 @@ class Oidc:
         return where
 
     async def ask(self, url: str, form: Mapping[str, str], basic: tuple[str, str]) -> dict[str, Any]:
-        """What the issuer answers to a form: a JSON object, also when it refuses. Raises `IssuerUnavailable`."""
+        """The issuer's answer to a form: a JSON object, also when it refuses. Raises `IssuerUnavailable`."""
         try:
             return await self._document(url, form, basic)
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TimeoutError) as error:
@@ -135,7 +135,7 @@ class Oidc:
         await self._client.aclose()
 
     def _made_for(self, audience: str) -> jwt.JWTClaimsRegistry:
-        """What a token for this audience has to say."""
+        """The claims that a token for this audience must have."""
         return jwt.JWTClaimsRegistry(
             leeway=CLOCK_SKEW,
             iss={"essential": True, "value": self._claims.issuer},
@@ -248,7 +248,7 @@ _signatures = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
 
 
 def _header(token: str) -> Mapping[str, Any]:
-    """What the token says of its signature, which proves nothing yet. Raises `Unauthorized`."""
+    """The token's word on its signature, which proves nothing yet. Raises `Unauthorized`."""
     text = token.partition(_DOT)[0]
     try:
         return msgspec.json.decode(

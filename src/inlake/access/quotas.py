@@ -15,7 +15,7 @@ UNITS = ("requests", "records", "bytes")
 
 
 class Amount(NamedTuple):
-    """What is sent."""
+    """An amount of what is sent."""
 
     requests: int = 0
     records: int = 0
@@ -34,7 +34,7 @@ class Limit(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What of a limit is left, and when all of it is there again."""
+    """The rest of a limit, and when all of it is there again."""
 
     limit: Limit
     is_of_all: bool
@@ -113,7 +113,7 @@ class Quotas:
             self._add(self._rows(principal), amount)
 
     def left(self, principal: str) -> list[Left]:
-        """What the principal may still send; without limits of its own, what all may."""
+        """The rests of the principal's limits; without limits of its own, what all may."""
         with self._usage.locked():
             rows = self._rows(principal)
         now, (row, limits) = self._clock(), rows[0]
@@ -123,7 +123,7 @@ class Quotas:
         ]
 
     def _rows(self, principal: str) -> list[tuple[Row, tuple[Limit, ...]]]:
-        """Those that count, as they stand now, with their limits."""
+        """The rows that count, as they stand now, with their limits."""
         now, rows = self._clock(), []
         if self.principal:
             rows.append((_now(self._usage.of(principal), self.principal, now), self.principal))

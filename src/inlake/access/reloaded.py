@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Reloaded(Generic[T]):
-    """What a file says, at most a second after it changed."""
+    """The content of a file, at most a second after it changed."""
 
     def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
         """`read` makes the value of the file, and raises `ValueError`, as this does, when it is not one."""

@@ -17,14 +17,14 @@ SCOPE = "openid"
 
 
 class Asked(NamedTuple):
-    """What a browser keeps while its person is at the issuer."""
+    """A browser's note while its person is at the issuer."""
 
     state: str
     """Comes back with the code: the answer is to this browser's own question."""
     nonce: str
     """Stands in the token: it is made for this question."""
     verifier: str
-    """Its SHA-256 goes to the issuer first, itself only with the code: who finds the code can do nothing with it."""
+    """A secret whose SHA-256 goes to the issuer first, itself only with the code: the code alone is of no use."""
 
     @property
     def text(self) -> str:

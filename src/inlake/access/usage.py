@@ -1,4 +1,4 @@
-"""What was sent in the current minute, by whom: a table in memory that all workers of a gateway share."""
+"""The usage of the current minute, by who sends: a table in memory that all workers of a gateway share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS, WAYS = 65_536, 8
 """A principal's row is one of eight that its hash names."""
 _ROW = struct.Struct("<16s4d")
 BYTES = (ROWS + 1) * _ROW.size
-"""Of the table: 3 MiB, of which a page takes memory once it is used."""
+"""The size of the table: 3 MiB, of which a page takes memory once it is used."""
 
 
 class Row(NamedTuple):

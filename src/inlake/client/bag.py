@@ -13,7 +13,7 @@ from inlake.client.tables import Fault
 
 DECLARATION = "bagit.txt"
 ALGORITHMS = {"md5": hashlib.md5, "sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha512": hashlib.sha512}
-"""What names of manifests mean (RFC 8493, 2.4); others are told, and not checked."""
+"""The algorithms that names of manifests mean (RFC 8493, 2.4); others are told, and not checked."""
 BLOCK = 1 << 20
 _VERSION = re.compile(r"BagIt-Version: *([0-9]+\.[0-9]+)\s*\nTag-File-Character-Encoding: *(\S+)\s*")
 _LINE = re.compile(r"([0-9A-Fa-f]+)[ \t]+\*?(?:\./)?(.+)")
@@ -94,7 +94,7 @@ class Bag:
         return None
 
     def _fetched(self, name: str) -> str:
-        """What `fetch.txt` says of a file that is not there: nobody fetches it here."""
+        """The sentence about a file of `fetch.txt` that is not there: nobody fetches it here."""
         path = self.folder / "fetch.txt"
         if not path.is_file():
             return ""
@@ -131,7 +131,7 @@ class Bag:
 
 
 def differences(bag: Bag, receipts: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """What of a bag is not as it should be, and what of its payload did not go in; `receipts`: SHA-256 by file."""
+    """Files of a bag that are not as they should be, or did not go in, and why; `receipts`: SHA-256 by file."""
     if fault := bag.check_size():
         yield str(bag.folder), fault.detail
     for name, path in bag.files().items():

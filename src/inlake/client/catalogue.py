@@ -1,4 +1,4 @@
-"""What says which record belongs to which file of a collection: the rows of a table, or a sidecar beside each file."""
+"""A catalogue says which record belongs to which file: the rows of a table, or a sidecar beside each file."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from inlake.client.problems import ClientError
 from inlake.client.tables import Fault
 
 STATES = ("accepted", "pending", "in already", "rejected", "wrong", "changed", "failed", "not sent")
-"""What becomes of an item. `wrong`: of the file or its row, found here; `changed`: it is in, and is another now."""
+"""The outcomes of an item. `wrong`: of the file or its row, found here; `changed`: it is in, and is another now."""
 GOOD = frozenset({"accepted", "pending", "in already"})
 """States of what is in, or will be."""
 PLACEHOLDER = b'"https://inlake.invalid/objects/00000000-0000-4000-8000-000000000000/binary"'
@@ -29,22 +29,22 @@ PLACEHOLDER = b'"https://inlake.invalid/objects/00000000-0000-4000-8000-00000000
 Explain = Callable[[Item, Mapping[str, Any]], Fault]
 """Makes a fault of one of the gateway's reasons against the record of an item."""
 Known = Callable[[str], Sent | None]
-"""What went in under a name; a journal's `find`."""
+"""A function that finds what went in under a name; a journal's `find`."""
 
 
 class Outcome(NamedTuple):
-    """What became of an item."""
+    """The outcome of an item."""
 
     item: Item
     state: str
     faults: tuple[Fault, ...] = ()
     """Why it is not in."""
     sent: Sent | None = None
-    """What went in, now or in an earlier run."""
+    """The file that went in, now or in an earlier run."""
 
 
 def target(client: Gateway, to: Address, *, in_place: bool = False) -> str:
-    """What a journal tells from other ones: gateway, schema and destination, and whether files are sent."""
+    """The mark of a journal among others: gateway, schema and destination, and whether files are sent."""
     return json.dumps([client.url, *astuple(to), *(["in place"] if in_place else [])])
 
 
@@ -117,7 +117,7 @@ def is_as_it_was(item: Item, file: File) -> bool:
 
 
 def changed_since(item: Item, sent: Sent) -> Outcome:
-    """What an item that went in has become since; one without a record now is compared without it. Raises OSError."""
+    """The outcome of an item that went in before; one without a record now is compared without it. Raises OSError."""
     record = sent.record if item.record is None else _digest_of_record(item)
     same_record = record == sent.record
     if item.placed:

@@ -37,17 +37,17 @@ class Item(NamedTuple):
     """A binary and the record that belongs to it, as far as they are there."""
 
     name: str
-    """What the journal, the receipts and messages call it: the path below its source."""
+    """The name in the journal, the receipts and messages: the path below its source."""
     path: Path | None
     """None: a row names a file that is not there, or none."""
     record: bytes | None
     """One line of JSON; None where `faults` say why."""
     row: Row | None = None
-    """Of the table."""
+    """The row of the table."""
     faults: tuple[Fault, ...] = ()
     """Why it cannot be sent."""
     placed: Placed | None = None
-    """It is in the store already, and there is no file of it here."""
+    """The object, where it is in the store already and there is no file of it here."""
 
 
 def size_of(item: Item) -> int:

@@ -35,7 +35,7 @@ class Address:
     schema: str
     destination: str | None = None
     version: int | None = None
-    """Of the schema; the latest if not given."""
+    """The version of the schema; the latest if not given."""
     message: str | None = None
     """Protobuf: full name of the message."""
 
@@ -82,7 +82,7 @@ class Gateway:
 
     @property
     def connection(self) -> Connection:
-        """What requests go through that this class has no method for."""
+        """The connection, for requests that this class has no method for."""
         return self._connection
 
     @property
@@ -150,7 +150,7 @@ class Gateway:
             yield from self._send_whole(to, batch, run, receipts)
 
     def validate_batches(self, to: Address, batches: Iterable[Batch]) -> Iterator[Answer]:
-        """What the gateway would say to each line; its receipts are those of lines that it would refuse."""
+        """The gateway's word on each line, had it been sent; its receipts are those of lines that it would refuse."""
         query = to.query(receipts="rejects")
         for batch in batches:
             if not batch.body.strip():
@@ -316,7 +316,7 @@ class Gateway:
                 raise self._connection.problem(answer)
 
     def causes(self, *, schema: str | None = None) -> list[dict[str, Any]]:
-        """What records of one's own were refused for: `reasons`, `count` and an `example` of each cause."""
+        """The causes of one's own rejects: `reasons`, `count` and an `example` of each cause."""
         found = self._connection.document(Request("GET", "/rejects/causes", _query(schema=schema)))
         if not isinstance(found.get("causes"), list):
             raise NotAGateway(f"What {self.url} answers is not a list of causes: is it a gateway?")

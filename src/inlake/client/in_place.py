@@ -20,7 +20,7 @@ from inlake.client.receipts import Receipt
 from inlake.client.records import BrokenFile
 
 FILES = 500
-"""Of one shipment: a gateway takes 1,000 (INLAKE_SHIPMENT_FILES)."""
+"""The most files of one shipment: a gateway takes 1,000 (INLAKE_SHIPMENT_FILES)."""
 TEXT = 2 << 20
 """Bytes of its lines: a gateway takes 8 MiB with an Idempotency-Key (INLAKE_IDEMPOTENT_BYTES)."""
 CONTENT = 1 << 30
@@ -30,7 +30,7 @@ SLOWLY = 10_000_000
 
 
 def find(client: Gateway, uris: Iterable[str]) -> dict[str, Placed]:
-    """What is below each URI, by its path there. `BrokenFile` for two of one name, or where there is nothing."""
+    """The objects below each URI, by their paths there. `BrokenFile` for two of one name, or where there is nothing."""
     found: dict[str, Placed] = {}
     for uri in uris:
         below = unquote(uri, errors="surrogateescape").rstrip("/") + "/"

@@ -69,13 +69,13 @@ class Announcement(NamedTuple):
 
     number: int
     key: str
-    """Of each request that announces them."""
+    """The `Idempotency-Key` of each request that announces them."""
     body: bytes
-    """Of that request: a line for each file."""
+    """The body of that request: a line for each file."""
     files: list[File]
     """In the order of the lines."""
     shipment: str | None
-    """Its id; None while nobody knows whether the gateway has it."""
+    """The shipment's id; None while nobody knows whether the gateway has it."""
 
 
 class Underway(NamedTuple):
@@ -97,14 +97,14 @@ class Position:
     lines: int = 0
     """Confirmed, from the first."""
     sha256: str = ""
-    """Of them."""
+    """The SHA-256 of them."""
     sending: int | None = None
     """Last line of the batch that was on its way."""
     summary: dict[str, int] | None = None
 
 
 class Journal:
-    """What went to one target. One process at a time; each entry is on disk when its method returns."""
+    """A record of what went to one target. One process at a time; each entry is on disk when its method returns."""
 
     def __init__(self, path: Path, target: str) -> None:
         """`target`: gateway, schema and destination in one text; what went to another one is apart from it."""
@@ -173,7 +173,7 @@ class Journal:
             self._file.execute("COMMIT")
 
     def underway(self) -> list[Announcement]:
-        """What an earlier run did not end."""
+        """Announcements that an earlier run did not end."""
         query = "SELECT number, body, files, shipment FROM shipments WHERE run = ? ORDER BY number"
         with self._turn:
             rows = self._file.execute(query, (self.run,)).fetchall()

@@ -31,7 +31,7 @@ class Ledger:
         self._file.close()
 
     def flush(self) -> None:
-        """What was added is kept, whatever happens to this process."""
+        """Keeps what was added, whatever happens to this process."""
         self._file.flush()
 
     def add(self, receipt: Receipt, *, row: int | None, file: str | None = None) -> None:

@@ -14,7 +14,7 @@ _parse = json.JSONDecoder(strict=False).raw_decode
 
 
 class _Place:
-    """What is to be set in a value: all of it, or what is at the steps of pointers below it."""
+    """The change of a value: all of it is set, or what is at the steps of pointers below it."""
 
     def __init__(self, pointer: str = "") -> None:
         self.pointer = pointer
@@ -86,7 +86,7 @@ def meant(pointer: str, wrong: Iterable[str]) -> list[str]:
 
 
 def as_json(text: str) -> str:
-    """What somebody typed as a value: JSON as it is, all else, and what is nested too deep, as a JSON string."""
+    """The JSON of what somebody typed: JSON as it is, all else, and what is nested too deep, as a string."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):

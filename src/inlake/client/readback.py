@@ -19,7 +19,7 @@ PLACE = ("id", "topic", "partition", "offset")
 
 
 class Verdict(NamedTuple):
-    """What was found for one receipt."""
+    """The finding for one receipt."""
 
     receipt: Receipt
     differences: tuple[str, ...]

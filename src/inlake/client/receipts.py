@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 Receipt = dict[str, Any]
 WORDS = ("accepted", "pending", "rejected", "failed")
-"""What a summary counts."""
+"""The words that a summary counts by."""
 ACCEPTED = 201
 PENDING = 202
 

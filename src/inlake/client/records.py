@@ -31,7 +31,7 @@ ADVICE = {
     ".zip": "unpack it, and name the files in it.",
     ".zst": "write `zstd -dc FILE | inlake send SCHEMA`.",
 }
-"""What to do with files that hold no records as they are, by the end of their names."""
+"""Advice for files that hold no records as they are, by the end of their names."""
 
 
 class BrokenFile(ClientError):

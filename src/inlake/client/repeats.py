@@ -14,7 +14,7 @@ from inlake.client.retries import may_help
 
 
 class Repeats:
-    """What the journal knows of one table.
+    """The journal's records of one table.
 
     Each record is known by its digest, as often as it went in: a table has no other name for a row that survives its
     being sorted, and a table may hold a record twice.

@@ -19,14 +19,14 @@ class Resumed:
         self._journal, self._name = journal, name
         self.position: Position = journal.position(name)
         self.run = hashlib.sha256(f"{journal.run}\n{name}".encode()).hexdigest()[:32]
-        """What the keys of its batches begin with."""
+        """The beginning of the keys of its batches."""
         self.complete = True
         """No line failed so far."""
         self._digest = hashlib.sha256()
         self._summary: Counter[str] = Counter(self.position.summary or {})
 
     def batches(self, blocks: Iterable[bytes]) -> Iterator[Batch]:
-        """What is missing of the lines; first the batch that was on its way, as it was. `JournalError` when the
+        """The lines that are missing; first the batch that was on its way, as it was. `JournalError` when the
         beginning, which is in already, is another now."""
         source = _Lines(blocks)
         at = self.position
@@ -89,7 +89,7 @@ class _Lines:
         return taken
 
     def rest(self) -> Iterator[bytes]:
-        """What is left."""
+        """The blocks that are left."""
         if self._held:
             yield self._held
         yield from self._blocks

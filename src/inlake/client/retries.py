@@ -45,7 +45,7 @@ def asked_for(retry_after: str | None) -> float:
 
 
 def until_settled(once: Callable[[], T], seconds: float, *, gone: bool = False) -> T:
-    """What a request gives, which may be sent again; after the time for retries, the last error.
+    """The answer to a request, which may be sent again; after the time for retries, the last error.
 
     `gone`: also while nothing listens there: it did, and will again.
     """

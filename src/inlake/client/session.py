@@ -171,7 +171,7 @@ class Client(Gateway):
         known: Journal,
         send: Callable[[Sequence[Item]], Iterator[Outcome]],
     ) -> Iterator[Outcome]:
-        """What becomes of items: first of those that cannot go in, then of all others, with a bar in a notebook."""
+        """The outcomes of items: first of those that cannot go in, then of all others, with a bar in a notebook."""
         from inlake.client.collection import check
         from inlake.client.notebook import watched
 

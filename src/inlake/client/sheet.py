@@ -10,7 +10,7 @@ from inlake.client.gateway import Answer
 from inlake.client.tables import Fault, Plan, Row, Table
 
 SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".xlsx", ".xlsm", ".ods"})
-"""Of files that are tables, not records."""
+"""The suffixes of files that are tables, not records."""
 
 
 def is_table(name: str) -> bool:

@@ -16,7 +16,7 @@ FACTS = (
     "file.path", "file.name", "file.stem", "file.extension", "file.folder", "file.size", "file.media_type",
     "file.modified", "file.sha256",
 )  # fmt: skip
-"""What the columns of a map may name, beside the labels of a bag's `bag-info.txt`."""
+"""Facts that the columns of a map may name, beside the labels of a bag's `bag-info.txt`."""
 
 
 class Template:

@@ -25,7 +25,7 @@ PIXELS = 120_000_000
 LARGE, SMALL = 1200, 160
 """Pixels of the longer side."""
 FORMATS = ["TIFF", "JPEG", "JPEG2000", "PNG", "GIF", "WEBP", "BMP"]
-"""What Pillow may take it for: decoders of formats that nobody sends are not offered to who looks for a hole."""
+"""Formats that Pillow may take it for: decoders that nobody needs are not offered to who looks for a hole."""
 REFUSED = 3
 """Exit code: stdout has the reason."""
 

@@ -101,7 +101,7 @@ class Previews:
 
 
 async def drawn(chunks: AsyncIterator[bytes]) -> Preview:
-    """What the program makes of the bytes. Raises `PreviewNotAvailable`, and what reading them raises."""
+    """The picture that the program makes of the bytes. Raises `PreviewNotAvailable`, and what reading them raises."""
     # -I: neither the environment nor the folder of the program says what is imported; and no secret of ours goes along
     environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     process = await asyncio.create_subprocess_exec(

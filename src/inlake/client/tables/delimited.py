@@ -16,7 +16,7 @@ from inlake.client.tables.faults import Fault, letter_of
 from inlake.client.tables.row import Row
 
 DELIMITERS = (",", ";", "\t", "|")
-"""Those that are looked for; any other can be set."""
+"""Delimiters that are looked for; any other can be set."""
 LONGEST = 1 << 20
 """Characters of a cell: a quote that is not closed would swallow the table."""
 RETRIES = 100
@@ -73,7 +73,7 @@ class _Reader:
         self._encoding = encoding
         self._quotes = quotes
         self._taken: list[str] = []
-        """Those of the row at hand."""
+        """The lines of the row at hand."""
 
     def rows(self) -> Iterator[Row]:
         delimiter, quotes, taken = self._delimiter, self._quotes, self._taken

@@ -16,7 +16,7 @@ from inlake.client.tables.row import Column, Row
 from inlake.client.tables.shape import Field, Shape
 
 SPLITS = (";", "|", ",", "\n")
-"""What may stand between the parts of a list."""
+"""Characters that may stand between the parts of a list."""
 
 _FILE = re.compile(r"(?!https?:)[^\n]{1,200}\.[A-Za-z][A-Za-z0-9]{1,4}\Z")
 

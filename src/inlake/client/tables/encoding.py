@@ -31,7 +31,7 @@ class BrokenLine(str):
 
     __slots__ = ("position",)
     position: int
-    """Of the first of them in the file, from 0."""
+    """The position of the first of them in the file, from 0."""
 
 
 class Guess(NamedTuple):

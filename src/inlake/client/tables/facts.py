@@ -1,4 +1,4 @@
-"""What stands in the columns of a table: which types their cells would fit."""
+"""Facts of the columns of a table: the types that their cells would fit."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from inlake.client.tables.row import Cell, Column, Row
 from inlake.client.tables.shape import Field
 
 TYPES = ("boolean", "integer", "number", "date", "timestamp")
-"""Those that are looked for, the narrowest first; what fits none is text."""
+"""Types that are looked for, the narrowest first; what fits none is text."""
 EXAMPLES = 3
 FORGIVEN = 100
 """Cells that do not fit a type, after which it is given up."""
 DIGITS = 15
-"""Of a number that a double keeps."""
+"""Digits of a number that a double keeps."""
 _LARGEST = 1 << 63
 _COMMA = re.compile(r"-?[0-9]+,[0-9]+\Z")
 _RULES = Rules()
@@ -27,7 +27,7 @@ _CONVERTERS = {name: converter(Field("", name), _RULES, "AVRO") for name in TYPE
 
 
 class Odd(NamedTuple):
-    """What does not fit a type: how many cells, and the first of them."""
+    """Cells that do not fit a type: how many cells, and the first of them."""
 
     cells: int
     row: int
@@ -79,7 +79,7 @@ class Facts:
 
     @property
     def sentence(self) -> str:
-        """What was seen, for the doc of a field."""
+        """The facts in words, for the doc of a field."""
         said = f"Column {self.column.letter} ({self.column.name}): {self.cells:,} cells, {self.empty:,} of them empty"
         if not self.examples:
             return f"{said}."
@@ -87,7 +87,7 @@ class Facts:
         return f"{said} {self._nearly()}".rstrip() if self.type == "text" else said
 
     def _nearly(self) -> str:
-        """What a column of text could be, but for a few cells or for how they are written."""
+        """The type that a column of text could have, but for a few cells or for how they are written."""
         filled = self.cells - self.empty
         if self.commas * 2 >= filled:
             return "They look like numbers with a decimal comma: a map with decimal_comma = true reads them."

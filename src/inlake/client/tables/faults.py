@@ -1,4 +1,4 @@
-"""What is wrong with a table, in places that a person finds: row and column as a spreadsheet shows them."""
+"""Faults of a table, in places that a person finds: row and column as a spreadsheet shows them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Fault(NamedTuple):
     letter: str | None = None
     """The column as a spreadsheet names it: A, B, ... AA."""
     cell: str | None = None
-    """What stands there."""
+    """The text of the cell."""
     pointer: str | None = None
     """JSON Pointer of the field in the record, where one is known."""
 

@@ -10,7 +10,7 @@ _FORMATS = {"csv": "CSV", "xlsx": "XLSX", "ods": "ODS", "ndjson": "NDJSON"}
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What is asked for may leave out anything (None: detected); what was found has all that its format has."""
+    """A layout that is asked for may leave out anything (None: detected); one that was found has all of its format."""
 
     format: str | None = None
     """`csv` (any delimiter), `xlsx`, `ods` or `ndjson`."""
@@ -28,7 +28,7 @@ class Layout:
     """Sentences about what was found and a person should know."""
 
     def sentence(self) -> str:
-        """What was found, in one line: `CSV, encoding cp1252, delimiter semicolon, names in row 1`."""
+        """The layout in one line: `CSV, encoding cp1252, delimiter semicolon, names in row 1`."""
         parts = [_FORMATS.get(self.format or "", self.format or "a table")]
         if self.sheet:
             parts.append(f"sheet {self.sheet}")

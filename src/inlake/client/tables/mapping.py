@@ -26,7 +26,7 @@ class Rules:
 
     decimal_comma: bool = False
     thousands: str = ""
-    """What stands between groups of three digits."""
+    """The character between groups of three digits."""
     date: Notation | None = None
     """None: ISO 8601."""
     timestamp: Notation | None = None
@@ -38,11 +38,11 @@ class Rules:
     """Beside `true`."""
     false: frozenset[str] = frozenset()
     split: str | None = None
-    """What stands between the parts of a list."""
+    """The text between the parts of a list."""
     replace: Mapping[str, str] = field(default_factory=dict)
     """Cells that stand for others."""
     empty: str | None = None
-    """What an empty cell becomes: `null`, `absent` or `text`; None: what the schema allows."""
+    """The value of an empty cell: `null`, `absent` or `text`; None: what the schema allows."""
     type: str | None = None
     """Which type of a choice."""
 
@@ -58,14 +58,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """What a person says about a table; an empty one: columns go to the fields of their names."""
+    """A person's word on a table; an empty one: columns go to the fields of their names."""
 
     file: str | None = None
     """The column that names the file of a row."""
     layout: Layout = field(default_factory=Layout)
-    """What the map says about reading the table."""
+    """The layout that the map gives."""
     rules: Rules = field(default_factory=Rules)
-    """Of all columns that say nothing else."""
+    """The rules of all columns that say nothing else."""
     ignore: frozenset[str] = frozenset()
     """Columns that go nowhere."""
     columns: Mapping[str, Target] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Map:
     """Values by JSON Pointer that every record has."""
 
     def layout_under(self, asked: Layout) -> Layout:
-        """What the map says about reading the table, where `asked` says nothing."""
+        """The layout of the map, where `asked` says nothing."""
         given = ("encoding", "delimiter", "header", "sheet")
         of_map = {name: getattr(self.layout, name) for name in given if getattr(asked, name) is None}
         return dataclasses.replace(

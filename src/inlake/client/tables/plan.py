@@ -24,7 +24,7 @@ class Converted(NamedTuple):
     text: bytes | None
     """The record as one line of JSON, without the newline; None when there are faults."""
     file: str | None
-    """What stands in the file column; None when it is empty or there is none."""
+    """The text in the file column; None when it is empty or there is none."""
     faults: tuple[Fault, ...]
 
 
@@ -68,7 +68,7 @@ class Plan:
         return Converted(row, (text or "{}").encode(), self.file_of(row), ())
 
     def file_of(self, row: Row) -> str | None:
-        """What stands in the file column; None when it is empty, there is none, or the row is no row."""
+        """The text in the file column; None when it is empty, there is none, or the row is no row."""
         return text_of(row.cells[self._file.index]) or None if self._file and not row.faults else None
 
     def fault(self, row: Row, error: Mapping[str, Any]) -> Fault:
@@ -236,7 +236,7 @@ class _Conversion:
             return None
 
     def _empty(self, place: Place, column: Column, wanted: str | None) -> str | None:
-        """What an empty cell becomes: what the map says, else null, or nothing, or an empty text or list."""
+        """The JSON of an empty cell: as the map says, else null, or nothing, or an empty text or list."""
         field = place.field
         if wanted is not None:
             return {"null": "null", "text": '""'}.get(wanted)
@@ -258,7 +258,7 @@ class _Conversion:
 
 
 def _as_meant(cell: str, replace: Mapping[str, str]) -> Cell:
-    """What a cell stands for. `Misfit` for an error that a spreadsheet wrote into a text file."""
+    """The cell as it is meant. `Misfit` for an error that a spreadsheet wrote into a text file."""
     if replace and cell in replace:
         return replace[cell]
     if cell.startswith(("#", "Err:")) and ERROR.match(cell):

@@ -34,10 +34,10 @@ class Row(NamedTuple):
     number: int
     """From 1, as a spreadsheet counts."""
     line: int
-    """Of the file, from 1, where the row begins; in XLSX and ODS the same as `number`."""
+    """The line of the file, from 1, where the row begins; in XLSX and ODS the same as `number`."""
     cells: tuple[Cell, ...]
     """As many as the header has, unless a fault says otherwise; empty for NDJSON."""
     faults: tuple[Fault, ...] = ()
-    """What is wrong with the row itself: too long, cut, a quote that is not closed, bytes that are no characters."""
+    """Faults of the row itself: too long, cut, a quote that is not closed, bytes that are no characters."""
     record: bytes | None = None
     """NDJSON: the line as it stands."""

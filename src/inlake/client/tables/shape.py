@@ -23,17 +23,17 @@ class Field:
     aliases: tuple[str, ...] = ()
     """Other names that the gateway takes for it: the name in the .proto file."""
     symbols: tuple[str, ...] = ()
-    """Of an enum."""
+    """The symbols of an enum."""
     scale: int | None = None
-    """Of a decimal: digits behind the point."""
+    """Digits behind the point of a decimal."""
     items: Field | None = None
-    """Of an array."""
+    """The items of an array."""
     values: Field | None = None
-    """Of a map."""
+    """The values of a map."""
     fields: tuple[Field, ...] = ()
-    """Of a record; empty where a record is inside of itself."""
+    """The fields of a record; empty where a record is inside of itself."""
     choices: tuple[Field, ...] = ()
-    """Of a choice: the types, in the order of the schema."""
+    """The branches of a choice: the types, in the order of the schema."""
 
     def field(self, name: str) -> Field | None:
         """The field of a record by a name that the gateway takes."""
@@ -42,7 +42,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a record of a schema holds."""
+    """The fields of a schema's records."""
 
     schema: str
     version: int

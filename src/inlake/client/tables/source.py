@@ -24,7 +24,7 @@ class Source:
         self.sample = _read_up_to(stream, SAMPLE)
 
     def rest(self) -> Iterator[bytes]:
-        """What follows the sample, where the stream can be read twice; nothing where it cannot."""
+        """The bytes behind the sample, where the stream can be read twice; nothing where it cannot."""
         if self.stream.seekable():
             while block := self.stream.read(BLOCK):
                 yield block

@@ -39,9 +39,9 @@ class Table:
         header: tuple[Cell, ...] = (),
     ) -> None:
         self.layout = layout
-        """What was found."""
+        """The layout that was found."""
         self.columns = columns
-        """Those with a name; empty for NDJSON."""
+        """Columns with a name; empty for NDJSON."""
         self.header = header
         """The cells of the header as they stand."""
         self._rows = rows

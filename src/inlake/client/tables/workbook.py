@@ -98,7 +98,7 @@ def _xlsx_part(archive: zipfile.ZipFile, index: int) -> str:
 
 
 class _Handler(Protocol):
-    """What is told of a file of XML."""
+    """A handler of the elements of a file of XML."""
 
     def start(self, tag: str, attributes: dict[str, str]) -> None: ...
 

@@ -20,11 +20,11 @@ ROUNDS = 4
 ENDED = frozenset({"shipment_expired", "shipment_not_found"})
 NOT_THERE = frozenset({"upload_incomplete", "size_mismatch", "digest_mismatch", "shipment_expired"})
 LATER = frozenset({"failed", "stopped"})
-"""What becomes of PUTs that the next run makes."""
+"""Outcomes of PUTs that the next run makes."""
 
 
 class Delivered(NamedTuple):
-    """What became of the items of a shipment."""
+    """Outcomes of the items of a shipment."""
 
     outcomes: list[Outcome]
     unreachable: list[Item]
@@ -109,7 +109,7 @@ class Delivery:
                 return answers
 
     def _completed(self, shipment: str) -> dict[int, dict[str, Any]]:
-        """What the gateway answers; asked again while lines fail for what may pass (the bus is away)."""
+        """The gateway's answer by line; it is asked again while lines fail for what may pass (the bus is away)."""
         waits = Waits(self._shipments.retry)
         while True:
             answers = self._shipments.complete(shipment)

@@ -36,16 +36,16 @@ FORMS_AT_ONCE = 8
 """Requests with one file each, to a gateway that has no shipments."""
 TOO_LARGE = frozenset({"idempotent_too_large", "shipment_too_large"})
 NO_SHIPMENTS = frozenset({"route_not_found", "method_not_allowed"})
-"""What a gateway says that is older than shipments."""
+"""Codes of a gateway that is older than shipments."""
 OUT_OF_REACH = Fault("store", "The store cannot be reached from here.", "--via gateway sends through the gateway.")
 Job = Callable[[], list[Outcome]]
 
 
 class Options(NamedTuple):
-    """What is said about a transfer."""
+    """The options of a transfer."""
 
     field: str
-    """Of the records, which the gateway fills with the address of the object."""
+    """The field of the records that the gateway fills with the address of the object."""
     jobs: int = 32
     """Most requests at once."""
     direct: bool | None = None
@@ -98,7 +98,7 @@ class Engine:
         return self._most if self._shipments else 1
 
     def _each(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """What all jobs come to, several at once."""
+        """The outcomes of all jobs, several at once."""
         waiting: set[Future[list[Outcome]]] = set()
         pool = ThreadPoolExecutor(FORMS_AT_ONCE, thread_name_prefix="shipment")
         try:

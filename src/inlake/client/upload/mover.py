@@ -32,7 +32,7 @@ WHOLE = 2 * MIB
 TOLD = 4_096
 """Bytes of an error's body that are kept."""
 OF_OTHER_BYTES = ("BadDigest", "SHA256Mismatch", "InvalidDigest", "IncompleteBody", "EntityToo", "mismatch")
-"""What a store or a gateway says of bytes that are not those announced."""
+"""Codes of a store or a gateway for bytes that are not those announced."""
 NOT_CONNECTED = {
     pycurl.E_COULDNT_CONNECT,
     pycurl.E_COULDNT_RESOLVE_HOST,
@@ -64,7 +64,7 @@ class Put(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """What became of a PUT.
+    """The outcome of a PUT.
 
     `stored`: it is there; `changed`: the file is another than was announced; `stale`: the URL is no good any more;
     `refused`: it will be refused again; `failed`: no attempt in time went well; `unreachable`: no connection ever was;
@@ -270,7 +270,7 @@ class Mover:
         self._free.append(curl)
 
     def _judge(self, job: _Job, status: int, error: int | None, now: float) -> Moved | None:
-        """What a failure means; None when another attempt may do better."""
+        """The outcome that a failure means; None when another attempt may do better."""
         if isinstance(job.put.body, Slice) and job.read < 0:
             return Moved("changed", "The file became shorter while it was sent.")
         if error is not None or status in {409, 429} or (status >= 500 and status != 501):
@@ -303,7 +303,7 @@ def _handle(timeout: float) -> pycurl.Curl:
 
 
 def _set_up(curl: pycurl.Curl, timeout: float) -> None:
-    """What all PUTs have in common. No redirect is followed: it would go where nobody sent it."""
+    """Sets the options that all PUTs have in common. No redirect is followed: it would go where nobody sent it."""
     curl.setopt(pycurl.NOSIGNAL, 1)
     curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)  # several connections, not one with streams
     curl.setopt(pycurl.USERAGENT, f"inlake/{__version__}")
@@ -344,6 +344,6 @@ def _whole(part: Slice) -> bytes:
 
 
 def _said(body: bytes, status: int) -> str:
-    """What the answer says, on one line."""
+    """The words of the answer, on one line."""
     text = " ".join(bytes(body).decode("utf-8", "replace").split())
     return f"HTTP status {status}: {text[:300]}" if text else f"HTTP status {status}"

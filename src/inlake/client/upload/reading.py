@@ -22,9 +22,9 @@ ROOM = 16 << 20
 FIRST, MOST = 100, 1_000
 """Files of the first shipment, so that bytes move soon, and of the largest."""
 FILE_BYTES = 64 << 20
-"""Of the files of a shipment: receipts come as it goes on."""
+"""The most bytes of the files of a shipment: receipts come as it goes on."""
 BODY_BYTES = 4 << 20
-"""Of an announcement; a gateway takes 8 MiB with a key (INLAKE_IDEMPOTENT_BYTES)."""
+"""The most bytes of an announcement; a gateway takes 8 MiB with a key (INLAKE_IDEMPOTENT_BYTES)."""
 AROUND = 300
 """Bytes of a line around its record, about."""
 
@@ -38,7 +38,7 @@ class Read(NamedTuple):
     """All of it, if it is small."""
 
     def line(self) -> bytes:
-        """What announces it."""
+        """The line that announces it."""
         assert self.item.path is not None
         assert self.item.record is not None
         name = readable(self.item.path.name)

@@ -15,7 +15,7 @@ from inlake.web.routes.resources import open_object
 from inlake.wiring import Deployment
 
 TEXT_BYTES = 100_000
-"""Of a text that is shown."""
+"""The most bytes of a text that is shown."""
 PICTURE_BYTES = 1_000_000
 """A larger picture is shown by its preview."""
 MODEL_BYTES = 200_000_000
@@ -31,7 +31,7 @@ MESHES = {
     "model/ply": "ply",
 }
 ENDINGS = {".glb": "gltf", ".gltf": "gltf", ".obj": "obj", ".stl": "stl", ".ply": "ply"}
-"""Of files whose type says nothing."""
+"""Endings of files whose type says nothing."""
 
 
 class Binary(Struct):

@@ -29,7 +29,7 @@ SCHEMAS = 12
 
 
 class Chart(Struct):
-    """What came in of one schema, by the hour."""
+    """The events of one schema, by the hour."""
 
     schema: str
     count: int
@@ -39,7 +39,7 @@ class Chart(Struct):
 
 
 async def overview(x: Exchange, d: Deployment) -> None:
-    """What came in within a day, what was refused, what is well, and how much room is left."""
+    """A page of what came in within a day, what was refused, what is well, and how much room is left."""
     hidden = ""
     found = Found([])
     causes: list[Cause] = []
@@ -92,7 +92,7 @@ def _charts(messages: list[Message], causes: list[Cause]) -> list[Chart]:
 
 
 def _room(d: Deployment) -> list[tuple[str, int, int]]:
-    """Of each disk of this machine that the gateway writes to: what stands there, bytes free, bytes in all."""
+    """The disks of this machine that the gateway writes to: what stands there, bytes free, bytes in all."""
     disks: dict[int, list[str]] = {}
     usages: dict[int, tuple[int, int]] = {}
     for what, url in (("events", d.settings.bus), ("binaries", d.settings.store)):

@@ -24,7 +24,7 @@ HTML = b"text/html; charset=utf-8"
 FORM_BYTES = 8 << 20
 FORM_FIELDS = 2_000
 KEY_BYTES = 4 << 10
-"""Of the forms that nobody has to be signed in for."""
+"""The most bytes of the forms that nobody has to be signed in for."""
 TYPES = {
     "css": b"text/css; charset=utf-8",
     "js": b"text/javascript; charset=utf-8",
@@ -36,7 +36,7 @@ POLICY = (
     "connect-src 'self' data: blob:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 MODEL_SCRIPTS = " 'wasm-unsafe-eval'"
-"""What a page with a 3D model needs more: decoders of meshes are WebAssembly."""
+"""Sources that a page with a 3D model needs more: decoders of meshes are WebAssembly."""
 MODEL_STYLES = " 'sha256-PXtZZkJMMyc18o/DN1ZEFOJ2qEGq95IQbVaJFMOXOb0='"
 """The style sheet that model-viewer 4.4.0 puts into its own shadow tree; without it nothing of it has a size."""
 PLAIN_POLICY, MODEL_POLICY = (
@@ -211,7 +211,7 @@ def moment(ms: int) -> str:
 
 
 def said(told: Told) -> str:
-    """What a client was told, without the place, which stands beside it on a page."""
+    """The words that a client was told, without the place, which stands beside it on a page."""
     return re.sub(r"^/[^ ]*: ", "", told.detail)
 
 

@@ -30,18 +30,18 @@ STRANGE = "The text has characters that its encoding does not have."
 
 
 class Change(Struct):
-    """What mending all at once would change in one record."""
+    """A change of one record by mending all at once."""
 
     title: str
     before: str
-    """What stands there."""
+    """The value that stands there."""
     after: str
     problem: str = ""
     """Why it would be refused again; empty if it would not."""
 
 
 async def causes(x: Exchange, d: Deployment) -> None:
-    """What records were refused for."""
+    """A page of the causes of rejects."""
     found = await route.list_causes(x, d, route.Filter())
     await show(x, "rejects.html", title="Rejects", causes=found)
 
@@ -76,7 +76,7 @@ async def mend_all(x: Exchange, d: Deployment) -> None:
 
 
 async def _with_each(found: Sequence[Reject], work: Callable[[Reject], Awaitable[T]]) -> list[T]:
-    """What comes of the work with each of them, some at once."""
+    """The results of the work with each of them, some at once."""
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(reject: Reject) -> T:
@@ -93,7 +93,7 @@ async def _mend_and_send(x: Exchange, d: Deployment, reject: Reject, pointer: st
 
 
 async def _change(x: Exchange, d: Deployment, reject: Reject, pointer: str, value: str) -> Change:
-    """What a value would change in a record."""
+    """The change that a value would make in a record."""
     before = [error.got or "nothing" for error in reject.errors if _is_at(error, pointer)]
     change = Change(called(reject), ", ".join(before) or "not looked up", value if pointer else "as it came")
     text = await asyncio.to_thread(_mended, reject, pointer, value) if pointer else reject.text
@@ -147,7 +147,7 @@ def _is_at(error: FieldError, pointer: str) -> bool:
 
 
 def called(reject: Reject) -> str:
-    """What a person would call it: its title, or its line, or when it came."""
+    """The name that a person would give a reject: its title, or its line, or when it came."""
     try:
         title = title_of(msgspec.json.decode(reject.text))
     except (msgspec.DecodeError, ValueError, RecursionError):

@@ -12,7 +12,7 @@ from inlake.previews.keeper import can_be_drawn
 from inlake.web.console.title import title_of
 
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/svg+xml")
-"""What a browser shows itself."""
+"""Media types that a browser shows itself."""
 SMALL = 30_000
 """Bytes of a picture that is its own thumbnail."""
 
@@ -39,7 +39,7 @@ class Row(Struct):
 
     @property
     def extension(self) -> str:
-        """What stands in the place of a thumbnail: that of the file's name, or the main type."""
+        """The extension in the place of a thumbnail: that of the file's name, or the main type."""
         _, dot, ending = self.file.rpartition(".")
         return ending.upper() if dot and len(ending) <= 4 else self.kind.partition("/")[0][:5]
 

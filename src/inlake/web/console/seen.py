@@ -1,4 +1,4 @@
-"""What a person may see of the bus: events that are asked for, a page at a time, the newest first."""
+"""Events of the bus that a person may see: those that are asked for, a page at a time, the newest first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Filter(Struct):
 
     schema: str = ""
     destination: str = ""
-    """Those below it, too."""
+    """The destination, and those below it."""
     principal: str = ""
     since: str = ""
     """A day, YYYY-MM-DD, UTC."""
@@ -111,7 +111,7 @@ def _text(moment: Moment | None) -> str:
 
 
 def _moment(text: str) -> Moment | None:
-    """What `_text` gave. Raises `BadParameter`."""
+    """The moment whose `_text` this is. Raises `BadParameter`."""
     numbers = text.split("/")[:3]
     if not text:
         return None

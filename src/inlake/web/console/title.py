@@ -1,4 +1,4 @@
-"""What a person would call a record: its title, found by the names that people give to such fields."""
+"""The title of a record, as a person would call it, found by the names that people give to such fields."""
 
 from __future__ import annotations
 
