@@ -114,8 +114,6 @@ def test_the_test_of_a_module_stands_at_its_path() -> None:
     assert [place for place in OF_NO_MODULE if not (UNIT / place).with_suffix(".py").exists()] == []
 
 
-# Rooms whose docstrings are not mended yet.
-DOCSTRINGS_NOT_YET = ("access", "client", "web/console")
 NAMES = re.compile(
     r"(jsonschema|libcurl|librdkafka|msgspec|obstore|protoc|sha256|stderr|stdout|tus|uvicorn)\b|max\.message"
 )
@@ -133,7 +131,6 @@ def test_a_docstring_names_its_subject() -> None:
     nameless = [
         f"{module}:{line}: {text.splitlines()[0]}"
         for module in MODULES
-        if not any(module.is_relative_to(room) for room in DOCSTRINGS_NOT_YET)
         for line, text in docstrings(module)
         if re.match(r"(It|That|Of|What|Those|Its)\b", text) or (text[:1].islower() and not NAMES.match(text))
     ]

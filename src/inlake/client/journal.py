@@ -84,7 +84,7 @@ class Underway(NamedTuple):
     file: File
     """Without its SHA-256, which is made while it is sent."""
     puuid: str
-    """Of its promise."""
+    """The puuid of the file's promise."""
     way: Literal["parts", "tus"]
     done: frozenset[int] = frozenset()
     """Numbers of the parts that the store has confirmed: one that was cut may look whole there."""

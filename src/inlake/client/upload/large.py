@@ -90,7 +90,7 @@ class LargeFiles:
             return self._claimed(item, underway, stored, digest)
 
     def _underway(self, file: File) -> Underway | None:
-        """What an earlier run began of the file, if it is still the same, and its promise is open."""
+        """The upload of the file that an earlier run began, if it is still the same, and its promise is open."""
         known = self._journal.underway_large(file.name)
         if known is None or (known.file == file and self._promises.is_open(known.puuid)):
             return known

@@ -22,7 +22,7 @@ from inlake.client.upload.mover import Put, Slice
 
 TUS = {"Tus-Resumable": "1.0.0"}
 PATCH_BYTES = 64 << 20
-"""Of one PATCH: between two of them a run can be stopped."""
+"""The most bytes of one PATCH: between two of them a run can be stopped."""
 BLOCK = 1 << 18
 SLOWEST = 10 << 20
 """Bytes a second that a gateway reads, at least, of an object whose SHA-256 it makes."""
@@ -121,7 +121,7 @@ class Promises:
         return int(self._headers(Request("PATCH", place, {}, headers, body, timeout=timeout))["Upload-Offset"])
 
     def sha256(self, puuid: str) -> str | None:
-        """Of what the gateway holds; None while not all of it is there."""
+        """The SHA-256 of what the gateway holds; None while not all of it is there."""
         found = self._settled(partial(self._gateway.promise, puuid))
         return str(found["sha256"]) if found["state"] in HELD and found.get("sha256") else None
 
