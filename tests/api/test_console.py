@@ -505,3 +505,47 @@ async def test_mending_all_shows_first_what_it_changes_and_sends_nothing(gateway
     assert "<strong>0</strong> of 2 fit then" in page
     page = (await browser.submit(path, pointer="/tags/*", value='""', do="send")).body.decode()
     assert "2 sent and accepted" in page
+
+
+async def test_a_version_of_a_schema_is_added_and_its_difference_shown(gateway: Gateway) -> None:
+    browser = Browser(gateway)
+    page = (await browser.get("/console/schemas/note")).body.decode()
+    text = html.unescape(re.search(r'<textarea id="text"[^>]*>(.*?)</textarea>', page, re.DOTALL)[1])  # type: ignore[index]
+    schema = json.loads(text)
+    schema["fields"].append({"name": "maker", "type": ["null", "string"], "default": None})
+    added = await browser.submit("/console/schemas/note", text=json.dumps(schema))
+    assert (added.status, added.headers["location"]) == (303, "/console/schemas/note?version=2")
+    page = (await browser.get("/console/schemas/note?version=2")).body.decode()
+    assert "What version 2 changed" in page
+    assert re.search(r'<span class="added">\+ +&#34;name&#34;: &#34;maker&#34;', page)
+    assert "Add version 3" in page
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"type": "record", "name": "Note"}', "<b>"])
+async def test_a_version_that_is_refused_stays_in_the_form_with_the_reason(gateway: Gateway, text: str) -> None:
+    browser = Browser(gateway)
+    await browser.get("/console/schemas/note")
+    answer = await browser.submit("/console/schemas/note", text=text)
+    page = answer.body.decode()
+    assert answer.status in {409, 422}, page
+    assert "Not added: " in page
+    assert f">{html.escape(text)}</textarea>".replace("&quot;", "&#34;") in page
+    assert await gateway.deployment.registry.versions("note") == [1]
+
+
+async def test_versions_are_added_by_those_who_administer_the_schema(tmp_path: Path) -> None:
+    rights = tmp_path / "rights.toml"
+    rights.write_text(
+        """[[rule]]\nwho = ["token:boss"]\nmay = ["read", "administer"]\n"""
+        """[[rule]]\nwho = ["*"]\nmay = ["ingest", "read"]\n"""
+    )
+    async with with_keys(tmp_path, "one", "boss", rights=rights) as gateway:
+        one, boss = await signed_in(gateway, "one"), await signed_in(gateway, "boss")
+        assert b"Add a version" not in (await one.get("/console/schemas/note")).body
+        assert b"Add a version" in (await boss.get("/console/schemas/note")).body
+        assert (await one.submit("/console/schemas/note", text="{}")).status == 403
+        assert (await boss.submit("/console/schemas/note", text="{}")).status == 422
+    (tmp_path / "keys-only").mkdir()
+    async with with_keys(tmp_path / "keys-only", "one") as gateway:
+        one = await signed_in(gateway, "one")
+        assert (await one.submit("/console/schemas/note", text="{}")).status == 403

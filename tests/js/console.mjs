@@ -1,4 +1,4 @@
-// What a curator does at the console, in a real browser: node console.mjs ADDRESS CHROMIUM
+// What a curator does at the console, in a real browser: node console.mjs ADDRESS CHROMIUM ADDRESS_WITH_KEYS KEY
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
-const [base, executablePath] = process.argv.slice(2);
+const [base, executablePath, keyed, key] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const HOSTILE = [
   "<script>window.ran=1</script>", '"><img src=x onerror="window.ran=1">', "</textarea><script>window.ran=1</script>",
@@ -75,6 +75,36 @@ await step("a cause of 100 rejects is mended at once", async () => {
   await page.getByText("100 of 100 fit then").waitFor();
   await page.getByRole("button", { name: "Send 100 again" }).click();
   await page.getByText("100 sent and accepted, 0 still refused.").waitFor();
+});
+
+await step("an empty value is asked about, and nothing is sent", async () => {
+  await post("/ingress/record-json?schema=note.avro", '{"title": "x", "tags": [7]}');
+  await open("/console/rejects");
+  await page.getByRole("link", { name: /^1 of note\.avro/ }).first().click();
+  await page.getByRole("button", { name: "Preview" }).click();
+  await page.getByText("Write what is to stand there.").waitFor();
+  assert.equal(await page.getByLabel("put there").getAttribute("aria-invalid"), "true");
+});
+
+await step("older events follow, and filters find them", async () => {
+  await open("/console/events?schema=note.avro");
+  await page.getByText("The newest 100 that fit.").waitFor();
+  await page.getByRole("link", { name: "Older" }).click();
+  await page.getByText(/^\d+ older events?, from /).waitFor();
+  await page.getByRole("link", { name: "Newest" }).click();
+  await page.getByLabel("Schema").fill("note.json");
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByText("1 event that fits, all there are.").waitFor();
+});
+
+await step("a version of a schema is added, and its difference shown", async () => {
+  await open("/console/schemas/note.avro");
+  const schema = JSON.parse(await page.getByLabel("Text of the new version").inputValue());
+  schema.fields.push({ name: "maker", type: ["null", "string"], default: null });
+  await page.getByLabel("Text of the new version").fill(JSON.stringify(schema));
+  await page.getByRole("button", { name: "Add version 2" }).click();
+  await page.getByRole("heading", { name: "What version 2 changed" }).waitFor();
+  assert.match(await page.getByLabel("Changes").textContent(), /\+.*"maker"/);
 });
 
 await step("a picture is sent by form and shown", async () => {
@@ -149,6 +179,109 @@ await step("axe finds nothing, and no page is wider than its window", async () =
     }
     await looked.close();
   }
+});
+
+await step("pages are small, soon there, and nothing moves", async () => {
+  const { causes } = await (await fetch(`${base}/rejects/causes`)).json();
+  const fresh = await browser.newContext({ viewport: { width: 1200, height: 900 } });
+  await fresh.addInitScript(() => {
+    window.moved = 0;
+    new PerformanceObserver((list) => { for (const entry of list.getEntries()) window.moved += entry.value; }).observe({ type: "layout-shift", buffered: true });
+  });
+  const looked = await fresh.newPage();
+  const paint = async (address) => {
+    await looked.goto(address, { waitUntil: "load" });
+    await looked.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length);
+    return looked.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime);
+  };
+  const QUICK = 30; // milliseconds to a page that is one word, on a machine that does nothing else
+  for (const path of ["/", "/console/events", "/console/send", "/console/send/note.avro", "/console/waiting", "/console/rejects",
+    `/console/rejects/${causes[0].id}`, "/console/schemas", "/console/schemas/note.avro"]) {
+    const paints = [];
+    do { // again, since the machine may be busy with something else
+      const pace = await paint(`${base}/health/live`);
+      paints.push((await paint(base + path)) / Math.max(1, pace / QUICK));
+    } while (paints.at(-1) >= 300 && paints.length < 10);
+    const bytes = await looked.evaluate(() => performance.getEntriesByType("navigation")[0].decodedBodySize
+      + performance.getEntriesByType("resource").filter((entry) => entry.name.includes("/console/static/")).reduce((sum, entry) => sum + entry.decodedBodySize, 0));
+    console.log(`  ${path}: ${bytes} bytes, first content after ${paints.map(Math.round)} ms`);
+    assert.ok(bytes < 150_000, `${path} has ${bytes} bytes`);
+    assert.ok(paints.at(-1) < 300, `${path} shows its first content after ${paints} ms`);
+    assert.ok((await looked.evaluate(() => window.moved)) < 0.001, `${path} moves`);
+  }
+  await fresh.close();
+});
+
+/** Press Tab until what has the focus is called so. */
+async function tabTo(name) {
+  const passed = [];
+  for (let n = 0; n < 200; n += 1) {
+    await page.keyboard.press("Tab");
+    const called = await page.evaluate(() => {
+      const e = document.activeElement;
+      return (e.getAttribute("aria-label") || e.labels?.[0]?.firstChild?.textContent || e.textContent || "").trim();
+    });
+    if (name.test(called)) return;
+    passed.push(called.slice(0, 30));
+  }
+  assert.fail(`Tab never came to ${name}, but to ${passed.slice(0, 40)}`);
+}
+/** Press Enter where that leads to another page. */
+async function enter() {
+  await Promise.all([page.waitForEvent("load"), page.keyboard.press("Enter")]);
+}
+const press = async (...keys) => { for (const each of keys) await page.keyboard.press(each); };
+
+await step("one signs in, sends, mends, adds a version and signs out by keyboard alone", async () => {
+  await page.goto(`${keyed}/`);
+  await page.getByLabel("API key").waitFor();
+  await page.keyboard.type("no such key");
+  await enter();
+  await page.getByRole("alert").waitFor();
+  await page.keyboard.type(key);
+  await enter();
+  await page.getByText("token:curator").waitFor();
+  for (const language of ["avro", "protobuf", "json"]) {
+    await tabTo(/^Send$/);
+    await enter();
+    await tabTo(new RegExp(`^note.${language}$`));
+    await enter();
+    await tabTo(/^title/);
+    await page.keyboard.type(`By keyboard, ${language}`);
+    await tabTo(/^Send$/);
+    await press("Enter");
+    await page.getByRole("link", { name: "see it" }).waitFor();
+  }
+  await fetch(`${keyed}/ingress/record-json?schema=note.avro`, { method: "POST", body: '{"title": "x", "tags": [7]}', headers: { "Content-Type": "application/json", Authorization: `Bearer ${key}` } });
+  await page.goto(`${keyed}/console/events`);
+  await page.getByRole("link", { name: "By keyboard, json" }).waitFor();
+  await tabTo(/^Rejects$/);
+  await enter();
+  await tabTo(/^1 of note\.avro/);
+  await enter();
+  await tabTo(/^put there/);
+  await page.keyboard.type("etching");
+  await enter();
+  await page.getByText("1 of 1 fits then").waitFor();
+  await enter(); // the preview leads to what sends
+  await page.getByText("1 sent and accepted, 0 still refused.").waitFor();
+  await tabTo(/^Schemas$/);
+  await enter();
+  await tabTo(/^note.json$/);
+  await enter();
+  await tabTo(/^Add a version$/);
+  await press("Enter");
+  await tabTo(/^Text of the new version/);
+  await press("Control+a");
+  await page.keyboard.type('{"type": "object", "properties": {"title": {"type": "string"}}}');
+  await tabTo(/^Add version 2$/);
+  await enter();
+  await page.getByRole("heading", { name: "What version 2 changed" }).waitFor();
+  await tabTo(/^Sign out$/);
+  await enter();
+  await page.getByLabel("API key").waitFor();
+  await page.goto(`${keyed}/console/events`);
+  await page.getByLabel("API key").waitFor();
 });
 
 await step("another page cannot frame it", async () => {

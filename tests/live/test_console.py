@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import serving
+from tests.command import Served, serving
 from tests.gateways import NOTE
 
 PROTO = """syntax = "proto3";
@@ -37,18 +38,36 @@ def chromium() -> str:
     return found
 
 
+KEY = "a key of the curator"
+RIGHTS = """[[rule]]
+who = ["token:curator"]
+may = ["ingest", "read", "administer"]
+"""
+
+
 @pytest.mark.slow
 def test_a_curator_does_what_there_is_to_do(node: Path, tmp_path: Path) -> None:
     browser = chromium()
-    with serving(tmp_path) as served:
-        (tmp_path / "note.avsc").write_text(json.dumps(NOTE))
-        (tmp_path / "note.proto").write_text(PROTO)
-        (tmp_path / "note.json").write_text(json.dumps(JSON_SCHEMA))
-        for language, file in (("avro", "note.avsc"), ("protobuf", "note.proto"), ("json", "note.json")):
-            added = served.inlake("schemas", "add", f"note.{language}", file)
-            assert added.returncode == 0, added.stderr
+    keys, rights, closed = tmp_path / "keys", tmp_path / "rights.toml", tmp_path / "closed"
+    keys.write_text(f"curator:{hashlib.sha256(KEY.encode()).hexdigest()}\n")
+    rights.write_text(RIGHTS)
+    closed.mkdir()
+    with serving(tmp_path) as served, serving(closed, INLAKE_API_KEYS=str(keys), INLAKE_RIGHTS=str(rights)) as keyed:
+        add_schemas(served)
+        add_schemas(keyed)
         done = subprocess.run(
-            ["node", "console.mjs", served.url, browser], cwd=node, capture_output=True, text=True, timeout=280
-        )
+            ["node", "console.mjs", served.url, browser, keyed.url, KEY],
+            cwd=node, capture_output=True, text=True, timeout=280,
+        )  # fmt: skip
         print(done.stdout)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def add_schemas(served: Served) -> None:
+    """One in each language."""
+    (served.folder / "note.avsc").write_text(json.dumps(NOTE))
+    (served.folder / "note.proto").write_text(PROTO)
+    (served.folder / "note.json").write_text(json.dumps(JSON_SCHEMA))
+    for language, file in (("avro", "note.avsc"), ("protobuf", "note.proto"), ("json", "note.json")):
+        added = served.inlake("schemas", "add", f"note.{language}", file)
+        assert added.returncode == 0, added.stderr

@@ -61,5 +61,10 @@ def has_records(schema: Schema, references: Sequence[tuple[str, Schema]] = ()) -
     return bool(file.messages)
 
 
+def with_text(schema: Schema, text: str) -> Schema:
+    """A schema with another text: its language, its references and what the registry has with it stay."""
+    return type(schema)(text, schema.schema_type, schema.references, schema.metadata, schema.rule_set)
+
+
 def _texts(references: Sequence[tuple[str, Schema]]) -> list[tuple[str, str]]:
     return [(name, reference.schema_str or "") for name, reference in references]

@@ -79,6 +79,7 @@ PAGES = [
         ("POST", "/console/reject/{reject}", of_rejects.mend),
         ("GET", "/console/schemas", of_schemas.schemas),
         ("GET", "/console/schemas/{name}", of_schemas.schema),
+        ("POST", "/console/schemas/{name}", of_schemas.add),
     )
 ]
 """Routes of the console: who is not signed in is asked to."""

@@ -300,6 +300,7 @@ function query(form) {
 
 async function send(form, only) {
   const buttons = [...form.querySelectorAll(".actions button")];
+  const pressed = document.activeElement;
   for (const button of buttons) button.disabled = true;
   try {
     const file = byId("binary")?.files[0];
@@ -313,6 +314,7 @@ async function send(form, only) {
     say("bad", `It was not sent: ${error.message}`);
   } finally {
     for (const button of buttons) button.disabled = false;
+    if (document.activeElement === document.body) pressed.focus(); // a button that is off loses the focus
   }
 }
 
