@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gzip
 import hashlib
 import json
+import os
+import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -329,3 +335,42 @@ def test_a_journal_that_is_named_stays_and_a_file_that_is_in_is_not_sent_again(s
     (tmp_path / "a.ndjson").write_bytes(b"".join(artworks(2)))
     changed = inlake(*command, cwd=tmp_path, INLAKE_URL=served.url)
     assert (changed.returncode, "changed in lines 1 to 3" in changed.stderr) == (2, True)
+
+
+def on_a_terminal(served: Served, *arguments: str | Path) -> str:
+    """All that a person sees of a command, on a terminal of 120 columns, without the codes that move about."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    command = [sys.executable, "-m", "inlake", *map(str, arguments)]
+    variables = environment(**served.variables, TERM="xterm", COLUMNS="120")
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=served.folder, env=variables) as run:
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # the terminal ends with the command
+            while data := os.read(ours, 65_536):
+                seen += data
+    os.close(ours)
+    assert run.returncode == 0, seen
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+
+
+def test_a_person_sees_share_rate_time_left_and_at_the_end_the_sum(served: Served, tmp_path: Path) -> None:
+    records = tmp_path / "artworks.ndjson"
+    records.write_bytes(b"".join(artworks(4_000)))
+    seen = on_a_terminal(served, "send", "tate.artwork", records)
+    assert re.search(r"artworks\.ndjson .* [1-9]\d?% [\d,]+ records(, \d+ refused)?, [\d,]+/s \d+:\d\d:\d\d", seen), (
+        seen[-3000:]
+    )
+    assert re.search(r"accepted +4,000\s", seen)
+    assert re.search(r"in [\d.]+ s, [\d,]+ records/s", seen)
+
+
+def test_a_person_sees_how_far_a_binary_is(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "object.json").write_bytes(mesh())
+    with (tmp_path / "scan.tif").open("wb") as file:
+        file.truncate(40 << 20)
+    seen = on_a_terminal(
+        served, "send", "heritage.digital_object", tmp_path / "object.json", "--binary", tmp_path / "scan.tif"
+    )
+    assert re.search(r"scan\.tif .* [1-9]\d?% [\d,.]+ MB/s \d+:\d\d:\d\d", seen), seen[-2000:]
+    assert re.search(r"in [\d.]+ s, [\d,.]+ MB/s", seen)

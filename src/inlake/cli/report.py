@@ -16,15 +16,17 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Column, Table
+from rich.text import Text
 
 from inlake.cli.failures import OK, REFUSED, UNAVAILABLE
-from inlake.cli.terminal import as_json, bar_width, messages, output, printable, shown
+from inlake.cli.terminal import as_json, bar_width, messages, output, printable, shown, speed
 from inlake.client.gateway import Answer
 from inlake.client.receipts import WORDS
 from inlake.client.records import STDIN, named
@@ -46,6 +48,8 @@ class Report:
         self._begun = time.monotonic()
         self._many = False
         """Lines were sent, not one record."""
+        self._bytes = 0
+        """Of the binary of one record."""
 
     @property
     def exit_code(self) -> int:
@@ -97,6 +101,7 @@ class Report:
         """The whole answer to one record."""
         refused = receipt.get("status", 200) >= 400
         self._sums["rejected" if refused else "accepted"] += 1
+        self._bytes = (receipt.get("resource") or {}).get("size", 0)
         if self.as_json:
             sys.stdout.write(as_json(receipt) + "\n")
         elif refused:
@@ -121,6 +126,7 @@ class Report:
         if messages().is_terminal:
             seconds = time.monotonic() - self._begun
             rate = f", {sum(self._sums.values()) / seconds:,.0f} records/s" if self._many else ""
+            rate = f", {speed(self._bytes / seconds)}" if self._bytes else rate
             messages().print(f"in {seconds:,.1f} s{rate}")
 
     def _show(self, source: str, receipt: dict[str, Any]) -> None:
@@ -179,6 +185,14 @@ def progress(*more: ProgressColumn, quiet: bool = False) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
 
 
+class Rate(ProgressColumn):
+    """How fast a file is read; with lines in it, what is confirmed of them."""
+
+    def render(self, task: Task) -> Text:
+        said = task.fields["said"] or (speed(task.completed / (task.elapsed or 1)) if task.completed else "")
+        return Text(said)
+
+
 class Bar:
     """The bar of one file: the share that is read, what is confirmed, and the time left; nothing where no one looks."""
 
@@ -210,7 +224,7 @@ def watching(source: str, *, is_table: bool = False) -> Iterator[Bar]:
         progress(
             BarColumn(bar_width(messages())),
             TaskProgressColumn(),
-            TextColumn("{task.fields[said]}"),
+            Rate(),
             TimeRemainingColumn(),
         )
     ) as bars:

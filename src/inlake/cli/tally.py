@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, Task, TaskProgressColumn, TextCol
 from rich.table import Column, Table
 
 from inlake.cli.failures import OK, REFUSED, UNAVAILABLE
-from inlake.cli.terminal import as_json, bar_width, messages, output, printable, shown
+from inlake.cli.terminal import as_json, bar_width, messages, output, printable, shown, speed
 from inlake.client.collection import GOOD, STATES, Outcome
 from inlake.client.files import Item, size_of
 from inlake.client.ledger import Ledger
@@ -125,8 +125,3 @@ class Tally:
             told = (fault._asdict() for fault in outcome.faults)
             line["faults"] = [{name: value for name, value in fault.items() if value} for fault in told]
         sys.stdout.write(as_json(line) + "\n")
-
-
-def speed(rate: float) -> str:
-    """Bytes a second, in a unit that has a digit before the point."""
-    return f"{rate / 1e6:,.1f} MB/s" if rate >= 1e6 else f"{rate / 1e3:,.1f} kB/s"

@@ -84,3 +84,8 @@ def printable(text: str) -> str:
 
 def _text(value: Any) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes | bytearray) else str(value)
+
+
+def speed(rate: float) -> str:
+    """Bytes a second, in a unit that has a digit before the point."""
+    return f"{rate / 1e6:,.1f} MB/s" if rate >= 1e6 else f"{rate / 1e3:,.1f} kB/s"
