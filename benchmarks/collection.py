@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import psutil
 
-from benchmarks import report
+from benchmarks import report, sending
 from benchmarks.machine import describe
 from benchmarks.records import ROOT
 from benchmarks.report import number, table
@@ -107,6 +107,7 @@ def main() -> None:
         found = _measure(rows, ways, folder, options.rounds)
         discarded = _discarded(rows, folder, options.rounds)
         many = _many(folder) if options.many else []
+        many += [sending.measure(folder, _environment(), options.rounds)] if options.send else []
     checked = (__doc__ or "").split("\n\n", 1)[1].strip()
     text = "\n\n".join([describe(0), checked, _table(found), _shares(found), _table(discarded), *many]) + "\n"
     print(text)
@@ -118,6 +119,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-upload", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="without 20,000 files")
     parser.add_argument("--many", action="store_true", help="100,000 files too: memory, and a second run")
+    parser.add_argument("--send", action="store_true", help="records by inlake send beside a raw socket too")
     parser.add_argument("--beside", default="", metavar="TOOL", help="one other tool, and no more")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", metavar="TEXT", help="rows with this in their names")
@@ -260,8 +262,7 @@ def _files(folder: Path, row: Row) -> Path:
 
 def _run(command: list[str], runs: Runs) -> None:
     """One run of a tool more. Raises where it did not send all."""
-    environment = clean_environment({"INLAKE_URL": os.environ["INLAKE_URL"], "PYTHONPYCACHEPREFIX": str(COMPILED)})
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment = _environment()
     with tempfile.TemporaryFile() as out, _counted(runs.servers):
         began = time.perf_counter()
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
@@ -273,6 +274,13 @@ def _run(command: list[str], runs: Runs) -> None:
             sys.exit(f"{command[:4]}: {out.read().decode()[-2000:]}")
     runs.cpu.append(used.ru_utime + used.ru_stime)
     runs.memory = max(runs.memory, used.ru_maxrss / 1024)
+
+
+def _environment() -> dict[str, str]:
+    """Of a tool: Python may keep what it compiles."""
+    own = clean_environment({"INLAKE_URL": os.environ["INLAKE_URL"], "PYTHONPYCACHEPREFIX": str(COMPILED)})
+    own.pop("PYTHONDONTWRITEBYTECODE", None)
+    return own
 
 
 @contextlib.contextmanager
