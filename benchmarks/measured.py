@@ -9,9 +9,9 @@ import asyncio
 import json
 import os
 from time import perf_counter
+from typing import Any
 
 from benchmarks import LAG
-from inlake.access.usage import Usage
 from inlake.settings import load
 from inlake.web import app
 from inlake.web.request.exchange import Receive, Scope, Send
@@ -26,8 +26,8 @@ _create_app = app.create_app
 class Measured:
     """The application, and how much later than asked for the loop called back, in seconds."""
 
-    def __init__(self, deployment: Deployment, usage: Usage | None = None) -> None:
-        self._app = _create_app(deployment, usage)
+    def __init__(self, deployment: Deployment, *shared: Any) -> None:
+        self._app = _create_app(deployment, *shared)
         self._lags: list[float] = []
         self._due = 0.0
 

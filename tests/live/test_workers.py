@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -89,3 +90,22 @@ def test_workers_count_quotas_together_exactly(tmp_path: Path) -> None:
         assert time.monotonic() - began < 60, "within the minute"
         assert statuses.count(200) == 60
         assert statuses.count(429) == 40
+
+
+def test_any_worker_tells_the_metrics_of_all_and_of_one_that_was_killed(tmp_path: Path) -> None:
+    def told() -> float:
+        text = httpx2.get(f"{served.url}/metrics", timeout=30).text
+        found = re.findall(r'^inlake_requests_total\{route="/schemas",status="200"\} (\d+)', text, re.MULTILINE)
+        return sum(map(int, found))
+
+    with serving(tmp_path, INLAKE_WORKERS="2") as served:
+        for _ in range(40):  # a connection each
+            assert httpx2.get(f"{served.url}/schemas", timeout=30).status_code == 200
+        assert {told() for _ in range(10)} == {40}
+        before = workers(served.process.pid)
+        os.kill(before[0].pid, signal.SIGKILL)
+        end = time.monotonic() + 60
+        while len(alive := workers(served.process.pid)) < 2 or before[0] in alive:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert told() == 40

@@ -135,12 +135,12 @@ TABLE = [
 ]
 
 
-def create_app(d: Deployment, usage: Usage | None = None) -> Application:
+def create_app(d: Deployment, metrics: Metrics | None = None, usage: Usage | None = None) -> Application:
     """The whole gateway as an ASGI application; it closes the deployment when it stops. Raises `SettingsError`.
 
-    `usage`: what the quotas count in, shared with other processes.
+    `metrics` and `usage`: what requests and quotas are counted in, shared with other processes.
     """
-    metrics = Metrics()
+    metrics = metrics or Metrics()
     site = make_site(d.settings, metrics, usage)
     admission = site.admission
     metrics.gauge("inlake_requests_in_flight", "Requests to the ingress routes now.", lambda: admission.requests)
@@ -181,11 +181,13 @@ def _running(d: Deployment, site: Site, count_sweep: Callable[[str], None]) -> C
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sweeping = asyncio.create_task(d.sweep.run_for_ever(d.settings.sweep_seconds, count_sweep, d.answers))
+        telling = asyncio.create_task(_tell(site.metrics))
         watching = asyncio.create_task(site.admission.overload.watch(lambda: site.admission.requests))
         yield
         sweeping.cancel()
         watching.cancel()
-        await asyncio.wait([sweeping, watching])
+        telling.cancel()
+        await asyncio.wait([sweeping, watching, telling])
         for _tenth in range(20):  # they have two seconds to clean up
             if site.admission.requests:
                 await asyncio.sleep(0.1)
@@ -193,6 +195,13 @@ def _running(d: Deployment, site: Site, count_sweep: Callable[[str], None]) -> C
         await d.close()
 
     return lifespan
+
+
+async def _tell(metrics: Metrics) -> None:
+    """Write down for ever what the gauges are: who answers for all workers asks none of them."""
+    while True:
+        metrics.tell()
+        await asyncio.sleep(1)
 
 
 def _sweep_count(metrics: Metrics) -> Callable[[str], None]:

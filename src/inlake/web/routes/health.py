@@ -85,7 +85,7 @@ async def ready(x: Exchange, d: Deployment) -> None:
 
 
 async def counters(x: Exchange, _: Deployment) -> None:
-    """Counters of this process in the Prometheus text format."""
+    """Counters of all workers in the Prometheus text format."""
     await x.reply(200, x.site.metrics.text().encode(), b"text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from inlake import logs
 from inlake.access.usage import BYTES, Usage
+from inlake.metrics import SLOT, Metrics
 from inlake.settings import Settings, SettingsError, unknown_variables
 from inlake.web.serving.sockets import address_of, bound, check_bind, of_worker
 from inlake.web.serving.tls import Certificate, certificate
@@ -43,16 +44,20 @@ def serve(settings: Settings, environment: Mapping[str, str]) -> None:
         raise SettingsError(refused)
     with _bound(settings) as held:
         _say_where(settings, held)
-        run_workers(_work, settings, environment, Shared(held, SharedFile(BYTES)))
+        run_workers(_work, settings, environment, Shared(held, SharedFile(BYTES), SharedFile(settings.workers * SLOT)))
 
 
 def _application(
-    settings: Settings, environment: Mapping[str, str], worker: int = 0, usage: Usage | None = None
+    settings: Settings, environment: Mapping[str, str], worker: int = 0, shared: Shared | None = None
 ) -> Application:
     from inlake.web.app import create_app
     from inlake.wiring import connect
 
-    return create_app(connect(settings, environment, worker=worker), usage)
+    d = connect(settings, environment, worker=worker)
+    if shared is None:
+        return create_app(d)
+    metrics = Metrics(shared.metrics.descriptor, settings.workers, worker)
+    return create_app(d, metrics, Usage(shared.usage.descriptor))
 
 
 def _refused(settings: Settings, environment: Mapping[str, str]) -> str:
@@ -72,7 +77,7 @@ def _work(settings: Settings, environment: Mapping[str, str], shared: Shared, wo
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent passes SIGTERM on
     end_with_parent()
     with of_worker(shared.held) as listening, suppress(SystemExit):
-        _run(_application(settings, environment, worker, Usage(shared.usage.descriptor)), settings, listening)
+        _run(_application(settings, environment, worker, shared), settings, listening)
 
 
 def _run(app: Application, settings: Settings, listening: socket.socket, *, say: bool = False) -> None:

@@ -52,6 +52,8 @@ class Shared(NamedTuple):
     """Holds the port; a Unix socket takes the connections of all."""
     usage: SharedFile
     """The table that the quotas count in."""
+    metrics: SharedFile
+    """The memory that each counts its requests in."""
 
 
 def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], shared: Shared) -> None:
