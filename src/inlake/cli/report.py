@@ -49,7 +49,7 @@ class Report:
         self._many = False
         """Lines were sent, not one record."""
         self._bytes = 0
-        """Of the binary of one record."""
+        """Bytes of the binary of one record."""
 
     @property
     def exit_code(self) -> int:
