@@ -12,9 +12,11 @@ import typer
 from inlake.cli.failures import REFUSED, Failure
 from inlake.cli.gateway import Token, Url, connect
 from inlake.cli.terminal import as_json as to_json
-from inlake.cli.terminal import printable
+from inlake.cli.terminal import bar_width, messages, output, printable, shown
 
 if TYPE_CHECKING:
+    from inlake.client import Client
+    from inlake.client.readback import Verdict
     from inlake.client.receipts import Receipt
 
 EVENT_VERSIONS = "57"
@@ -43,23 +45,20 @@ def verify(
     Exit code: 0 all is as the receipts say; 1 something is not; 2 the file holds no receipts; 3 the gateway cannot be
     reached or failed.
     """
-    from inlake.client.readback import verify as read_back
-
     found = _receipts(receipts)
     published = _events_of(found) if events else None
     checked = bad = 0
     with connect(url, token) as client:
-        for receipt, found_in_store in read_back(client, found):
+        for receipt, found_in_store in _read_back(client, found, quiet=as_json):
             differences = (*found_in_store, *(published(receipt) if published else ()))
             checked += 1
             bad += bool(differences)
             name = receipt.get("file") or receipt["puuid"]
             if as_json:
-                typer.echo(
-                    to_json({"file": receipt.get("file"), "puuid": receipt["puuid"], "differences": differences})
-                )
+                line = {"file": receipt.get("file"), "puuid": receipt["puuid"], "differences": differences}
+                typer.echo(to_json(line))
             for difference in differences if not as_json else ():
-                typer.echo(printable(f"{name}: {difference}"))
+                output().print(printable(f"{name}: {difference}"))
     in_bag = 0
     for name, difference in _of_bag(bag, found) if bag else ():
         in_bag += 1
@@ -100,6 +99,20 @@ def get(
                 typer.echo(printable(str(download(client, puuid, into))))
             except Damaged as damaged:
                 raise Failure(str(damaged), REFUSED) from None
+
+
+def _read_back(client: Client, receipts: list[Receipt], *, quiet: bool) -> Iterator[Verdict]:
+    """Reads back what each receipt names, with a bar meanwhile unless it is `quiet`."""
+    from rich.progress import BarColumn, MofNCompleteColumn
+
+    from inlake.cli.report import progress
+    from inlake.client.readback import verify as read_back
+
+    with shown(progress(BarColumn(bar_width(messages())), MofNCompleteColumn(), quiet=quiet)) as bar:
+        task = bar.add_task("read back", total=sum(1 for one in receipts if one.get("puuid")))
+        for verdict in read_back(client, receipts):
+            bar.advance(task)
+            yield verdict
 
 
 def _puuids(name: str) -> list[str]:
