@@ -167,6 +167,7 @@ def test_a_command_that_cannot_be_is_one_sentence(served: Served, tmp_path: Path
     folder = collection(tmp_path, {"a.txt": b"1"}, "title,year,picture\nA,1,a.txt\n")
     for arguments, words in {
         ("scan", "absent"): "absent: there is no such file or folder",
+        ("scan", "none/absent"): "none/absent: there is no such file or folder",
         ("scan", "scans", "--table", "scans.csv"): "Say which it is with --file-column",
         ("plain", "scans"): "plain has no field for the address of a binary",
         ("unknown", "scans"): "unknown",
@@ -175,6 +176,7 @@ def test_a_command_that_cannot_be_is_one_sentence(served: Served, tmp_path: Path
         assert done.returncode in {1, 2}, done.stdout + done.stderr
         assert words in done.stderr
         assert done.stdout == ""
+    assert [path.name for path in folder.iterdir() if "journal" in path.name] == []
     nothing = inlake("get", "nosuchpuuid", cwd=folder, INLAKE_URL=served.url)
     assert nothing.returncode == 2
     assert nothing.stderr.startswith("inlake: nosuchpuuid is neither the name of an object")

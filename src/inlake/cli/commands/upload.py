@@ -82,8 +82,7 @@ def upload(
     with ExitStack() as stack:
         client = stack.enter_context(connect(url, token, retry=retry))
         run = Upload(client, Address(schema, destination, version, message), given, stack, as_json)
-        run.open(journal or _journal_of(sources, in_place=in_place), only_look=check)
-        run.check(sources)
+        run.check(sources, journal or _journal_of(sources, in_place=in_place), only_look=check)
         if not check:
             run.send(receipts, jobs, via)
         run.close(checked=check)
@@ -124,7 +123,7 @@ class Upload:
         """Files that are in, and of which this table says nothing."""
         self._known: Journal | None = None
 
-    def open(self, journal: Path, *, only_look: bool) -> None:
+    def _open(self, journal: Path, *, only_look: bool) -> None:
         """Open the journal; one that is not there is made unless this run `only_look`s."""
         from inlake.client.collection import target
         from inlake.client.journal import Journal
@@ -133,8 +132,8 @@ class Upload:
             of = target(self._client, self._to, in_place=self._given.in_place)
             self._known = self._stack.enter_context(Journal(journal, of))
 
-    def check(self, sources: list[str]) -> None:
-        """Find all files with their records, and tell those that cannot go in."""
+    def check(self, sources: list[str], journal: Path, *, only_look: bool) -> None:
+        """Find all files with their records, and tell those that cannot go in; the journal knows those that are."""
         from inlake.client.collection import check
         from inlake.client.in_place import find
 
@@ -143,6 +142,7 @@ class Upload:
         else:
             listed = _listed(sys.stdin.buffer.read()) if "-" in sources else ()
             items = self._catalogue.items(sources, listed, but=Path(self._given.table or ""))
+        self._open(journal, only_look=only_look)  # not before: a source that is not there has none
         bad = set()
         known = self._known.find if self._known else lambda _: None
         for outcome in check(self._client, self._to, items, self._catalogue.field, self._catalogue.explain, known):
