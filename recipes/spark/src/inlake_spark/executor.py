@@ -7,6 +7,7 @@ format, headers and errors are the gateway's. Codecs are compiled and connection
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -202,6 +203,8 @@ def executor_of(job: Job) -> Executor:
     if job.name not in _EXECUTORS:
         close_all()
         _EXECUTORS[job.name] = Executor(job)
+        gc.freeze()  # what stays is not looked through again after each few hundred records
+        gc.set_threshold(50_000, 20, 20)
     return _EXECUTORS[job.name]
 
 
