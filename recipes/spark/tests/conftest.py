@@ -15,6 +15,15 @@ from recipes.spark.tests.world import World
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+CONF = {
+    "spark.sql.files.maxPartitionBytes": "1m",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.ui.enabled": "false",
+    "spark.driver.memory": "700m",
+    # a JVM of minutes spends most of them on compiling what it could interpret
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+}
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:::pyspark")
@@ -31,8 +40,7 @@ def spark() -> Iterator[SparkSession]:
         if os.environ.get("INLAKE_REQUIRE_LIVE") == "1":
             pytest.fail(sentence, pytrace=False)
         pytest.skip(sentence)
-    conf = {"spark.sql.files.maxPartitionBytes": "1m", "spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2"}
-    session = open_session(master="local[2]", conf=conf)
+    session = open_session(master="local[2]", conf=CONF)
     yield session
     session.stop()
 
