@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import boto3
+from botocore.config import Config
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.schema_registry import Schema, SchemaReference
+from tests import live_servers
 
 from inlake.model import Label
 from inlake.settings import load
@@ -25,7 +28,12 @@ SCHEMAS = {s["name"]: s for s in json.loads((EXAMPLES / "index.json").read_text(
 OWN_TO_EACH = {"ce_id", "ce_time"}
 """Headers that no two runs of the gateway share."""
 
-
+PATH_STYLE = Config(s3={"addressing_style": "path"})
+S3_KEYS = {
+    "aws_access_key_id": live_servers.AWS_ACCESS_KEY_ID,
+    "aws_secret_access_key": live_servers.AWS_SECRET_ACCESS_KEY,
+    "region_name": live_servers.S3_REGION,
+}
 NOTE = json.dumps({"type": "record", "name": "Note", "fields": [{"name": "title", "type": "string"}]})
 
 
@@ -93,6 +101,19 @@ class World:
         for query in ("", "?permanent=true"):
             request = urllib.request.Request(url + query, method="DELETE")
             urllib.request.urlopen(request, timeout=20).close()
+
+    def put(self, key: str, content: bytes) -> str:
+        """Puts an object into the lake, which is the bucket of the store beside its prefix; its URI for Spark."""
+        bucket, own = self.environment["INLAKE_STORE"].removeprefix("s3://").split("/")
+        client = boto3.client("s3", endpoint_url=live_servers.S3_ENDPOINT, config=PATH_STYLE, **S3_KEYS)
+        client.put_object(Bucket=bucket, Key=f"lake-{own}/{key}", Body=content)
+        return f"{self.lake}/{key}"
+
+    @property
+    def lake(self) -> str:
+        """The lake's URI for Spark."""
+        bucket, own = self.environment["INLAKE_STORE"].removeprefix("s3://").split("/")
+        return f"s3a://{bucket}/lake-{own}"
 
     def topic(self, schema: str) -> str:
         return load(self.environment).topic_of(schema)

@@ -100,37 +100,44 @@ def test_unsecured_messages_that_fit_their_schema_are_events_of_who_sent_them(
     assert {tuple(row) for row in rejects} == {("record_rejected", "note"), ("schema_not_found", "unknown")}
 
 
-@pytest.mark.parametrize("copy", [False, True], ids=["in-place", "copied"])
+@pytest.mark.parametrize("kind", ["folder-in-place", "bucket-in-place", "folder-copied"])
 def test_binaries_are_events_once_and_a_gateway_gives_their_bytes(
-    spark: SparkSession, world: World, tmp_path: Path, *, copy: bool
+    spark: SparkSession, world: World, tmp_path: Path, kind: str
 ) -> None:
     world.register_text("scan", SCAN)
-    world.environment["INLAKE_IN_PLACE"] = f"file:{FILES}"
-    table = tmp_path / "scans.csv"
-    table.write_text("title,file\nBricks,brick.png\nCoins,coins.png\nNothing,no such file.png\n,\n")
+    names = ("brick.png", "coins.png")
+    table = "title,file\nBricks,brick.png\nCoins,coins.png\nNothing,no such file.png\n,\n"
+    copy, prefix, path = kind == "folder-copied", str(FILES), f"{tmp_path}/scans.csv"
+    (tmp_path / "scans.csv").write_text(table)
+    if kind == "bucket-in-place":
+        path, prefix = world.put("scans.csv", table.encode()), f"{world.lake}/scans"
+        for name in names:
+            world.put(f"scans/{name}", (FILES / name).read_bytes())
+    files = Files(prefix, copy)
+    world.environment["INLAKE_IN_PLACE"] = files.root
     job = world.job("scan")
     shape = asyncio.run(driver.shape_of(job))
-    files = Files(str(FILES), copy)
     job = asyncio.run(with_files(job, files))
-    source = Tables([str(table)], shape, file_column="file")
+    source = Tables([path], shape, file_column="file")
     for _ in range(2):
         report = binaries.ingest(source.frame(spark), job, source, files, f"{tmp_path}/rejects")
         assert (report.accepted, report.rejected) == (2, 1)
     messages = world.messages(world.topic("scan"))
     assert len(messages) == 2  # the second run found both
     for message in messages:
-        headers = dict(message.headers)
-        path = FILES / headers["inlake_resource_filename"].decode()
-        assert headers["inlake_resource_sha256"].decode() == hashlib.sha256(path.read_bytes()).hexdigest()
-        uri = headers["inlake_resource_uri"].decode()
-        assert uri.startswith("s3://") if copy else uri == path.as_uri()
-        (answer,) = asyncio.run(ask(world, tmp_path, [("GET", f"/resources/{headers['inlake_puuid'].decode()}", b"")]))
-        assert (answer.status, answer.body) == (200, path.read_bytes())
+        headers = {name: value.decode() for name, value in message.headers}
+        name = headers["inlake_resource_filename"]
+        content = (FILES / name).read_bytes()
+        assert headers["inlake_resource_sha256"] == hashlib.sha256(content).hexdigest()
+        uri = headers["inlake_resource_uri"]
+        assert uri.startswith(world.environment["INLAKE_STORE"]) if copy else uri == files.uri(name)
+        (answer,) = asyncio.run(ask(world, tmp_path, [("GET", f"/resources/{headers['inlake_puuid']}", b"")]))
+        assert (answer.status, answer.body) == (200, content)
     (row,) = spark.read.parquet(f"{tmp_path}/rejects").collect()
     assert (row["line"], row["code"]) == (4, "object_not_found")
     found = with_objects(read_events(spark, world.environment, [world.topic("scan")]))
     contents = {Path(row["resource_filename"]).name: bytes(row["content"]) for row in found.collect()}
-    assert contents == {name: (FILES / name).read_bytes() for name in ("brick.png", "coins.png")}
+    assert contents == {name: (FILES / name).read_bytes() for name in names}
 
 
 def test_events_of_all_languages_are_read_once_with_their_headers(
