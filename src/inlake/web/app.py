@@ -17,7 +17,7 @@ from inlake.access.usage import Usage
 from inlake.formats.events import Decoder
 from inlake.metrics import Counter, Metrics
 from inlake.promises.sweep import WHATS
-from inlake.web.console import events, send, signing, waiting
+from inlake.web.console import events, send, signing, table, waiting
 from inlake.web.console import rejects as of_rejects
 from inlake.web.console import schemas as of_schemas
 from inlake.web.console.live import Live, stream
@@ -123,6 +123,7 @@ TABLE = [
     Row("GET", "/metrics", health.counters, health.METRICS, is_open=True),
     Row("GET", "/openapi.json", pages.openapi, is_open=True),
     *PAGES,
+    Row("POST", "/console/send/{name}/table", table.check, None, table.may_hold),
     Row("GET", "/console/sign-in", signing.ask, is_open=True),
     Row("POST", "/console/sign-in", signing.sign_in, None, may_hold_key, is_open=True),
     Row("GET", "/console/sign-in/begin", signing.begin, is_open=True),

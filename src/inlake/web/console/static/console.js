@@ -479,3 +479,5 @@ for (const image of document.querySelectorAll("[data-preview]")) {
 for (const input of document.querySelectorAll("[data-find]")) find(input);
 if (byId("live")?.dataset.live) follow(byId("live"));
 if (byId("compose")) compose(byId("compose"));
+
+export { byId, make, meta, post, root }; // for table.js

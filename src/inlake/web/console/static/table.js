@@ -1,0 +1,123 @@
+// A table dropped on the page of a schema: its rows are checked before any is sent, and what is wrong is mended in place.
+import { byId, make, meta, post, root } from "./console.js";
+
+const SHOWN = 200;
+const place = byId("table");
+const form = byId("compose");
+let rows = []; // those that are not sent yet, as the gateway tells them
+let columns = [];
+
+const url = (again) => {
+  const query = new URLSearchParams({ file: place.dataset.file ?? "", again: again ? "true" : "false" });
+  const destination = form.elements.destination.value.trim();
+  if (destination) query.set("destination", destination);
+  return `${root}/console/send/${encodeURIComponent(form.dataset.schema)}/table?${query}`;
+};
+
+async function check(body, again) {
+  const response = await fetch(url(again), { method: "POST", body, headers: { "X-CSRF-Token": meta("csrf"), "Content-Type": "application/octet-stream" } });
+  const told = await response.json();
+  if (!response.ok) throw new Error(told.detail ?? response.statusText);
+  return told;
+}
+
+async function take(file) {
+  place.dataset.file = file.name;
+  say("", `Reading ${file.name} …`);
+  try {
+    const told = await check(file, false);
+    if (told.wrong.length) return say("bad", `${file.name} cannot be read as records of this schema:`, make("ul", {}, ...told.wrong.map((each) => make("li", {}, each))));
+    [rows, columns] = [told.rows, told.columns];
+    show(`${file.name}: ${told.said}.`);
+  } catch (error) {
+    say("bad", `${file.name} was not read: ${error.message}`);
+  }
+}
+
+const bad = () => rows.filter((row) => row.wrong.length || row.record === null);
+const good = () => rows.filter((row) => !row.wrong.length && row.record !== null);
+const count = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
+
+function show(said, kind = "") {
+  const [fit, misfit] = [good(), bad()];
+  const parts = [make("p", { class: `note ${kind}`, role: "status" }, said, " ", `${count(fit.length, "row")} fit, ${misfit.length.toLocaleString("en")} do not.`)];
+  if (misfit.length) parts.push(grid(misfit));
+  if (misfit.length > SHOWN) parts.push(make("p", { class: "hint" }, `The first ${SHOWN} that do not fit are shown.`));
+  if (fit.length) parts.push(make("details", {}, make("summary", {}, `How cells become values: row ${fit[0].number}`), make("pre", { tabindex: 0, "aria-label": "Record" }, JSON.stringify(JSON.parse(fit[0].record), null, 2))));
+  const actions = make("p", { class: "actions" });
+  if (fit.length) actions.append(make("button", { type: "button", onclick: sendAll }, `Send ${count(fit.length, "row")}`), " ");
+  if (misfit.length) actions.append(make("button", { type: "button", class: "plain", onclick: again }, "Check again"));
+  byId("rows-of-table").replaceChildren(...parts, actions);
+}
+
+function grid(misfit) {
+  const head = make("tr", {}, make("th", { scope: "col" }, "row"), ...columns.map((name) => make("th", { scope: "col" }, name)));
+  const body = misfit.slice(0, SHOWN).map((row) => {
+    const whole = row.wrong.filter((each) => each.column === null);
+    const cells = row.cells.map((text, index) => cell(row, text, index));
+    return make("tr", {}, make("th", { scope: "row" }, String(row.number), ...whole.map((each) => make("p", { class: "wrong" }, each.said))), ...cells);
+  });
+  return make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Rows that do not fit" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)));
+}
+
+function cell(row, text, index) {
+  const wrong = row.wrong.filter((each) => each.column === index);
+  const whole = row.wrong.some((each) => each.column === null);
+  if (!wrong.length && !whole) return make("td", {}, text);
+  const id = `wrong-${row.number}-${index}`;
+  const input = make("input", { value: text, "aria-label": `${columns[index]} of row ${row.number}`, "aria-invalid": wrong.length > 0 && "true", "aria-describedby": wrong.length > 0 && id });
+  input.addEventListener("input", () => { row.cells[index] = input.value; });
+  return make("td", {}, input, ...(wrong.length ? [make("p", { class: "wrong", id }, wrong.map((each) => each.said).join(" "))] : []));
+}
+
+const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
+
+/** The rows that do not fit, with what was changed in them, as a table of its own. */
+async function again() {
+  const misfit = bad();
+  const text = [columns, ...misfit.map((row) => row.cells)].map((cells) => cells.map(quoted).join(",")).join("\r\n");
+  try {
+    const told = await check(text, true);
+    if (told.rows.length !== misfit.length) throw new Error(told.wrong[0] ?? "a row is empty now");
+    misfit.forEach((row, index) => Object.assign(row, { record: told.rows[index].record, wrong: told.rows[index].wrong, cells: told.rows[index].cells }));
+    show("Checked again.");
+  } catch (error) {
+    show(`It was not checked: ${error.message}`, "bad");
+  }
+}
+
+async function sendAll() {
+  const sent = good();
+  for (const button of place.querySelectorAll("button")) button.disabled = true;
+  try {
+    const response = await post("/ingress/record-json", form, sent.map((row) => row.record).join("\n"), "application/x-ndjson");
+    const lines = (await response.text()).trim().split("\n").map((line) => JSON.parse(line));
+    if (!response.ok) throw new Error(lines[0].detail ?? response.statusText);
+    const accepted = new Set();
+    for (const line of lines) {
+      const row = sent[line.line - 1];
+      if (!row) continue;
+      if (line.status < 400) accepted.add(row);
+      else row.wrong = [{ column: null, said: line.detail }];
+    }
+    rows = rows.filter((row) => !accepted.has(row));
+    const left = rows.length ? "" : " That is all of the table.";
+    show(`${count(accepted.size, "row")} sent and accepted.${left}`, "good");
+  } catch (error) {
+    show(`Nobody knows whether all was sent: ${error.message} Look at Events before you send again.`, "bad");
+  }
+}
+
+function say(kind, ...parts) {
+  byId("rows-of-table").replaceChildren(make("div", { class: `note ${kind}`, role: "status" }, ...parts));
+}
+
+place.hidden = false;
+byId("table-file").addEventListener("change", (event) => { if (event.target.files.length) take(event.target.files[0]); });
+place.addEventListener("dragover", (event) => { event.preventDefault(); place.classList.add("dropping"); });
+place.addEventListener("dragleave", () => place.classList.remove("dropping"));
+place.addEventListener("drop", (event) => {
+  event.preventDefault();
+  place.classList.remove("dropping");
+  if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+});
