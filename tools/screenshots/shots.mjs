@@ -1,4 +1,4 @@
-// Screenshots of each page: node shots.mjs ADDRESS CHROMIUM FOLDER [WORD...]
+// Screenshots of each page: node shots.mjs ADDRESS CHROMIUM FOLDER [readme | WORD...]
 import { chromium } from "playwright-core";
 
 const [base, executablePath, folder, ...words] = process.argv.slice(2);
@@ -38,6 +38,18 @@ const PAGES = [
   ["schema", "/console/schemas/tate.artist"],
   ["error", "/console/schemas/none"],
 ];
+if (words[0] === "readme") {
+  for (const [name, as, colorScheme] of [["overview", "console-overview", "light"], ["preview", "console-mend", "dark"]]) {
+    const page = await browser.newPage({ viewport: { width: 1100, height: 760 }, colorScheme });
+    const [, path, act] = PAGES.find((each) => each[0] === name);
+    await page.goto(base + path, { waitUntil: "networkidle" });
+    await act?.(page);
+    await page.evaluate(() => { document.activeElement?.blur(); window.scrollTo(0, 0); });
+    await page.screenshot({ path: `${folder}/${as}.png` });
+  }
+  await browser.close();
+  process.exit();
+}
 for (const [width, colorScheme] of [[360, "light"], [800, "light"], [1600, "light"], [360, "dark"], [1600, "dark"]]) {
   const context = await browser.newContext({ viewport: { width, height: width < 500 ? 800 : 1000 }, colorScheme });
   const page = await context.newPage();

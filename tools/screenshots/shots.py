@@ -1,6 +1,7 @@
 """Screenshots of the console with the records and pictures of examples/, at three widths, light and dark.
 
-python tools/screenshots/shots.py FOLDER [WORD...]   of pages whose name has one of the words; docs/images/ has two
+python tools/screenshots/shots.py FOLDER [WORD...]   of pages whose name has one of the words
+python tools/screenshots/shots.py docs/images readme the two that README shows
 python tools/screenshots/shots.py FOLDER serve       the gateway itself, until the end of standard input
 It needs Chromium, Node and npm.
 """
