@@ -32,14 +32,14 @@ class Asked(Struct):
     """The query that a table comes with."""
 
     file: str = ""
-    """Its name."""
+    """The name of the file."""
     destination: str = ""
     again: bool = False
     """Rows that were mended on the page: CSV as the page writes it."""
 
 
 class Wrong(Struct):
-    """What is wrong with a row."""
+    """A fault of a row."""
 
     column: int | None
     """The index of its cell, from 0; None: the row as a whole."""
@@ -61,11 +61,11 @@ class Answer(Struct):
     """A table that was read, or why it cannot be."""
 
     said: str = ""
-    """What was found."""
+    """The sentence about what was found."""
     columns: list[str] = []
     rows: list[Checked] = []
     wrong: list[str] = []
-    """What is wrong with the table as a whole."""
+    """Faults of the table as a whole."""
 
 
 def may_hold(x: Exchange) -> int:
@@ -93,7 +93,7 @@ async def check(x: Exchange, d: Deployment) -> None:
 
 
 async def _errors(x: Exchange, d: Deployment, to: address.Address, record: bytes) -> list[dict[str, Any]]:
-    """What the gateway has against a record, in the form of a problem's `errors`."""
+    """The gateway's reasons against a record, in the form of a problem's `errors`."""
     try:
         address.check_size(record, x.settings.max_record_bytes)
         await d.gateway.validate(address.submission(to, record, caller=x.caller, tagged=False, trace=None))
