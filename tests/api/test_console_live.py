@@ -62,7 +62,7 @@ async def test_new_events_come_to_an_open_page(gateway: Gateway) -> None:
     await asyncio.sleep(0.5)
     await gateway.post(RECORDS, b'{"title": "x"}')
     await asyncio.wait_for(viewer.some.wait(), 2)
-    assert viewer.coming[0].schema == "note"
+    assert viewer.coming[0].message.key == b"note"
     live.leave(viewer)
 
 
