@@ -64,7 +64,7 @@ def test_a_gateway_that_is_lost_is_named_with_the_last_confirmed_line() -> None:
         ("my scans.ndjson.gz", "begin with line 3 (gunzip -c 'my scans.ndjson.gz' | tail -n +3)"),
         ("scans.json", "begin with record 3"),
         ("scans.csv", "rows up to 4 are confirmed; what became of row 5"),
-        ("scans.csv.gz", "send a copy of the table without these rows"),
+        ("scans.csv.gz", "To go on: start the same command again."),
     ],
 )
 def test_how_to_go_on_is_said_for_each_kind_of_file(name: str, how: str, tmp_path: Path) -> None:
