@@ -213,7 +213,7 @@ class Oidc:
             self._keys = await asyncio.to_thread(_by_id, found.get("keys"))
             self._fetched = time.monotonic()
             self._verified.clear()
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TimeoutError) as error:
             log.warning("the issuer %s gives no keys: %s", self._claims.issuer, str(error) or type(error).__name__)
             if time.monotonic() - self._fetched > STALE_SECONDS:
                 raise IssuerUnavailable(

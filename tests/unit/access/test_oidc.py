@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import hmac
 import json
 import time
@@ -172,6 +174,28 @@ async def test_an_issuer_that_is_not_there_is_a_503() -> None:
     with pytest.raises(IssuerUnavailable):
         await tokens.identity(unsigned({"alg": "RS256", "kid": "a"}, {}, "AAAA"))
     await tokens.close()
+
+
+async def test_an_issuer_that_answers_byte_by_byte_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oidc, "FETCH_SECONDS", 0.3)
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+            while not left.is_set():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    left = asyncio.Event()
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        tokens = Oidc(Claims(url, AUDIENCE), httpx2.AsyncClient())
+        with pytest.raises(IssuerUnavailable):
+            await tokens.identity(unsigned({"alg": "RS256", "kid": "a"}, {}, "AAAA"))
+        await tokens.close()
+        left.set()
+        await asyncio.sleep(0.1)
 
 
 async def test_a_set_of_a_thousand_keys_and_what_is_not_understood_in_it(made: Issuer, tokens: Oidc) -> None:
