@@ -65,7 +65,7 @@ def test_an_absent_gateway_is_one_sentence_and_exit_code_3() -> None:
         (("schemas", "add", "a", "absent.avsc"), "absent.avsc: No such file or directory."),
         (("schemas", "add", "a", "notes.txt"), "the name of a schema file ends in .avsc"),
         (("schemas", "add", "a", "b.avsc", "--reference", "name=subject"), "write REFNAME=SUBJECT:VERSION"),
-        (("tail", "-n", "0"), "greater than or equal to 1"),
+        (("tail", "-n", "0"), "Invalid value for '-n': 0"),
     ],
 )
 def test_a_wrong_command_is_one_sentence_and_exit_code_2(
