@@ -242,7 +242,7 @@ def test_on_a_terminal_it_says_how_far_it_is_and_when_it_is_stopped_how_to_go_on
     with contextlib.suppress(OSError):  # the end of a terminal
         while part := os.read(screen, 1 << 16):
             seen += part
-            if b"B/s 1 not in" in seen and not stopped:
+            if b"%" in seen and not stopped:  # the bar is there, and all files are still to come
                 process.send_signal(signal.SIGINT)
                 stopped = True
     os.close(screen)
