@@ -18,7 +18,7 @@ class CallOrder:
 
     def is_free(self, topics: set[str]) -> bool:
         """Whether no call waits in one of them."""
-        return self._queues.keys().isdisjoint(topics)
+        return not self._queues or self._queues.keys().isdisjoint(topics)
 
     async def after_others(self, topics: set[str], work: Awaitable[T]) -> T:
         """Gives the result of the work, once no call that came before is still here with one of these topics."""
