@@ -81,6 +81,7 @@ ROUTES = [
     ("GET", "/schemas"),
     ("GET", "/schemas/{name}"),
     ("GET", "/resources/{puuid}"),
+    ("GET", "/resources/{puuid}/preview"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
