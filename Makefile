@@ -24,6 +24,10 @@ test: setup ## run all tests, with real Kafka, registry and S3 (installed on the
 test-embedded: setup ## run the tests that need no server
 	@.venv/bin/python -m pytest -m 'not live' $(ARGS)
 
+.PHONY: test-pythons
+test-pythons: setup ## run the unit tests on Python 3.12 and 3.13 too, where they are installed
+	@tools/pythons.sh
+
 .PHONY: spark-setup
 spark-setup: setup ## install Spark for recipes/spark (Java 17, Maven); from then on `make test` runs its tests too
 	@tools/spark.sh setup
