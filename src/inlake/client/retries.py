@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from inlake.client.problems import ClientError, CutOff, Failed, NotAGateway, Problem, Unreachable
 
@@ -28,6 +28,12 @@ def may_help(error: Exception) -> bool:
         case Unreachable():
             return error.sent
     return isinstance(error, CutOff)
+
+
+def passes(answer: Mapping[str, Any]) -> bool:
+    """Whether a refusal says nothing of what was sent: the gateway cannot now, or an earlier attempt is not done."""
+    status = answer.get("status", 400)
+    return status >= 500 or status == 429 or answer.get("code") in BEING_DONE
 
 
 def asked_for(retry_after: str | None) -> float:
