@@ -96,16 +96,24 @@ class Brokers:
     def any(self) -> Connection | None:
         """A connection to ask on: of a broker that answers, owes nothing, and was not asked last. Makes one if there is
         none."""
-        connections = [connection for connection in self._connections.values() if connection.is_open]
+        connections = {connection: at for at, connection in self._connections.items() if connection.is_open}
         best = min(connections, key=self._least_loaded, default=None)
         if best is None or best.silence() > SILENT:
             for address in [*self._nodes.values(), *self._access.servers]:
                 self._open(address)
+        elif self._is_due(best):
+            self._open(connections[best])
         return best
 
-    def _least_loaded(self, connection: Connection) -> tuple[bool, bool, float]:
+    def _least_loaded(self, connection: Connection) -> tuple[bool, bool, bool, float]:
+        """A broker hangs up at a question on a connection that must prove itself again, as one that led nothing for a
+        while must: it comes last."""
         asked = self._questions.get(connection.name, 0.0)
-        return connection.silence() > SILENT, not connection.is_idle(), asked
+        return self._is_due(connection), connection.silence() > SILENT, not connection.is_idle(), asked
+
+    def _is_due(self, connection: Connection) -> bool:
+        """Whether it must prove itself again."""
+        return asyncio.get_running_loop().time() >= connection.until
 
     def avoid(self, connection: Connection) -> None:
         """Puts the next question to another broker: this one has just said that it does not lead."""
