@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from time import process_time
 
 import pytest
 from benchmarks import growth, report
@@ -106,23 +107,24 @@ def test_a_target_is_judged_by_its_worst_case() -> None:
 
 
 async def test_what_grows_faster_than_what_is_asked_for_is_found() -> None:
-    async def quadratic(_: growth.Site, count: int) -> tuple[int, growth.Work]:
+    def using(seconds: float) -> growth.Work:
         async def work() -> None:
-            for _ in range(count):
-                sum(range(count * 20))
+            end = process_time() + seconds
+            while process_time() < end:
+                pass
 
-        return count, work
+        return work
+
+    async def quadratic(_: growth.Site, count: int) -> tuple[int, growth.Work]:
+        return count, using(1e-6 * count**2)
 
     async def linear(_: growth.Site, count: int) -> tuple[int, growth.Work]:
-        async def work() -> None:
-            for _ in range(count):
-                sum(range(4_000))
-
-        return count, work
+        return count, using(5e-5 * count)
 
     assert [(await growth.grown("x", case, 200)).met for case in (quadratic, linear)] == [False, True]
 
 
+@pytest.mark.slow
 async def test_each_case_of_growth_runs() -> None:
     told: list[str] = []
     rows = await growth.measure(0.01, told.append)
