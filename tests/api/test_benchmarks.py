@@ -43,6 +43,7 @@ def _answer(listening: socket.socket) -> None:
             client.sendall(OK if n < 10 else b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n")
 
 
+@pytest.mark.slow
 def test_all_of_it_runs_and_prints_its_tables() -> None:
     command = [sys.executable, "-m", "benchmarks", "--tiny", "--embedded"]
     page = report.PAGE.read_text()
@@ -59,6 +60,7 @@ def test_all_of_it_runs_and_prints_its_tables() -> None:
     assert report.PAGE.read_text() == page  # only a whole run goes there
 
 
+@pytest.mark.slow
 def test_two_commits_are_loaded_in_turn() -> None:
     command = [
         sys.executable,

@@ -30,6 +30,7 @@ LIVE_PAGES = ["how-to/direct-to-s3.md"]
 """They want real servers: `tests/live` runs them."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_does_what_it_says(page: str, tmp_path: Path) -> None:
     Reader(tmp_path).follow((ROOT / "docs" / page).read_text())

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import httpx2
 import psutil
+import pytest
 
 from tests.command import inlake, serving
+
+pytestmark = pytest.mark.slow
 
 SCHEMA = '{"type": "record", "name": "N", "fields": [{"name": "n", "type": "int"}]}'
 
