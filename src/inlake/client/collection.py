@@ -15,7 +15,7 @@ from inlake.client.batches import cut
 from inlake.client.files import UNNAMED, Item
 from inlake.client.gateway import Address, Gateway
 from inlake.client.journal import File, Sent
-from inlake.client.problems import ClientError
+from inlake.client.problems import ClientError, FileChanged, Refused
 from inlake.client.retries import passes
 from inlake.client.tables import Fault
 
@@ -162,6 +162,20 @@ def refused(item: Item, document: Mapping[str, Any], explained: Explain) -> Outc
     errors: list[Mapping[str, Any]] = [error for error in document.get("errors") or () if isinstance(error, dict)]
     state = "failed" if passes(document) else "rejected"
     return Outcome(item, state, tuple(explained(item, error) for error in errors or [document]))
+
+
+def attempted(item: Item, send: Callable[[], Outcome], explained: Explain) -> Outcome:
+    """The outcome of sending an item, also where that raises what says that it is not in."""
+    try:
+        return send()
+    except Refused as error:
+        return refused(item, {**error.document, "status": error.status}, explained)
+    except FileChanged as changed:
+        return Outcome(item, "wrong", (Fault("file_changed", str(changed)),))
+    except ClientError as error:
+        return failed(item, error)
+    except OSError as error:
+        return Outcome(item, "wrong", (cannot_be_read(error),))
 
 
 def _digest_of_record(item: Item) -> str:

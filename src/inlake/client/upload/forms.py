@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 
-from inlake.client.collection import Explain, Outcome, cannot_be_read, failed, refused
+from inlake.client.collection import Explain, Outcome, attempted
 from inlake.client.files import Item
 from inlake.client.gateway import Address, Gateway
 from inlake.client.journal import Journal, Sent
-from inlake.client.problems import ClientError, FileChanged, Refused
 from inlake.client.receipts import Receipt
 from inlake.client.tables import Fault
 
@@ -22,23 +21,17 @@ class Forms:
 
     def send(self, item: Item) -> Outcome:
         """Send a file that is not in."""
+        return attempted(item, lambda: self._send(item), self._explained)
+
+    def _send(self, item: Item) -> Outcome:
         assert item.path is not None
         assert item.record is not None
         record = hashlib.sha256(item.record).hexdigest()
-        try:
-            found = item.path.stat()
-            with item.path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            key = hashlib.sha256(f"{item.name}\n{sha256}\n{record}".encode()).hexdigest()
-            receipt = self._gateway.send_file(self._to, item.record, item.path, key=f"{self._journal.run}-{key[:40]}")
-        except Refused as error:
-            return refused(item, {**error.document, "status": error.status}, self._explained)
-        except FileChanged as changed:
-            return Outcome(item, "wrong", (Fault("file_changed", str(changed)),))
-        except ClientError as error:
-            return failed(item, error)
-        except OSError as error:
-            return Outcome(item, "wrong", (cannot_be_read(error),))
+        found = item.path.stat()
+        with item.path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        key = hashlib.sha256(f"{item.name}\n{sha256}\n{record}".encode()).hexdigest()
+        receipt = self._gateway.send_file(self._to, item.record, item.path, key=f"{self._journal.run}-{key[:40]}")
         outcome = _received(item, receipt, Sent(item.name, found.st_size, found.st_mtime_ns, sha256, record, receipt))
         assert outcome.sent is not None
         self._journal.add(outcome.sent)

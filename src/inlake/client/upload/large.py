@@ -10,12 +10,13 @@ import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
-from inlake.client.collection import Explain, Outcome, cannot_be_read, failed, filled, refused
+from inlake.client.collection import Explain, Outcome, attempted, failed, filled
 from inlake.client.files import Item
 from inlake.client.gateway import Address, Gateway
 from inlake.client.journal import File, Journal, Underway
-from inlake.client.problems import ClientError, Failed, FileChanged, Refused
+from inlake.client.problems import Failed, Refused
 from inlake.client.receipts import Receipt, is_receipt
 from inlake.client.tables import Fault
 from inlake.client.upload.mover import Moved, Mover
@@ -23,6 +24,8 @@ from inlake.client.upload.promises import Incomplete, Part, Promises
 
 LARGE = 64 << 20
 """A file of more bytes goes so."""
+BLOCK = 1 << 20
+"""Bytes that are read at once for the SHA-256."""
 ROUNDS = 4
 """Times that parts go out again which turn out not to be there."""
 ENDED = frozenset({"promise_expired", "promise_not_found", "size_mismatch", "digest_mismatch"})
@@ -54,40 +57,34 @@ class LargeFiles:
         `direct`: to the store, or through the gateway; None: to the store where it can be reached.
         """
         assert item.path is not None
-        assert item.record is not None
-        try:
-            found = item.path.stat()
-            record = hashlib.sha256(item.record).hexdigest()
-            file = File(item.name, found.st_size, found.st_mtime_ns, "", record)
-            return self._send(item, file, direct)
-        except Refused as error:
-            return refused(item, {**error.document, "status": error.status}, self._explained)
-        except FileChanged as changed:
-            return Outcome(item, "wrong", (Fault("file_changed", str(changed)),))
-        except ClientError as error:
-            return failed(item, error)
-        except OSError as error:
-            return Outcome(item, "wrong", (cannot_be_read(error),))
+        reading = Reading(item.path)
+        with ThreadPoolExecutor(1, thread_name_prefix="sha256") as beside:
+            digest = beside.submit(reading.sha256)
+            try:
+                return attempted(item, lambda: self._send(item, direct, digest), self._explained)
+            finally:
+                reading.stop()
 
-    def _send(self, item: Item, file: File, direct: bool | None) -> Outcome:
+    def _send(self, item: Item, direct: bool | None, digest: Future[str]) -> Outcome:
         assert item.path is not None
+        assert item.record is not None
+        found = item.path.stat()
+        file = File(item.name, found.st_size, found.st_mtime_ns, "", hashlib.sha256(item.record).hexdigest())
         underway, parts = self._underway(file), list[Part]()
         if underway is None:
             underway, parts = self._begin(item.path, file, direct)
-        with ThreadPoolExecutor(1, thread_name_prefix="sha256") as beside:
-            digest = beside.submit(_sha256, item.path)
-            try:
-                stored = self._stored(underway, item.path, parts)
-            except NotMoved as error:
-                if error.moved.state == "unreachable" and direct is None:
-                    self._forget(underway)
-                    return self._send(item, file, False)
-                return _not_in(item, error.moved)
-            except Refused as error:
-                if error.code in ENDED:  # the next run begins anew
-                    self._forget(underway)
-                return failed(item, error)
-            return self._claimed(item, underway, stored, digest)
+        try:
+            stored = self._stored(underway, item.path, parts)
+        except NotMoved as error:
+            if error.moved.state == "unreachable" and direct is None:
+                self._forget(underway)
+                return self._send(item, False, digest)
+            return _not_in(item, error.moved)
+        except Refused as error:
+            if error.code in ENDED:  # the next run begins anew
+                self._forget(underway)
+            return failed(item, error)
+        return self._claimed(item, underway, stored, digest)
 
     def _underway(self, file: File) -> Underway | None:
         """The upload of the file that an earlier run began, if it is still the same, and its promise is open."""
@@ -185,14 +182,31 @@ class LargeFiles:
             raise
 
 
+class Reading:
+    """The reading of a file for its SHA-256, while its bytes go out. Nobody waits for the rest once it is stopped."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stopped = Event()
+
+    def sha256(self) -> str:
+        """The SHA-256 of the file. Raises `OSError`."""
+        made = hashlib.sha256()
+        with self._path.open("rb", buffering=0) as file:
+            while not self._stopped.is_set() and (block := file.read(BLOCK)):
+                made.update(block)
+        return made.hexdigest()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
 def _is_as_it_was(path: Path, file: File) -> bool:
-    found = path.stat()
+    try:
+        found = path.stat()
+    except OSError:  # it is gone
+        return False
     return (found.st_size, found.st_mtime_ns) == (file.size, file.modified)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _not_in(item: Item, move: Moved) -> Outcome:
