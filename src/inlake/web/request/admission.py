@@ -38,7 +38,9 @@ class Admission:
     def busy(self) -> Busy:
         """Why a request is refused while it is. Clients come back at different times, or all would be refused again."""
         self.overload.refused += 1
-        error = Busy(f"The gateway has {self.requests} requests in flight (INLAKE_MAX_REQUESTS); try again.")
+        limit = self.overload.limit
+        setting = "INLAKE_MAX_REQUESTS" if limit == self._settings.max_requests else "INLAKE_SHED_MS"
+        error = Busy(f"The gateway has {self.requests} requests in flight and takes {limit} ({setting}); try again.")
         most = self.overload.retry_after
         error.retry_after = random.randint((most + 1) // 2, most + most // 2)  # noqa: S311 - no secret
         return error
