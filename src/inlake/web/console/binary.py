@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 from msgspec import Struct
 
 from inlake.errors import InlakeError
 from inlake.formats.events import Decoded
 from inlake.previews.keeper import can_be_drawn
-from inlake.web.console.row import PICTURES, size_of
+from inlake.web.console.row import PICTURES, file_of, size_of
 from inlake.web.request.exchange import Exchange
 from inlake.web.routes.resources import open_object
 from inlake.wiring import Deployment
@@ -57,7 +55,7 @@ async def binary_of(x: Exchange, d: Deployment, decoded: Decoded) -> Binary | No
     if "inlake_resource_uri" not in h:
         return None
     kind, size = h.get("inlake_resource_type", ""), size_of(h.get("inlake_resource_size", ""))
-    name = unquote(h.get("inlake_resource_filename", "")) or h["inlake_resource_uri"].rpartition("/")[2]
+    name = file_of(h)
     found = Binary(
         puuid=h.get("inlake_puuid", ""),
         uri=h["inlake_resource_uri"],

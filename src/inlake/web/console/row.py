@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
 from msgspec import Struct
@@ -48,18 +49,17 @@ def row(event: Decoded) -> Row:
     """The line of an event."""
     message, headers = event.message, event.headers
     at, (schema, destination) = message.position, key_of(message)
-    uri, kind = headers.get("inlake_resource_uri", ""), headers.get("inlake_resource_type", "")
-    name = unquote(headers.get("inlake_resource_filename", "")) or uri.rpartition("/")[2]
+    kind, name = headers.get("inlake_resource_type", ""), file_of(headers)
     size, puuid = size_of(headers.get("inlake_resource_size", "")), headers.get("inlake_puuid", "")
     return Row(
         where=f"/console/events/{quote(at.topic, safe='')}/{at.partition}/{at.offset}",
         at=message.timestamp_ms,
-        title=title_of(event.record) or (name if uri else "") or f"{schema} without a title",
+        title=title_of(event.record) or name or f"{schema} without a title",
         schema=schema,
         destination=destination,
         principal=principal_of(message),
         id=headers.get("ce_id", ""),
-        file=name if uri else "",
+        file=name,
         kind=kind,
         size=size,
         thumbnail=_thumbnail(kind, name, size, puuid),
@@ -84,6 +84,12 @@ def principal_of(message: Message) -> str:
     """Who sent it."""
     value = dict(message.headers).get("inlake_principal", b"anonymous")
     return unquote(value.decode(errors="replace"))
+
+
+def file_of(headers: Mapping[str, str]) -> str:
+    """The name of an event's binary: the file's own, or else the end of the object's URI; empty without a binary."""
+    uri = headers.get("inlake_resource_uri", "")
+    return (unquote(headers.get("inlake_resource_filename", "")) or uri.rpartition("/")[2]) if uri else ""
 
 
 def size_of(header: str) -> int:
