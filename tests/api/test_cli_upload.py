@@ -213,28 +213,22 @@ def test_what_went_in_is_verified_and_downloaded_under_its_names(served: Served,
     assert (damaged.returncode, "The object's SHA-256 is" in damaged.stdout) == (1, True)
 
 
+def command(destination: str, jobs: int) -> list[str]:
+    """The command line of an upload that a test stops."""
+    options = ["--table", "scans.csv", "--destination", destination, "--jobs", str(jobs)]
+    return [sys.executable, "-m", "inlake", "upload", "scan", "scans", *options]
+
+
 def test_on_a_terminal_it_says_how_far_it_is_and_when_it_is_stopped_how_to_go_on(
     served: Served, tmp_path: Path
 ) -> None:
     files = {f"{n:03}.txt": os.urandom(2_000) for n in range(400)}
     rows = "".join(f"T {name},1,{name}\n" for name in files)
     folder = collection(tmp_path, files, f"title,year,file\n{rows}none,1,none.txt\n")
-    command = [
-        sys.executable,
-        "-m",
-        "inlake",
-        "upload",
-        "scan",
-        "scans",
-        "--table",
-        "scans.csv",
-        "--destination",
-        "tty",
-    ]
     screen, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 60))
     process = subprocess.Popen(
-        [*command, "--jobs", "1"],
+        command("tty", jobs=1),
         cwd=folder, env=environment(INLAKE_URL=served.url, TERM="xterm"), stdin=terminal, stdout=terminal, stderr=terminal,
     )  # fmt: skip
     os.close(terminal)
@@ -265,22 +259,10 @@ def test_killed_and_started_again_every_file_is_one_event(served: Served, tmp_pa
     files = {f"{n:03}.txt": os.urandom(2_000) for n in range(300)}
     rows = "".join(f"T {name},1,{name}\n" for name in files)
     folder = collection(tmp_path, files, f"title,year,file\n{rows}")
-    command = [
-        sys.executable,
-        "-m",
-        "inlake",
-        "upload",
-        "scan",
-        "scans",
-        "--table",
-        "scans.csv",
-        "--destination",
-        "kill",
-    ]
     pause, kills = random.Random(7), 0
     while True:
         process = subprocess.Popen(
-            [*command, "--jobs", "4"], cwd=folder, env=environment(INLAKE_URL=served.url), stdout=subprocess.DEVNULL
+            command("kill", jobs=4), cwd=folder, env=environment(INLAKE_URL=served.url), stdout=subprocess.DEVNULL
         )
         try:
             code = process.wait(timeout=pause.uniform(0.5, 1.5) * 1.2**kills)
