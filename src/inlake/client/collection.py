@@ -16,7 +16,7 @@ from inlake.client.files import UNNAMED, Item
 from inlake.client.gateway import Address, Gateway
 from inlake.client.journal import File, Sent
 from inlake.client.problems import ClientError, FileChanged, Refused
-from inlake.client.retries import passes
+from inlake.client.retries import is_temporary
 from inlake.client.tables import Fault
 
 STATES = ("accepted", "pending", "in already", "rejected", "wrong", "changed", "failed", "not sent")
@@ -160,7 +160,7 @@ def _in_before(item: Item, known: Known) -> Outcome | None:
 def refused(item: Item, document: Mapping[str, Any], explained: Explain) -> Outcome:
     """A refusal; for what it says of the record as a whole there is one fault."""
     errors: list[Mapping[str, Any]] = [error for error in document.get("errors") or () if isinstance(error, dict)]
-    state = "failed" if passes(document) else "rejected"
+    state = "failed" if is_temporary(document) else "rejected"
     return Outcome(item, state, tuple(explained(item, error) for error in errors or [document]))
 
 

@@ -30,7 +30,7 @@ def may_help(error: Exception) -> bool:
     return isinstance(error, CutOff)
 
 
-def passes(answer: Mapping[str, Any]) -> bool:
+def is_temporary(answer: Mapping[str, Any]) -> bool:
     """Whether a refusal says nothing of what was sent: the gateway cannot now, or an earlier attempt is not done."""
     status = answer.get("status", 400)
     return status >= 500 or status == 429 or answer.get("code") in BEING_DONE

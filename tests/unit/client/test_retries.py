@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inlake.client.retries import passes
+from inlake.client.retries import is_temporary
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ from inlake.client.retries import passes
     ],
 )
 def test_a_refusal_that_is_no_fault_of_what_was_sent_is_told_apart(answer: dict[str, Any], is_for_now: bool) -> None:
-    assert passes(answer) is is_for_now
+    assert is_temporary(answer) is is_for_now

@@ -10,7 +10,7 @@ from inlake.client.files import Item
 from inlake.client.gateway import Address
 from inlake.client.journal import Announcement, Journal, Sent
 from inlake.client.problems import ClientError, Refused
-from inlake.client.retries import Waits, passes
+from inlake.client.retries import Waits, is_temporary
 from inlake.client.tables import Fault
 from inlake.client.upload.mover import Moved, Mover, Put
 from inlake.client.upload.shipments import Announced, Shipments
@@ -113,7 +113,7 @@ class Delivery:
         waits = Waits(self._shipments.retry)
         while True:
             answers = self._shipments.complete(shipment)
-            if not any(map(passes, answers.values())) or not waits.wait():
+            if not any(map(is_temporary, answers.values())) or not waits.wait():
                 return answers
 
     def _note(
@@ -127,7 +127,7 @@ class Delivery:
         files = announcement.files
         sent = [files[line - 1].sent(dict(answer)) for line, answer in answers.items() if "topic" in answer]
         rest = [line for line, answer in answers.items() if "topic" not in answer]
-        later = any(passes(answers[n]) or (n in moved and moved[n].state in LATER) for n in rest)
+        later = any(is_temporary(answers[n]) or (n in moved and moved[n].state in LATER) for n in rest)
         self._journal.settle(announcement, sent, ended=not rest)
         if rest and not later and self._shipments.cancel(shipment):
             self._journal.settle(announcement, (), ended=True)
