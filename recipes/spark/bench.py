@@ -19,7 +19,6 @@ from uuid import uuid4
 from inlake.codecs import Codecs
 from inlake.ports import Codec
 from inlake_spark import batch
-from inlake_spark.blocks import first_lines
 from inlake_spark.job import Job
 from inlake_spark.session import open_session
 from inlake_spark.sources.lines import JsonLines
@@ -78,7 +77,6 @@ def run(spark: object, job: Job, folder: Path, lines: list[bytes], size: int) ->
             out.write(lines[n % len(lines)] + b"\n")
     source = JsonLines([str(file)])
     frame = source.frame(spark)  # type: ignore[arg-type]
-    source.starts = first_lines(frame)
     report = batch.ingest(frame, job, source, f"{folder}/rejects")
     assert (report.accepted, report.rejected) == (size, 0), report.text()
     file.unlink()

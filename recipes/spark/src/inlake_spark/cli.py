@@ -17,7 +17,6 @@ from inlake.settings import SettingsError, read_environment
 from inlake.web.request import address
 from inlake_spark import batch, binaries, driver, events, stream
 from inlake_spark.binaries import Files, with_files
-from inlake_spark.blocks import first_lines
 from inlake_spark.kafka import reader_options
 from inlake_spark.report import Report
 from inlake_spark.session import open_session
@@ -130,8 +129,6 @@ def _ingest(asked: argparse.Namespace) -> int:
     spark = session_of(asked)
     source = source_of(asked, job)
     frame = source.frame(spark)
-    if isinstance(source, JsonLines):
-        source.starts = first_lines(frame)
     if asked.files:
         files = Files(asked.files, asked.copy)
         report = binaries.ingest(frame, asyncio.run(with_files(job, files)), source, files, asked.rejects)
@@ -151,7 +148,7 @@ def _stream(asked: argparse.Namespace) -> int:
     spark = session_of(asked)
     source: JsonLines | Messages
     if topic is None:
-        source = JsonLines([asked.source])
+        source = JsonLines([asked.source], environment)
         frame = stream.landing(spark, asked.source, asked.most or stream.FILES)
     else:
         source = Messages({**reader_options(environment), "subscribe": topic}, label)
@@ -190,7 +187,7 @@ def source_of(asked: argparse.Namespace, job: Job) -> Source:
         (name for name, suffixes in FORMATS.items() if asked.source[0].lower().rstrip("/").endswith(suffixes)), "lines"
     )
     if format_ == "lines":
-        return JsonLines(asked.source)
+        return JsonLines(asked.source, job.environment)
     if format_ == "json":
         return JsonTexts(asked.source)
     shape = asyncio.run(driver.shape_of(job))

@@ -16,8 +16,7 @@ from inlake.formats.events import Decoder
 from inlake.model import Message, Position
 from inlake.settings import load
 from inlake.wiring import connect_registry
-from inlake_spark.executor import JobStopped
-from inlake_spark.job import passed_on
+from inlake_spark.job import JobStopped, passed_on
 from inlake_spark.kafka import reader_options
 
 if TYPE_CHECKING:

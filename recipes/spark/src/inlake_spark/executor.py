@@ -11,6 +11,7 @@ import gc
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from inlake.codecs import Codecs
@@ -23,7 +24,7 @@ from inlake.web.request import address
 from inlake.web.request.envelope import ENVELOPE_BYTES, line_too_long
 from inlake.wiring import connect
 from inlake_spark.ids import Ids
-from inlake_spark.job import Job
+from inlake_spark.job import Job, JobStopped
 from inlake_spark.outcomes import Counts, batch_of, reject_row
 from inlake_spark.source import Block, Item, Source
 
@@ -37,13 +38,6 @@ AT_ONCE = 4
 """Slices on their way while the next one is encoded."""
 REJECTS = 500
 """Refused records that go to Spark in one batch."""
-
-
-class JobStopped(RuntimeError):
-    """A task cannot go on, and has lost nothing: tried again, it makes the same events."""
-
-    def __init__(self, error: InlakeError) -> None:
-        super().__init__(f"{error.code}: {error.detail}")
 
 
 class FileTime(Stamp):
@@ -85,19 +79,21 @@ class Executor:
                 return
 
     async def _outcomes(self, batches: Iterator[pa.RecordBatch], source: Source) -> AsyncIterator[pa.RecordBatch]:
-        task = Task(self, source)
-        # Spark's rows are waited for in a thread, so that answers of the bus are taken meanwhile
-        pull = self.loop.run_in_executor(self._thread, next, batches, None)
+        task = Task(self)
+        blocks = chain.from_iterable(map(source.reader().blocks, batches))
+        # rows and files are waited for in a thread, so that answers of the bus are taken meanwhile
+        pull = self.loop.run_in_executor(self._thread, next, blocks, None)
         try:
-            while (batch := await pull) is not None:
-                pull = self.loop.run_in_executor(self._thread, next, batches, None)
-                await task.take(batch)
+            while (block := await pull) is not None:
+                pull = self.loop.run_in_executor(self._thread, next, blocks, None)
+                await task.take(block)
                 if len(task.rejects) >= REJECTS:
                     yield batch_of(task.rejects)
                     task.rejects.clear()
             await task.finish()
         except BaseException:
             await task.give_up()
+            await asyncio.gather(pull, return_exceptions=True)
             raise
         rows = task.rejects + [counts.row(block) for block, counts in task.counts.items()]
         if rows:
@@ -130,22 +126,20 @@ class Executor:
 class Task:
     """What one task of Spark does: slices of records go out in their order."""
 
-    def __init__(self, executor: Executor, source: Source) -> None:
+    def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._reader = source.reader()
         self._slices: deque[Slice] = deque()
         self._ids: tuple[bytes, str, Ids] | None = None
         self.counts: dict[tuple[str, int], Counts] = {}
         self.rejects: list[dict[str, object]] = []
 
-    async def take(self, batch: pa.RecordBatch) -> None:
-        """Encodes the rows and begins to publish them."""
-        for block in self._reader.blocks(batch):
-            counts = self.counts.setdefault((block.place, block.start), Counts())
-            counts.lines += len(block.items) + block.blank
-            self._executor.set_time(block.time_ms)
-            for first in range(0, len(block.items), SLICE):
-                await self._begin(block, block.items[first : first + SLICE])
+    async def take(self, block: Block) -> None:
+        """Encodes the records and begins to publish them."""
+        counts = self.counts.setdefault((block.place, block.start), Counts())
+        counts.lines += len(block.items) + block.blank
+        self._executor.set_time(block.time_ms)
+        for first in range(0, len(block.items), SLICE):
+            await self._begin(block, block.items[first : first + SLICE])
 
     async def finish(self) -> None:
         """All that was taken is on the bus, or refused."""

@@ -11,12 +11,6 @@ def path_of(spark: Any, uri: str) -> tuple[Any, Any]:
     return path.getFileSystem(spark._jsc.hadoopConfiguration()), path  # noqa: SLF001
 
 
-def open_file(spark: Any, uri: str) -> Any:
-    """A `java.io.InputStream` that can `seek`."""
-    system, path = path_of(spark, uri)
-    return system.open(path)
-
-
 def delete(spark: Any, uri: str) -> None:
     """A folder and all that is in it; none there is no error."""
     system, path = path_of(spark, uri)

@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from inlake.errors import InlakeError
 from inlake.model import Label
 from inlake.settings import Settings, load
 from inlake_spark.schemas import Snapshot
 
 PASSED_ON = ("INLAKE_", "AWS_")
 """Variables of the driver that executors get: they hold secrets, which travel in Spark's broadcast."""
+
+
+class JobStopped(RuntimeError):
+    """A task cannot go on, and has lost nothing: tried again, it makes the same events."""
+
+    def __init__(self, error: InlakeError) -> None:
+        super().__init__(f"{error.code}: {error.detail}")
 
 
 @dataclass(frozen=True)

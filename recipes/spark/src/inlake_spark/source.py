@@ -58,3 +58,20 @@ class Source(Protocol):
         ...
 
     def reader(self) -> Reader: ...
+
+
+def runs(batch: pa.RecordBatch) -> Iterator[tuple[int, int]]:
+    """First and end of the rows that are of one block: Spark gives a task one block after the other."""
+    files, blocks = batch["file"], batch["block"]
+    last, first = len(batch) - 1, 0
+    if last < 0:
+        return
+    if files[0] == files[last] and blocks[0] == blocks[last]:
+        yield 0, last + 1
+        return
+    of_rows = list(zip(files.to_pylist(), blocks.to_pylist(), strict=True))
+    for at in range(1, len(of_rows)):
+        if of_rows[at] != of_rows[at - 1]:
+            yield first, at
+            first = at
+    yield first, len(of_rows)

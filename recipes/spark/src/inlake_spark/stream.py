@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inlake_spark import batch
-from inlake_spark.blocks import first_lines
 from inlake_spark.job import Job
 from inlake_spark.report import Report
 from inlake_spark.source import Source
-from inlake_spark.sources.lines import JsonLines, columns
+from inlake_spark.sources.lines import JsonLines
 from inlake_spark.sources.messages import COLUMNS, Messages
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def landing(spark: SparkSession, folder: str, files: int = FILES) -> DataFrame:
 
     `files`: of one micro-batch.
     """
-    return columns(spark.readStream.option("maxFilesPerTrigger", files).text(folder, lineSep="\n"))
+    return spark.readStream.option("maxFilesPerTrigger", files).text(folder, lineSep="\n")
 
 
 def messages(spark: SparkSession, source: Messages, count: int = MESSAGES) -> DataFrame:
@@ -64,7 +63,7 @@ def start(
 
     def publish(rows: DataFrame, number: int) -> None:
         if isinstance(source, JsonLines):
-            source.starts = first_lines(rows)
+            rows = source.shared_out(rows)
         report = batch.ingest(rows, job, source, f"{places.rejects.rstrip('/')}/batch={number}", leave_empty=False)
         told(number, report)
 

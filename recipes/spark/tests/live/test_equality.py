@@ -14,7 +14,6 @@ import pytest
 from tests.gateways import embedded
 
 from inlake_spark import batch
-from inlake_spark.blocks import first_lines
 from inlake_spark.sources.lines import JsonLines
 from recipes.spark.tests.world import EXAMPLES, World
 
@@ -68,7 +67,6 @@ def test_spark_and_gateway_publish_the_same_and_refuse_the_same(
     file.write_bytes(body)
     source = JsonLines([str(file)])
     frame = source.frame(spark)
-    source.starts = first_lines(frame)
     report = batch.ingest(frame, world.job(schema, destination="a/b"), source, f"{tmp_path}/rejects")
 
     gateway = world.messages(sent["topic"])

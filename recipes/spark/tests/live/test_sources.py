@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,6 +114,20 @@ def test_json_tables_and_parquet_give_the_same_events(spark: SparkSession, world
     }
 
 
+def test_lines_in_a_bucket_are_taken_as_those_of_files_are(spark: SparkSession, world: World, tmp_path: Path) -> None:
+    world.register_text("art", ARTWORK)
+    lines = [b'{"acno": "%d", "year": %d}\n' % (n, n) for n in range(40_000)] + [b"no JSON\n"]
+    world.put("art works/100%.ndjson", b"".join(lines))  # in two blocks
+    world.put("art works/more.ndjson.gz", gzip.compress(b'{"acno": "last"}\n'))
+    source, table = JsonLines([f"{world.lake}/art works"], world.environment), f"{world.lake}/rejects"
+    report = batch.ingest(source.frame(spark), world.job("art"), source, table)
+    assert (report.accepted, report.rejected) == (40_001, 1)
+    assert values(world) == {avro("last", None), *(avro(str(n), n) for n in range(40_000))}
+    (row,) = spark.read.parquet(table).collect()
+    assert (row["file"], row["line"]) == (f"{world.lake}/art%20works/100%25.ndjson", 40_001)
+    assert row["position"] == sum(map(len, lines[:-1]))
+
+
 def test_what_is_wrong_with_a_source_is_told_and_sinks_nothing(
     spark: SparkSession, world: World, tmp_path: Path
 ) -> None:
@@ -146,3 +161,17 @@ def test_a_schema_that_is_gone_when_executors_start_changes_nothing(
     job = world.job("art")
     world.delete("art")
     assert batch.ingest(source.frame(spark), job, source, f"{tmp_path}/rejects").accepted == 1
+
+
+def test_a_file_that_goes_away_before_it_is_read_ends_the_job_with_its_name(
+    spark: SparkSession, world: World, tmp_path: Path
+) -> None:
+    world.register_text("art", ARTWORK)
+    source = JsonLines([write(tmp_path, "a.ndjson", [b'{"acno": "a"}\n'])])
+    frame = source.frame(spark)
+    (tmp_path / "a.ndjson").unlink()
+    with pytest.raises(Exception, match="JobStopped") as raised:
+        batch.ingest(frame, world.job("art"), source, f"{tmp_path}/rejects")
+    stopped = driver.why_stopped(raised.value)
+    assert stopped is not None
+    assert (stopped.code, "a.ndjson cannot be read" in stopped.detail) == ("store_unavailable", True)

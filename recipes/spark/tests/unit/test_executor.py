@@ -6,6 +6,7 @@ import asyncio
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pyarrow as pa
 import pytest
@@ -15,11 +16,10 @@ from inlake.model import Label
 from inlake.settings import load
 from inlake.wiring import connect_bus, connect_registry
 from inlake_spark import driver
-from inlake_spark.executor import Ingest, JobStopped, close_all
+from inlake_spark.executor import Ingest, close_all
 from inlake_spark.ids import Ids
-from inlake_spark.job import Job
-from inlake_spark.sources.lines import JsonLines
-from recipes.spark.tests.unit.sources.test_lines import batch
+from inlake_spark.job import Job, JobStopped
+from recipes.spark.tests.unit.sources.test_lines import source, whole
 from recipes.spark.tests.world import NOTE
 
 
@@ -52,9 +52,17 @@ def job(environment: dict[str, str], schema: str = "note") -> Job:
     return asyncio.run(driver.prepare(environment, Label(schema), "test"))
 
 
-def run(job: Job, *batches: pa.RecordBatch) -> list[dict[str, object]]:
-    outcomes: Iterator[pa.RecordBatch] = Ingest(Given(job), JsonLines([]))(iter(batches))
+def run(job: Job, *files: Path) -> list[dict[str, object]]:
+    """What one task gives back whose share are these files."""
+    rows = pa.record_batch({"id": pa.array([0], pa.int64())})
+    outcomes: Iterator[pa.RecordBatch] = Ingest(Given(job), source(list(map(whole, files))))(iter([rows]))
     return [row for outcome in outcomes for row in outcome.to_pylist()]
+
+
+def written(folder: Path, *lines: bytes) -> Path:
+    file = folder / f"{uuid4().hex}.ndjson"
+    file.write_bytes(b"\n".join(lines))
+    return file
 
 
 def ids(environment: dict[str, str]) -> list[str]:
@@ -68,22 +76,22 @@ def ids(environment: dict[str, str]) -> list[str]:
     return asyncio.run(read())
 
 
-def test_a_second_run_makes_the_same_events(environment: dict[str, str]) -> None:
-    rows = batch(*[(b'{"title": "%d"}' % n, "file:/a", 0) for n in range(600)])
+def test_a_second_run_makes_the_same_events(environment: dict[str, str], tmp_path: Path) -> None:
+    file = written(tmp_path, *[b'{"title": "%d"}' % n for n in range(600)])
     for _ in range(2):
-        (told,) = run(job(environment), rows)
+        (told,) = run(job(environment), file)
         assert (told["kind"], told["lines"], told["accepted"], told["rejected"]) == ("block", 600, 600, 0)
     found = ids(environment)  # the embedded bus keeps each once
     assert len(found) == len(set(found)) == 600
-    assert found[0] == Ids(b"note", "file:/a").of(0, b'{"title": "0"}')
+    assert found[0] == Ids(b"note", file.as_uri()).of(0, b'{"title": "0"}')
 
 
-def test_only_bad_lines_and_none_at_all_are_no_error(environment: dict[str, str]) -> None:
+def test_only_bad_lines_and_none_at_all_are_no_error(environment: dict[str, str], tmp_path: Path) -> None:
     given = job(environment)
-    told = run(given, batch((b"\xff", "a", 0), (b"{}", "a", 0), (b"", "a", 0)), batch())
+    told = run(given, written(tmp_path, b"\xff", b"{}", b"", b""), written(tmp_path))
     assert [row["code"] for row in told] == ["malformed_json", "record_rejected", None]
     assert told[-1]["lines"] == 3
-    assert run(given) == []
+    assert run(given, written(tmp_path)) == []
     assert ids(environment) == []
 
 
@@ -91,17 +99,17 @@ def test_executors_do_not_ask_the_registry(environment: dict[str, str], tmp_path
     given = job(environment)
     for file in (tmp_path / "schemas").rglob("*.avsc"):
         file.unlink()
-    assert run(given, batch((b'{"title": "x"}', "a", 0)))[0]["accepted"] == 1
+    assert run(given, written(tmp_path, b'{"title": "x"}'))[0]["accepted"] == 1
 
 
-def test_a_bus_that_is_away_stops_the_task_and_says_so(environment: dict[str, str]) -> None:
+def test_a_bus_that_is_away_stops_the_task_and_says_so(environment: dict[str, str], tmp_path: Path) -> None:
     given = job(environment)
     (Path(environment["INLAKE_BUS"].removeprefix("sqlite:"))).unlink(missing_ok=True)
     Path(environment["INLAKE_BUS"].removeprefix("sqlite:")).mkdir()
     with pytest.raises(JobStopped, match="bus_unavailable"):
-        run(given, batch((b'{"title": "x"}', "a", 0)))
+        run(given, written(tmp_path, b'{"title": "x"}'))
     error = driver.why_stopped(
-        RuntimeError("Traceback...\ninlake_spark.executor.JobStopped: bus_unavailable: It is away.\n")
+        RuntimeError("Traceback...\ninlake_spark.job.JobStopped: bus_unavailable: It is away.\n")
     )
     assert error is not None
     assert (error.code, error.detail) == ("bus_unavailable", "It is away.")

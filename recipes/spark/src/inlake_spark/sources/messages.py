@@ -9,8 +9,7 @@ from urllib.parse import unquote
 from inlake.errors import BadName, InlakeError
 from inlake.model import ANONYMOUS, Label
 from inlake.web.request import address
-from inlake_spark.source import Block, Item
-from inlake_spark.sources.lines import runs
+from inlake_spark.source import Block, Item, runs
 
 if TYPE_CHECKING:
     import pyarrow as pa

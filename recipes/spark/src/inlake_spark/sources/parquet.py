@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from inlake.client.tables import Shape
-from inlake_spark.source import Block, Item
-from inlake_spark.sources.lines import runs
+from inlake_spark.source import Block, Item, runs
 
 if TYPE_CHECKING:
     import pyarrow as pa
