@@ -29,6 +29,15 @@ def environment(**variables: str) -> dict[str, str]:
     return {**own, "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1", "NO_PROXY": "127.0.0.1", **variables}
 
 
+def stopped_by_ctrl_c() -> None:
+    """The `preexec_fn` of a command that a test sends SIGINT, as a terminal does.
+
+    A shell starts what it runs in the background with SIGINT ignored (POSIX, 2.11), and that is inherited: tests that
+    run so would send it in vain.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def inlake(
     *arguments: str | Path, code: str = "", stdin: bytes = b"", cwd: Path | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:

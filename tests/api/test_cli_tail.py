@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import EXAMPLES, Served, environment, serving
+from tests.command import EXAMPLES, Served, environment, serving, stopped_by_ctrl_c
 
 AVRO = EXAMPLES / "schemas" / "avro"
 COUNT = 14
@@ -123,6 +123,5 @@ def following(served: Served, *options: str) -> subprocess.Popen[bytes]:
         env=environment(**served.variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # a shell starts what it runs in the background with SIGINT ignored (POSIX, 2.11), and that is inherited
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread of ours runs here
+        preexec_fn=stopped_by_ctrl_c,  # noqa: PLW1509 - no thread of ours runs here
     )

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import Served, environment, inlake, serving
+from tests.command import Served, environment, inlake, serving, stopped_by_ctrl_c
 
 SCAN = {
     "type": "record",
@@ -230,6 +230,7 @@ def test_on_a_terminal_it_says_how_far_it_is_and_when_it_is_stopped_how_to_go_on
     process = subprocess.Popen(
         command("tty", jobs=1),
         cwd=folder, env=environment(INLAKE_URL=served.url, TERM="xterm"), stdin=terminal, stdout=terminal, stderr=terminal,
+        preexec_fn=stopped_by_ctrl_c,  # noqa: PLW1509 - it calls into the system alone
     )  # fmt: skip
     os.close(terminal)
     seen, stopped = b"", False

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.answering import Answering, answering
-from tests.command import environment, inlake
+from tests.command import environment, inlake, stopped_by_ctrl_c
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 RECEIPT = {"line": 1, "status": 201, "id": "x", "key": "scan", "topic": "t", "partition": 0, "offset": 1}
@@ -28,6 +28,7 @@ def begun(gateway: Answering, *options: str) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-m", "inlake", "send", "scan", "--retry", "0", *options],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(INLAKE_URL=gateway.url),
+        preexec_fn=stopped_by_ctrl_c,  # noqa: PLW1509 - it calls into the system alone
     )  # fmt: skip
     assert process.stdin is not None
     process.stdin.write(b"{}\n{}\n")
