@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import Served, environment, inlake, serving, stopped_by_ctrl_c
+from tests.command import Served, environment, inlake, log_of, serving, stopped_by_ctrl_c
 
 SCAN = {
     "type": "record",
@@ -83,8 +83,10 @@ def test_a_folder_goes_in_with_its_table_and_only_once(served: Served, tmp_path:
     assert {(e["record"]["title"], e["headers"]["ce_id"]) for e in events(served, "once")} == {
         ("A", rows["a.txt"]["id"]), ("B", rows["below/b.txt"]["id"]), ("C", rows["c.txt"]["id"]),
     }  # fmt: skip
+    before = log_of(served).count("/ingress/validate")
     again = uploaded(served, folder, *command)
     assert (again.returncode, again.stdout.split()) == (0, ["in", "already", "3"])
+    assert log_of(served).count("/ingress/validate") == before > 0  # what is in is not asked about again
     assert len(events(served, "once")) == 3
     with (folder / "receipts.csv").open(newline="") as file:
         assert {row["file"]: row for row in csv.DictReader(file)} == rows

@@ -9,8 +9,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from inlake.cli.failures import OK, REFUSED
-from inlake.cli.report import explained, sum_table
-from inlake.cli.terminal import as_json, output, printable
+from inlake.cli.report import explained
+from inlake.cli.terminal import as_json, output, printable, sums_of
 from inlake.client.records import STDIN, named
 from inlake.errors import InlakeError, RecordRejected
 
@@ -58,7 +58,7 @@ class Findings:
             console.print(self._table)
         if self._hidden:
             console.print(f"... and {self._hidden:,} more errors; --max-errors shows more.")
-        console.print(sum_table(sums))
+        console.print(sums_of(sums))
 
     def _add(self, source: str, line: int | None, fault: dict[str, Any], reasons: list[dict[str, str]]) -> None:
         shown = reasons[: self._left]

@@ -9,27 +9,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
-
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Column, Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from inlake.cli.failures import OK, REFUSED, UNAVAILABLE
-from inlake.cli.terminal import as_json, bar_width, messages, output, printable, shown, speed
+from inlake.cli.terminal import as_json, note, printable, say, speed, sums_of
 from inlake.client.gateway import Answer
 from inlake.client.receipts import WORDS
-from inlake.client.records import STDIN, named
+from inlake.client.records import named
+
+if TYPE_CHECKING:
+    from inlake.cli.progress import Bar
 
 SHOWN_RECORDS = 10
 SHOWN_REASONS = 5
@@ -73,7 +62,7 @@ class Report:
         if lines:
             self._many = True
             self._sums.update(summary)
-            messages().print(f"{named(source)}: lines 1 to {lines:,} are in already, by its journal.")
+            note(f"{named(source)}: lines 1 to {lines:,} are in already, by its journal.")
 
     def skip(self, source: str, rows: int, journal: Path) -> None:
         """Count the rows of a table that an earlier run sent, and say so."""
@@ -81,7 +70,7 @@ class Report:
             self._many = True
             self._in_already += rows
             said = f"{rows:,} row{'s are' if rows > 1 else ' is'} in already, by its journal {journal}"
-            messages().print(printable(f"{named(source)}: {said}; delete that to send all of it again."))
+            note(printable(f"{named(source)}: {said}; delete that to send all of it again."))
 
     def cut_off(self, source: str, last: int, row: int | None = None, *, goes_on: bool = False) -> None:
         """Say what is in of a source that was not sent to its end; nothing where its first line is not.
@@ -91,7 +80,7 @@ class Report:
         if not last:
             return
         what, done = ("row", row) if row else ("line", last)
-        messages().print(
+        note(
             f"{named(source)}: {what}s {'up' if row else 1} to {done:,} are confirmed; what became of {what} "
             f"{done + 1:,} and some after it is not known, later ones were not sent. "
             f"To go on: {'start the same command again' if goes_on else _beginning(source, what, done + 1)}."
@@ -107,7 +96,7 @@ class Report:
         elif refused:
             self._print_reject(named(source), receipt)
         else:
-            output().print(as_json(receipt, indent=2))
+            say(as_json(receipt, indent=2))
 
     def close(self) -> None:
         """The sum, with time and rate for a person."""
@@ -119,15 +108,15 @@ class Report:
             return
         hidden = self._refused - self._shown
         if hidden:
-            output().print(f"... and {hidden:,} more; --json shows all.")
+            say(f"... and {hidden:,} more; --json shows all.")
         shown = {word: self._sums[word] for word in WORDS if self._sums[word] or word in {"accepted", "rejected"}}
         shown |= {IN_ALREADY: self._in_already} if self._in_already else {}
-        output().print(sum_table(shown))
-        if messages().is_terminal:
+        say(sums_of(shown))
+        if sys.stderr.isatty():
             seconds = time.monotonic() - self._begun
             rate = f", {sum(self._sums.values()) / seconds:,.0f} records/s" if self._many else ""
             rate = f", {speed(self._bytes / seconds)}" if self._bytes else rate
-            messages().print(f"in {seconds:,.1f} s{rate}")
+            note(f"in {seconds:,.1f} s{rate}")
 
     def _show(self, source: str, receipt: dict[str, Any]) -> None:
         if self.as_json:
@@ -148,14 +137,14 @@ class Report:
 
     def _print_reject(self, place: str, receipt: dict[str, Any]) -> None:
         errors = receipt.get("errors") or []
-        output().print(f"{place}: {receipt['status']} {receipt.get('code', '')}".rstrip())
+        say(f"{place}: {receipt['status']} {receipt.get('code', '')}".rstrip())
         for error in errors[:SHOWN_REASONS]:
             pointer = f"{error['pointer']}: " if error.get("pointer") else ""
-            output().print(printable(f"  {pointer}{explained(error)}"))
+            say(printable(f"  {pointer}{explained(error)}"))
         if len(errors) > SHOWN_REASONS:
-            output().print(f"  ... and {len(errors) - SHOWN_REASONS} more reasons")
+            say(f"  ... and {len(errors) - SHOWN_REASONS} more reasons")
         if not errors and receipt.get("detail"):
-            output().print(printable(f"  {receipt['detail']}"))
+            say(printable(f"  {receipt['detail']}"))
 
 
 def _beginning(source: str, what: str, first: int) -> str:
@@ -170,65 +159,27 @@ def _beginning(source: str, what: str, first: int) -> str:
     return f"begin with line {first:,} ({command})"
 
 
-def sum_table(sums: Mapping[str, int]) -> Table:
-    """Words with their numbers below one another."""
-    table = Table.grid(Column(), Column(justify="right"), padding=(0, 2))
-    for word, number in sums.items():
-        table.add_row(word, f"{number:,}")
-    return table
-
-
-def progress(*more: ProgressColumn, quiet: bool = False) -> Progress:
-    """A bar that says on a terminal how far reading is and for how long; it shows nothing elsewhere, or if `quiet`."""
-    console = messages()
-    columns = SpinnerColumn(), TextColumn("{task.description}"), *more, TimeElapsedColumn()
-    return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
-
-
-class Rate(ProgressColumn):
-    """How fast a file is read; with lines in it, what is confirmed of them."""
-
-    def render(self, task: Task) -> Text:
-        said = task.fields["said"] or (speed(task.completed / (task.elapsed or 1)) if task.completed else "")
-        return Text(said)
-
-
-class Bar:
-    """The bar of one file: the share that is read, what is confirmed, and the time left; nothing where no one looks."""
-
-    def __init__(self, progress: Progress, source: str, *, is_table: bool) -> None:
-        """`is_table`: nobody sees how far it is read."""
-        self._progress = progress
-        path = Path(source)
-        size = 0 if is_table else path.stat().st_size if source != STDIN and path.is_file() else 0
-        self._task = progress.add_task(named(path.name), total=size or None, said="")
-        self._confirmed = self._refused = 0
+class Unseen:
+    """What stands for the bar of a source where no one looks."""
 
     def watch(self, file: BinaryIO) -> BinaryIO:
-        """The file, of which each read is seen."""
-        return file if self._progress.disable else self._progress.wrap_file(file, task_id=self._task)
+        """The file itself."""
+        return file
 
     def advance(self, confirmed: int, refused: int) -> None:
-        self._confirmed += confirmed
-        self._refused += refused
-        elapsed = self._progress.tasks[0].elapsed or 1
-        bad = f", {self._refused:,} refused" if self._refused else ""
-        said = f"{self._confirmed:,} records{bad}, {self._confirmed / elapsed:,.0f}/s"
-        self._progress.update(self._task, said=said)
+        """Nobody is told."""
 
 
 @contextmanager
-def watching(source: str, *, is_table: bool = False) -> Iterator[Bar]:
-    """A bar for a file while it is sent."""
-    with shown(
-        progress(
-            BarColumn(bar_width(messages())),
-            TaskProgressColumn(),
-            Rate(),
-            TimeRemainingColumn(),
-        )
-    ) as bars:
-        yield Bar(bars, source, is_table=is_table)
+def watching(source: str, *, is_table: bool = False) -> Iterator[Bar | Unseen]:
+    """A bar for a file while it is sent, on a terminal."""
+    if not sys.stderr.isatty():
+        yield Unseen()
+        return
+    from inlake.cli.progress import bar_of
+
+    with bar_of(source, is_table=is_table) as bar:
+        yield bar
 
 
 def explained(error: Mapping[str, Any]) -> str:

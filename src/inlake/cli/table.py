@@ -41,7 +41,7 @@ def opened(source: str, layout: Layout, map_: Map | None = None) -> Iterator[Tab
     """A table, `-` for stdin; what was found is said on stderr. Options stand above the map. `TableError`."""
     import sys
 
-    from inlake.cli.terminal import messages, printable
+    from inlake.cli.terminal import note, printable
     from inlake.client.tables import open_table
 
     if map_:
@@ -49,7 +49,7 @@ def opened(source: str, layout: Layout, map_: Map | None = None) -> Iterator[Tab
     name = "stdin" if source == "-" else source
     with open_table(sys.stdin.buffer if source == "-" else Path(source), layout) as table:
         said = " ".join((f"{name}: {table.layout.sentence()}.", *table.layout.notes))
-        messages().print(printable(said))
+        note(printable(said))
         yield table
 
 

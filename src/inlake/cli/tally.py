@@ -8,18 +8,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from rich.progress import BarColumn, Progress, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
+from typing import TYPE_CHECKING, Any
 
 from inlake.cli.failures import OK, REFUSED, UNAVAILABLE
-from inlake.cli.terminal import as_json, bar_width, messages, output, printable, shown, speed
+from inlake.cli.terminal import as_json, bar_width, messages, note, printable, say, shown, speed, sums_of
 from inlake.client.collection import GOOD, STATES, Outcome
 from inlake.client.files import Item, size_of
 from inlake.client.ledger import Ledger
 from inlake.client.tables.rejects import Rejects
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+LOOK = 0.1
+"""Seconds between two moves of the progress."""
 SHOWN = 20
 """Files that are not in of which the reasons are printed."""
 
@@ -39,6 +41,15 @@ class Tally:
         self._begun = time.monotonic()
         self._bad = 0
         self._progress: Progress | None = None
+        self._done = 0
+        """Bytes of the items told while there is progress."""
+        self._moved = 0.0
+        """When the progress on the terminal last did."""
+
+    @property
+    def wants_receipts(self) -> bool:
+        """Whether anybody is told more of an item that is in than how many there are."""
+        return self._as_json or self.ledger is not None
 
     @property
     def exit_code(self) -> int:
@@ -57,27 +68,36 @@ class Tally:
         if self._rejects and item.row and state in {"rejected", "wrong"}:
             self._rejects.write(item.row, outcome.faults)
         if self._progress:
-            self._progress.advance(self._progress.task_ids[0], size_of(item))
-            self._progress.update(self._progress.task_ids[0], said=self._said(self._progress.tasks[0]))
+            self._done += outcome.sent.size if outcome.sent else size_of(item)
+            self._move()
         if self._as_json:
             self._print_json(outcome)
         elif state not in GOOD:
             self._print_bad(outcome)
 
-    def _said(self, task: Task) -> str:
-        """How fast it goes, and how many are not in."""
-        bad = sum(count for name, count in self._counts.items() if name not in GOOD)
-        rate = task.completed / (task.elapsed or 1)
-        return speed(rate) + (f" {bad:,} not in" if bad else "")
+    def _move(self) -> None:
+        """Moves the progress, ten times a second at most."""
+        if self._progress and time.monotonic() - self._moved >= LOOK:
+            self._moved = time.monotonic()
+            task = self._progress.tasks[0]
+            rate = self._done / (task.elapsed or 1)
+            bad = sum(count for name, count in self._counts.items() if name not in GOOD)
+            said = speed(rate) + (f" {bad:,} not in" if bad else "")
+            self._progress.update(task.id, completed=self._done, said=said)
 
     @contextmanager
     def progress(self, items: Sequence[Item]) -> Iterator[None]:
         """One line on a terminal: the share of the bytes, their rate, files not in, time left."""
+        if not sys.stderr.isatty():
+            yield
+            return
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
         console = messages()
         columns = TextColumn("{task.description}"), BarColumn(bar_width(console)), TaskProgressColumn()
         bar = Progress(
             *columns, TextColumn("{task.fields[said]}"), TimeRemainingColumn(),
-            console=console, transient=True, disable=not console.is_terminal,
+            console=console, transient=True,
         )  # fmt: skip
         with shown(bar) as self._progress:
             self._progress.add_task(f"{len(items):,} files", total=sum(map(size_of, items)) or None, said="")
@@ -87,7 +107,7 @@ class Tally:
     def stop(self, journal: Path) -> None:
         """The sums of what was told until somebody stopped it, and how to go on."""
         self.close(checked=False)
-        messages().print(printable(f"Stopped. {journal} knows what is in: the same command again sends the rest."))
+        note(printable(f"Stopped. {journal} knows what is in: the same command again sends the rest."))
 
     def close(self, *, checked: bool) -> None:
         """The sums; `checked`: nothing was sent."""
@@ -99,22 +119,18 @@ class Tally:
             sys.stdout.write(as_json(line) + "\n")
             return
         if self._bad > SHOWN:
-            output().print(f"... and {self._bad - SHOWN:,} more; --json shows all.")
-        table = Table.grid(Column(), Column(justify="right"), padding=(0, 2))
-        for word, count in (counts or {"accepted": 0}).items():
-            table.add_row(word, f"{count:,}")
-        output().print(table)
+            say(f"... and {self._bad - SHOWN:,} more; --json shows all.")
+        say(sums_of(counts or {"accepted": 0}))
         if self._bytes and seconds:
-            messages().print(f"{self._bytes:,} bytes in {seconds:,.1f} s, {speed(self._bytes / seconds)}")
+            note(f"{self._bytes:,} bytes in {seconds:,.1f} s, {speed(self._bytes / seconds)}")
 
     def _print_bad(self, outcome: Outcome) -> None:
         self._bad += 1
         if self._bad > SHOWN:
             return
-        console = output()
-        console.print(printable(outcome.item.name.replace("\n", "\\n")) + f": {outcome.state}")
+        say(printable(outcome.item.name.replace("\n", "\\n")) + f": {outcome.state}")
         for fault in outcome.faults:
-            console.print(printable(f"  {fault.sentence}"))
+            say(printable(f"  {fault.sentence}"))
 
     def _print_json(self, outcome: Outcome) -> None:
         row = outcome.item.row

@@ -6,9 +6,9 @@ import base64
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +62,33 @@ def _screen(**options: Any) -> Console:
         def on_broken_pipe(self) -> NoReturn:
             raise BrokenPipeError
 
-    return Screen(highlight=False, markup=False, theme=Theme(STYLES), **options)
+    return Screen(highlight=False, markup=False, emoji=False, theme=Theme(STYLES), **options)
+
+
+def say(text: str) -> None:
+    """Writes a line on stdout."""
+    _write(text, sys.stdout, output)
+
+
+def note(text: str) -> None:
+    """Writes a line on stderr."""
+    _write(text, sys.stderr, messages)
+
+
+def _write(text: str, stream: TextIO, screen: Callable[[], Console]) -> None:
+    """Only a terminal needs to know how wide it is, and the library that does is a tenth of a command's start."""
+    if stream.isatty():
+        screen().print(text)
+    else:
+        stream.write(f"{text}\n")
+        stream.flush()  # both streams may go to one file
+
+
+def sums_of(counts: Mapping[str, int]) -> str:
+    """Words with their numbers below one another."""
+    numbers = {word: f"{count:,}" for word, count in counts.items()}
+    wide, high = max(map(len, numbers)), max(map(len, numbers.values()))
+    return "\n".join(f"{word:{wide}}  {number:>{high}}" for word, number in numbers.items())
 
 
 def bar_width(console: Console) -> int:

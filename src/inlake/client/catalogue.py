@@ -42,7 +42,8 @@ class Catalogue:
             if fault := bag.check_size():
                 raise BrokenFile(str(bag.folder), fault.detail)
             files |= bag.files()
-        files = {name: path for name, path in files.items() if not (but and _is(path, but))}
+        if but and but.suffix and but.exists():
+            files = {name: path for name, path in files.items() if not (name.endswith(but.suffix) and _is(path, but))}
         about = {label: ", ".join(values) for bag in bags.values() for label, values in bag.info.items()}
         return [_of_bag(item, [*bags.values()]) for item in self._with_records(files, about)]
 
@@ -102,4 +103,4 @@ def _of_bag(item: Item, bags: Sequence[Bag]) -> Item:
 
 def _is(path: Path, other: Path) -> bool:
     """Whether both are one file; a table is called the same where it is found again, or is a link to it."""
-    return path.suffix == other.suffix and path.exists() and other.exists() and path.samefile(other)
+    return path.suffix == other.suffix and path.exists() and path.samefile(other)

@@ -60,9 +60,9 @@ def send(
     try:
         for begun in journal.underway():
             yield from _settle(journal, begun, _ship(client, to, begun), left, explained)
-        known = {sent.name: sent for sent in journal.sent()}
-        for uri in [uri for uri in left if uri in known]:
-            yield changed_since(left.pop(uri), known[uri])
+        for uri in [*left]:
+            if sent := journal.find(uri):
+                yield changed_since(left.pop(uri), sent)
         for files, body in _shipments([*left.values()]):
             begun = journal.announce(files, body)
             yield from _settle(journal, begun, _ship(client, to, begun), left, explained)

@@ -131,11 +131,10 @@ class Journal:
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         self._file.close()
 
-    def sent(self) -> Iterator[Sent]:
-        """Every file that went in."""
-        query = "SELECT name, size, modified, sha256, record, receipt FROM files WHERE run = ?"
-        for name, size, modified, sha256, record, receipt in self._file.execute(query, (self.run,)):
-            yield Sent(name, size, modified, sha256, record, json.loads(receipt))
+    def files(self) -> Iterator[File]:
+        """Every file that went in, without its receipt."""
+        query = "SELECT name, size, modified, sha256, record FROM files WHERE run = ?"
+        return map(File._make, self._file.execute(query, (self.run,)))
 
     def add(self, sent: Sent) -> None:
         values = (self.run, *sent[:-1], json.dumps(sent.receipt))

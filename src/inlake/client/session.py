@@ -171,15 +171,19 @@ class Client(Gateway):
         known: Journal,
         send: Callable[[Sequence[Item]], Iterator[Outcome]],
     ) -> Iterator[Outcome]:
-        """The outcomes of items: first of those that cannot go in, then of all others, with a bar in a notebook."""
-        from inlake.client.collection import check
+        """The outcomes of items: first of those that are in, and that cannot go in, then of all others, with a bar in a
+        notebook."""
+        from inlake.client.collection import Outcome, apart, check
         from inlake.client.notebook import watched
 
+        same, others = apart(items, known.files())
+        for item in same:
+            yield Outcome(item, "in already", sent=known.find(item.entry))
         bad = set()
-        for outcome in check(self, to, items, catalogue.field, catalogue.explain, known.find):
+        for outcome in check(self, to, others, catalogue.field, catalogue.explain, known.find):
             bad.add(id(outcome.item))
             yield outcome
-        good = [item for item in items if id(item) not in bad]
+        good = [item for item in others if id(item) not in bad]
         yield from watched(send(good), good)
 
     def _sheet(

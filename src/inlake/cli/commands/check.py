@@ -95,7 +95,7 @@ class Judge:
 def _check_files(judge: Judge, names: list[str], findings: Findings) -> None:
     from rich.progress import BarColumn
 
-    from inlake.cli.report import progress
+    from inlake.cli.progress import progress
     from inlake.cli.terminal import shown
     from inlake.client.records import STDIN, named
 

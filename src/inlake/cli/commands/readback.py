@@ -105,7 +105,7 @@ def _read_back(client: Client, receipts: list[Receipt], *, quiet: bool) -> Itera
     """Reads back what each receipt names, with a bar meanwhile unless it is `quiet`."""
     from rich.progress import BarColumn, MofNCompleteColumn
 
-    from inlake.cli.report import progress
+    from inlake.cli.progress import progress
     from inlake.client.readback import verify as read_back
 
     with shown(progress(BarColumn(bar_width(messages())), MofNCompleteColumn(), quiet=quiet)) as bar:

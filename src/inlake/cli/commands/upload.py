@@ -119,8 +119,8 @@ class Upload:
             rejects = stack.enter_context(Rejects(given.rejects, table.layout, table.header))
         self.tally = Tally(as_json=as_json, rejects=rejects)
         self._good: list[Item] = []
-        self._earlier: list[Outcome] = []
-        """Files that are in, and of which this table says nothing."""
+        self._earlier: list[Item] = []
+        """Items that are in as they are."""
         self._known: Journal | None = None
 
     def _open(self, journal: Path, *, only_look: bool) -> None:
@@ -134,7 +134,7 @@ class Upload:
 
     def check(self, sources: list[str], journal: Path, *, only_look: bool) -> None:
         """Find all files with their records, and tell those that cannot go in; the journal knows those that are."""
-        from inlake.client.collection import check
+        from inlake.client.collection import apart, check
         from inlake.client.in_place import find
 
         if self._given.in_place:
@@ -143,15 +143,16 @@ class Upload:
             listed = _listed(sys.stdin.buffer.read()) if "-" in sources else ()
             items = self._catalogue.items(sources, listed, but=Path(self._given.table or ""))
         self._open(journal, only_look=only_look)  # not before: a source that is not there has none
+        self._earlier, others = apart(items, self._known.files() if self._known else ())
         bad = set()
         known = self._known.find if self._known else lambda _: None
-        for outcome in check(self._client, self._to, items, self._catalogue.field, self._catalogue.explain, known):
+        for outcome in check(self._client, self._to, others, self._catalogue.field, self._catalogue.explain, known):
             bad.add(id(outcome.item))
             if outcome.state == "in already":
-                self._earlier.append(outcome)
+                self._earlier.append(outcome.item)
             else:
                 self.tally.add(outcome)
-        self._good = [item for item in items if id(item) not in bad]
+        self._good = [item for item in others if id(item) not in bad]
         self.tally.checked = len(items)
 
     def send(self, receipts: Path | None, jobs: int, via: Via) -> None:
@@ -171,8 +172,11 @@ class Upload:
 
     def close(self, *, checked: bool) -> None:
         """Count those that are in already too, which belong to the receipts, and print the sums."""
-        for outcome in self._earlier:
-            self.tally.add(outcome)
+        from inlake.client.collection import Outcome
+
+        find = self._known.find if self._known and self.tally.wants_receipts else lambda _: None
+        for item in self._earlier:
+            self.tally.add(Outcome(item, "in already", sent=find(item.entry)))
         self.tally.close(checked=checked)
 
     def _outcomes(self, jobs: int, via: Via) -> Iterator[Outcome]:

@@ -71,6 +71,8 @@ class Engine:
         self._most: int | None = None
         """Files of a shipment, where the gateway takes fewer than we send."""
         self._stopped = False
+        self._in = frozenset[str]()
+        """The names of files that went in before this run."""
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +88,7 @@ class Engine:
         After a failure that another attempt did not help nothing further is begun. What is interrupted ends first.
         """
         by_name = {item.name: item for item in items}
+        self._in = frozenset(file.name for file in self._journal.files())
         settled = set[str]()
         for outcome in self._each(partial(self._resume, one, by_name) for one in self._journal.underway()):
             settled.add(outcome.item.name)
@@ -130,8 +133,7 @@ class Engine:
         outcomes, new, room = list[Outcome](), list[Read](), ROOM
         for item in items:
             try:
-                sent = self._journal.find(item.name)
-                if sent is not None:
+                if item.name in self._in and (sent := self._journal.find(item.name)):
                     outcomes.append(changed_since(item, sent))
                 elif names_a_place(item, self._options.field):
                     outcomes.append(self._forms.send(item))

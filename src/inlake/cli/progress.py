@@ -1,0 +1,71 @@
+"""The bar of a command on a terminal: how far reading is, for how long, and what is confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from inlake.cli.terminal import bar_width, messages, shown, speed
+from inlake.client.records import STDIN, named
+
+
+def progress(*more: ProgressColumn, quiet: bool = False) -> Progress:
+    """A bar that says on a terminal how far reading is and for how long; it shows nothing elsewhere, or if `quiet`."""
+    console = messages()
+    columns = SpinnerColumn(), TextColumn("{task.description}"), *more, TimeElapsedColumn()
+    return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+
+
+class Rate(ProgressColumn):
+    """How fast a file is read; with lines in it, what is confirmed of them."""
+
+    def render(self, task: Task) -> Text:
+        said = task.fields["said"] or (speed(task.completed / (task.elapsed or 1)) if task.completed else "")
+        return Text(said)
+
+
+class Bar:
+    """The bar of one file: the share that is read, what is confirmed, and the time left."""
+
+    def __init__(self, progress: Progress, source: str, *, is_table: bool) -> None:
+        """`is_table`: nobody sees how far it is read."""
+        self._progress = progress
+        path = Path(source)
+        size = 0 if is_table else path.stat().st_size if source != STDIN and path.is_file() else 0
+        self._task = progress.add_task(named(path.name), total=size or None, said="")
+        self._confirmed = self._refused = 0
+
+    def watch(self, file: BinaryIO) -> BinaryIO:
+        """The file, of which each read is seen."""
+        return file if self._progress.disable else self._progress.wrap_file(file, task_id=self._task)
+
+    def advance(self, confirmed: int, refused: int) -> None:
+        self._confirmed += confirmed
+        self._refused += refused
+        elapsed = self._progress.tasks[0].elapsed or 1
+        bad = f", {self._refused:,} refused" if self._refused else ""
+        said = f"{self._confirmed:,} records{bad}, {self._confirmed / elapsed:,.0f}/s"
+        self._progress.update(self._task, said=said)
+
+
+@contextmanager
+def bar_of(source: str, *, is_table: bool) -> Iterator[Bar]:
+    """A bar for a file while it is sent."""
+    columns = BarColumn(bar_width(messages())), TaskProgressColumn(), Rate(), TimeRemainingColumn()
+    with shown(progress(*columns)) as bars:
+        yield Bar(bars, source, is_table=is_table)
