@@ -215,6 +215,21 @@ def test_what_went_in_is_verified_and_downloaded_under_its_names(served: Served,
     assert (damaged.returncode, "The object's SHA-256 is" in damaged.stdout) == (1, True)
 
 
+def test_lines_of_json_are_a_table_too(served: Served, tmp_path: Path) -> None:
+    folder = collection(tmp_path, {"a.txt": b"1", "b.txt": b"2"}, "")
+    wrong = '{"title": "B", "year": "1890", "file": "b.txt"}'
+    (folder / "scans.ndjson").write_text(f'{{"title": "A", "year": 1890, "file": "a.txt"}}\n{wrong}\n')
+    command = ("scans", "--table", "scans.ndjson", "--destination", "lines", "--rejects", "rejects.ndjson")
+    done = uploaded(served, folder, *command)
+    assert (done.returncode, done.stdout.split()[-4:]) == (1, ["accepted", "1", "rejected", "1"]), done.stderr
+    assert "b.txt: rejected\n  row 2: /year: " in done.stdout
+    assert (folder / "rejects.ndjson").read_text() == f"{wrong}\n"
+    (folder / "rejects.ndjson").write_text(wrong.replace('"1890"', "1890"))
+    mended = uploaded(served, folder, *command[:2], "rejects.ndjson", *command[3:5])
+    assert (mended.returncode, mended.stdout.split()) == (0, ["accepted", "1", "in", "already", "1"]), mended.stdout
+    assert [event["record"]["title"] for event in events(served, "lines")] == ["A", "B"]
+
+
 def command(destination: str, jobs: int) -> list[str]:
     """The command line of an upload that a test stops."""
     options = ["--table", "scans.csv", "--destination", destination, "--jobs", str(jobs)]

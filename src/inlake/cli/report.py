@@ -160,7 +160,7 @@ def _beginning(source: str, what: str, first: int) -> str:
 
 
 class Unseen:
-    """What stands for the bar of a source where no one looks."""
+    """A bar that nobody sees: there is no terminal."""
 
     def watch(self, file: BinaryIO) -> BinaryIO:
         """The file itself."""

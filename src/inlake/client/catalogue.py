@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from inlake.client.bag import Bag, is_bag
 from inlake.client.collection import cannot_be_read, explain
-from inlake.client.files import Item, Placed, file_column, find_files, with_sidecars, with_table
+from inlake.client.files import FILE_COLUMNS, Item, Placed, file_column, find_files, with_sidecars, with_table
 from inlake.client.records import BrokenFile
-from inlake.client.tables import Converted, Fault, Map, Plan, Row, Shape, Table, TableError
+from inlake.client.tables import Converted, Fault, JsonRows, Map, Plan, Row, Shape, Table, TableError
 from inlake.client.template import Facts, Template
 
 
@@ -27,8 +27,12 @@ class Catalogue:
             raise TableError([Fault("no_resource_field", detail, "`inlake send` takes records alone.")])
         self.field: str = shape.resource_field
         self._shape, self._map = shape, map_ or Map()
-        self._table, self._plan = table, None
-        if table:
+        self._table = table
+        self._plan: Plan | JsonRows | None = None
+        self._facts: Facts | None = None
+        if table and not table.columns:
+            self._plan = JsonRows(shape, self._members(column))
+        elif table:
             name = column or self._map.file or file_column([column.name for column in table.columns])
             self._facts = Facts(table, self._map)
             self._plan = Plan([*table.columns, *self._facts.columns], shape, self._map, file_column=name)
@@ -46,6 +50,14 @@ class Catalogue:
             files = {name: path for name, path in files.items() if not (name.endswith(but.suffix) and _is(path, but))}
         about = {label: ", ".join(values) for bag in bags.values() for label, values in bag.info.items()}
         return [_of_bag(item, [*bags.values()]) for item in self._with_records(files, about)]
+
+    def _members(self, column: str | None) -> Collection[str]:
+        """The names of the member of a line that names its file. `TableError` for a map that places columns."""
+        if self._map.columns or self._map.constants:
+            detail = "Lines of JSON are records already: a map places no columns of theirs, and adds nothing."
+            raise TableError([Fault("map_of_lines", detail, "Leave the map out.")])
+        name = column or self._map.file
+        return {name.lower()} if name else FILE_COLUMNS
 
     def _with_records(self, files: dict[str, Path], about: Mapping[str, str]) -> Iterator[Item]:
         if self._table is not None and self._plan is not None:
@@ -73,7 +85,7 @@ class Catalogue:
         assert table is not None
 
         def convert(row: Row, name: str | None) -> Converted:
-            if row.faults or not facts.columns:
+            if row.faults or facts is None or not facts.columns:
                 return plan.convert(row)
             if name is None:
                 return Converted(row, None, None, ())  # without its file there are no facts

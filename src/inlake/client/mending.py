@@ -75,6 +75,20 @@ def _edits(text: str, start: int, place: _Place, value: str) -> Iterator[tuple[i
     yield last, last, ("" if count == 0 else ", ") + ", ".join(members)
 
 
+def without_member(text: str, name: str) -> str:
+    """An object without its members of this name. Raises ValueError where the text is not JSON."""
+    end, is_first = _skip(text, 0) + 1, True
+    for found, at in _members(text, end - 1):
+        after = _end(text, at)
+        if found == name:
+            behind = _skip(text, after)
+            if is_first:
+                after = behind + (text[behind : behind + 1] == ",")
+            return without_member(text[:end] + text[after:], name)
+        end, is_first = after, False
+    return text
+
+
 def without_indexes(pointer: str) -> str:
     """The JSON Pointer with `*` for each number in it, as causes of rejects have it."""
     return _INDEX.sub("*", pointer)

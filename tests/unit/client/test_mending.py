@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from inlake.client.mending import MOST_READ, as_json, meant, set_values
+from inlake.client.mending import MOST_READ, as_json, meant, set_values, without_member
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,18 @@ def test_a_star_means_each_place_that_is_wrong() -> None:
     assert meant("/*", wrong) == ["/0"]
     assert meant("/makers/0/role", wrong) == ["/makers/0/role"]
     assert meant("/makers/*/born", wrong) == ["/makers/*/born"]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ('{"file": "a", "b": 1.10}', '{ "b": 1.10}'),
+        ('{ "b" : 1.10 , "file":"a"}', '{ "b" : 1.10}'),
+        ('{"b": [{"file": 1}],"file": {"x": ["y"]}, "c": 2 }', '{"b": [{"file": 1}], "c": 2 }'),
+        (' {"file": "a" } ', " {} "),
+        ('{"file": 1, "b": 2, "file": 3}', '{ "b": 2}'),
+        ('{"b": 2}', '{"b": 2}'),
+    ],
+)
+def test_a_member_is_taken_out_and_the_rest_stays(text: str, left: str) -> None:
+    assert without_member(text, "file") == left

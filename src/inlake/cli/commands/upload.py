@@ -47,7 +47,7 @@ def upload(
     url: Url = None,
     token: Token = None,
     table: Annotated[
-        str | None, typer.Option(metavar="FILE", help="CSV, TSV, XLSX or ODS with a row for each file.")
+        str | None, typer.Option(metavar="FILE", help="CSV, TSV, XLSX, ODS or NDJSON with a row for each file.")
     ] = None,
     in_place: InPlace = False,
     file_column: FileColumn = None,
@@ -191,11 +191,9 @@ class Upload:
         return self._stack.enter_context(Engine(self._client, self._to, known, options, explain)).send(self._good)
 
     def _opened(self, name: str, map_: Map) -> Table:
-        from inlake.cli.table import opened, require_columns
+        from inlake.cli.table import opened
 
-        table = self._stack.enter_context(opened(name, self._given.layout, map_))
-        require_columns(table)
-        return table
+        return self._stack.enter_context(opened(name, self._given.layout, map_))
 
 
 def _journal_of(sources: list[str], *, in_place: bool) -> Path:

@@ -19,6 +19,7 @@ from inlake.client.tables.draft import draft_map
 from inlake.client.tables.facts import collect_facts
 from inlake.client.tables.faults import Fault, TableError
 from inlake.client.tables.inference import infer_schema
+from inlake.client.tables.json_rows import JsonRows
 from inlake.client.tables.layout import Layout
 from inlake.client.tables.mapping import Map, read_map
 from inlake.client.tables.plan import Converted, Plan
@@ -33,6 +34,7 @@ __all__ = [
     "Converted",
     "Fault",
     "Field",
+    "JsonRows",
     "Layout",
     "Map",
     "Plan",
