@@ -29,6 +29,9 @@ from inlake.model import Event, Message, Moment, Position
 
 logger = logging.getLogger("inlake.bus")
 
+_DOUBTFUL = frozenset({BusUnavailable, OutcomeUnknown, TopicMissing})
+"""Errors after which a topic may not be as it was."""
+
 
 class KafkaBus:
     """Adapter of `Bus` for Kafka. One event loop, any number of publishers."""
@@ -98,7 +101,7 @@ class KafkaBus:
         now = time.monotonic()
         if Position in kinds:
             self._confirmed = now
-        if kinds & {BusUnavailable, OutcomeUnknown, TopicMissing}:
+        if not kinds.isdisjoint(_DOUBTFUL):
             if now - self._confirmed > self._timeout:
                 self._topics.forget()
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -45,29 +45,26 @@ class Run(Struct, frozen=True, gc=False):
 
     call: Call
     start: int
-    stop: int
-    """Indexes of its events, `stop` not included."""
-    bytes: int
-    """The size of their values."""
+    """The index of its first event."""
+    count: int
+    """Number of events."""
+    size: int
+    """Bytes in a batch, or some more."""
 
     @property
-    def count(self) -> int:
-        """Number of events."""
-        return self.stop - self.start
-
-    @property
-    def size(self) -> int:
-        """Bytes in a batch, or some more."""
-        return self.bytes + self.count * OVERHEAD
+    def stop(self) -> int:
+        """The index behind its last event."""
+        return self.start + self.count
 
     def events(self) -> Sequence[Event]:
         return self.call.events[self.start : self.stop]
 
     def cut(self, at: int) -> tuple[Run, Run]:
         """The part before that index, and the rest; one of them may be empty."""
-        before = sum([len(event.value) for event in self.call.events[self.start : at]])
-        rest = Run(self.call, at, self.stop, self.bytes - before)
-        return Run(self.call, self.start, at, before), rest
+        count = at - self.start
+        size = sum([len(event.value) for event in self.call.events[self.start : at]]) + count * OVERHEAD
+        rest = Run(self.call, at, self.count - count, self.size - size)
+        return Run(self.call, self.start, count, size), rest
 
     def is_open(self) -> bool:
         """Whether somebody waits for what becomes of it."""
@@ -86,16 +83,21 @@ class Run(Struct, frozen=True, gc=False):
             self.call.settle(len(positions))
 
 
-def runs(call: Call) -> Iterator[Run]:
+def runs(call: Call) -> list[Run]:
     """Neighbours with one topic and one key, or whatever the partition is chosen by."""
+    events = call.events
+    if len(events) == 1:
+        return [Run(call, 0, 1, len(events[0].value) + OVERHEAD)]
+    found: list[Run] = []
     start = size = 0
     first: Event | None = None
-    for index, event in enumerate(call.events):
+    for index, event in enumerate(events):
         if first is None:
             first = event
         elif event.key != first.key or event.topic != first.topic or event.partition_by != first.partition_by:
-            yield Run(call, start, index, size)
+            found.append(Run(call, start, index - start, size))
             first, start, size = event, index, 0
-        size += len(event.value)
+        size += len(event.value) + OVERHEAD
     if first is not None:
-        yield Run(call, start, len(call.events), size)
+        found.append(Run(call, start, len(events) - start, size))
+    return found

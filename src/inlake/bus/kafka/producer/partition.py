@@ -14,7 +14,7 @@ confirmed one of this producer id and epoch not long ago.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container
 
 from inlake.bus.kafka.producer.batch import OVERHEAD, Batch, ProducerId
 from inlake.bus.kafka.producer.calls import Call, Run
@@ -135,7 +135,8 @@ class PartitionQueue:
     def add(self, run: Run) -> None:
         """Lets events wait behind the others."""
         self.waiting.append(run)
-        self._count([run])
+        self.waiting_events += run.count
+        self.waiting_bytes += run.size
 
     def take(self) -> list[Run]:
         """The next events that go into one batch, the last run cut to fit; those of calls that ended are left out."""
@@ -178,11 +179,8 @@ class PartitionQueue:
     def _put_back(self, runs: list[Run]) -> None:
         """Lets events wait in front of the others."""
         self.waiting.extendleft(reversed(runs))
-        self._count(runs)
-
-    def _count(self, runs: Iterable[Run]) -> None:
-        for run in runs:
-            self.waiting_events, self.waiting_bytes = self.waiting_events + run.count, self.waiting_bytes + run.size
+        self.waiting_events += sum([run.count for run in runs])
+        self.waiting_bytes += sum([run.size for run in runs])
 
     # --------------------------------------------------------------------------------------------------- what goes out
     def unsent(self) -> BatchInFlight | None:

@@ -128,7 +128,7 @@ class Producer:
                 by = event.key if event.partition_by is None else event.partition_by
                 queue = self._requests.queue(event.topic, murmur2(by, partitions[event.topic]))
                 queue.add(run)
-                events, size = events + run.count, size + run.bytes
+                events, size = events + run.count, size + run.size
                 self._requests.make_ready(queue)
         return size - self._bytes
 
@@ -151,9 +151,7 @@ class Producer:
         for call in over:
             for index, result in enumerate(call.results):
                 if result is None:  # a fault lost it, and every call has an end
-                    Run(call, index, index + 1, 0).fail(
-                        partial(outcome_unknown, call.events[index].topic, self._timeout, 0)
-                    )
+                    Run(call, index, 1, 0).fail(partial(outcome_unknown, call.events[index].topic, self._timeout, 0))
 
     def _watch(self) -> None:
         """Looks whether brokers are silent, as long as somebody waits."""

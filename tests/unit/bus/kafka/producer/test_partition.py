@@ -37,7 +37,8 @@ def ids(runs: Sequence[Run]) -> list[tuple[Call, str]]:
 
 def run(call: Call, start: int = 0, stop: int | None = None) -> Run:
     stop = len(call.events) if stop is None else stop
-    return Run(call, start, stop, sum(len(event.value) for event in call.events[start:stop]))
+    events = call.events[start:stop]
+    return Run(call, start, len(events), sum(len(event.value) + OVERHEAD for event in events))
 
 
 CALLS = st.lists(st.lists(st.sampled_from([0, 10, 900, 5_000]), min_size=1, max_size=30), max_size=12)
