@@ -29,7 +29,7 @@ compile() { # LOCK ARGUMENTS...
 }
 compile requirements.lock --all-extras --group dev pyproject.toml "$@"
 # the versions that the tests run with: nothing newer
-compile requirements-server.lock --extra server --constraint requirements.lock pyproject.toml "$@"
+compile requirements-server.lock --extra server --extra otel --constraint requirements.lock pyproject.toml "$@"
 .venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' |
   compile requirements-build.lock --constraint requirements.lock - "$@"
 echo "lock: make setup installs requirements.lock"

@@ -48,6 +48,11 @@ class Trace(Struct, frozen=True, gc=False):
     """`tracestate`; empty where there is none."""
 
     @property
+    def id(self) -> str:
+        """The id of the trace, 32 hexadecimal digits."""
+        return self.parent.split("-")[1]
+
+    @property
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """The headers of an event that goes on with the trace."""
         parent = ("traceparent", self.parent.encode())

@@ -81,6 +81,7 @@ class Settings(BaseModel):
     quota_all: str = Field("", description="Most that all clients together may send a minute, in the same words.")
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    traces: str = Field("", pattern=r"^(https?://.+)?$", description="Address of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`: requests leave traces there, and their events go on with them. Needs `inlake[otel]`; the rest (sampler, headers of the collector, attributes) is said by the standard `OTEL_*` variables of the process. Empty: no traces.")  # fmt: skip
     root_path: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",

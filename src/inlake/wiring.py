@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
@@ -24,6 +25,9 @@ from inlake.promises.sweep import Sweep
 from inlake.promises.uploads import Uploads
 from inlake.rejects.keeper import Keeper
 from inlake.settings import KAFKA_PREFIX, Settings, SettingsError, kafka_properties
+
+if TYPE_CHECKING:
+    from inlake.tracing.spans import Spans
 
 DAY = 86_400
 
@@ -52,6 +56,8 @@ class Deployment:
     """Pictures of binaries, for pages."""
     rejects: Keeper | None = None
     """Refused records that are kept; None: none is."""
+    spans: Spans | None = None
+    """Traces of requests; None: none leaves one."""
 
     async def close(self) -> None:
         """Flush the bus, then let go of all three."""
@@ -63,6 +69,8 @@ class Deployment:
         await self.store.close()
         await self.shipments.in_place.close()
         await self.registry.close()
+        if self.spans is not None:
+            await self.spans.close()
 
 
 def connect(settings: Settings, environment: Mapping[str, str], *, worker: int = 0) -> Deployment:
@@ -73,6 +81,13 @@ def connect(settings: Settings, environment: Mapping[str, str], *, worker: int =
     bus = connect_bus(settings, environment)
     store = connect_store(settings, environment)
     registry = connect_registry(settings)
+    spans = connect_traces(settings, environment)
+    if spans is not None:
+        from inlake.tracing.calls import traced
+
+        bus = traced(bus, "bus", spans)
+        store = traced(store, "store", spans)
+        registry = traced(registry, "registry", spans)
     promises = Promises(store, bus, upload_timeout=settings.upload_timeout, promise_seconds=settings.promise_seconds)
     uploads = Uploads(store, promises, Leases(store))
     answers = KeptAnswers(store, ttl=settings.idempotency_ttl)
@@ -88,8 +103,21 @@ def connect(settings: Settings, environment: Mapping[str, str], *, worker: int =
     rejects = connect_rejects(settings, bus)
     return Deployment(
         settings, gateway, unsecured, uploads, direct, shipments, answers, sweep, registry, store, bus,
-        Previews(store), rejects,
+        Previews(store), rejects, spans,
     )  # fmt: skip
+
+
+def connect_traces(settings: Settings, environment: Mapping[str, str]) -> Spans | None:
+    """`INLAKE_TRACES`. Raises `SettingsError`."""
+    if not settings.traces:
+        return None
+    try:
+        from inlake.tracing.spans import Spans
+    except ModuleNotFoundError as missing:
+        raise SettingsError(
+            f"INLAKE_TRACES: {missing.name} is not installed: pip install 'inlake[server,otel]'"
+        ) from None
+    return Spans(settings.traces, environment.get("OTEL_SERVICE_NAME", "inlake"))
 
 
 def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:

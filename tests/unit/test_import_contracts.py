@@ -31,6 +31,7 @@ FORBIDDEN = [
     ("bus/sqlite/bus.py", "import confluent_kafka", "Libraries for Kafka"),
     ("bus/kafka/bus.py", "import inlake.bus.kafka.producer.batch", "The Kafka producer has one door"),
     ("web/request/auth.py", "import joserfc.jwt", "Library for tokens"),
+    ("wiring.py", "import opentelemetry.trace", "Libraries for traces"),
     ("gateway.py", "import fastapi", "Libraries for HTTP"),
     ("gateway.py", "import jinja2", "Libraries for HTTP"),
     ("web/routes/records.py", "import inlake.web.console.page", "Layers of web"),

@@ -27,6 +27,7 @@ from inlake.web.openapi import DESCRIPTION, TAGS, Application
 from inlake.web.request.access_log import AccessLog
 from inlake.web.request.exchange import Site, make_site
 from inlake.web.request.route import Route, Row
+from inlake.web.request.trace import TracedRoute
 from inlake.web.routes import (
     binaries,
     direct,
@@ -150,11 +151,11 @@ def create_app(d: Deployment, metrics: Metrics | None = None, usage: Usage | Non
     if d.rejects is not None:
         d.rejects.count_in(metrics)
     d.shipments.accepted = site.records["accepted"]
-    routes = [Route(row, d, site) for row in TABLE]
+    routes = [_route(row, d, site) for row in TABLE]
     if d.settings.unsecured_routes:
         log.warning("INLAKE_UNSECURED_ROUTES: /ingress/unsecured/... take data that nobody checks; for debugging only")
         unsecured = dataclasses.replace(d, gateway=d.unsecured, rejects=None)
-        routes += [Route(row._replace(path="/ingress/unsecured" + row.path), unsecured, site) for row in RECORDS]
+        routes += [_route(row._replace(path="/ingress/unsecured" + row.path), unsecured, site) for row in RECORDS]
     app = Application(
         routes,
         d,
@@ -174,6 +175,11 @@ def create_app(d: Deployment, metrics: Metrics | None = None, usage: Usage | Non
     app.live = Live(d.bus, Decoder(d.registry, d.settings))
     app.needs_key = d.settings.has_authentication
     return app
+
+
+def _route(row: Row, d: Deployment, site: Site) -> Route:
+    """The route of a row; pages, probes and /metrics leave no traces."""
+    return Route(row, d, site) if d.spans is None or row.is_open else TracedRoute(row, d, site)
 
 
 def _running(d: Deployment, site: Site, count_sweep: Callable[[str], None]) -> Callable[..., Any]:

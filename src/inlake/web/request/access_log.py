@@ -36,7 +36,8 @@ class AccessLog:
             path = scope["path"] if len(scope["path"]) < PUUID_LENGTH else masked(scope["path"])
             if not path.isprintable():  # a decoded newline would write a log line of the client's own
                 path = path.encode("unicode_escape").decode()
-            self._lines.add(f"{scope['method']} {path} {status} {seconds * 1000:.1f} ms {x.instance} {x.principal}")
+            line = f"{scope['method']} {path} {status} {seconds * 1000:.1f} ms {x.instance} {x.principal}"
+            self._lines.add(line if x.trace is None else f"{line} {x.trace.id}")
 
     def flush(self) -> None:
         """Write the lines that wait."""

@@ -26,6 +26,7 @@ from inlake.errors import (
 )
 from inlake.logbook.answers import Attempt
 from inlake.metrics import Counter, Metrics
+from inlake.model import Trace
 from inlake.settings import Settings
 from inlake.web.request.admission import Admission
 from inlake.web.request.auth import Auth
@@ -103,6 +104,7 @@ class Exchange:
         "settings",
         "site",
         "status",
+        "trace",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, site: Site) -> None:
@@ -127,6 +129,8 @@ class Exchange:
         """Id of the request: in the log, and in a problem document."""
         self.caller = NOBODY
         """The caller, once that is known."""
+        self.trace: Trace | None = None
+        """The span of the request, where the gateway traces."""
 
     @property
     def principal(self) -> str:
@@ -255,7 +259,7 @@ class Exchange:
         """Another request of the same client, whose body is here; its answer goes where `answer_to` says."""
         scope = {**self.scope, "method": "POST", "path": path, "query_string": query, "headers": headers}
         made = Exchange(scope, self._receive, self._send, self.site)
-        made.caller, made.instance = self.caller, self.instance
+        made.caller, made.instance, made.trace = self.caller, self.instance, self.trace
         made._inflated, made._all_came = iter([body]), True
         return made
 

@@ -6,6 +6,7 @@ import re
 
 from inlake.model import Trace
 from inlake.web.request.exchange import Exchange
+from inlake.web.request.route import Route
 
 _PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _MEMBER = re.compile(r"[a-z0-9][a-z0-9_*/@-]{0,255}=[ -+\--<>-~]{0,256}")
@@ -14,11 +15,32 @@ MEMBERS, LENGTH = 32, 4_096
 
 
 def trace_of(x: Exchange) -> Trace | None:
-    """The trace of `traceparent` and `tracestate`; None without a well-formed `traceparent`."""
+    """The span of the request, where the gateway traces; else its `traceparent`, if well formed, and `tracestate`."""
+    if x.trace is not None:
+        return x.trace
     parent = x.header(b"traceparent")
     if not parent or not _PARENT.fullmatch(parent):
         return None
     return Trace(parent, _state(",".join(value for name, value in x.headers() if name == "tracestate")))
+
+
+class TracedRoute(Route):
+    """A route each of whose requests has a span, below the client's if it named one."""
+
+    async def answer(self, x: Exchange) -> None:
+        """Have the request handled, and say in its span what it was and how it went."""
+        from inlake.tracing.spans import end, trace_of_span
+
+        spans = self._deployment.spans
+        assert spans is not None
+        method = x.scope["method"]
+        about = {"http.request.method": method, "http.route": self.row.path, "inlake.request": x.instance}
+        with spans.of_request(f"{method} {self.row.path}", about, trace_of(x)) as span:
+            x.trace = trace_of_span(span)
+            try:
+                await super().answer(x)
+            finally:
+                end(span, x.status, {"inlake.principal": x.principal})
 
 
 def _state(text: str) -> str:

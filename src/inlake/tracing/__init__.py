@@ -1,0 +1,1 @@
+"""Traces of requests, as OpenTelemetry has them: spans, and the calls that leave some."""
