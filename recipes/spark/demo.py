@@ -34,7 +34,7 @@ SCAN = """{"type": "record", "name": "Scan", "fields": [{"name": "title", "type"
 
 def main() -> int:
     os.environ |= live_servers.deployment(f"demo{uuid4().hex[:8]}")
-    spark = open_session(master="local[2]", conf={"spark.ui.enabled": "false"})
+    spark = open_session(master="local[2]", conf={"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2"})
     with tempfile.TemporaryDirectory(prefix="inlake-spark-demo-") as name:
         folder = Path(name)
         head("Schemas")
@@ -44,7 +44,7 @@ def main() -> int:
         lines = gzip.decompress((EXAMPLES / "tate/artworks.ndjson.gz").read_bytes()).splitlines(keepends=True)
         (folder / "artworks.ndjson").write_bytes(b"".join(lines))
         cli.run(["ingest", "tate.artwork", f"{folder}/artworks.ndjson", "--rejects", f"{folder}/rejects"])
-        spark.read.parquet(f"{folder}/rejects").select("line", "cause").show(3, truncate=60)
+        spark.read.parquet(f"{folder}/rejects").select("line", "code", "cause").orderBy("line").show(3, truncate=False)
         head("Stream: 500 more land in a folder")
         (folder / "landing").mkdir()
         (folder / "landing" / "more.ndjson").write_bytes(b"".join(lines[:500]))
@@ -62,7 +62,7 @@ def main() -> int:
         head("What consumers see")
         settings = load(os.environ)
         found = read_events(spark, os.environ, [settings.topic_of("scan")])
-        found.select("id", "resource_filename", "resource_size", "resource_uri").show(truncate=60)
+        found.select("resource_filename", "resource_size", "resource_uri").show(truncate=False)
         artworks = read_events(spark, os.environ, [settings.topic_of("tate.artwork")])
         job = asyncio.run(driver.prepare(os.environ, Label("tate.artwork"), "demo"))
         table = typed(artworks, asyncio.run(driver.shape_of(job)))
