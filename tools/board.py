@@ -51,6 +51,8 @@ PANELS = [
     Panel("Memory of bodies", "Bytes set aside for bodies in flight.", "bytes", {"set aside": f"sum(inlake_memory_in_flight_bytes{ALL})"}),
     Panel("Refused by quotas", "Requests and lines a second beyond a quota.", "short", {"{{quota}} {{unit}}": f"sum by (quota, unit) (rate(inlake_quota_refused_total{ALL}[$__rate_interval]))"}),
     Panel("Rejects", "Refused records that are kept, by reason, and those that could not be.", "short", {"{{code}}": f"sum by (code) (rate(inlake_rejects_kept_total{ALL}[$__rate_interval]))", "lost": f"sum(rate(inlake_rejects_lost_total{ALL}[$__rate_interval]))"}),
+    Panel("Outbox", "Events that wait on disks while Kafka is away, those a second that came there and went on, and those that Kafka will not take.", "short", {"wait": f"sum(inlake_outbox_events{ALL})", "kept a second": f"sum(rate(inlake_outbox_kept_total{ALL}[$__rate_interval]))", "published a second": f"sum(rate(inlake_outbox_published_total{ALL}[$__rate_interval]))", "refused": f"sum(inlake_outbox_refused{ALL})"}),
+    Panel("Outbox, bytes", "What the events take that wait.", "bytes", {"wait": f"sum(inlake_outbox_bytes{ALL})"}),
     Panel("Sweep", "What sweeps found, a minute.", "short", {"{{what}}": f"60 * sum by (what) (rate(inlake_sweep_total{ALL}[$__rate_interval]))"}),
 ]  # fmt: skip
 RULES = [
@@ -63,6 +65,8 @@ RULES = [
     Alert("InlakeRejectsMany", 'sum by (job) (rate(inlake_records_total{job="inlake",result="rejected"}[15m])) / sum by (job) (rate(inlake_records_total{job="inlake"}[15m])) > 0.2', 15, "ticket", "More than a fifth of the records is refused.", "`inlake rejects list` shows the causes."),
     Alert("InlakeRejectsLost", 'increase(inlake_rejects_lost_total{job="inlake"}[15m]) > 0', 0, "ticket", "Refused records could not be kept.", "The log says why: a full disk, or more than could be written."),
     Alert("InlakeQuota", 'sum by (job, quota, unit) (rate(inlake_quota_refused_total{job="inlake"}[15m])) > 0', 15, "ticket", "Somebody sends more than a quota allows, for a quarter of an hour.", "The access log says who; see how much one may send."),
+    Alert("InlakeOutboxWaits", 'max by (job, instance) (inlake_outbox_oldest_seconds{job="inlake"}) > 300', 5, "page", "Events have waited for Kafka for more than five minutes.", "/health/ready says what keeps them; beyond INLAKE_OUTBOX_BYTES records are refused."),
+    Alert("InlakeOutboxRefused", 'sum by (job, instance) (inlake_outbox_refused{job="inlake"}) > 0', 0, "ticket", "Kafka refuses events for good that clients were told are accepted.", "The log names them, and they are in the outbox's file, table refused."),
     Alert("InlakeUnreadable", 'increase(inlake_sweep_total{job="inlake",what="unreadable"}[1h]) > 0', 0, "ticket", "A sweep found promises that it cannot read.", "The log names them."),
 ]  # fmt: skip
 

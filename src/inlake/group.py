@@ -25,7 +25,7 @@ from inlake.errors import (
 )
 from inlake.event import make_event
 from inlake.gateway import Gateway, pending
-from inlake.model import Event, Label, Pending, Position, Receipt, SchemaVersion, StoredObject, Submission
+from inlake.model import Event, Label, Pending, Place, Receipt, SchemaVersion, StoredObject, Submission
 from inlake.promises.places import promise_named
 from inlake.promises.promise import Promise
 from inlake.promises.steps import check_resource_field, event_of
@@ -123,7 +123,7 @@ class Group:
     async def publish(self) -> list[Result]:
         """Publish the events in the order of the group, in one call; the result of each record at its index."""
         positions = await self.gateway.bus.publish([event for _, event, _, _ in self.encoded]) if self.encoded else []
-        claimed: list[tuple[int, Promise, Position | InlakeError]] = []
+        claimed: list[tuple[int, Promise, Place | InlakeError]] = []
         for (i, event, compiled, promise), at in zip(self.encoded, positions, strict=True):
             if promise is not None:
                 claimed.append((i, promise, at))
@@ -181,7 +181,7 @@ class Group:
     def _fail(self, i: int, fault: BaseException) -> None:
         self.results[i] = InternalError.of_record(fault)
 
-    async def _conclude(self, i: int, promise: Promise, at: Position | InlakeError) -> None:
+    async def _conclude(self, i: int, promise: Promise, at: Place | InlakeError) -> None:
         try:
             self.results[i] = await self.gateway.promises.conclude(promise, at)
         except InlakeError as error:

@@ -196,6 +196,23 @@ class Position(Struct, frozen=True, gc=False):
         return iter((self.topic, self.partition, self.offset))
 
 
+class InOutbox(Struct, frozen=True, gc=False):
+    """Where an event is that the bus could not take: on the gateway's disk, to be published when the bus is back."""
+
+    topic: str
+    partition: None = None
+    offset: None = None
+
+
+Place = Position | InOutbox
+"""Where an event is that was accepted."""
+
+
+def place(topic: str, partition: int | None, offset: int | None) -> Place:
+    """The place that topic, partition and offset stand for; without the last two it is the outbox."""
+    return InOutbox(topic) if partition is None or offset is None else Position(topic, partition, offset)
+
+
 class Message(NamedTuple):
     """An event as a reader gets it back from the bus."""
 
@@ -236,23 +253,27 @@ class SchemaVersion(Struct, frozen=True, gc=False):
 
 
 class Receipt(Struct, frozen=True, gc=False):
-    """The answer to a client for a published record."""
+    """The answer to a client for a record whose event is on the bus, or in the outbox."""
 
     id: str
     key: str
     topic: str
-    partition: int
-    offset: int
+    partition: int | None
+    """The partition; None, as the offset is, of an event in the outbox."""
+    offset: int | None
     schema: SchemaVersion | None
     """The schema; None on the unsecured routes, where nothing was checked."""
     resource: StoredObject | None = None
 
     @classmethod
-    def of(
-        cls, event: Event, at: Position, schema: SchemaVersion | None, resource: StoredObject | None = None
-    ) -> Receipt:
-        """The receipt of an event that is on the bus."""
+    def of(cls, event: Event, at: Place, schema: SchemaVersion | None, resource: StoredObject | None = None) -> Receipt:
+        """The receipt of an event that was accepted."""
         return cls(event.id, event.key.decode(), at.topic, at.partition, at.offset, schema, resource)
+
+    @property
+    def status(self) -> int:
+        """HTTP's status: 201 of an event on the bus, 202 of one in the outbox."""
+        return 202 if self.offset is None else 201
 
 
 class Pending(Struct, frozen=True, gc=False):

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from inlake.errors import InlakeError
-from inlake.model import Blob, Event, Listed, Message, Moment, ObjectFacts, Part, Position, SignedRequest
+from inlake.model import Blob, Event, Listed, Message, Moment, ObjectFacts, Part, Place, Position, SignedRequest
 
 if TYPE_CHECKING:  # the registry's own classes are the only schema classes there are
     from confluent_kafka.schema_registry import RegisteredSchema, Schema
@@ -221,7 +221,7 @@ class Direct(Protocol):
 class Bus(Protocol):
     """The log of events."""
 
-    async def publish(self, events: Sequence[Event]) -> list[Position | InlakeError]:
+    async def publish(self, events: Sequence[Event]) -> Sequence[Place | InlakeError]:
         """Publish all; returns when each is confirmed by all in-sync replicas or has failed, in bounded time.
 
         The result at an index belongs to the event at that index; one that fails does not sink the others. Failures
@@ -230,7 +230,7 @@ class Bus(Protocol):
         """
         ...
 
-    async def publish_all_or_none(self, events: Sequence[Event]) -> list[Position]:
+    async def publish_all_or_none(self, events: Sequence[Event]) -> Sequence[Place]:
         """Publish all in one transaction, or none: where each of them is, in bounded time.
 
         One error speaks for all: `TopicMissing`, `RecordTooLarge` (its member `event` is the index of one that is),

@@ -105,6 +105,9 @@ class Settings(BaseModel):
     resource_field: str = Field("__resource_path__", min_length=1, description="Top-level field of a record that says where its object is.")  # fmt: skip
 
     bus_timeout: float = Field(20, gt=0, le=300, description="How long the bus may take to confirm an event. Kafka gives a dead broker's partitions to others after 9 s (`broker.session.timeout.ms`): less than 15 s fails events that the next broker would take.")  # fmt: skip
+    outbox: str = Field("", description="Where accepted events wait while Kafka is away: `sqlite:PATH`, a file on a disk of this machine that outlives the process. They are answered 202, and go out when Kafka is back. Default: none wait, and records are 503 then.")  # fmt: skip
+    outbox_bytes: int = Field(GIB, ge=MIB, description="Most bytes of events in the outbox; beyond it records are 503.")
+    outbox_seconds: float = Field(2, gt=0, le=60, description="How long Kafka may take to confirm an event before it goes to the outbox. Kafka may have it all the same: it is then published twice, with one `ce_id`.")  # fmt: skip
     kafka_producer: Literal["own", "librdkafka"] = Field("own", description="Who publishes to Kafka: the gateway's own producer, or librdkafka's, which is slower and knows every property of librdkafka. A property that only librdkafka knows chooses it too; the log says so at the start.")  # fmt: skip
     kafka_create_topics: bool = Field(False, description="Create topics that are not there; otherwise an absent topic is 503 `topic_missing`.")  # fmt: skip
     topic_partitions: int = Field(3, ge=1, description="Partitions of a topic that the gateway creates.")

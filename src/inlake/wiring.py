@@ -27,6 +27,7 @@ from inlake.rejects.keeper import Keeper
 from inlake.settings import KAFKA_PREFIX, Settings, SettingsError, kafka_properties
 
 if TYPE_CHECKING:
+    from inlake.bus.outbox.bus import OutboxBus
     from inlake.tracing.spans import Spans
 
 DAY = 86_400
@@ -58,6 +59,8 @@ class Deployment:
     """Refused records that are kept; None: none is."""
     spans: Spans | None = None
     """Traces of requests; None: none leaves one."""
+    outbox: OutboxBus | None = None
+    """`bus`, where events wait on the disk while it is away; None: they are refused then."""
 
     async def close(self) -> None:
         """Flush the bus, then let go of all three."""
@@ -78,7 +81,9 @@ def connect(settings: Settings, environment: Mapping[str, str], *, worker: int =
 
     `worker`: its number among those of this server, from 0. Raises `SettingsError`.
     """
-    bus = connect_bus(settings, environment)
+    kafka = connect_bus(settings, environment)
+    outbox = connect_outbox(settings, kafka)
+    bus: Bus = outbox or kafka
     store = connect_store(settings, environment)
     registry = connect_registry(settings)
     spans = connect_traces(settings, environment)
@@ -100,10 +105,10 @@ def connect(settings: Settings, environment: Mapping[str, str], *, worker: int =
     gateway = Gateway(Codecs(registry, settings), promises, bus)
     unsecured = Gateway(Unchecked(settings), promises, bus)
     direct = DirectUploads(store, promises)
-    rejects = connect_rejects(settings, bus)
+    rejects = connect_rejects(settings, kafka)
     return Deployment(
         settings, gateway, unsecured, uploads, direct, shipments, answers, sweep, registry, store, bus,
-        Previews(store), rejects, spans,
+        Previews(store), rejects, spans, outbox,
     )  # fmt: skip
 
 
@@ -145,6 +150,23 @@ def connect_bus(settings: Settings, environment: Mapping[str, str]) -> Bus:
 
             return SqliteBus(Path(url.path), timeout=settings.bus_timeout)
     raise SettingsError(f"INLAKE_BUS: {settings.bus!r} is neither sqlite:PATH nor kafka://HOST:PORT,...")
+
+
+def connect_outbox(settings: Settings, bus: Bus) -> OutboxBus | None:
+    """`INLAKE_OUTBOX`. Raises `SettingsError`."""
+    if not settings.outbox:
+        return None
+    url = _split("INLAKE_OUTBOX", settings.outbox)
+    if url.scheme != "sqlite" or not url.path:
+        raise SettingsError(f"INLAKE_OUTBOX: {settings.outbox!r} is not sqlite:PATH")
+    if not settings.bus.startswith("kafka:"):
+        raise SettingsError("INLAKE_OUTBOX goes with INLAKE_BUS=kafka://...: an embedded bus is on this disk already")
+    from inlake.bus.outbox.bus import OutboxBus
+
+    try:
+        return OutboxBus(bus, Path(url.path), most_bytes=settings.outbox_bytes, seconds=settings.outbox_seconds)
+    except ValueError as error:
+        raise SettingsError(f"INLAKE_OUTBOX: {error}") from None
 
 
 def connect_rejects(settings: Settings, bus: Bus) -> Keeper | None:
@@ -246,6 +268,7 @@ def _refuse_to_show(folder: Path, settings: Settings) -> None:
     """
     files = {
         "INLAKE_BUS": _sqlite_path(settings.bus),
+        "INLAKE_OUTBOX": _sqlite_path(settings.outbox),
         "INLAKE_REJECTS": _sqlite_path(_place_of_rejects(settings)),
         "INLAKE_API_KEYS": settings.api_keys,
         "INLAKE_RIGHTS": settings.rights,

@@ -24,7 +24,7 @@ from inlake.errors import (
 )
 from inlake.logbook import process as owner
 from inlake.logbook.lease import Leases
-from inlake.model import Binary, Event, Label, Position, SchemaVersion, Submission
+from inlake.model import Binary, Event, Label, Position, SchemaVersion, Submission, place
 from inlake.promises.entries import Expired, Promised, Tus
 from inlake.promises.promise import Promise, add, marker_key, name_key, read
 from inlake.promises.steps import Promises, event_of
@@ -108,7 +108,7 @@ async def test_a_binary_leaves_four_entries_and_no_mark(world: World) -> None:
     assert await world.keys(".inlake/open/") == []
     told = await read(world.store, promise.puuid)
     assert told is not None
-    assert told.published == Position(receipt.topic, receipt.partition, receipt.offset)
+    assert told.published == place(receipt.topic, receipt.partition, receipt.offset)
     assert told.claim is not None
     assert told.claim.event == event()
 

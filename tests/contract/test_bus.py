@@ -19,7 +19,7 @@ from inlake.bus.kafka.bus import KafkaBus
 from inlake.bus.kafka.topics import NewTopics
 from inlake.bus.sqlite.bus import SqliteBus
 from inlake.errors import InlakeError, RecordTooLarge, ShuttingDown
-from inlake.model import Event, Message, Moment, Position, moment_of
+from inlake.model import Event, Message, Moment, Place, Position, moment_of
 from inlake.ports import Bus
 from tests.live_servers import KAFKA_BOOTSTRAP, require
 
@@ -66,7 +66,7 @@ def event(topic: str, value: bytes = b"\x00\x00\x00\x00\x01payload", *, key: byt
     return Event(str(uuid4()), topic, key, value, CONTEXT)
 
 
-def positions(results: Sequence[Position | InlakeError]) -> list[Position]:
+def positions(results: Sequence[Place | InlakeError]) -> list[Position]:
     for result in results:
         assert isinstance(result, Position), result
     return [result for result in results if isinstance(result, Position)]
@@ -76,7 +76,7 @@ async def read(bus: Bus, topic: str, start: Literal["earliest", "latest"] = "ear
     return [message async for message in bus.read([topic], start=start)]
 
 
-async def read_committed(subject: Subject, count: int) -> dict[Position, bytes | None]:
+async def read_committed(subject: Subject, count: int) -> dict[Place, bytes | None]:
     """So many, once they are all there: Kafka lets readers see what is committed a moment after it has said so."""
     async with asyncio.timeout(10):
         while len(got := await read(subject.bus, subject.topic)) < count:

@@ -14,8 +14,9 @@ PENDING = 202
 
 
 def is_receipt(document: Receipt) -> bool:
-    """Whether it says yes: an event with its place (201), or the promise that it waits for (202)."""
-    published = isinstance(document.get("topic"), str) and isinstance(document.get("offset"), int)
+    """Whether it says yes: an event with its place (201), or that it waits: for the bus, or for a promise (202)."""
+    offset = document.get("offset", "")
+    published = isinstance(document.get("topic"), str) and (isinstance(offset, int) or offset is None)
     return isinstance(document.get("id"), str) and (published or isinstance(document.get("promise"), str))
 
 

@@ -146,7 +146,7 @@ class Claimed(Entry, frozen=True):
 class Published(Entry, frozen=True):
     """The event is on the bus."""
 
-    position: tuple[str, int, int]
+    position: tuple[str, int | None, int | None]
     """Topic, partition, offset."""
 
 

@@ -22,7 +22,7 @@ from msgspec import structs
 
 from inlake.errors import PromiseExpired
 from inlake.logbook.log import STATE, Log
-from inlake.model import Event, Position, Receipt, SchemaVersion, StoredObject, masked
+from inlake.model import Event, Place, Receipt, SchemaVersion, StoredObject, masked, place
 from inlake.ports import Store
 from inlake.promises.entries import (
     Claimed,
@@ -81,7 +81,7 @@ class Promise:
     claim: Claim | None = None
     again: bool = False
     """Claimed by an attempt before, which may have published the event."""
-    published: Position | None = None
+    published: Place | None = None
     end: Failed | Expired | None = None
 
     @property
@@ -205,7 +205,7 @@ class Promise:
                 claim = Claim(entry.event.event(), entry.schema and SchemaVersion(*entry.schema))
                 return replace(self, entries=n, last=entry, claim=claim, owner=owner, expires=expires)
             case Published():
-                return replace(self, entries=n, last=entry, published=Position(*entry.position))
+                return replace(self, entries=n, last=entry, published=place(*entry.position))
             case Failed() | Expired():
                 owner = self.owner if entry.owner is None else entry.owner
                 return replace(self, entries=n, last=entry, end=entry, owner=owner)

@@ -28,7 +28,7 @@ from inlake.errors import (
 from inlake.logbook import process
 from inlake.logbook.lease import forget
 from inlake.memory import Recent
-from inlake.model import Binary, Event, Position, Receipt, SchemaVersion, StoredObject, Submission, masked
+from inlake.model import Binary, Event, Place, Receipt, SchemaVersion, StoredObject, Submission, masked
 from inlake.ports import Bus, Codec, Store
 from inlake.promises.arrival import Arrival, check_same, in_background
 from inlake.promises.cleanup import Cleanup
@@ -75,7 +75,7 @@ class Promises:
         self._promise_seconds = promise_seconds
         self._root = store.uri("-").removesuffix("-")
         self._me = me or process.me()
-        self._published = Recent[str, Position]()
+        self._published = Recent[str, Place]()
         """Where events are whose promises do not say so yet."""
         self.cleanup = Cleanup(store, in_time=upload_timeout, me=self._me)
 
@@ -284,12 +284,12 @@ class Promises:
         """Publish the event of a promise that is stored and claimed, then note where it is, as `conclude` says."""
         if promise.receipt is not None:
             return promise.receipt
-        position: Position | InlakeError | None = self._published.recall(promise.puuid)
+        position: Place | InlakeError | None = self._published.recall(promise.puuid)
         if position is None:
             (position,) = await self._bus.publish([event_of(promise)])
         return await self.conclude(promise, position, again=again)
 
-    async def conclude(self, promise: Promise, position: Position | InlakeError, *, again: bool = False) -> Receipt:
+    async def conclude(self, promise: Promise, position: Place | InlakeError, *, again: bool = False) -> Receipt:
         """Note what the bus said of the event of a promise; raises its error.
 
         A refusal that no repeat can change ends the promise and deletes its object; with `again` the object stays,

@@ -150,6 +150,8 @@ def create_app(d: Deployment, metrics: Metrics | None = None, usage: Usage | Non
     metrics.gauge("inlake_memory_in_flight_bytes", "Memory set aside for their bodies.", lambda: admission.memory)
     if d.rejects is not None:
         d.rejects.count_in(metrics)
+    if d.outbox is not None:
+        d.outbox.count_in(metrics)
     d.shipments.accepted = site.records["accepted"]
     routes = [_route(row, d, site) for row in TABLE]
     if d.settings.unsecured_routes:
@@ -190,11 +192,13 @@ def _running(d: Deployment, site: Site, count_sweep: Callable[[str], None]) -> C
         sweeping = asyncio.create_task(d.sweep.run_for_ever(d.settings.sweep_seconds, count_sweep, d.answers))
         telling = asyncio.create_task(_tell(site.metrics))
         watching = asyncio.create_task(site.admission.overload.watch(lambda: site.admission.requests))
+        work = [sweeping, telling, watching]
+        if d.outbox is not None:
+            work.append(asyncio.create_task(d.outbox.drain()))
         yield
-        sweeping.cancel()
-        watching.cancel()
-        telling.cancel()
-        await asyncio.wait([sweeping, watching, telling])
+        for task in work:
+            task.cancel()
+        await asyncio.wait(work)
         for _tenth in range(20):  # they have two seconds to clean up
             if site.admission.requests:
                 await asyncio.sleep(0.1)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from inlake.bus.sqlite.table import open_log, refusal
+from inlake.bus.sqlite.table import SCHEMA, append, open_log, refusal
 from inlake.bus.sqlite.writer import Writer
 from inlake.errors import BusUnavailable, Busy, InlakeError, RecordTooLarge, ShuttingDown
 from inlake.model import Event, Message, Moment, Position
@@ -47,7 +47,7 @@ class SqliteBus:
     def __init__(self, path: Path, *, timeout: float = 10.0) -> None:
         """`path`: the file, made with its folder at first use; `timeout`: seconds to wait while others write."""
         self._path = path
-        self._writer = Writer(path, timeout=timeout)
+        self._writer = Writer(path, timeout=timeout, schema=SCHEMA, append=append)
         self._closed = False
 
     async def publish(self, events: Sequence[Event]) -> list[Position | InlakeError]:

@@ -41,13 +41,13 @@ NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_
 """How SQLite calls a full disk, an exceeded quota or file size limit; nothing was committed."""
 
 
-def open_log(path: Path, timeout: float) -> sqlite3.Connection:
-    """A connection for writing; makes folder, file and table. Blocks up to `timeout` seconds for a lock."""
+def open_log(path: Path, timeout: float, schema: str = SCHEMA) -> sqlite3.Connection:
+    """A connection for writing; makes folder, file and tables. Blocks up to `timeout` seconds for a lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + timeout
     while True:
         try:
-            return _open(path, timeout)
+            return _open(path, timeout, schema)
         except sqlite3.OperationalError as error:
             # two processes that make the log at once: turning to WAL fails at once, whatever the time-out for locks
             if not locked(error) or time.monotonic() > end:
@@ -55,7 +55,7 @@ def open_log(path: Path, timeout: float) -> sqlite3.Connection:
             time.sleep(0.02)
 
 
-def _open(path: Path, timeout: float) -> sqlite3.Connection:
+def _open(path: Path, timeout: float, schema: str) -> sqlite3.Connection:
     log = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
     try:
         log.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # means nothing to a file that is there
@@ -63,7 +63,8 @@ def _open(path: Path, timeout: float) -> sqlite3.Connection:
         log.execute("PRAGMA synchronous = FULL")  # WAL with NORMAL would lose the last transactions in a power cut
         [(page_bytes,)] = log.execute("PRAGMA page_size")
         log.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES // page_bytes}")
-        log.execute(SCHEMA)
+        for statement in schema.split(";\n"):
+            log.execute(statement)
     except BaseException:
         log.close()
         raise

@@ -6,15 +6,16 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from inlake.bus.sqlite.table import append, locked, open_log, refusal
+from inlake.bus.sqlite.table import locked, open_log, refusal
 from inlake.errors import InlakeError, OutcomeUnknown
-from inlake.model import Event, Position
+from inlake.model import Event, InOutbox, Position
 
 logger = logging.getLogger("inlake.bus")
 
@@ -22,32 +23,40 @@ GROUP = 4096
 """Events after which a transaction takes no further publish call."""
 
 
-class Call(Struct, eq=False):
+At = TypeVar("At", Position, InOutbox)
+Append = Callable[[sqlite3.Connection, Sequence[Event]], list[At | InlakeError]]
+"""Adds events within a transaction that it begins; the result of each at its index."""
+
+
+class Call(Struct, Generic[At], eq=False):
     """The events of one publish call, and what becomes of them."""
 
     events: Sequence[Event]
     size: int
     """Bytes of their values."""
-    done: asyncio.Future[list[Position | InlakeError]]
-    outcome: list[Position | InlakeError] = []
+    done: asyncio.Future[list[At | InlakeError]]
+    outcome: list[At | InlakeError] = []
     """The result of `done` to be: the writer's thread must not touch a future."""
 
 
-class Writer:
+class Writer(Generic[At]):
     """The queue of calls and its thread, which starts with the first write, and again should it be gone."""
 
-    def __init__(self, path: Path, *, timeout: float) -> None:
-        """`timeout`: seconds to wait while another process writes."""
+    def __init__(self, path: Path, *, timeout: float, schema: str, append: Append[At]) -> None:
+        """`timeout`: seconds to wait while another process writes; `schema` and `append`: of the tables, and how events
+        are added to them."""
         self.pending_events = self.pending_bytes = 0
+        self._schema = schema
+        self._append: Append[At] = append
         self._path = path
         self._timeout = timeout
-        self._queue: SimpleQueue[Call | None] = SimpleQueue()
+        self._queue: SimpleQueue[Call[At] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._log: sqlite3.Connection | None = None
         self._stopping = False
 
-    def submit(self, events: Sequence[Event], size: int) -> asyncio.Future[list[Position | InlakeError]]:
+    def submit(self, events: Sequence[Event], size: int) -> asyncio.Future[list[At | InlakeError]]:
         """Queue events of `size` bytes; their results follow in any case."""
         loop = self._loop = asyncio.get_running_loop()
         if self._thread is None or not self._thread.is_alive():
@@ -76,7 +85,7 @@ class Writer:
             self._hand_over(calls)
         self._drop()
 
-    def _take(self) -> list[Call]:
+    def _take(self) -> list[Call[At]]:
         """Wait for a write, then take what came with it."""
         first = self._queue.get()
         if first is None:
@@ -88,20 +97,20 @@ class Writer:
             count += len(call.events)
         return taken
 
-    def _next(self) -> Call | None:
+    def _next(self) -> Call[At] | None:
         if self._queue.empty():
             return None
         call = self._queue.get()
         self._stopping = call is None
         return call
 
-    def _commit(self, calls: list[Call]) -> None:
+    def _commit(self, calls: list[Call[At]]) -> None:
         events, committing = [event for call in calls for event in call.events], False
         if not events:
             return
         try:
-            log = self._log = self._log or open_log(self._path, self._timeout)
-            results = append(log, events)
+            log = self._log = self._log or open_log(self._path, self._timeout, self._schema)
+            results = self._append(log, events)
             committing = True
             log.execute("COMMIT")  # the one fsync of all these calls
         except (sqlite3.Error, OSError) as e:
@@ -116,13 +125,13 @@ class Writer:
             start, end = end, end + len(call.events)
             call.outcome = results[start:end]
 
-    def _fail(self, calls: list[Call], error: InlakeError) -> None:
+    def _fail(self, calls: list[Call[At]], error: InlakeError) -> None:
         """Give every event the error, and start afresh."""
         for call in calls:
             call.outcome = [error] * len(call.events)
         self._drop()
 
-    def _hand_over(self, calls: list[Call]) -> None:
+    def _hand_over(self, calls: list[Call[At]]) -> None:
         """Wake the event loop once for the whole transaction."""
         try:
             if calls and self._loop is not None:
@@ -130,7 +139,7 @@ class Writer:
         except RuntimeError:
             logger.warning("The event loop was closed before the event log confirmed")
 
-    def _finish(self, calls: list[Call]) -> None:
+    def _finish(self, calls: list[Call[At]]) -> None:
         for call in calls:
             self.pending_events -= len(call.events)
             self.pending_bytes -= call.size

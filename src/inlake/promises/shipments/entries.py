@@ -24,7 +24,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from inlake.logbook.log import STATE, Log
-from inlake.model import Blob, Context, Event, Position, Receipt, SchemaVersion, StoredObject, masked
+from inlake.model import Blob, Context, Event, Place, Receipt, SchemaVersion, StoredObject, masked, place
 from inlake.ports import Store
 from inlake.promises.places import object_key, promise_named
 from inlake.promises.steps import with_resource
@@ -90,7 +90,7 @@ class Line(File, frozen=True, kw_only=True):
         event = Event(self.id, self.topic, key, self.value, context, self.partition_by)
         return with_resource(event, self.stored(root))
 
-    def receipt(self, at: Position, root: str) -> Receipt:
+    def receipt(self, at: Place, root: str) -> Receipt:
         """The client's receipt, once the event is out."""
         schema = SchemaVersion(*self.schema) if self.schema else None
         return Receipt(self.id, self.event_key, at.topic, at.partition, at.offset, schema, self.stored(root))
@@ -140,7 +140,7 @@ class Published(Entry, frozen=True):
     """Outcomes of the lines of `completing`; those that are not named wait for another."""
 
     lines: list[int]
-    positions: list[tuple[str, int, int]]
+    positions: list[tuple[str, int | None, int | None]]
     """Topic, partition, offset, in the order of `lines`."""
     refused: list[Refused] = []
 
@@ -164,7 +164,7 @@ class Shipment:
     entries: int
     last: Entry
     expires: float
-    positions: dict[int, Position] = field(default_factory=dict)
+    positions: dict[int, Place] = field(default_factory=dict)
     """The positions of the events of lines."""
     refused: dict[int, Refused] = field(default_factory=dict)
     end: Expired | None = None
@@ -216,7 +216,7 @@ class Shipment:
             case Completing(expires=expires):
                 return replace(shipment, expires=max(expires, self.expires))
             case Published(lines=lines, positions=positions, refused=refused):
-                found = zip(lines, (Position(*at) for at in positions), strict=True)
+                found = zip(lines, (place(*at) for at in positions), strict=True)
                 failed = {one.line: one for one in refused}
                 return replace(
                     shipment, positions={**self.positions, **dict(found)}, refused={**self.refused, **failed}

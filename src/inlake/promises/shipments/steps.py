@@ -23,7 +23,7 @@ from inlake.errors import (
 from inlake.logbook import process
 from inlake.memory import Recent
 from inlake.metrics import Counter
-from inlake.model import Binary, Blob, Position, Receipt, SignedRequest, masked
+from inlake.model import Binary, Blob, Place, Receipt, SignedRequest, masked
 from inlake.promises.arrival import Arrival
 from inlake.promises.places import promise_named
 from inlake.promises.shipments.check import check_open, exactly, present, whole
@@ -272,10 +272,10 @@ class Shipments:
         written = found.announced.contexts
         contexts = [tuple([(name, value.encode()) for name, value in context]) for context in written]
         results = await self._bus.publish([line.event(contexts, self._root) for line in lines])
-        positions: dict[int, tuple[str, int, int]] = {}
+        positions: dict[int, tuple[str, int | None, int | None]] = {}
         refused, failed = [], {}
         for line, result in zip(lines, results, strict=True):
-            if isinstance(result, Position):
+            if isinstance(result, Place):
                 positions[line.line] = (result.topic, result.partition, result.offset)
             else:
                 failed[line.line] = result

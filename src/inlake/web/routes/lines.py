@@ -142,8 +142,8 @@ class LineReceipt(Struct, gc=False):
     id: str
     key: str
     topic: str
-    partition: int
-    offset: int
+    partition: int | None
+    offset: int | None
     schema: SchemaVersion | None
     resource: StoredObject | None
 
@@ -201,5 +201,8 @@ STREAM = ndjson(
 def receipt_lines(receipts: Iterable[tuple[int, Receipt]]) -> bytes:
     """Receipts with the numbers of their lines, each a line of JSON."""
     return _encode_lines(
-        [LineReceipt(n, 201, r.id, r.key, r.topic, r.partition, r.offset, r.schema, r.resource) for n, r in receipts]
+        [
+            LineReceipt(n, r.status, r.id, r.key, r.topic, r.partition, r.offset, r.schema, r.resource)
+            for n, r in receipts
+        ]
     )

@@ -66,10 +66,10 @@ async def record_json(x: Exchange, d: Deployment) -> None:
 
 
 async def reply_receipt(x: Exchange, receipt: Receipt | Pending) -> None:
-    """201 and the receipt; 202 and where to ask while the record's binary is not complete."""
+    """201 and the receipt, 202 where its event waits for the bus; 202 and where to ask while a binary is incomplete."""
     if isinstance(receipt, Receipt):
-        x.site.records["accepted"].value += 1
-        await x.reply(201, _encode(receipt))
+        x.site.records["pending" if receipt.offset is None else "accepted"].value += 1
+        await x.reply(receipt.status, _encode(receipt))
     else:
         x.site.records["pending"].value += 1
         location = x.address(f"/promises/{receipt.promise}").encode()

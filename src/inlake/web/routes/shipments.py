@@ -249,8 +249,9 @@ async def complete(x: Exchange, d: Deployment) -> None:
     counts, statuses, lines = Counts(), set[int](), []
     for n, result in results:
         if isinstance(result, Receipt):
-            counts.accepted += 1
-            statuses.add(201)
+            counts.accepted += result.offset is not None
+            counts.pending += result.offset is None
+            statuses.add(result.status)
             lines.append(receipt_lines([(n, result)]))
             continue
         if result.status >= 500:
