@@ -49,7 +49,7 @@ bench-upload: setup ## a folder into S3 beside s5cmd, rclone and aws-cli; ARGS=-
 	@.venv/bin/python -m benchmarks.collection $(ARGS)
 
 .PHONY: check
-check: setup ## format, lint, types, import contracts, generated pages
+check: setup ## format, lint, types, import contracts, generated pages, known vulnerabilities
 	@tools/check.sh
 
 .PHONY: format
@@ -81,6 +81,10 @@ services-status: ## what of them runs, and where
 .PHONY: lock
 lock: ## write requirements.lock anew from pyproject.toml
 	@tools/lock.sh $(ARGS)
+
+.PHONY: sbom
+sbom: setup ## write what the image is made of into build/sbom.json (CycloneDX)
+	@tools/sbom.sh build/sbom.json
 
 .PHONY: clean
 clean: ## remove .venv and all caches; .env and the data in .inlake/ stay

@@ -31,6 +31,9 @@ check "import contracts" .venv/bin/lint-imports
 check "import contracts of recipes/spark" env PYTHONPATH=recipes/spark/src .venv/bin/lint-imports --config recipes/spark/pyproject.toml
 check "generated pages" .venv/bin/python tools/docs.py --check
 check "shell scripts" syntax services/services.sh services/lib/*.sh tools/*.sh .ci/run
+check "bill of materials" tools/sbom.sh build/sbom.json
+check "known vulnerabilities" .venv/bin/python tools/audit.py
+[[ " ${failed[*]} " == *" known vulnerabilities "* ]] || sed 's/^/check: known vulnerabilities: /' "$report"
 [ ${#failed[@]} -eq 0 ] || {
   echo "check: failed: ${failed[*]}"
   exit 1
