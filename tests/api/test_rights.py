@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import http.client
 import json
+import re
 import time
 from pathlib import Path
 
@@ -160,10 +162,14 @@ async def test_nobody_sees_what_another_sent_on_any_route(tmp_path: Path) -> Non
         line = json.dumps({"file": file, "record": {"title": "a"}}).encode()
         made = await gateway.post("/shipments?schema=note", line, NDJSON, headers=of("writer"))
         shipment = made.headers["location"].rpartition("/")[2]
-        known = {sent, waits, shipment}
+        await gateway.post(NOTE, b'{"title": "of the writer", "year": "x"}', headers=of("writer"))
+        (kept,) = (await gateway.post("/rejects", method="GET", headers=of("writer"))).json()["rejects"]
+        reject = kept["id"]
+        known = {sent, waits, shipment, reject, "of the writer"}
         for row in TABLE:
             for puuid in (sent, waits):
                 path = row.path.replace("{puuid}", puuid).replace("{shipment}", shipment).replace("{line}", "1")
+                path = path.replace("{reject}", reject)
                 if row.is_open or row.path.startswith("/ingress"):
                     continue
                 headers = {
@@ -175,14 +181,14 @@ async def test_nobody_sees_what_another_sent_on_any_route(tmp_path: Path) -> Non
                 answer = await gateway.post(path.replace("{name}", "note"), b"", method=row.method, headers=headers)
                 text = answer.body.decode() + str(answer.headers)
                 assert not any(name in text for name in known if name not in path), (row.method, row.path, text)
-                if "{puuid}" in row.path or "{shipment}" in row.path:
+                if {"puuid", "shipment", "reject"} & set(re.findall(r"\w+", row.path)):
                     assert answer.status in {204, 400, 403, 404, 405, 409, 411, 412, 415, 501}, (
                         row.method,
                         row.path,
                         answer.status,
                     )
                     assert row.method == "OPTIONS" or answer.status != 204, (row.method, row.path)
-        for path in (f"/resources/{sent}", f"/promises/{waits}", f"/shipments/{shipment}"):
+        for path in (f"/resources/{sent}", f"/promises/{waits}", f"/shipments/{shipment}", f"/rejects/{reject}"):
             assert (await gateway.post(path, method="GET", headers=of("writer"))).status == 200, path
 
 
@@ -220,6 +226,45 @@ async def test_a_fuzz_of_tokens_and_rights_finds_no_pass_and_no_fault(tmp_path: 
             for text in ("a.b.c", "ey.ey.ey", "." * 5, "ey" + "A" * 15_000 + "..", "é.é.é", "null", good + good):
                 await _refused(gateway, text)
             assert not await gateway.events()
+
+
+def part(document: object) -> str:
+    """A part of a token."""
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=").decode()
+
+
+async def test_a_token_that_its_holder_wrote_is_never_believed(tmp_path: Path) -> None:
+    """Headers and claims of every kind, with the signature of a good token, with none, and with any bytes."""
+    names = st.sampled_from(["alg", "kid", "typ", "crit", "jku", "jwk", "x5u", "x5c", "b64", "cty", "zip", "enc"])
+    words = st.sampled_from(
+        ["none", "None", "HS256", "RS256", "ES256", "EdDSA", "rsa", "ec", "okp", "", "../rsa", "dir", True, 0]
+    )
+    headers = st.dictionaries(names, words | st.lists(words, max_size=2) | st.dictionaries(names, words, max_size=2))
+    with issuer() as made:
+        async with embedded(tmp_path, **with_tokens(tmp_path, made)) as gateway:
+            good = made.token(groups=["guards"])
+            claims = json.loads(base64.urlsafe_b64decode(good.split(".")[1] + "=="))
+            now = int(time.time())
+            tokens: list[str] = []
+
+            @settings(max_examples=300, deadline=None, database=None)
+            @given(
+                headers,
+                st.dictionaries(st.sampled_from([*claims, "nbf"]), words | st.integers(0, 2 * now)),
+                st.binary(max_size=64),
+            )
+            def write(header: dict[str, object], changed: dict[str, object], signature: bytes) -> None:
+                body = part({**claims, **changed, "groups": ["writers"]})
+                own = base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
+                head = good.split(".")[0] if not header else part(header)
+                tokens.extend(f"{head}.{body}.{end}" for end in (good.split(".")[2], "", own))
+
+            write()
+            for token in tokens:
+                answer = await gateway.post(NOTE, RECORD, headers=of(token))
+                assert (answer.status, answer.json()["code"]) == (401, "unauthorized"), token
+            assert not await gateway.events()
+            assert len(tokens) >= 300
 
 
 async def _refused(gateway: Gateway, token: str) -> None:
