@@ -44,6 +44,19 @@ async def test_every_route_that_is_not_open_counts(tmp_path: Path) -> None:
                 assert (answer.status, answer.json()["quota"]) == (429, "all-requests"), path
 
 
+async def test_what_is_refused_for_load_counts_against_no_quota(tmp_path: Path) -> None:
+    async with embedded(tmp_path, quota_principal="requests=2") as gateway:
+        admission = gateway.app.table[0]._site.admission
+        most, admission.overload.limit = admission.overload.limit, 0
+        for _ in range(5):
+            answer = await gateway.post(ONE, RECORD)
+            assert (answer.status, answer.json()["code"]) == (503, "busy")
+            assert "ratelimit" not in answer.headers
+        admission.overload.limit = most
+        assert [(await gateway.post(ONE, RECORD)).status for _ in range(3)] == [201, 201, 429]
+        assert admission.requests == 0
+
+
 async def test_lines_of_a_stream_beyond_the_quota_are_429_and_may_be_sent_again(tmp_path: Path) -> None:
     async with embedded(tmp_path, quota_principal="records=3") as gateway:
         body = b"".join(b'{"title": "%d"}\n' % n for n in range(5))
