@@ -15,6 +15,7 @@ from tests.gateways import Gateway, embedded, form
 
 RECORD = json.dumps({"title": "a"}).encode()
 NDJSON = "application/x-ndjson"
+ONE = "/ingress/record-json?schema=note"
 
 
 @pytest.fixture
@@ -31,59 +32,45 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
             yield gateway
 
 
-async def test_a_record_is_202_with_a_receipt_that_has_no_place(gateway: Gateway) -> None:
-    answer = await gateway.post("/ingress/record-json?schema=note", RECORD)
+async def test_records_are_202_alone_in_a_stream_and_with_a_key(gateway: Gateway) -> None:
+    headers = {"idempotency-key": '"one"'}
+    answer = await gateway.post(ONE, RECORD, headers=headers)
     assert answer.status == 202
     receipt = answer.json()
     assert (receipt["topic"], receipt["partition"], receipt["offset"]) == ("inlake.note", None, None)
     assert receipt["schema"]["version"] == 1
     assert "location" not in answer.headers
 
+    again = await gateway.post(ONE, RECORD, headers=headers)
+    assert (again.status, again.headers["idempotent-replayed"], again.body) == (202, "true", answer.body)
+    assert "inlake_outbox_kept_total 1\n" in (await gateway.post("/metrics", method="GET")).body.decode()
 
-async def test_a_stream_is_202_and_its_lines_are_pending(gateway: Gateway) -> None:
-    answer = await gateway.post("/ingress/record-json?schema=note", b"\n".join([RECORD, b'{"no": 1}', RECORD]), NDJSON)
-    assert answer.status == 207
-    first, refused, last, summary = answer.lines()
+    mixed = await gateway.post(ONE, b"\n".join([RECORD, b'{"no": 1}', RECORD]), NDJSON)
+    assert mixed.status == 207
+    first, refused, last, summary = mixed.lines()
     assert (first["status"], refused["status"], last["status"]) == (202, 422, 202)
     assert summary["summary"] == {"accepted": 0, "pending": 2, "rejected": 1, "failed": 0}
-    whole = await gateway.post("/ingress/record-json?schema=note", b"\n".join([RECORD] * 5), NDJSON)
-    assert whole.status == 202
+    assert (await gateway.post(ONE, b"\n".join([RECORD] * 5), NDJSON)).status == 202
 
 
-async def test_a_record_with_a_binary_is_published_as_far_as_its_promise_goes(gateway: Gateway) -> None:
+async def test_what_waits_is_told_where_it_matters(gateway: Gateway) -> None:
+    """A promise is published as far as it goes; all or nothing cannot be published; the gateway is ready, and warns."""
     body, kind = form(("record", RECORD, None, None), ("file", b"bytes", "a.bin", "application/octet-stream"))
     answer = await gateway.post("/ingress/record-json-and-binary?schema=note", body, kind)
     assert answer.status == 202, answer.body
     puuid = answer.json()["resource"]["puuid"]
     told = await gateway.post(f"/promises/{puuid}", method="GET", content_type=None)
-    assert told.json()["state"] == "published"
-    assert told.json()["receipt"] == answer.json()
+    assert (told.json()["state"], told.json()["receipt"]) == ("published", answer.json())
     assert await gateway.open_promises() == []
 
+    atomic = await gateway.post(f"{ONE}&mode=atomic", RECORD, NDJSON)
+    assert (atomic.status, atomic.json()["code"]) == (503, "bus_unavailable")
+    assert "mode=atomic" in atomic.json()["detail"]
+    assert int(atomic.headers["retry-after"]) > 0
 
-async def test_an_idempotency_key_repeats_the_202(gateway: Gateway) -> None:
-    headers = {"idempotency-key": '"one"'}
-    first = await gateway.post("/ingress/record-json?schema=note", RECORD, headers=headers)
-    second = await gateway.post("/ingress/record-json?schema=note", RECORD, headers=headers)
-    assert (first.status, second.status) == (202, 202)
-    assert second.headers["idempotent-replayed"] == "true"
-    assert second.body == first.body
-    assert "inlake_outbox_kept_total 1\n" in (await gateway.post("/metrics", method="GET")).body.decode()
-
-
-async def test_all_or_nothing_is_503_while_events_wait(gateway: Gateway) -> None:
-    await gateway.post("/ingress/record-json?schema=note", RECORD)
-    answer = await gateway.post("/ingress/record-json?schema=note&mode=atomic", RECORD, NDJSON)
-    assert (answer.status, answer.json()["code"]) == (503, "bus_unavailable")
-    assert "mode=atomic" in answer.json()["detail"]
-    assert int(answer.headers["retry-after"]) > 0
-
-
-async def test_the_gateway_is_ready_and_warns_of_what_waits(gateway: Gateway) -> None:
-    await gateway.post("/ingress/record-json?schema=note", RECORD)
-    answer = await gateway.post("/health/ready", method="GET")
-    assert answer.status == 200, answer.body
-    warnings = answer.json()["checks"]["bus"]["warnings"]
+    ready = await gateway.post("/health/ready", method="GET")
+    assert ready.status == 200, ready.body
+    warnings = ready.json()["checks"]["bus"]["warnings"]
     assert any(sentence.startswith("1 event waits") for sentence in warnings), warnings
     assert any("wait in the outbox meanwhile" in sentence for sentence in warnings), warnings
 

@@ -80,4 +80,6 @@ def _bytes(promise: dict[str, Any]) -> str:
 
 
 def _place(receipt: dict[str, Any]) -> str:
+    if receipt["offset"] is None:
+        return f"{receipt['id']} for {receipt['topic']}, by the gateway's outbox"
     return f"{receipt['id']} at {receipt['topic']}, partition {receipt['partition']}, offset {receipt['offset']}"

@@ -375,6 +375,8 @@ async function answer(response, only) {
   const told = await response.json();
   clear();
   if (response.ok && only) return say("good", "It fits.");
+  if (response.ok && told.offset === null)
+    return say("good", "Kept: event ", make("code", {}, told.id), " waits on the gateway's disk until Kafka is back.");
   if (response.ok && told.topic !== undefined) {
     const where = `${root}/console/events/${encodeURIComponent(told.topic)}/${told.partition}/${told.offset}`;
     return say("good", "Sent: event ", make("code", {}, told.id), ", ", make("a", { href: where }, "see it"), ".");
