@@ -279,11 +279,12 @@ class OutboxBus:
 
     async def check(self) -> list[str]:
         """See `Bus.check`: a bus that is away is a warning, as long as there is room for what comes."""
-        waiting = await asyncio.to_thread(self._table.waiting)
-        events, size = sum([one.events for one in waiting]), sum([one.bytes for one in waiting])
-        warnings = [f"{_count(events, 'waits', 'wait')} in the outbox for the bus ({size:,} bytes)."] if events else []
-        if refused := await asyncio.to_thread(self._table.refused):
-            warnings.append(f"{_count(refused, 'is', 'are')} in the outbox that the bus refuses for good.")
+        state = await asyncio.to_thread(self._table.state)
+        size, warnings = state.bytes, []
+        if state.waiting:
+            warnings = [f"{_count(state.events, 'waits', 'wait')} in the outbox for the bus ({size:,} bytes)."]
+        if state.refused:
+            warnings.append(f"{_count(state.refused, 'is', 'are')} in the outbox that the bus refuses for good.")
         asked = asyncio.ensure_future(self._bus.check())
         asked.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may come after all
         if not (await asyncio.wait([asked], timeout=CHECK_SECONDS))[0]:

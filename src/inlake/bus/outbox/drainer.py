@@ -7,11 +7,12 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from msgspec import structs
 
-from inlake.bus.outbox.table import Backlog, Refused, Row, Table
+from inlake.bus.outbox.table import Refused, Row, State, Table
 from inlake.disk import lock
 from inlake.errors import InlakeError
 from inlake.metrics import Counter, Metrics
@@ -23,6 +24,8 @@ EVENTS, BYTES = 1_000, 4 << 20
 """How much goes to the bus in one call, of all topics together."""
 IDLE, OTHER_DRAINS, TROUBLE = 0.1, 0.5, 1.0
 """Seconds until the next look: when nothing waits, when another process does this work, and after the bus refused."""
+STOP_SECONDS = 3.0
+"""How long a gateway that stops waits for what it just publishes."""
 HEADER = ("inlake_outbox", b"true")
 """The header of an event that came by the disk."""
 
@@ -42,9 +45,8 @@ class Drainer:
         """Topics of which the bus did not take all, and when they are tried again."""
         self._to_remove: tuple[list[Row], list[Refused]] | None = None
         """Events that the bus has taken, or refused for good, while the disk does not let go of them."""
-        self._waiting: Sequence[Backlog] = ()
-        self._oldest_ms: int | None = None
-        self._aside = 0
+        self._state = State()
+        """The file as it was at the last look; empty where another process drains."""
         self._told = ""
         self._published = Counter()
 
@@ -52,18 +54,16 @@ class Drainer:
         """Show from now on in these metrics what waits: who drains tells it, the others say 0."""
         about = "Events that waited and are on the bus now."
         self._published = metrics.counter("inlake_outbox_published_total", about)
-        metrics.gauge(
-            "inlake_outbox_events", "Events that wait for the bus.", lambda: sum([b.events for b in self._waiting])
-        )
-        metrics.gauge("inlake_outbox_bytes", "Their bytes.", lambda: sum([b.bytes for b in self._waiting]))
+        metrics.gauge("inlake_outbox_events", "Events that wait for the bus.", lambda: self._state.events)
+        metrics.gauge("inlake_outbox_bytes", "Their bytes.", lambda: self._state.bytes)
         metrics.gauge("inlake_outbox_oldest_seconds", "How long the oldest of them has waited.", self._age)
-        metrics.gauge("inlake_outbox_refused", "Events that the bus will not take.", lambda: self._aside)
+        metrics.gauge("inlake_outbox_refused", "Events that the bus will not take.", lambda: self._state.refused)
 
     async def run_for_ever(self) -> None:
         """Publish what waits, as long as this process lives."""
         while True:
             try:
-                pause = await self.step()
+                pause = await _whole(self.step())
             except (InlakeError, sqlite3.Error, OSError) as error:
                 self._tell(f"The outbox cannot be drained: {error}")
                 pause = TROUBLE
@@ -81,13 +81,14 @@ class Drainer:
             await asyncio.to_thread(self._table.close_in, ())  # what a process left that died
         if self._to_remove is not None:
             await self._remove(*self._to_remove)
-        await self._see()
-        ready = [b for b in self._waiting if self._later.get(b.topic, 0.0) <= time.monotonic()]
+        self._state = await asyncio.to_thread(self._table.state)
+        waiting = self._state.waiting
+        ready = [b for b in waiting if self._later.get(b.topic, 0.0) <= time.monotonic()]
         if not ready:
-            return TROUBLE / 4 if self._waiting else IDLE
+            return TROUBLE / 4 if waiting else IDLE
         share = max(1, EVENTS // len(ready))
         closing = {b.topic for b in ready if b.topic in self._works and b.events <= share}
-        if closing != {b.topic for b in self._waiting if b.closing}:
+        if closing != {b.topic for b in waiting if b.closing}:
             await asyncio.to_thread(self._table.close_in, closing)
         rows = await asyncio.to_thread(self._take, [b.topic for b in ready[:EVENTS]], share)
         await self._publish(rows)
@@ -96,12 +97,6 @@ class Drainer:
     def close(self) -> None:
         """Let others do it."""
         os.close(self._lock_file)
-
-    async def _see(self) -> None:
-        """Looks what waits."""
-        self._waiting = await asyncio.to_thread(self._table.waiting)
-        self._oldest_ms = await asyncio.to_thread(self._table.oldest_ms) if self._waiting else None
-        self._aside = await asyncio.to_thread(self._table.refused)
 
     def _take(self, topics: Sequence[str], share: int) -> list[Row]:
         return [row for topic in topics for row in self._table.take(topic, share, max(1, BYTES // len(topics)))]
@@ -134,7 +129,8 @@ class Drainer:
             self._tell("")
 
     def _age(self) -> float:
-        return 0.0 if self._oldest_ms is None else max(0.0, time.time() - self._oldest_ms / 1000)
+        oldest = self._state.oldest_ms
+        return 0.0 if oldest is None else max(0.0, time.time() - oldest / 1000)
 
     def _tell(self, trouble: str) -> None:
         """Logs what keeps events from the bus, once as long as it is the same."""
@@ -143,6 +139,17 @@ class Drainer:
         elif self._told and not trouble:
             log.info("the outbox is drained")
         self._told = trouble
+
+
+async def _whole(step: Coroutine[Any, Any, float]) -> float:
+    """Gives a step that is cancelled some seconds to come to its end: what is on the bus is to be removed."""
+    task = asyncio.ensure_future(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=STOP_SECONDS)
+        task.cancel()
+        raise
 
 
 def _marked(event: Event) -> Event:

