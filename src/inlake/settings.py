@@ -87,6 +87,7 @@ class Settings(BaseModel):
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
         description="Path that a proxy puts before the gateway's and takes off again, such as `/gw`: addresses in answers begin with it.",
     )
+    stop_delay: float = Field(0, ge=0, le=300, description="How long a gateway that is told to stop still takes requests: `/health/ready` is 503 meanwhile and each answer closes its connection, so that a balancer in front sends the next one elsewhere.")  # fmt: skip
     shutdown_seconds: float = Field(30, gt=0, description="How long a stopping gateway waits for requests in flight.")
 
     topic: str = Field("inlake.{schema}", description="Topic of an event; `{schema}` is the schema's name.")

@@ -9,20 +9,19 @@ import json
 import os
 import re
 import shutil
-import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import pycurl
 import pytest
 
 from tests.certificates import make_authority
-from tests.command import Served, free_port, serving
+from tests.command import Served, serving
+from tests.nginx import nginx, nginx_program
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "proxies.md"
 SCHEMA = json.dumps(
     {
         "type": "record",
@@ -33,51 +32,6 @@ SCHEMA = json.dumps(
         ],
     }
 )
-
-
-def nginx_program() -> str:
-    """Debian has it outside the path of users."""
-    found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    if found is None:
-        pytest.skip("nginx is not there: apt-get install nginx-light")
-    return found
-
-
-@contextlib.contextmanager
-def nginx(folder: Path, upstream: str) -> Iterator[tuple[str, Path]]:
-    """nginx with the configuration of the page, in front of a gateway; its address, and the authority to trust."""
-    program, authority, port = nginx_program(), make_authority(folder), free_port()
-    configuration = re.search(r"```nginx\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert configuration
-    text = configuration[1]
-    for documented, ours in {
-        "listen 443 ssl http2;": f"listen 127.0.0.1:{port} ssl http2;",
-        "/etc/ssl/inlake.pem": str(authority.server),
-        "unix:/run/inlake/inlake.sock": upstream,
-    }.items():
-        assert documented in text
-        text = text.replace(documented, ours)
-    paths = "".join(
-        f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    whole = (
-        f"{'user root; ' if os.geteuid() == 0 else ''}daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{paths}{text}\n}}\n"
-    )
-    file = folder / "nginx.conf"
-    file.write_text(whole)
-    process = subprocess.Popen([program, "-c", str(file), "-p", str(folder), "-e", f"{folder}/nginx.log"])
-    try:
-        end = time.monotonic() + 30
-        while time.monotonic() < end and process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.05)
-        assert process.poll() is None, (folder / "nginx.log").read_text()
-        yield f"https://127.0.0.1:{port}/inlake", authority.ca
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @contextlib.contextmanager
@@ -96,7 +50,7 @@ def test_everything_works_behind_nginx_under_a_path(tmp_path: Path, workers: str
     own = {"INLAKE_ROOT_PATH": "/inlake", "INLAKE_TRUSTED_PROXIES": "unix", "INLAKE_ALLOW_ANONYMOUS": "true"}
     with (
         on_unix_socket(tmp_path, INLAKE_WORKERS=workers, **own) as served,
-        nginx(tmp_path, f"unix:{tmp_path}/inlake.sock") as (url, ca),
+        nginx(tmp_path, tmp_path / "inlake.sock") as (url, ca),
         httpx2.Client(verify=ssl.create_default_context(cafile=str(ca)), timeout=30, trust_env=False) as client,
     ):
         (tmp_path / "n.avsc").write_text(SCHEMA)
@@ -106,6 +60,28 @@ def test_everything_works_behind_nginx_under_a_path(tmp_path: Path, workers: str
         _upload(client, url, root)
         _shipment(client, url, root)
         _pages(client, url)
+        _http_2(url, ca)
+
+
+def _http_2(url: str, ca: Path) -> None:
+    """A client that speaks HTTP/2 is answered so, and a hundred requests share its connection."""
+    answers, connections = [], 0
+    http = pycurl.Curl()
+    http.setopt(pycurl.CAINFO, str(ca))
+    http.setopt(pycurl.NOPROXY, "*")
+    http.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
+    http.setopt(pycurl.URL, f"{url}/ingress/record-json?schema=n")
+    http.setopt(pycurl.HTTPHEADER, ["content-type: application/json"])
+    for n in range(100):
+        http.setopt(pycurl.POSTFIELDS, json.dumps({"n": n}))
+        http.setopt(pycurl.WRITEFUNCTION, (body := bytearray()).extend)
+        http.perform()
+        connections += http.getinfo(pycurl.NUM_CONNECTS)
+        answers.append((http.getinfo(pycurl.RESPONSE_CODE), http.getinfo(pycurl.INFO_HTTP_VERSION)))
+        assert json.loads(body)["schema"]["subject"] == "n"
+    http.close()
+    assert answers == [(201, pycurl.CURL_HTTP_VERSION_2_0)] * 100
+    assert connections == 1
 
 
 def _records(client: httpx2.Client, url: str) -> None:

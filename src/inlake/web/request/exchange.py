@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from inlake.access.quotas import Quotas, make_quotas
@@ -63,6 +63,8 @@ class Site:
     binary_bytes: Counter
     spool: Room
     quotas: Quotas | None = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process has been told to stop."""
 
 
 def make_site(settings: Settings, metrics: Metrics, usage: Usage | None = None) -> Site:

@@ -37,6 +37,10 @@ class Routed(FastAPI):
         self._site = site
         self._access_log = access_log
 
+    def stop(self) -> None:
+        """Says in `/health/ready` that the process is about to end."""
+        self._site.stopping.set()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)  # start and stop

@@ -45,6 +45,7 @@ class Readiness(Struct):
     """The services that the gateway needs, and whether they are there."""
 
     status: str
+    """`ready`, `not ready`, or `stopping`."""
     checks: Checks
 
 
@@ -55,7 +56,7 @@ READY = operation(
     {
         200: answer("All three can be used.", json(Readiness("ready", Checks(_OK, _OK, _OK)))),
         503: answer(
-            "One of them cannot be used.",
+            "One of them cannot be used, or the gateway stops.",
             json(Readiness("not ready", Checks(_OK, Check(False, code="store_unavailable", detail="..."), _OK))),
         ),
     },
@@ -75,13 +76,15 @@ async def options(x: Exchange, _: Deployment) -> None:
 
 
 async def ready(x: Exchange, d: Deployment) -> None:
-    """Bus, store and registry can be used; 503 with the reasons when one cannot."""
+    """Bus, store and registry can be used; 503 with the reasons when one cannot, or when the gateway stops."""
     checks = await check_all(d)
-    if checks.bus.ok and checks.store.ok and checks.registry.ok:
-        await x.reply(200, msgspec.json.encode(Readiness("ready", checks)))
-        return
-    told = msgspec.json.encode(Readiness("not ready", checks))
-    await x.reply(503, told, headers=[(b"retry-after", b"5")])
+    is_well = checks.bus.ok and checks.store.ok and checks.registry.ok
+    status = "stopping" if x.site.stopping.is_set() else "ready" if is_well else "not ready"
+    told = msgspec.json.encode(Readiness(status, checks))
+    if status == "ready":
+        await x.reply(200, told)
+    else:
+        await x.reply(503, told, headers=[(b"retry-after", b"5")])
 
 
 async def counters(x: Exchange, _: Deployment) -> None:

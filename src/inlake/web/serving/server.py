@@ -18,8 +18,8 @@ from inlake import logs
 from inlake.access.usage import BYTES, Usage
 from inlake.metrics import SLOT, Metrics
 from inlake.settings import Settings, SettingsError, unknown_variables
-from inlake.web.serving.sockets import address_of, bound, check_bind, of_worker
-from inlake.web.serving.tls import Certificate, certificate
+from inlake.web.serving.sockets import address_of, bound, check_bind, inode, leave, of_worker
+from inlake.web.serving.tls import certificate
 from inlake.web.serving.workers import Shared, SharedFile, end_with_parent, run_workers, try_once
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def serve(settings: Settings, environment: Mapping[str, str]) -> None:
         raise SettingsError(refused)
     with _bound(settings) as held:
         _say_where(settings, held)
-        run_workers(_work, settings, environment, Shared(held, SharedFile(BYTES), SharedFile(settings.workers * SLOT)))
+        shared = Shared(held, SharedFile(BYTES), SharedFile(settings.workers * SLOT))
+        run_workers(_work, settings, environment, shared, leave)
 
 
 def _application(
@@ -107,13 +108,14 @@ def _run(app: Application, settings: Settings, listening: socket.socket, *, say:
         timeout_keep_alive=75,  # longer than the usual 60 s of proxies, so that it is them who close
     )
 
-    _server(config, app, certificate(settings)).run(sockets=[listening])
+    _server(config, app, settings).run(sockets=[listening])
 
 
-def _server(config: uvicorn.Config, app: Application, tls: Certificate | None) -> uvicorn.Server:
-    """uvicorn's server with our TLS, which lets pages that wait for new events go before it waits for requests."""
+def _server(config: uvicorn.Config, app: Application, settings: Settings) -> uvicorn.Server:
+    """uvicorn's server with our TLS, whose clients leave before it stops."""
     import uvicorn
 
+    tls = certificate(settings)
     config.load()
     config.ssl = None if tls is None else tls.context
 
@@ -124,8 +126,20 @@ def _server(config: uvicorn.Config, app: Application, tls: Certificate | None) -
             await super().startup(sockets)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.live.close()
+            await self.let_clients_leave()
+            app.live.close()  # pages that wait for new events
             await super().shutdown(sockets)
+
+        async def let_clients_leave(self) -> None:
+            """Takes requests for a while, and says in each answer and in `/health/ready` to send the next elsewhere."""
+            app.stop()
+            if settings.workers == 1:
+                leave(settings)
+            self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+            for _tenth in range(round(10 * settings.stop_delay)):
+                if self.force_exit:  # a second Ctrl-C
+                    break
+                await asyncio.sleep(0.1)
 
     return Server(config)
 
@@ -134,11 +148,12 @@ def _server(config: uvicorn.Config, app: Application, tls: Certificate | None) -
 def _bound(settings: Settings) -> Iterator[socket.socket]:
     """The socket while the block runs; nothing is left of it in the file system."""
     with bound(settings) as held:
+        own = inode(settings)
         try:
             yield held
         finally:
-            if settings.unix_socket is not None:
-                settings.unix_socket.unlink(missing_ok=True)
+            if inode(settings) == own:
+                leave(settings)
 
 
 def _say_where(settings: Settings, listening: socket.socket) -> None:

@@ -43,6 +43,21 @@ def bound(settings: Settings) -> socket.socket:
     return found
 
 
+def leave(settings: Settings) -> None:
+    """Takes the Unix socket out of the file system: who connects from now on is told so at once, and goes elsewhere.
+
+    Connections that wait to be taken are still taken; those to a port are cut when it is closed.
+    """
+    if settings.unix_socket is not None:
+        settings.unix_socket.unlink(missing_ok=True)
+
+
+def inode(settings: Settings) -> int | None:
+    """The number that tells the Unix socket from one that another gateway has put there since; None: no socket."""
+    path = settings.unix_socket
+    return path.stat().st_ino if path is not None and path.exists() else None
+
+
 def of_worker(held: socket.socket) -> socket.socket:
     """A worker's socket: one of its own on the port that the parent holds; a Unix socket is one for all."""
     if held.family == socket.AF_UNIX:

@@ -56,10 +56,13 @@ class Shared(NamedTuple):
     """The memory that each counts its requests in."""
 
 
-def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], shared: Shared) -> None:
+def run_workers(
+    work: Work, settings: Settings, environment: Mapping[str, str], shared: Shared, leave: Callable[[Settings], None]
+) -> None:
     """Run `settings.workers` processes of `work(settings, environment, shared, number)` until SIGINT or SIGTERM.
 
-    Then all are stopped. A process that is started anew has the number of the one before it.
+    Then `leave(settings)` is called, and all are stopped. A process that is started anew has the number of the one
+    before it.
 
     The kernel spreads connections over their sockets evenly. One socket shared by all would not do: it once gave one of
     two workers 84 % of the work.
@@ -70,6 +73,7 @@ def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], 
     def stop(*signalled: Any) -> None:  # noqa: ARG001
         nonlocal stopping
         stopping = True
+        leave(settings)
         for process, _ in workers:
             if process.is_alive():
                 process.terminate()
@@ -93,7 +97,7 @@ def run_workers(work: Work, settings: Settings, environment: Mapping[str, str], 
             workers[i] = start(i)
     for process, _ in workers:
         process.terminate()
-        process.join(settings.shutdown_seconds + 10)
+        process.join(settings.stop_delay + settings.shutdown_seconds + 10)
         if process.is_alive():
             log.error("worker %s did not stop in time and is killed", process.pid)
             process.kill()
