@@ -78,7 +78,8 @@ async def test_a_request_without_a_trace_begins_one_and_its_state_goes_on(tmp_pa
         begun, passed_on = await header(gateway, "traceparent", 0), await header(gateway, "traceparent", 1)
         assert await header(gateway, "tracestate", 1) == "a=1"
     roots = [span for span in collector.spans() if not span["parent"]]
-    assert [f"00-{span['trace']}-{span['id']}-01" for span in roots] == [begun]
+    assert begun is not None
+    assert [f"00-{span['trace']}-{span['id']}" for span in roots] == [begun[:52]]
     assert passed_on is not None
     assert passed_on[:36] == parent[:36]
     assert passed_on != parent
@@ -92,7 +93,7 @@ async def test_a_trace_that_its_client_does_not_record_is_passed_on_and_not_reco
         assert (await gateway.post(ONE, RECORD, headers={"traceparent": parent})).status == 201
         passed_on = await header(gateway, "traceparent") or ""
     assert passed_on[:36] == parent[:36]
-    assert passed_on.endswith("-00")
+    assert not int(passed_on[-2:], 16) & 1
     assert collector.spans() == []
 
 

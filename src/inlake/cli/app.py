@@ -18,6 +18,7 @@ from inlake.cli.commands.send import send
 from inlake.cli.commands.serve import serve
 from inlake.cli.commands.sweep import sweep
 from inlake.cli.commands.tail import tail
+from inlake.cli.commands.top import top
 from inlake.cli.commands.upload import upload
 from inlake.cli.failures import DEBUG, guarded
 
@@ -45,6 +46,7 @@ def build() -> typer.Typer:
     app.command("verify")(guarded(readback.verify))
     app.command("get")(guarded(readback.get))
     app.command("tail")(guarded(tail))
+    app.command("top")(guarded(top))
     app.command("open")(guarded(open_))
     app.command("check")(guarded(check))
     app.command("config")(guarded(config))
