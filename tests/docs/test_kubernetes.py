@@ -1,0 +1,108 @@
+"""The manifests for Kubernetes: valid by its own schemas, closed as far as they can be, and those that the chart makes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from ruamel.yaml import YAML
+
+import inlake
+from inlake.settings import Settings, load, unknown_variables
+from tests.docs.pages import ROOT
+
+CHART, PLAIN = ROOT / "deploy" / "helm", ROOT / "deploy" / "kubernetes.yaml"
+VALUES: dict[str, Any] = YAML(typ="safe").load((CHART / "values.yaml").read_text())
+ALL = [
+    "autoscaling.enabled=true", "allowAnonymous=true", "apiKeysSecret=keys", "rightsConfigMap=rights", "secrets={a,b}",
+    "ingress.enabled=true", "ingress.tlsSecret=tls", "ingress.trustedProxies=10.0.0.0/8", "serviceAccount=museum",
+    "imagePullSecrets[0].name=pull", "podLabels.a=b", "podAnnotations.a=b", "nodeSelector.a=b", "service.annotations.a=b",
+    "tolerations[0].operator=Exists", "service.type=LoadBalancer",
+]  # fmt: skip
+"""Every option of the chart, on."""
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    return [found for found in YAML(typ="safe").load_all(StringIO(text)) if found]
+
+
+def of_kind(text: str, kind: str) -> dict[str, Any]:
+    (found,) = [document for document in documents(text) if document["kind"] == kind]
+    return found
+
+
+def helm(*arguments: str | Path) -> str:
+    program = shutil.which("helm", path=f"{os.environ['PATH']}:{Path.home()}/go/bin")
+    if program is None:
+        pytest.skip("helm is not there: go install helm.sh/helm/v3/cmd/helm@v3.21.4")
+    done = subprocess.run([program, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def template(*values: str) -> str:
+    options = [text for value in values for text in ("--set", value)]
+    return helm("template", "inlake", CHART, *options)
+
+
+def check(text: str) -> Iterator[str]:
+    """The kinds of the documents, each of which fits its schema, in every version that is there."""
+    for document in documents(text):
+        for version in ("1.30", "1.33", "1.36"):
+            kubernetes_validate.validate(document, version, strict=True)
+        yield document["kind"]
+
+
+def test_the_plain_manifests_fit_the_schemas_of_kubernetes() -> None:
+    assert sorted(check(PLAIN.read_text())) == ["Deployment", "PodDisruptionBudget", "Service"]
+
+
+def test_a_manifest_with_a_wrong_name_does_not() -> None:
+    with pytest.raises(kubernetes_validate.ValidationError):
+        list(check(PLAIN.read_text().replace("livenessProbe", "liveProbe")))
+
+
+def test_the_chart_is_taken_by_helm_and_makes_the_plain_manifests() -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", CHART)
+    head, _, plain = PLAIN.read_text().partition("---\n")
+    assert all(line.startswith("#") for line in head.splitlines())
+    assert documents(plain) == documents(template())
+
+
+def test_the_chart_with_every_option_fits_the_schemas_too() -> None:
+    kinds = sorted(check(template(*ALL)))
+    assert kinds == ["Deployment", "HorizontalPodAutoscaler", "Ingress", "PodDisruptionBudget", "Service"]
+
+
+def test_the_pod_is_closed_as_far_as_it_can_be() -> None:
+    pod = of_kind(PLAIN.read_text(), "Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert [mount["mountPath"] for mount in container["volumeMounts"]] == ["/tmp"]
+
+
+def test_the_variables_are_settings_and_a_pod_has_time_to_stop() -> None:
+    pod = of_kind(PLAIN.read_text(), "Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert unknown_variables(variables) == []
+    settings: Settings = load(variables)
+    assert pod["terminationGracePeriodSeconds"] >= settings.stop_delay + settings.shutdown_seconds + 10
+    assert settings.stop_delay >= 2 * container["readinessProbe"]["periodSeconds"]
+    limit, unit = container["resources"]["limits"]["memory"][:-2], container["resources"]["limits"]["memory"][-2:]
+    assert (int(limit) << {"Mi": 20, "Gi": 30}[unit]) >= settings.max_memory + (300 << 20)
+    assert container["image"].endswith(f":{inlake.__version__}")
