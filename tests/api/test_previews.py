@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,23 @@ async def test_a_preview_goes_with_its_object(tmp_path: Path) -> None:
         assert (await gateway.post(f"/promises/{puuid}", method="DELETE")).status in {200, 204}
         assert (await gateway.post(f"/resources/{puuid}/preview", method="GET")).status == 410
         assert await gateway.deployment.store.get(keeper.preview_key(puuid)) is None
+
+
+async def test_a_preview_of_a_line_goes_with_the_shipment_that_is_given_up(tmp_path: Path) -> None:
+    scan = tiff()
+    file = {"size": len(scan), "sha256": hashlib.sha256(scan).hexdigest(), "content_type": "image/tiff"}
+    lines = [{"file": {**file, "filename": f"{n}.tif"}, "record": {"title": "a"}} for n in range(2)]
+    async with embedded(tmp_path) as gateway:
+        body = "\n".join(map(json.dumps, lines)).encode()
+        *told, summary = (await gateway.post("/shipments?schema=note", body, "application/x-ndjson")).lines()
+        for each in told:
+            put = each["put"]
+            kind = put["headers"].pop("content-type")
+            stored = await gateway.post(put["url"], scan, kind, method=put["method"], headers=put["headers"])
+            assert stored.status == 200
+            assert (await gateway.post(f"/resources/{each['puuid']}/preview", method="GET")).status == 200
+        assert (await gateway.post(f"/shipments/{summary['id']}", method="DELETE")).status == 204
+        assert [key async for key in gateway.deployment.store.list(".inlake/previews/")] == []
 
 
 async def test_the_page_of_an_event_shows_the_preview_of_what_a_browser_cannot_show(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from inlake.logbook import process
 from inlake.memory import Recent
 from inlake.metrics import Counter
 from inlake.model import Binary, Blob, Place, Receipt, SignedRequest, masked
+from inlake.previews.keeper import can_be_drawn, preview_key
 from inlake.promises.arrival import Arrival
 from inlake.promises.places import promise_named
 from inlake.promises.shipments.check import check_open, exactly, present, whole
@@ -356,7 +357,10 @@ class Shipments:
         return await self._expire(found, "no progress") if due.what == "expired" and found.left else True
 
     async def _delete(self, files: Sequence[File]) -> None:
-        """Delete the objects of lines, and their unfinished uploads, but for what was there before."""
+        """Delete the objects of lines, and their unfinished uploads, but for what was there before; and previews."""
+        drawn = [preview_key(file.puuid) for file in files if can_be_drawn(file.content_type, file.filename)]
+        for key in await self._store.sizes(drawn) if drawn else {}:
+            await self._store.delete(key)
         files = [file for file in files if not file.in_place]
         sizes = await self._store.sizes([file.key for file in files]) if files else {}
         for key in sizes:
