@@ -481,5 +481,6 @@ for (const image of document.querySelectorAll("[data-preview]")) {
 for (const input of document.querySelectorAll("[data-find]")) find(input);
 if (byId("live")?.dataset.live) follow(byId("live"));
 if (byId("compose")) compose(byId("compose"));
+document.querySelector(".who")?.addEventListener("submit", () => sessionStorage.clear()); // tables that are not sent
 
 export { byId, make, meta, post, root }; // for table.js

@@ -6,6 +6,7 @@ const place = byId("table");
 const form = byId("compose");
 let rows = []; // those that are not sent yet, as the gateway tells them
 let columns = [];
+let isUnsure = false; // whether some were sent, and no answer said so
 
 const url = (again) => {
   const query = new URLSearchParams({ file: place.dataset.file ?? "", again: again ? "true" : "false" });
@@ -21,13 +22,47 @@ async function check(body, again) {
   return told;
 }
 
+// ---------------------------------------------------------------------------------------- a page that is left, and opened again
+const KEPT = `table of ${meta("person")} at ${location.pathname}`;
+
+/** Keep what is not sent yet for this tab; false where there is no room for it. */
+function keep() {
+  try {
+    if (rows.length) sessionStorage.setItem(KEPT, JSON.stringify({ file: place.dataset.file, columns, rows, isUnsure, destination: form.elements.destination.value }));
+    else sessionStorage.removeItem(KEPT);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Show the table that was there when the page was left. */
+function restore() {
+  const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+  if (!kept) return;
+  ({ columns, rows, isUnsure } = kept);
+  place.dataset.file = kept.file;
+  form.elements.destination.value = kept.destination;
+  if (isUnsure) show(`Nobody knows whether all of ${kept.file} was sent: look at Events before you send again.`, "bad");
+  else show(`${kept.file}, as you left it.`);
+}
+
+function remove() {
+  rows = [];
+  byId("rows-of-table").replaceChildren();
+  byId("table-file").value = "";
+  byId("table-file").focus();
+}
+
+// -------------------------------------------------------------------------------------------------------- a table that is dropped
 async function take(file) {
+  rows = [];
   place.dataset.file = file.name;
   say("", `Reading ${file.name} …`);
   try {
     const told = await check(file, false);
     if (told.wrong.length) return say("bad", `${file.name} cannot be read as records of this schema:`, make("ul", {}, ...told.wrong.map((each) => make("li", {}, each))));
-    [rows, columns] = [told.rows, told.columns];
+    [rows, columns, isUnsure] = [told.rows, told.columns, false];
     show(`${file.name}: ${told.said}.`);
   } catch (error) {
     say("bad", `${file.name} was not read: ${error.message}`);
@@ -40,13 +75,14 @@ const count = (number, word) => `${number.toLocaleString("en")} ${word}${number 
 
 function show(said, kind = "") {
   const [fit, misfit] = [good(), bad()];
-  const parts = [make("p", { class: `note ${kind}`, role: "status" }, said, " ", `${count(fit.length, "row")} fit, ${misfit.length.toLocaleString("en")} do not.`)];
+  const parts = [make("p", { class: `note ${kind}`, role: "status" }, said, " ", `${count(fit.length, "row")} fit${fit.length === 1 ? "s" : ""}, ${misfit.length.toLocaleString("en")} ${misfit.length === 1 ? "does" : "do"} not.`)];
   if (misfit.length) parts.push(grid(misfit));
   if (misfit.length > SHOWN) parts.push(make("p", { class: "hint" }, `The first ${SHOWN} that do not fit are shown.`));
   if (fit.length) parts.push(make("details", {}, make("summary", {}, `How cells become values: row ${fit[0].number}`), make("pre", { tabindex: 0, "aria-label": "Record" }, JSON.stringify(JSON.parse(fit[0].record), null, 2))));
   const actions = make("p", { class: "actions" });
   if (fit.length) actions.append(make("button", { type: "button", onclick: sendAll }, `Send ${count(fit.length, "row")}`), " ");
-  if (misfit.length) actions.append(make("button", { type: "button", class: "plain", onclick: again }, "Check again"));
+  if (misfit.length) actions.append(make("button", { type: "button", class: "plain", onclick: again }, "Check again"), " ");
+  if (rows.length) actions.append(make("button", { type: "button", class: "plain", onclick: remove }, "Remove the table"));
   byId("rows-of-table").replaceChildren(...parts, actions);
 }
 
@@ -88,6 +124,7 @@ async function again() {
 
 async function sendAll() {
   const sent = good();
+  isUnsure = true;
   for (const button of place.querySelectorAll("button")) button.disabled = true;
   try {
     const response = await post("/ingress/record-json", form, sent.map((row) => row.record).join("\n"), "application/x-ndjson");
@@ -101,6 +138,7 @@ async function sendAll() {
       else row.wrong = [{ column: null, said: line.detail }];
     }
     rows = rows.filter((row) => !accepted.has(row));
+    isUnsure = false;
     const left = rows.length ? "" : " That is all of the table.";
     show(`${count(accepted.size, "row")} sent and accepted.${left}`, "good");
   } catch (error) {
@@ -113,6 +151,10 @@ function say(kind, ...parts) {
 }
 
 place.hidden = false;
+restore();
+window.addEventListener("pagehide", keep);
+window.addEventListener("beforeunload", (event) => { if (!keep()) event.preventDefault(); }); // the browser asks
+document.querySelector(".who")?.addEventListener("submit", () => { rows = []; }); // who signs out leaves nothing
 byId("table-file").addEventListener("change", (event) => { if (event.target.files.length) take(event.target.files[0]); });
 place.addEventListener("dragover", (event) => { event.preventDefault(); place.classList.add("dropping"); });
 place.addEventListener("dragleave", () => place.classList.remove("dropping"));
