@@ -78,6 +78,14 @@ def metadata(**values: str) -> str:
     return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items())
 
 
+async def test_the_list_of_promises_says_how_much_of_an_upload_has_come(gateway: Gateway) -> None:
+    path = await create(gateway, 10)
+    assert (await patch(gateway, path, 0, b"seven__")).status == 204
+    (listed,) = (await gateway.post("/promises", method="GET")).json()["promises"]
+    assert (listed["puuid"], listed["received"], listed["size"]) == (path.rpartition("/")[2], 7, 10)
+    assert b"7 bytes of 10 bytes" in (await gateway.post("/console/waiting", method="GET")).body
+
+
 # ------------------------------------------------------------------------------------------------------- core protocol
 async def test_an_upload_in_two_pieces_is_stored_whole_and_claimed_by_its_puuid(gateway: Gateway) -> None:
     path = await create(gateway, 11, upload_metadata=metadata(filename="hello.txt", filetype="text/plain"))

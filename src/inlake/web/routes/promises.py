@@ -186,7 +186,7 @@ async def _page(d: Deployment, principal: str, page: Page) -> PromiseList:
         async with room:
             found = await read(d.store, puuid)
             # not kept: with the checksums of its parts, or the record that waits, a promise has up to two megabytes
-            return describe(found) if found and _is_open(found) else None
+            return describe(found, await received(d, found)) if found and _is_open(found) else None
 
     shown = [each for each in await asyncio.gather(*map(one, puuids[: page.limit])) if each]
     return PromiseList(shown, puuids[page.limit - 1] if len(puuids) > page.limit else None)
