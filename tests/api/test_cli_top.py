@@ -109,3 +109,11 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     lines = report("http://127.0.0.1:8000", now, before, width)
     assert max(map(len, lines)) <= width
     assert "…" in lines[-1]
+
+
+def test_what_waits_in_the_outbox_has_a_line() -> None:
+    text = "inlake_outbox_events 7\ninlake_outbox_oldest_seconds 61\ninlake_requests_limit 1000\n"
+    look = Look(read(text, 1.0), "not ready; bus: Kafka is away")
+    lines = report("http://127.0.0.1:8000", look, look, 80)
+    assert lines[0].endswith("not ready; bus: Kafka is away")
+    assert "outbox     7 events wait, the oldest for 61 s" in lines

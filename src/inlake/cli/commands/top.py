@@ -130,6 +130,9 @@ def report(url: str, now: Look, before: Look, width: int) -> list[str]:
         by_label = {key: rate for key, rate in _by_label(figures, earlier, name, label).items() if rate}
         if by_label:
             lines.append(f"{title:<10} " + ", ".join(f"{_rate(rate)} {key}" for key, rate in by_label.items()))
+    if waiting := figures.now("inlake_outbox_events"):
+        oldest = figures.now("inlake_outbox_oldest_seconds")
+        lines.append(f"outbox     {waiting:,.0f} events wait, the oldest for {_time(oldest)}")
     narrow = width < NARROW
     head = f"{'good':>7} {'4xx':>6} {'5xx':>6}" + ("" if narrow else f" {'half in':>8}") + f" {'99 % in':>8}"
     room = min(max(10, width - len(head) - 1), WIDEST)
@@ -182,6 +185,7 @@ def _document(url: str, now: Look, before: Look) -> dict[str, Any]:
         "requests_limit": figures.now("inlake_requests_limit"),
         "memory_in_flight_bytes": figures.now("inlake_memory_in_flight_bytes"),
         "records_per_second": _by_label(figures, earlier, "inlake_records_total", "result"),
+        "outbox_events": figures.now("inlake_outbox_events"),
         "binary_bytes_per_second": sum(s.value for s in figures.rates("inlake_binary_bytes_total", earlier)),
         "quota_refused_per_second": _by_label(figures, earlier, "inlake_quota_refused_total", "quota"),
         "rejects_kept_per_second": _by_label(figures, earlier, "inlake_rejects_kept_total", "code"),
