@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,12 +18,35 @@ from uuid import uuid4
 import pytest
 
 from inlake.bus.outbox.bus import OutboxBus
-from inlake.bus.outbox.table import State
+from inlake.bus.outbox.table import State, Table
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown, RecordTooLarge, ShuttingDown
 from inlake.metrics import Metrics
 from inlake.model import Event, InOutbox, Message, Place, Position
 from tests.away import AwayBus
 
+PUBLISHER = """
+import asyncio, sys
+from pathlib import Path
+from inlake.bus.outbox.bus import OutboxBus
+from inlake.errors import BusUnavailable
+from inlake.model import Event, InOutbox
+
+class Down:
+    async def publish(self, events):
+        return [BusUnavailable("It is down.") for _ in events]
+
+async def publish_for_ever(bus, name):
+    for n in range(100_000):
+        [result] = await bus.publish([Event(f"{name}-{n}", "notes", b"k", b"v" * 300, ())])
+        assert isinstance(result, InOutbox), result
+        print(f"{name}-{n}", flush=True)
+
+async def main(path):
+    bus = OutboxBus(Down(), Path(path), most_bytes=1 << 30, seconds=1)
+    await asyncio.gather(*(publish_for_ever(bus, str(name)) for name in range(8)))
+
+asyncio.run(main(sys.argv[1]))
+"""
 SECONDS = 0.2
 """That the bus has in these tests before its events go to the disk."""
 
@@ -259,6 +285,24 @@ async def test_a_closed_one_takes_nothing_and_keeps_what_it_has(tmp_path: Path) 
     assert kinds(await w.bus.publish([event(2)])) == {ShuttingDown}
     async with world(tmp_path) as again:
         assert numbers(await again.drained(1)) == [1]
+
+
+def test_what_was_told_to_wait_survives_a_kill_and_is_there_once_and_in_order(tmp_path: Path) -> None:
+    path, told = tmp_path / "outbox.db", list[str]()
+    for _ in range(2):  # the second opens what the first has left
+        process = subprocess.Popen([sys.executable, "-c", PUBLISHER, path], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        run = [process.stdout.readline().strip() for _ in range(200)]
+        process.kill()
+        run += [line.strip() for line in process.communicate()[0].splitlines(keepends=True) if line.endswith("\n")]
+        told += run
+    table = Table(path)
+    found = [row.event.id for row in table.take("notes", 1_000_000, 1 << 30)]
+    table.close()
+    assert not Counter(told) - Counter(found)
+    for name in map(str, range(8)):
+        mine = [int(one.partition("-")[2]) for one in found if one.startswith(f"{name}-")]
+        assert mine == [*range(mine.index(0, 1)), *range(len(mine) - mine.index(0, 1))]
 
 
 def test_a_damaged_file_is_refused_with_a_sentence(tmp_path: Path) -> None:
