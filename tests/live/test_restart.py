@@ -20,6 +20,7 @@ import pytest
 from tests.command import Served, inlake, log_of, serving, start, wait_until_alive
 from tests.nginx import nginx, nginx_program
 
+pytestmark = pytest.mark.slow
 SCHEMA = '{"type": "record", "name": "N", "fields": [{"name": "n", "type": "int"}, {"name": "__resource_path__", "type": ["null", "string"], "default": null}]}'
 DELAY = 2
 ROUNDS = int(os.environ.get("INLAKE_TEST_RESTARTS", "1"))
@@ -70,7 +71,6 @@ def wait_for_more(told: list[tuple[int, str]], count: int = 100) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1"] if ROUNDS == 1 else ["1", "2"])
 def test_a_rolling_restart_under_load_fails_no_request(tmp_path: Path, workers: str) -> None:
     nginx_program()
@@ -109,7 +109,7 @@ def test_a_rolling_restart_under_load_fails_no_request(tmp_path: Path, workers: 
 
 
 def test_a_gateway_that_stops_says_so_and_still_answers_for_a_while(tmp_path: Path) -> None:
-    with serving(tmp_path, INLAKE_STOP_DELAY="8") as served, httpx2.Client(trust_env=False, timeout=30) as client:
+    with serving(tmp_path, INLAKE_STOP_DELAY="6") as served, httpx2.Client(trust_env=False, timeout=30) as client:
         assert client.get(f"{served.url}/health/ready").json()["status"] == "ready"
         served.process.send_signal(signal.SIGTERM)
         end = time.monotonic() + 20
