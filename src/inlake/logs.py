@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -86,7 +87,8 @@ class Lines:
 
     def __init__(self, form: Literal["text", "json"], name: str) -> None:
         """`name`: of the logger whose level counts."""
-        self._json = form == "json"
+        self.are_json = form == "json"
+        """Lines are objects, and take members beside the message."""
         self._logger = logging.getLogger(name)
         configured = [handler for handler in logging.getLogger().handlers if isinstance(handler, _Stderr)]
         self._stderr = configured[0] if configured else _Stderr()
@@ -97,17 +99,19 @@ class Lines:
     def are_wanted(self) -> bool:
         return self._logger.isEnabledFor(logging.INFO)
 
-    def add(self, message: str) -> None:
-        """A line of level INFO; `message` holds no secret."""
+    def add(self, message: str, members: Mapping[str, str | float] | None = None) -> None:
+        """A line of level INFO that holds no secret; `members`: what it says, for programs, where lines are JSON."""
         ms = time.time_ns() // 1_000_000
         if ms != self._ms:
             self._ms = ms
             self._start, self._end = self._around(*divmod(ms, 1000))
-        text = json.dumps(message, ensure_ascii=False) if self._json else message
+        text = json.dumps(message, ensure_ascii=False) if self.are_json else message
+        if members:
+            text = f"{text}, {json.dumps(members, ensure_ascii=False)[1:-1]}"
         self._stderr.put(f"{self._start}{text}{self._end}")
 
     def _around(self, second: int, ms: int) -> tuple[str, str]:
-        if self._json:
+        if self.are_json:
             at, name = _utc_second(second), self._logger.name
             return f'{{"time": "{at}.{ms:03d}+00:00", "level": "info", "logger": "{name}", "message": ', "}\n"
         return f"{_second(second)},{ms:03d} INFO    ", "\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from inlake.logs import SECONDS
 from inlake.settings import SettingsError, load
 from inlake.wiring import connect
 from tests.collector import Collector, collecting
@@ -122,6 +125,40 @@ async def test_a_collector_that_is_away_hinders_no_request(tmp_path: Path, caplo
         assert (await gateway.post(ONE, RECORD)).status == 201
         began = time.monotonic()
     assert time.monotonic() - began < 8, "nor the end of the process"
+
+
+async def test_a_line_of_json_has_a_member_for_each_thing_that_it_says(
+    tmp_path: Path, collector: Collector, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("INFO", "inlake.web")
+    async with embedded(tmp_path, log_format="json", traces=collector.url) as gateway:
+        await gateway.post(ONE, RECORD)
+        await gateway.post("/promises/0f3c0d3a-4a0e-4d9f-8f43-2a3c7b1de0aa", b"", method="GET")
+        await gateway.post("/health/live", b"", method="GET")
+        await asyncio.sleep(2 * SECONDS)  # lines wait for others
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    record, promise, probe = (line for line in lines if line["logger"] == "inlake.web")
+    assert record.keys() == {
+        *(
+            "time",
+            "level",
+            "logger",
+            "message",
+            "method",
+            "route",
+            "path",
+            "status",
+            "ms",
+            "request",
+            "principal",
+            "trace",
+        )
+    }
+    assert (record["method"], record["route"], record["status"]) == ("POST", "/ingress/record-json", 201)
+    assert record["trace"] == by_name(collector.spans())["POST /ingress/record-json"]["trace"]
+    assert record["request"] in record["message"]
+    assert (promise["route"], promise["path"], promise["status"]) == ("/promises/{puuid}", "/promises/0f3c0d3a…", 404)
+    assert "trace" not in probe
 
 
 def test_without_the_setting_nothing_of_it_is_loaded_and_without_the_library_it_is_said(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ class AccessLog:
             if not path.isprintable():  # a decoded newline would write a log line of the client's own
                 path = path.encode("unicode_escape").decode()
             line = f"{scope['method']} {path} {status} {seconds * 1000:.1f} ms {x.instance} {x.principal}"
-            self._lines.add(line if x.trace is None else f"{line} {x.trace.id}")
+            line = line if x.trace is None else f"{line} {x.trace.id}"
+            self._lines.add(line, _members(x, route, path, status, seconds) if self._lines.are_json else None)
 
     def flush(self) -> None:
         """Write the lines that wait."""
@@ -47,3 +48,18 @@ class AccessLog:
         labels = (("route", route), ("status", str(status)))
         counter = self._metrics.counter("inlake_requests_total", "Requests by route and status.", labels)
         return counter, self._metrics.histogram("inlake_request_seconds", "Time of a request.", labels[:1])
+
+
+def _members(x: Exchange, route: str, path: str, status: int, seconds: float) -> dict[str, str | float]:
+    """A request as a line of JSON has it."""
+    trace = {} if x.trace is None else {"trace": x.trace.id}
+    return {
+        "method": x.scope["method"],
+        "route": route,
+        "path": path,
+        "status": status,
+        "ms": round(seconds * 1000, 1),
+        "request": x.instance,
+        "principal": x.principal,
+        **trace,
+    }
