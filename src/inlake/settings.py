@@ -145,7 +145,7 @@ class Settings(BaseModel):
         ge=1,
         description="Requests to the ingress routes at once, in each process; one more is 503 `busy`. Streams and uploads reach `INLAKE_MAX_MEMORY` before.",
     )
-    shed_ms: float = Field(50, ge=0, description="Milliseconds that the event loop may be late: while it is later for half a second, fewer requests are taken at once (100 at least), and the others are 503 `busy`; 0 takes as many as `INLAKE_MAX_REQUESTS` always.")  # fmt: skip
+    shed_ms: float = Field(25, ge=0, description="Milliseconds that the event loop may be late: while it is later for a fifth of a second, fewer requests are taken at once (100 at least), and the others are 503 `busy`; 0 takes as many as `INLAKE_MAX_REQUESTS` always.")  # fmt: skip
     max_memory: int = Field(
         GIB,
         ge=64 * MIB,

@@ -9,11 +9,13 @@ from collections.abc import Callable
 
 TICK = 0.05
 """Seconds between two looks."""
-IN_A_ROW = 5
-"""Late looks, one after the other, that are no stall of the machine: half a second of them at least."""
+IN_A_ROW = 3
+"""Late looks, one after the other, that are no stall of the machine: more than a fifth of a second of them."""
 LEAST = 100
 """Requests that are always taken: what makes the loop late with fewer is not their number."""
 DOWN, STEP = 0.8, 5
+QUIET = 200
+"""Looks in time, one after the other, after which all is as before: ten seconds of them."""
 REFUSALS = 200
 """About as many refusals a second are worth their time; more are asked to come back later."""
 LONGEST = 30
@@ -25,13 +27,15 @@ class Overload:
 
     A processor that has too much to do lets requests wait in the event loop, whose turns then take as long as all of
     them. Late turns in a row take a fifth off what is in flight, others let it grow again (additive increase,
-    multiplicative decrease). A bus or a store that is slow makes no turn late, and so takes nothing off.
+    multiplicative decrease), but only while half of it is used, as RFC 7661 has it for TCP: clients that were refused
+    are away for some time, and would find a limit that nothing had tried when they come back. A bus or a store that is
+    slow makes no turn late, and so takes nothing off.
     """
 
     def __init__(self, most: int, late_ms: float) -> None:
         """`late_ms`: how late the loop may be, in milliseconds; 0: the number stays what it is."""
         self._most, self._late = most, late_ms / 1000
-        self._in_a_row = 0
+        self._in_a_row = self._in_time = 0
         self.limit = most
         self.retry_after = 1
         """Seconds after which a client that is refused should come back."""
@@ -57,9 +61,14 @@ class Overload:
         """The loop was so many seconds late, with so many requests in flight."""
         if late <= self._late:
             self._in_a_row = 0
-            self.limit = min(self._most, self.limit + STEP)
+            self._in_time += 1
+            if self._in_time >= QUIET:
+                self.limit = self._most
+            elif in_flight >= self.limit / 2:
+                self.limit = min(self._most, self.limit + STEP)
             return
         self._in_a_row += 1
+        self._in_time = 0
         if self._in_a_row >= IN_A_ROW and in_flight > LEAST:
             self.limit = max(LEAST, int(min(self.limit, in_flight) * DOWN))
 

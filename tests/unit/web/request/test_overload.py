@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from inlake.web.request.overload import IN_A_ROW, LEAST, LONGEST, REFUSALS, Overload
+from inlake.web.request.overload import IN_A_ROW, LEAST, LONGEST, QUIET, REFUSALS, Overload
 
 LATE, IN_TIME = 0.2, 0.001
 
@@ -49,6 +49,18 @@ def test_the_limit_finds_what_a_processor_can_do_and_stays_near_it() -> None:
         overload.look(turn, in_flight=overload.limit)
     assert max(turns[100:]) < 0.1
     assert sum(turns[100:]) / 400 > 0.04, "it is not shut either"
+
+
+def test_a_limit_that_nothing_tries_does_not_grow_until_all_is_well_for_long() -> None:
+    """Clients that were refused are away: were it to grow meanwhile, all of them would be taken when they are back."""
+    overload = Overload(1_000, late_ms=50)
+    for _ in range(50):
+        overload.look(LATE, in_flight=1_000)
+    for _ in range(QUIET - 1):
+        overload.look(IN_TIME, in_flight=LEAST // 2 - 1)
+    assert overload.limit == LEAST
+    overload.look(IN_TIME, in_flight=0)
+    assert overload.limit == 1_000
 
 
 def test_the_more_are_refused_the_later_they_should_come_back() -> None:
