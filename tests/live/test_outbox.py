@@ -36,6 +36,8 @@ from tests.toxiproxy import kafka_proxy
 pytestmark = pytest.mark.slow
 OUTAGE = float(os.environ.get("INLAKE_TEST_OUTAGE", "6"))
 """Seconds for which Kafka is gone."""
+PAUSE = 0.01
+"""Seconds between two requests of a client, so that the machine is left something."""
 LINES = 30
 """Records of a stream."""
 NOTE = '{"type": "record", "name": "Note", "fields": [{"name": "n", "type": "int"}]}'
@@ -64,6 +66,7 @@ class Client:
                 while not self._send(http, wanted, close):
                     time.sleep(0.1)
                 self.accepted += wanted
+                time.sleep(PAUSE)
 
     def _send(self, http: httpx2.Client, wanted: list[int], headers: dict[str, str]) -> bool:
         body, began = "\n".join(json.dumps({"n": n}) for n in wanted), time.monotonic()
