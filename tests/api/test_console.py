@@ -20,6 +20,7 @@ from inlake.client.mending import set_values
 from inlake.model import Event
 from inlake.web.app import PAGES
 from inlake.web.console import events as of_events
+from inlake.web.console import waiting
 from inlake.web.console.page import moment
 from inlake.web.request.session import token_of
 from tests.gateways import Answer, Gateway, embedded, form
@@ -479,6 +480,24 @@ async def test_a_page_says_how_far_back_it_looked_and_looks_further_when_asked(
     assert next_
     page = (await gateway.post("/console/events" + html.unescape(next_[1]), b"", None, method="GET")).body.decode()
     assert ">rare</a>" in page
+
+
+async def test_promises_on_their_way_are_shown_a_page_at_a_time(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "SHOWN", 2)
+    names = {f"{n}.png" for n in range(5)}
+    for name in names:
+        body, kind = form(("file", b"pixels", name, "image/png"))
+        assert (await gateway.post("/ingress/binary", body, kind)).status == 200
+    shown, path = set[str](), "/console/waiting"
+    for _ in range(3):
+        page = (await gateway.post(path, method="GET")).body.decode()
+        shown |= set(re.findall(r'data-name="file">([^<]+)<', page))
+        more = re.search(r'rel="next" href="(\?promises=[^"]+)">More', page)
+        path = f"/console/waiting{html.unescape(more[1])}" if more else ""
+    assert (shown, path) == (names, "")
+    assert ">First</a>" in page
 
 
 async def test_mending_all_shows_first_what_it_changes_and_sends_nothing(gateway: Gateway) -> None:

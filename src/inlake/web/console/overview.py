@@ -38,23 +38,24 @@ class Chart(Struct):
     refused: int = 0
 
 
+class CameIn(Struct):
+    """What came in and what was refused, as far as the person may see it."""
+
+    found: Found
+    causes: list[Cause]
+    hidden: str = ""
+    """Why nothing of it is shown; empty if it is."""
+
+
 async def overview(x: Exchange, d: Deployment) -> None:
     """A page of what came in within a day, what was refused, what is well, and how much room is left."""
-    hidden = ""
-    found = Found([])
-    causes: list[Cause] = []
-    try:
-        found = await find(d, viewer(x, d), Filter(), shown=COUNTED, most=COUNTED)
-        if d.rejects is not None:
-            causes = await rejects.list_causes(x, d, rejects.Filter())
-    except InlakeError as error:
-        hidden = error.detail
-    checks = await check_all(d)
+    came, checks, room = await asyncio.gather(_came_in(x, d), check_all(d), asyncio.to_thread(_room, d))
+    found, causes = came.found, came.causes
     await show(
         x,
         "overview.html",
         title="Overview",
-        hidden=hidden,
+        hidden=came.hidden,
         charts=_charts(found.messages, causes),
         rows=await rows(x, found.messages[:SHOWN]),
         found=found,
@@ -62,8 +63,22 @@ async def overview(x: Exchange, d: Deployment) -> None:
         refused=sum(cause.count for cause in causes),
         causes=causes[:5],
         checks=checks,
-        room=await asyncio.to_thread(_room, d),
+        room=room,
     )
+
+
+async def _came_in(x: Exchange, d: Deployment) -> CameIn:
+    try:
+        found, causes = await asyncio.gather(
+            find(d, viewer(x, d), Filter(), shown=COUNTED, most=COUNTED), _causes(x, d)
+        )
+    except InlakeError as error:
+        return CameIn(Found([]), [], error.detail)
+    return CameIn(found, causes)
+
+
+async def _causes(x: Exchange, d: Deployment) -> list[Cause]:
+    return await rejects.list_causes(x, d, rejects.Filter()) if d.rejects is not None else []
 
 
 def _begin() -> int:
