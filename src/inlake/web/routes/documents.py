@@ -28,6 +28,7 @@ STORED = StoredObject(
     PROMISE.filename,
 )
 BOTH = Receipt(EVENT, "tate.artwork", "inlake.tate.artwork", 0, 42, SCHEMA, STORED)
+WAITING = Receipt(EVENT, "tate.artwork", "inlake.tate.artwork", None, None, SCHEMA, STORED)
 PENDING = Pending(EVENT, "tate.artwork", PUUID, "claimed", SCHEMA, "2026-11-23T20:15:00Z")
 
 Name = Annotated[str, Meta(pattern=f"^{SCHEMA_NAME}$")]
@@ -57,7 +58,7 @@ IDEMPOTENCY_KEY = header(
     "again with it, the request publishes nothing more and gets the same answer, with `Idempotent-Replayed: true`.",
     Annotated[str, Meta(min_length=1)],
 )
-LOCATION = {"Location": "Where to ask: `/promises/{puuid}`; of one record, not of a stream."}
+LOCATION = {"Location": "Where to ask: `/promises/{puuid}`; of one record that waits for its binary."}
 RECORD: Document = {"type": "object", "additionalProperties": True}
 RECORDS: Document = {
     "required": True,
@@ -85,13 +86,18 @@ RECORDS: Document = {
     },
 }
 BYTES = {"type": "string", "format": "binary"}
+KEPT_UNTIL = (
+    "Kept: published once the binary that it names is complete; or, with an outbox, once the bus is back: a receipt "
+    "without partition and offset."
+)
+KEPT_ANSWER = content("application/json", {"anyOf": [Pending, Receipt]}, PENDING)
+KEPT = answer(KEPT_UNTIL, KEPT_ANSWER, headers=LOCATION)
+"""202 of one record."""
 RECORD_JSON = operation(
     "ingress",
     {
         201: answer("Published: the receipt.", json(RECEIPT), STREAM),
-        202: answer(
-            "Kept: published once the binary that it names is complete.", json(PENDING), STREAM, headers=LOCATION
-        ),
+        202: answer(KEPT_UNTIL, KEPT_ANSWER, STREAM, headers=LOCATION),
         207: answer("A stream whose lines have different statuses, or that is longer than one window.", STREAM),
     },
     problems(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 501, 503, 507, beside=STREAM),
@@ -100,7 +106,10 @@ RECORD_JSON = operation(
 )
 RECORD_JSON_AND_BINARY = operation(
     "ingress",
-    {201: answer("Stored and published: the receipt.", json(BOTH))},
+    {
+        201: answer("Stored and published: the receipt.", json(BOTH)),
+        202: answer("Stored, and published once the bus is back, where the gateway has an outbox.", json(WAITING)),
+    },
     problems(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 501, 503, 507),
     asks=[
         *ADDRESS_WITH_BINARY,

@@ -24,7 +24,7 @@ from inlake.web.request.exchange import Exchange
 from inlake.web.request.problems import FieldError
 from inlake.web.request.query import query
 from inlake.web.routes import records
-from inlake.web.routes.documents import RECEIPT
+from inlake.web.routes.documents import KEPT, RECEIPT
 from inlake.web.routes.repeats import Held, with_body
 from inlake.wiring import Deployment
 
@@ -129,7 +129,10 @@ CAUSES = operation(
 FOUND = operation("rejects", {200: answer("The reject.", json(_TOLD))}, problems(401, 403, 404, 503))
 RESENT = operation(
     "rejects",
-    {201: answer("It fits now, and is published: the reject is mended.", json(RECEIPT))},
+    {
+        201: answer("It fits now, and is published: the reject is mended.", json(RECEIPT)),
+        202: KEPT,
+    },
     problems(400, 401, 403, 404, 409, 413, 422, 503),
     body={
         "required": False,

@@ -159,6 +159,7 @@ COMPLETE = operation(
     "shipments",
     {
         201: answer("Every line is published: the receipts.", RECEIPTS),
+        202: answer("Every line is published once the bus is back, where the gateway has an outbox.", RECEIPTS),
         207: answer("Lines have different statuses.", RECEIPTS),
     },
     problems(401, 403, 404, 409, 410, 413, 422, 503, 507, beside=RECEIPTS),
