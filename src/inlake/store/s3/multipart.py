@@ -20,6 +20,7 @@ PAGE = 1_000
 PARTS_AT_FAULT = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "InvalidRequest", "BadDigest", "MalformedXML"}
 _PART = re.compile(r"<Part>.*?</Part>", re.DOTALL)
 _UPLOAD = re.compile(r"<Upload>.*?</Upload>", re.DOTALL)
+_CONTENTS = re.compile(r"<Contents>.*?</Contents>", re.DOTALL)
 _INSIDE = re.compile(r"<(Owner|Initiator)>.*?</\1>", re.DOTALL)
 
 
@@ -105,6 +106,20 @@ class Multipart:
         whole = head.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT"
         sha256 = head.get("x-amz-checksum-sha256") if whole else None
         return ObjectFacts(int(head["Content-Length"]), head["ETag"], sha256)
+
+    async def sizes(self, beginning: str) -> dict[str, int]:
+        """The sizes of all objects whose keys begin so, which need not be a folder."""
+        found: dict[str, int] = {}
+        path = self._bucket.prefix + beginning
+        query = {"list-type": "2", "prefix": path, "max-keys": str(PAGE)}
+        while True:
+            page = await self._ask("GET", None, query)
+            objects = map(members, _CONTENTS.findall(page.text))
+            found |= {beginning + one["Key"].removeprefix(path): int(one["Size"]) for one in objects}
+            told = members(_CONTENTS.sub("", page.text))
+            if told.get("IsTruncated") != "true":
+                return found
+            query |= {"continuation-token": told["NextContinuationToken"]}
 
     async def close(self) -> None:
         """Let go of the connections."""

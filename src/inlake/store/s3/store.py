@@ -188,18 +188,14 @@ class S3Store:
                 yield Listed(found["path"], found["size"], found["last_modified"].timestamp())
 
     async def sizes(self, keys: Sequence[str]) -> dict[str, int]:
-        """Lists what begins as all keys do, a thousand objects a request."""
+        """Lists what begins as all keys do, a thousand objects a request, and nothing else: obstore lists folders,
+        and a store that keeps objects as files looks at each one that follows in the folder."""
         if len(keys) < 3:
             found = {key: await self.head(key) for key in keys}
             return {key: size for key, size in found.items() if size is not None}
         wanted, common = set(keys), commonprefix(keys)  # noqa: RUF071 - of the text
-        sizes: dict[str, int] = {}
-        pages = self._s3.list(common.rpartition("/")[0] or None, offset=common, chunk_size=1_000)
-        while page := await self._ask(lambda: anext(pages, None), self._timeout):
-            sizes |= {found["path"]: found["size"] for found in page if found["path"] in wanted}
-            if not page[-1]["path"].startswith(common):
-                break
-        return sizes
+        found = await self._multipart.sizes(common)
+        return {key: size for key, size in found.items() if key in wanted}
 
     async def page(self, folder: str, after: str, count: int) -> Sequence[str]:
         names: list[str] = []
