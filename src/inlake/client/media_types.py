@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 UNKNOWN = "application/octet-stream"
 _TYPES = """
 application/dicom           .dcm .dicom
@@ -130,4 +128,5 @@ _BY_SUFFIX = {suffix: kind for kind, *suffixes in map(str.split, _TYPES.strip().
 
 def media_type(filename: str) -> str:
     """The media type of the bytes of a file; of a compressed one it does not say what is inside."""
-    return _BY_SUFFIX.get(Path(filename).suffix.lower(), UNKNOWN)
+    name, _, suffix = filename.rpartition(".")
+    return _BY_SUFFIX.get(f".{suffix.lower()}", UNKNOWN) if name else UNKNOWN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-WINDOW = 0.5
+WINDOW = 0.25
 """Seconds between two looks at the rate, at least."""
 PER_REQUEST = 1 << 14
 """A request counts as so many bytes more: small files are slow by their number, large ones by their size."""
@@ -14,7 +14,7 @@ PAUSE = 1.0
 class Concurrency:
     """The number of requests that may be on their way, between one and `most`."""
 
-    def __init__(self, most: int, first: int = 8) -> None:
+    def __init__(self, most: int, first: int = 16) -> None:
         self._most = most
         self.limit = min(first, most)
         self._done = 0

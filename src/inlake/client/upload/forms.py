@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 
 from inlake.client.collection import Explain, Outcome, attempted
 from inlake.client.files import Item
@@ -41,10 +42,15 @@ class Forms:
 def names_a_place(item: Item, field: str) -> bool:
     """Whether the record says where its object shall be: then it is no line of a shipment."""
     record = item.record or b""
-    if json.dumps(field).encode() not in record:
+    if _quoted(field) not in record:
         return False
     document = json.loads(record)
     return isinstance(document, dict) and document.get(field) is not None
+
+
+@lru_cache(8)
+def _quoted(field: str) -> bytes:
+    return json.dumps(field).encode()
 
 
 def _received(item: Item, receipt: Receipt, sent: Sent) -> Outcome:

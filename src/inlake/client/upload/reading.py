@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from json.encoder import encode_basestring as quoted
 from typing import NamedTuple
 
 from inlake.client.files import Item
@@ -42,9 +42,11 @@ class Read(NamedTuple):
         assert self.item.path is not None
         assert self.item.record is not None
         name = readable(self.item.path.name)
-        facts = {"filename": name, "size": self.file.size, "sha256": self.file.sha256}
-        head = json.dumps({**facts, "content_type": media_type(name)}, ensure_ascii=False).encode()
-        return b'{"file":%b,"record":%b}\n' % (head, self.item.record)
+        head = (  # a tenth of what json.dumps takes
+            f'{{"filename":{quoted(name)},"size":{self.file.size},"sha256":"{self.file.sha256}",'
+            f'"content_type":"{media_type(name)}"}}'
+        )
+        return b'{"file":%b,"record":%b}\n' % (head.encode(), self.item.record)
 
     def put(self, target: Target) -> Put:
         """The request that sends it."""

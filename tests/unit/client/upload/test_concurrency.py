@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inlake.client.upload.concurrency import Concurrency
+from inlake.client.upload.concurrency import WINDOW, Concurrency
 
 
 def run(concurrency: Concurrency, rate: float, seconds: float, begin: float = 1.0) -> float:
@@ -17,7 +17,7 @@ def run(concurrency: Concurrency, rate: float, seconds: float, begin: float = 1.
 def test_it_grows_while_the_rate_does_and_stays_where_it_does_not() -> None:
     concurrency, now = Concurrency(64), 1.0
     for _ in range(30):  # a store that has 30 requests at once at best
-        now = run(concurrency, 100 * min(30, concurrency.limit), 0.6, now)
+        now = run(concurrency, 100 * min(30, concurrency.limit), 1.2 * WINDOW, now)
     assert 20 <= concurrency.limit <= 45
 
 
@@ -33,7 +33,7 @@ def test_it_is_halved_once_a_second_however_many_fail() -> None:
 def test_it_is_never_more_than_was_asked_for_and_never_none() -> None:
     concurrency, now = Concurrency(4), 1.0
     for _ in range(10):
-        now = run(concurrency, 1000 * concurrency.limit, 0.6, now)
+        now = run(concurrency, 1000 * concurrency.limit, 1.2 * WINDOW, now)
     assert concurrency.limit == 4
     for n in range(10):
         concurrency.slow_down(now + 2 * n)
