@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, NamedTuple
-
-import httpx2
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from inlake import __version__
-from inlake.client.network import broken, strange
-from inlake.client.problems import problem_of
+from inlake.client.network import broken, not_connected, proxy_for, strange
+from inlake.client.problems import ClientError, Unreachable, problem_of
+from inlake.client.response import BLOCK, Response
+
+REDIRECTS = 5
+"""The most redirects of a request that follows any."""
 
 
 class Request(NamedTuple):
@@ -31,55 +39,151 @@ class Request(NamedTuple):
 
 
 class Connection:
-    """A pool of connections to one gateway. No POST follows a redirect: it would go where nobody sent it."""
+    """The connections to one gateway, by Python's own http.client. No POST follows a redirect: it would go where nobody
+    sent it."""
 
     def __init__(self, url: str, token: str | None, timeout: float) -> None:
         """Raises ValueError for a URL or a token that cannot be one."""
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"{url!r} is not the address of a gateway: it starts with http:// or https://")
-        self.authorization = {"Authorization": f"Bearer {_checked(token.strip())}"} if token and token.strip() else {}
-        """The header that says who sends."""
-        self._headers = {"User-Agent": f"inlake/{__version__}", **self.authorization}
         self.url = url.rstrip("/")
         self.timeout = timeout
         try:
-            self._http = self._client(_authorities() if url.startswith("https:") else _nobody())
-        except (httpx2.InvalidURL, ValueError) as error:
+            self._place = place = urlsplit(self.url)
+            self._port = place.port or (443 if place.scheme == "https" else 80)
+            if not place.hostname or not url.isprintable() or " " in url:
+                raise ValueError("it names no host, or holds a blank")
+            self._host = place.hostname.encode("idna").decode() if not place.hostname.isascii() else place.hostname
+        except ValueError as error:
             raise ValueError(f"{url!r} is not the address of a gateway: {error}") from None
-        self._elsewhere = self._http if url.startswith("https:") else None
-
-    def _client(self, trusted: ssl.SSLContext) -> httpx2.Client:
-        return httpx2.Client(
-            base_url=self.url, headers=self._headers, timeout=self.timeout, follow_redirects=False, verify=trusted
-        )
-
-    def _following(self) -> httpx2.Client:
-        """A pool whose requests may be redirected from http to https."""
-        if self._elsewhere is None:
-            self._elsewhere = self._client(_authorities())
-        return self._elsewhere
+        self.authorization = _basic("Authorization", self.url)
+        """The header that says who sends."""
+        if token and token.strip():
+            self.authorization = {"Authorization": f"Bearer {_checked(token.strip())}"}
+        self._headers = {"User-Agent": f"inlake/{__version__}", "Accept": "*/*", **self.authorization}
+        self._path = quote(place.path, safe="/%:@!$&'()*+,;=~")
+        self._free: list[HTTPConnection] = []
+        """Connections that wait for a request."""
 
     def close(self) -> None:
-        self._http.close()
-        if self._elsewhere is not None:
-            self._elsewhere.close()
+        while self._free:
+            self._free.pop().close()
 
     @contextmanager
-    def answer(self, request: Request) -> Iterator[httpx2.Response]:
-        """A response while it is read. Raises `Unreachable`, `CutOff`."""
-        method, path, query, headers, body, elsewhere, timeout = request
-        allowed = self.timeout if timeout is None else timeout
-        http = self._following() if elsewhere else self._http
-        prepared = http.build_request(method, path, params=query, headers=headers, content=body, timeout=allowed)
-        response = None
+    def answer(self, request: Request) -> Iterator[Response]:
+        """An answer while it is read. Raises `Unreachable`, `CutOff`."""
+        query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
+        with self._asked(request, f"{self._path}{request.path}{query}") as answer:
+            if not (request.elsewhere and answer.is_redirect):
+                yield answer
+                return
+            place = urljoin(f"{self._place.scheme}://{self._place.netloc}{self._path}{request.path}", answer.location)
+        with self._followed(request, place, REDIRECTS) as found:
+            yield found
+
+    @contextmanager
+    def _followed(self, request: Request, place: str, left: int) -> Iterator[Response]:
+        """The answer of another place, which is not told who asks."""
+        parts = urlsplit(place)
+        other = Connection(f"{parts.scheme}://{parts.netloc}", None, self.timeout)
         try:
-            response = http.send(prepared, stream=True, follow_redirects=elsewhere)
-            yield response
-        except httpx2.HTTPError as error:
-            raise broken(error, self.url, allowed, answered=response is not None) from error
+            with other._asked(request, f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}") as answer:
+                if not answer.is_redirect or not left:
+                    yield answer
+                    return
+                place = urljoin(place, answer.location)
+            with self._followed(request, place, left - 1) as found:
+                yield found
         finally:
+            other.close()
+
+    @contextmanager
+    def _asked(self, request: Request, target: str) -> Iterator[Response]:
+        """The answer to a request for a path; the connection is kept when it was read to its end."""
+        allowed = self.timeout if request.timeout is None else request.timeout
+        http, response = self._connected(allowed), None
+        try:
+            response = self._exchange(http, request, target, allowed)
+            yield Response(response, lambda error: broken(error, self.url, allowed, answered=True))
+        finally:
+            is_read = response is not None and (response.isclosed() or response.length == 0)
             if response is not None:
                 response.close()
+            if response is not None and is_read and not response.will_close:
+                self._free.append(http)
+            else:
+                http.close()
+
+    def _exchange(self, http: HTTPConnection, request: Request, target: str, allowed: float) -> HTTPResponse:
+        """Send a request, and read the head of its answer; one that comes early ends the sending."""
+        is_whole = False
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self._send(http, request, target)
+                is_whole = True
+            response = http.getresponse()
+            response.will_close = response.will_close or not is_whole
+            return response
+        except _Unreadable as unreadable:
+            raise unreadable.error from None
+        except (OSError, HTTPException) as error:
+            raise broken(error, self.url, allowed, answered=False) from error
+
+    def _send(self, http: HTTPConnection, request: Request, target: str) -> None:
+        body = request.body
+        proxy = self._proxy() if self._place.scheme == "http" else None
+        if proxy:  # it is told the whole address
+            target = f"http://{self._place.netloc.rpartition('@')[2]}{target}"
+        headers = {**self._headers, **request.headers, **(_basic("Proxy-Authorization", proxy) if proxy else {})}
+        if isinstance(body, bytes):
+            if body or request.method not in {"GET", "HEAD", "DELETE"}:
+                headers["Content-Length"] = str(len(body))
+        elif "Content-Length" not in headers:
+            headers["Transfer-Encoding"] = "chunked"
+        http.putrequest(request.method, target, skip_accept_encoding=True)
+        for name, value in headers.items():
+            http.putheader(name, value)
+        http.endheaders()
+        is_chunked = "Transfer-Encoding" in headers
+        for block in _blocks(body) if isinstance(body, bytes) else _read(body):
+            http.send(b"%x\r\n%b\r\n" % (len(block), block) if is_chunked else block)
+        if is_chunked:
+            http.send(b"0\r\n\r\n")
+
+    def _connected(self, allowed: float) -> HTTPConnection:
+        """A connection for one request: one that waits, and that the other side has not ended, or a new one."""
+        while self._free:
+            http = self._free.pop()
+            if http.sock and not _has_ended(http.sock):
+                http.sock.settimeout(allowed)
+                return http
+            http.close()
+        http = self._made(allowed)
+        try:
+            http.connect()
+        except (OSError, HTTPException) as error:
+            http.close()
+            raise not_connected(error, self.url) from error
+        return http
+
+    def _made(self, allowed: float) -> HTTPConnection:
+        """A connection that is not open yet, by way of the proxy that the environment names."""
+        proxy, host, port = self._proxy(), self._host, self._port
+        if proxy:
+            at = urlsplit(proxy)
+            if at.scheme not in {"http", "https"}:
+                raise Unreachable(f"The proxy that the environment names is none of HTTP: {at.scheme}://", sent=False)
+            host, port = str(at.hostname), at.port or 80
+        if self._place.scheme == "http":
+            return HTTPConnection(host, port, timeout=allowed)
+        http = HTTPSConnection(host, port, timeout=allowed, context=_authorities())
+        if proxy:
+            http.set_tunnel(self._host, self._port, _basic("Proxy-Authorization", proxy))
+        return http
+
+    def _proxy(self) -> str | None:
+        proxy = proxy_for(self.url)
+        return f"http://{proxy}" if proxy and "//" not in proxy else proxy
 
     def document(self, request: Request) -> dict[str, Any]:
         """The JSON object that a request is answered with. Raises `Problem`, `NotAGateway` too."""
@@ -89,27 +193,62 @@ class Connection:
                 raise self.problem(answer)
             return document
 
-    def problem(self, answer: httpx2.Response) -> Exception:
+    def problem(self, answer: Response) -> Exception:
         """The error that an answer is which says no: `Problem`, or `NotAGateway` without a problem document."""
-        document = _object(answer.read()) if answer.status_code >= 400 else None
+        document = _object(answer.read()) if answer.status >= 400 else None
         if document is None or "status" not in document:
             return strange(answer, self.url)
-        return problem_of(answer.status_code, document, answer.headers.get("Retry-After"))
+        return problem_of(answer.status, document, answer.headers.get("Retry-After"))
+
+
+class _Unreadable(Exception):
+    """The body of a request cannot be read further; nothing is wrong with the network."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _blocks(body: bytes) -> Iterator[bytes]:
+    """A body in pieces: the time-out of a socket is for each, and means one without progress."""
+    yield from (body[n : n + BLOCK] for n in range(0, len(body), BLOCK))
+
+
+def _has_ended(waiting: socket.socket) -> bool:
+    """Whether the other side has closed a connection that waits: nothing else can be read from it."""
+    ready = select.poll()
+    ready.register(waiting, select.POLLIN)
+    return bool(ready.poll(0))
+
+
+def _read(body: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks of a body, but for empty ones, which would end it. Raises `_Unreadable`."""
+    try:
+        yield from filter(None, body)
+    except (OSError, ClientError) as error:
+        raise _Unreadable(error) from error
+
+
+def _basic(header: str, url: str) -> dict[str, str]:
+    """The header with the name and the password that stand in an address (RFC 7617); none where there are none."""
+    at = urlsplit(url)
+    if not at.username:
+        return {}
+    secret = f"{unquote(at.username)}:{unquote(at.password or '')}"
+    return {header: f"Basic {b64encode(secret.encode()).decode()}"}
 
 
 @lru_cache(1)
 def _authorities() -> ssl.SSLContext:
     """Whose certificates are trusted: to read them takes a twentieth of a second, and an upload has several clients."""
-    return httpx2.create_ssl_context()
+    if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
+        return ssl.create_default_context()
+    import truststore  # noqa: PLC0415 - those of the system, also where that keeps them in no file
+
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def _nobody() -> ssl.SSLContext:
-    """No certificate is trusted: for http, where to read those of all authorities would be time for nothing."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def media_type(answer: httpx2.Response) -> str:
-    return str(answer.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+def media_type(answer: Response) -> str:
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _object(text: bytes) -> dict[str, Any] | None:

@@ -12,14 +12,13 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
-import httpx2
-
 from inlake.client.batches import Batch, cut
 from inlake.client.connection import Connection, Request, media_type
 from inlake.client.multipart import RecordAndFile, Upload
 from inlake.client.network import strange
 from inlake.client.problems import CutOff, NotAGateway, Refused
 from inlake.client.receipts import WORDS, Receipt, is_receipt, parse_lines
+from inlake.client.response import Response
 from inlake.client.retries import Waits, until_settled
 
 T = TypeVar("T")
@@ -285,7 +284,7 @@ class Gateway:
         return found
 
     @contextmanager
-    def resource(self, puuid: str, headers: Mapping[str, str] | None = None) -> Iterator[httpx2.Response]:
+    def resource(self, puuid: str, headers: Mapping[str, str] | None = None) -> Iterator[Response]:
         """An object while it is read; `headers`: `Range` and the like. Raises `Problem`."""
         request = Request("GET", f"/resources/{quote(puuid, safe='')}", {}, headers or {}, elsewhere=True)
         with self._connection.answer(request) as answer:
@@ -312,7 +311,7 @@ class Gateway:
     def cancel_promise(self, puuid: str) -> None:
         """Give a promise up; `Refused` with code `promise_used` once a record has claimed it and it is stored."""
         with self._connection.answer(Request("DELETE", f"/promises/{quote(puuid, safe='')}", {})) as answer:
-            if answer.status_code != httpx2.codes.NO_CONTENT:
+            if answer.status != 204:
                 raise self._connection.problem(answer)
 
     def causes(self, *, schema: str | None = None) -> list[dict[str, Any]]:

@@ -93,7 +93,7 @@ def _fetch(client: Gateway, puuid: str, part: Path, start: int) -> tuple[str, st
     """The SHA-256 that was stored, and the file's name."""
     promise = client.promise(puuid)
     headers = {"Range": f"bytes={start}-"} if start else {}
-    with client.resource(puuid, headers) as answer, part.open("ab" if answer.status_code == 206 else "wb") as file:
+    with client.resource(puuid, headers) as answer, part.open("ab" if answer.status == 206 else "wb") as file:
         for block in answer.iter_bytes(BLOCK):
             file.write(block)
     name = os.path.basename(str(promise.get("filename") or "").replace("\\", "/")).lstrip(".").replace("\0", "")  # noqa: PTH119

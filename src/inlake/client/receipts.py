@@ -35,7 +35,7 @@ def is_line(document: object) -> TypeGuard[Receipt]:
 def parse_lines(blocks: Iterable[bytes]) -> Iterator[Receipt]:
     """The lines of an answer. Raises ValueError for what is none.
 
-    A line ends at `\\n` only: httpx2's own also end at U+2028 and its like, which JSON may hold.
+    A line ends at `\\n` only: what Python calls lines also end at U+2028 and its like, which JSON may hold.
     """
     rest = b""
     for block in blocks:

@@ -12,7 +12,7 @@ from inlake import __version__
 from tests.command import environment, inlake
 
 SERVER_LIBRARIES = (  # without pydantic, which Typer needs too
-    "confluent_kafka", "fastapi", "fastavro", "msgspec", "multipart", "obstore", "starlette", "uvicorn",
+    "confluent_kafka", "fastapi", "fastavro", "httpx2", "msgspec", "multipart", "obstore", "starlette", "uvicorn",
 )  # fmt: skip
 UNUSED = "http://127.0.0.1:9"
 
@@ -25,7 +25,7 @@ def test_send_imports_no_server_library() -> None:
 
 
 def test_help_imports_neither_a_server_library_nor_http() -> None:
-    libraries = (*SERVER_LIBRARIES, "httpx2")
+    libraries = (*SERVER_LIBRARIES, "http.client", "pycurl")
     report = f"import atexit; atexit.register(lambda: print('FOUND', set(sys.modules) & set({libraries!r})))"
     done = inlake("--help", code=report)
     assert "FOUND set()" in done.stdout

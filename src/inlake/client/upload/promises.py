@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from email.message import Message
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-
-import httpx2
 
 from inlake.client.connection import Request
 from inlake.client.gateway import Gateway
@@ -142,11 +141,11 @@ class Promises:
     def _document(self, request: Request) -> dict[str, Any]:
         return self._connection.document(request)
 
-    def _headers(self, request: Request) -> httpx2.Headers:
+    def _headers(self, request: Request) -> Message:
         with self._connection.answer(request) as answer:
             if not answer.is_success:
                 raise self._connection.problem(answer)
-            if not answer.headers.keys() & {"upload-offset", "location"}:
+            if "Upload-Offset" not in answer.headers and not answer.location:
                 raise strange(answer, self._gateway.url)
             return answer.headers
 

@@ -71,7 +71,7 @@ class Shipments:
         request = Request("DELETE", f"/shipments/{quote(shipment, safe='')}", {})
         try:
             with self._connection.answer(request) as answer:
-                return answer.status_code in {204, 404, 410}
+                return answer.status in {204, 404, 410}
         except ClientError:
             return False
 
