@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -69,3 +70,29 @@ def bar_of(source: str, *, is_table: bool) -> Iterator[Bar]:
     columns = BarColumn(bar_width(messages())), TaskProgressColumn(), Rate(), TimeRemainingColumn()
     with shown(progress(*columns)) as bars:
         yield Bar(bars, source, is_table=is_table)
+
+
+class Following(Progress):
+    """A bar that asks how far it is whenever it is drawn: nothing is told it in between."""
+
+    def __init__(self, *columns: ProgressColumn, how_far: Callable[[float], tuple[int, str]], console: Console) -> None:
+        self._how_far = how_far
+        super().__init__(*columns, console=console, transient=True)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        for task in self.tasks:
+            done, said = self._how_far(task.elapsed or 0)
+            self.update(task.id, completed=done, said=said)
+        return super().get_renderables()
+
+
+@contextmanager
+def following(what: str, total: int, how_far: Callable[[float], tuple[int, str]]) -> Iterator[None]:
+    """A bar for bytes on the way. `how_far`: says after so many seconds how many are done, and what stands beside."""
+    console = messages()
+    said = TextColumn("{task.fields[said]}")
+    columns = TextColumn("{task.description}"), BarColumn(bar_width(console)), TaskProgressColumn(), said
+    bar = Following(*columns, TimeRemainingColumn(), how_far=how_far, console=console)
+    with shown(bar):
+        bar.add_task(what, total=total or None, said="")
+        yield

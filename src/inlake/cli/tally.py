@@ -5,23 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inlake.cli.failures import OK, REFUSED, UNAVAILABLE
-from inlake.cli.terminal import as_json, bar_width, messages, note, printable, say, shown, speed, sums_of
+from inlake.cli.terminal import as_json, note, printable, say, speed, sums_of
 from inlake.client.collection import GOOD, STATES, Outcome
 from inlake.client.files import Item, size_of
 from inlake.client.ledger import Ledger
 from inlake.client.tables.rejects import Rejects
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
-LOOK = 0.1
-"""Seconds between two moves of the progress."""
 SHOWN = 20
 """Files that are not in of which the reasons are printed."""
 
@@ -40,11 +35,9 @@ class Tally:
         self._bytes = 0
         self._begun = time.monotonic()
         self._bad = 0
-        self._progress: Progress | None = None
         self._done = 0
-        """Bytes of the items told while there is progress."""
-        self._moved = 0.0
-        """When the progress on the terminal last did."""
+        """Bytes of the items told so far."""
+        self._sent: Callable[[], int] = int
 
     @property
     def wants_receipts(self) -> bool:
@@ -67,23 +60,15 @@ class Tally:
             self.ledger.add(outcome.sent.receipt, row=item.row.number if item.row else None, file=item.name)
         if self._rejects and item.row and state in {"rejected", "wrong"}:
             self._rejects.write(item.row, outcome.faults)
-        if self._progress:
-            self._done += outcome.sent.size if outcome.sent else size_of(item)
-            self._move()
+        self._done += outcome.sent.size if outcome.sent else size_of(item) if state not in GOOD else 0
         if self._as_json:
             self._print_json(outcome)
         elif state not in GOOD:
             self._print_bad(outcome)
 
-    def _move(self) -> None:
-        """Moves the progress, ten times a second at most."""
-        if self._progress and time.monotonic() - self._moved >= LOOK:
-            self._moved = time.monotonic()
-            task = self._progress.tasks[0]
-            rate = self._done / (task.elapsed or 1)
-            bad = sum(count for name, count in self._counts.items() if name not in GOOD)
-            said = speed(rate) + (f" {bad:,} not in" if bad else "")
-            self._progress.update(task.id, completed=self._done, said=said)
+    def watch(self, sent: Callable[[], int]) -> None:
+        """`sent`: says how many bytes are in the store, before anything is told of their files."""
+        self._sent = sent
 
     @contextmanager
     def progress(self, items: Sequence[Item]) -> Iterator[None]:
@@ -91,18 +76,17 @@ class Tally:
         if not sys.stderr.isatty():
             yield
             return
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from inlake.cli.progress import following
 
-        console = messages()
-        columns = TextColumn("{task.description}"), BarColumn(bar_width(console)), TaskProgressColumn()
-        bar = Progress(
-            *columns, TextColumn("{task.fields[said]}"), TimeRemainingColumn(),
-            console=console, transient=True,
-        )  # fmt: skip
-        with shown(bar) as self._progress:
-            self._progress.add_task(f"{len(items):,} files", total=sum(map(size_of, items)) or None, said="")
+        self._done = 0
+        with following(f"{len(items):,} files", sum(map(size_of, items)), self._how_far):
             yield
-        self._progress = None
+
+    def _how_far(self, seconds: float) -> tuple[int, str]:
+        """Bytes that are done after so many seconds, and what is said of them."""
+        done = max(self._done, self._sent())
+        bad = sum(count for name, count in self._counts.items() if name not in GOOD)
+        return done, speed(done / (seconds or 1)) + (f" {bad:,} not in" if bad else "")
 
     def stop(self, journal: Path) -> None:
         """The sums of what was told until somebody stopped it, and how to go on."""

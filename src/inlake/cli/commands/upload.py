@@ -188,7 +188,9 @@ class Upload:
         if self._given.in_place:
             return in_place.send(self._client, self._to, self._good, known, explain)
         options = Options(self._catalogue.field, jobs, direct=None if via is None else via == "store")
-        return self._stack.enter_context(Engine(self._client, self._to, known, options, explain)).send(self._good)
+        engine = self._stack.enter_context(Engine(self._client, self._to, known, options, explain))
+        self.tally.watch(lambda: engine.sent)
+        return engine.send(self._good)
 
     def _opened(self, name: str, map_: Map) -> Table:
         from inlake.cli.table import opened

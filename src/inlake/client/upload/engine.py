@@ -82,6 +82,11 @@ class Engine:
         for client in self._clients:
             client.close()
 
+    @property
+    def sent(self) -> int:
+        """Bytes that are in the store by now, also of files that nothing is said of yet."""
+        return self._mover.sent
+
     def send(self, items: Sequence[Item]) -> Iterator[Outcome]:
         """Send items; yields what becomes of each as it is known.
 

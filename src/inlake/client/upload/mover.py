@@ -126,6 +126,8 @@ class Mover:
         self._stopped = False
         self._connected = False
         """Any PUT was ever answered."""
+        self.sent = 0
+        """Bytes of all PUTs that went well."""
         self._thread = threading.Thread(target=self._run, name="mover", daemon=True)
         self._thread.start()
 
@@ -258,6 +260,7 @@ class Mover:
         if error is None and (200 <= status < 300 or status == 412):  # 412: an attempt before has put it there
             self._connected = True
             self._concurrency.done(job.put.size, now)
+            self.sent += job.put.size
             job.results.add(job.index, Moved("stored"))
         else:
             asked = float(curl.getinfo(pycurl.RETRY_AFTER)) if error is None else 0.0
