@@ -264,7 +264,8 @@ class Gateway:
     def schema(self, name: str, version: int | None = None, message: str | None = None) -> dict[str, Any]:
         """A schema: its text, versions, an example record, and the fields that a table can fill."""
         query = _query(version=version, message=message)
-        return self._connection.document(Request("GET", f"/schemas/{quote(name, safe='')}", query))
+        request = Request("GET", f"/schemas/{quote(name, safe='')}", query)
+        return self._until_settled(partial(self._connection.document, request))
 
     def promises(self) -> Iterator[dict[str, Any]]:
         """One's own promises that wait for their binary or their record, page by page as they are read."""

@@ -33,7 +33,7 @@ def broken(error: Exception, url: str, timeout: float, *, answered: bool) -> Unr
         return Unreachable(f"The gateway at {url} was silent for {timeout:g} s: the outcome is unknown.")
     if answered:
         return CutOff(f"The answer of {url} ends early: the outcome of what is missing is unknown.")
-    return Unreachable(f"The connection to {url} broke ({error}): the outcome is unknown.")
+    return Unreachable(f"The connection to {url} broke ({_said(error)}): the outcome is unknown.")
 
 
 def strange(answer: Response, url: str) -> NotAGateway:
@@ -66,7 +66,9 @@ def not_connected(error: Exception, url: str) -> Unreachable:
 def _why(error: Exception, url: str) -> str:
     proxy = _proxy_of(url)
     if proxy:
-        return f"The proxy at {proxy}, which the environment names, does not answer ({error}): {url} was not asked."
+        return (
+            f"The proxy at {proxy}, which the environment names, does not answer ({_said(error)}): {url} was not asked."
+        )
     match error:
         case ssl.SSLCertVerificationError():
             return (
@@ -81,7 +83,12 @@ def _why(error: Exception, url: str) -> str:
             return f"No gateway answers at {url}: start one with `inlake serve`, or name another address."
         case TimeoutError():
             return f"{url} does not answer at all: the address is wrong, or a firewall is in between."
-    return f"{url} cannot be reached ({error})."
+    return f"{url} cannot be reached ({_said(error)})."
+
+
+def _said(error: Exception) -> str:
+    """The words of the system, without its number."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def proxy_for(url: str) -> str | None:
