@@ -88,8 +88,11 @@ class Tally:
         bad = sum(count for name, count in self._counts.items() if name not in GOOD)
         return done, speed(done / (seconds or 1)) + (f" {bad:,} not in" if bad else "")
 
-    def stop(self, journal: Path) -> None:
-        """The sums of what was told until somebody stopped it, and how to go on."""
+    def stop(self, journal: Path | None) -> None:
+        """The sums of what was told until somebody stopped it, and how to go on; without a journal nothing is in."""
+        if journal is None:
+            note("Stopped. Nothing was sent.")
+            return
         self.close(checked=False)
         note(printable(f"Stopped. {journal} knows what is in: the same command again sends the rest."))
 

@@ -82,10 +82,14 @@ def upload(
     with ExitStack() as stack:
         client = stack.enter_context(connect(url, token, retry=retry))
         run = Upload(client, Address(schema, destination, version, message), given, stack, as_json)
-        run.check(sources, journal or _journal_of(sources, in_place=in_place), only_look=check)
-        if not check:
-            run.send(receipts, jobs, via)
-        run.close(checked=check)
+        try:
+            run.check(sources, journal or _journal_of(sources, in_place=in_place), only_look=check)
+            if not check:
+                run.send(receipts, jobs, via)
+            run.close(checked=check)
+        except KeyboardInterrupt:
+            run.stop(only_look=check)
+            raise
     raise typer.Exit(run.tally.exit_code)
 
 
@@ -161,14 +165,13 @@ class Upload:
 
         if receipts:
             self.tally.ledger = self._stack.enter_context(Ledger(receipts))
-        assert self._known is not None
-        try:
-            with self.tally.progress(self._good):
-                for outcome in self._outcomes(jobs, via):
-                    self.tally.add(outcome)
-        except KeyboardInterrupt:
-            self.tally.stop(self._known.path)
-            raise
+        with self.tally.progress(self._good):
+            for outcome in self._outcomes(jobs, via):
+                self.tally.add(outcome)
+
+    def stop(self, *, only_look: bool) -> None:
+        """Say what was done until somebody stopped it, in whatever phase."""
+        self.tally.stop(self._known.path if self._known and not only_look else None)
 
     def close(self, *, checked: bool) -> None:
         """Count those that are in already too, which belong to the receipts, and print the sums."""

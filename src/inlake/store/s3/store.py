@@ -194,8 +194,8 @@ class S3Store:
             found = {key: await self.head(key) for key in keys}
             return {key: size for key, size in found.items() if size is not None}
         wanted, common = set(keys), commonprefix(keys)  # noqa: RUF071 - of the text
-        found = await self._multipart.sizes(common)
-        return {key: size for key, size in found.items() if key in wanted}
+        listed = await self._multipart.sizes(common)
+        return {key: size for key, size in listed.items() if key in wanted}
 
     async def page(self, folder: str, after: str, count: int) -> Sequence[str]:
         names: list[str] = []
