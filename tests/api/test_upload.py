@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from inlake.client import Client
@@ -18,6 +17,7 @@ from inlake.client.connection import Connection, Request
 from inlake.client.files import Item
 from inlake.client.gateway import Address
 from inlake.client.journal import Journal
+from inlake.client.response import Response
 from inlake.client.upload.engine import Engine, Options
 from tests.answering import answering
 from tests.command import Served, serving
@@ -83,7 +83,7 @@ class Dying(Client):
         dying, answer = type(self), self._connection.answer
 
         @contextmanager
-        def last(request: Request) -> Iterator[httpx2.Response]:
+        def last(request: Request) -> Iterator[Response]:
             dying.left -= 1
             if dying.left < 0 and not dying.after:
                 raise Crash
@@ -220,7 +220,7 @@ def test_a_large_file_that_becomes_shorter_while_it_is_sent_is_not_in(
     path = tmp_path / "large.bin"
 
     @contextmanager
-    def overwritten(connection: Connection, request: Request) -> Iterator[httpx2.Response]:
+    def overwritten(connection: Connection, request: Request) -> Iterator[Response]:
         if request.method == "PATCH":
             path.write_bytes(bytes((1 << 20) + 1))  # shorter
         with answer(connection, request) as found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -97,8 +98,7 @@ def _look(connection: Connection) -> Look:
         if not answer.is_success or "inlake_requests_limit" not in text:
             raise Failure(f"{connection.url}/metrics has no figures of a gateway.")
     with connection.answer(Request("GET", "/health/ready", {})) as answer:
-        answer.read()
-        told = answer.json() if answer.status_code in {200, 503} else {}
+        told = json.loads(answer.read()) if answer.status in {200, 503} else {}
     return Look(read(text, time.monotonic()), _readiness(told))
 
 
