@@ -123,7 +123,8 @@ def test_the_image_runs_what_the_tests_run_and_no_tool_of_developers() -> None:
 
 def test_the_image_has_all_that_the_gateway_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["server"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["server"], *extras["otel"]]
     names = {re.split(r"[^\w-]", wish)[0].lower() for wish in wanted}
     assert names - locked("requirements-server.lock").keys() == set()
 
