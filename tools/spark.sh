@@ -49,7 +49,8 @@ case ${1:-help} in
   test)
     shift
     ready || fail "recipes/spark/.venv is not there: make spark-setup"
-    exec services/services.sh run env INLAKE_REQUIRE_LIVE=1 "$python" -m pytest recipes/spark/tests "$@"
+    # Spark's first job and its start count to one test, and take minutes where others use the machine
+    exec services/services.sh run env INLAKE_REQUIRE_LIVE=1 "$python" -m pytest recipes/spark/tests -o timeout=900 "$@"
     ;;
   demo)
     shift
