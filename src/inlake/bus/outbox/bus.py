@@ -176,8 +176,8 @@ class OutboxBus:
         self._looking = None
         for topic, calls in list(self._held.items()):
             way = self._way(topic)
-            waited = time.monotonic() - calls[0].began if calls else 0.0
-            if way == "hold" and topic not in self._at_bus and waited > HOLD_SECONDS:
+            waited = time.monotonic() - calls[0].began if calls else HOLD_SECONDS
+            if way == "hold" and topic not in self._at_bus and waited >= HOLD_SECONDS:
                 way = "disk"
             if way != "hold":
                 del self._held[topic]
@@ -222,8 +222,10 @@ class OutboxBus:
         All in one go: were only the first to go there, the bus could take the others before it.
         """
         for call in self._at_bus.pop(topic):
-            if call.task is not None and call.results is None:
-                call.task.cancel()
+            task = call.task
+            assert task is not None
+            if not task.cancel() and not task.cancelled() and task.exception() is None:
+                call.results = task.result()  # it has just ended
             self._keep(call)
 
     # -------------------------------------------------------------------------------------------------------- the disk
@@ -300,7 +302,9 @@ class OutboxBus:
     async def close(self) -> None:
         """Let the bus and then the disk have what is on its way; publishing afterwards is `ShuttingDown`."""
         self._closed = True
-        for calls in self._held.values():
+        for topic, calls in self._held.items():
+            if topic in self._at_bus:
+                self._give_up(topic)
             for call in calls:
                 self._keep(call)
         self._held.clear()
