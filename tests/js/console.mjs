@@ -104,8 +104,8 @@ await step("axe finds nothing, and no page is wider than its window", async () =
   for (const colorScheme of ["light", "dark"]) {
     const looked = await browser.newContext({ colorScheme, bypassCSP: true, viewport: { width: 360, height: 800 } });
     const other = await looked.newPage();
-    for (const path of colorScheme === "light" ? paths : paths.slice(1, 5)) {
-      await other.goto(base + path, { waitUntil: "load" });
+    for (const path of [...(colorScheme === "light" ? paths : paths.slice(1, 5)), `${keyed}/console/sign-in`]) {
+      await other.goto(path.startsWith("/") ? base + path : path, { waitUntil: "load" });
       assert.ok(await other.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${path} is too wide`);
       await other.evaluate(axe);
       const found = await other.evaluate(() => globalThis.axe.run());
