@@ -103,13 +103,14 @@ class Connection:
         allowed = self.timeout if request.timeout is None else request.timeout
         http, response = self._connected(allowed), None
         try:
-            response = self._exchange(http, request, target, allowed)
-            yield Response(response, lambda error: broken(error, self.url, allowed, answered=True))
+            begun = self._exchange(http, request, target, allowed)
+            response = Response(begun, lambda error: broken(error, self.url, allowed, answered=True))
+            yield response
         finally:
-            is_read = response is not None and (response.isclosed() or response.length == 0)
+            is_good = response is not None and response.may_be_followed
             if response is not None:
                 response.close()
-            if response is not None and is_read and not response.will_close:
+            if is_good:
                 self._free.append(http)
             else:
                 http.close()

@@ -15,9 +15,18 @@ class Response:
         """`broken`: makes the error to raise where the body does not come to its end."""
         self._response, self._broken = response, broken
         self._body: bytes | None = None
+        self._ended = False
         self.status = response.status
         self.headers = response.headers
         """By their names, in whatever letters."""
+
+    @property
+    def may_be_followed(self) -> bool:
+        """Whether all of it is read, so that another may come on its connection."""
+        return (self._ended or self._response.length == 0) and not self._response.will_close
+
+    def close(self) -> None:
+        self._response.close()
 
     @property
     def is_success(self) -> bool:
@@ -50,4 +59,5 @@ class Response:
             raise self._broken(error) from error
         if not block and self._response.length:
             raise self._broken(EOFError(f"{self._response.length} bytes are missing"))
+        self._ended = not block
         return block
