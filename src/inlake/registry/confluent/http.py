@@ -71,7 +71,7 @@ class Http:
     @property
     def url(self) -> str:
         """The address that is asked first, without credentials: it goes into messages."""
-        return str(self._clients[self._first].base_url).rstrip("/")
+        return self._url_of(self._first)
 
     async def get(self, path: str, missing: str, *, no_subject: str = "") -> Any:
         """The JSON of the answer. `SchemaNotFound` says `missing`, or `no_subject` when the subject is unknown."""
@@ -102,6 +102,7 @@ class Http:
         """The answer of the first address that has one; it is asked first from then on."""
         deadline, count = monotonic() + self._timeout, len(self._clients)
         order = [(self._first + n) % count for n in range(count)]
+        reasons: dict[str, str] = {}
         for left, index in zip(range(count, 0, -1), order, strict=True):
             try:
                 async with asyncio.timeout((deadline - monotonic()) / left):
@@ -109,19 +110,22 @@ class Http:
             except UnicodeEncodeError:
                 raise InvalidSchema("The text of the schema is not Unicode: it holds half a surrogate pair.") from None
             except (TimeoutError, httpx2.HTTPError) as error:
+                reasons[self._url_of(index)] = self._reason(error)
                 if left == 1:
                     self.down_until = monotonic() + BACK_OFF
-                    raise self._unreachable(error) from error
+                    raise _unreachable(reasons) from error
                 continue
             if left == 1 or response.status_code not in NOBODY_BEHIND:
                 self._first, self.down_until = index, 0.0
                 break
+            reasons[self._url_of(index)] = f"status {response.status_code}"
         return response
 
-    def _unreachable(self, error: Exception) -> RegistryUnavailable:
-        where = " and ".join(str(client.base_url).rstrip("/") for client in self._clients)
-        reason = f"no answer within {self._timeout:g} s" if isinstance(error, TimeoutError) else _cause(error)
-        return RegistryUnavailable(f"The schema registry at {where} cannot be reached: {reason}.")
+    def _url_of(self, index: int) -> str:
+        return str(self._clients[index].base_url).rstrip("/")
+
+    def _reason(self, error: Exception) -> str:
+        return f"no answer within {self._timeout:g} s" if isinstance(error, TimeoutError) else _cause(error)
 
     def _error(self, response: httpx2.Response, message: Any) -> InlakeError:
         status, reason = response.status_code, str(message or "it gives no reason").rstrip(".")
@@ -148,6 +152,15 @@ class Http:
         return RegistryUnavailable(
             f"{self.url} answered {what} with status {status}, as no registry does: check the path in INLAKE_REGISTRY."
         )
+
+
+def _unreachable(reasons: dict[str, str]) -> RegistryUnavailable:
+    """`reasons`: by address. Where they differ each is told: the last one alone would blame the wrong server."""
+    if len(set(reasons.values())) == 1:
+        [*_, reason] = reasons.values()
+        return RegistryUnavailable(f"The schema registry at {' and '.join(reasons)} cannot be reached: {reason}.")
+    each = "; ".join(f"{address}: {reason}" for address, reason in reasons.items())
+    return RegistryUnavailable(f"The schema registry cannot be reached at any of its addresses: {each}.")
 
 
 async def _request(client: httpx2.AsyncClient, method: str, path: str, body: Any) -> httpx2.Response:

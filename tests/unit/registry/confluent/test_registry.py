@@ -344,6 +344,18 @@ async def test_all_addresses_are_named_when_none_answers() -> None:
     await registry.close()
 
 
+async def test_each_address_has_its_own_reason_when_they_fail_differently(server: Registry) -> None:
+    server.says(502, b"<html>bad gateway</html>", HTML)
+    registry = ConfluentRegistry(f"{server.url},http://127.0.0.1:1/b")
+    with pytest.raises(RegistryUnavailable) as refusal:
+        await registry.check()
+    assert refusal.value.detail == (
+        "The schema registry cannot be reached at any of its addresses: "
+        f"{server.url}: status 502; http://127.0.0.1:1/b: All connection attempts failed."
+    )
+    await registry.close()
+
+
 @pytest.mark.parametrize(
     "url", ["http://a:8081,b:8082", "http://a:8081,", "http://a,ftp://b", "http://a:8081,http://b:x"]
 )
