@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -82,14 +82,11 @@ def upload(
     with ExitStack() as stack:
         client = stack.enter_context(connect(url, token, retry=retry))
         run = Upload(client, Address(schema, destination, version, message), given, stack, as_json)
-        try:
+        with run.stoppable(only_look=check):
             run.check(sources, journal or _journal_of(sources, in_place=in_place), only_look=check)
             if not check:
                 run.send(receipts, jobs, via)
             run.close(checked=check)
-        except KeyboardInterrupt:
-            run.stop(only_look=check)
-            raise
     raise typer.Exit(run.tally.exit_code)
 
 
@@ -169,9 +166,14 @@ class Upload:
             for outcome in self._outcomes(jobs, via):
                 self.tally.add(outcome)
 
-    def stop(self, *, only_look: bool) -> None:
-        """Say what was done until somebody stopped it, in whatever phase."""
-        self.tally.stop(self._known.path if self._known and not only_look else None)
+    @contextmanager
+    def stoppable(self, *, only_look: bool) -> Iterator[None]:
+        """Says what was done until somebody stopped it, in whatever phase."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.tally.stop(self._known.path if self._known and not only_look else None)
+            raise
 
     def close(self, *, checked: bool) -> None:
         """Count those that are in already too, which belong to the receipts, and print the sums."""
