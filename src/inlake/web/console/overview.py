@@ -39,7 +39,7 @@ class Chart(Struct):
 
 
 class CameIn(Struct):
-    """What came in and what was refused, as far as the person may see it."""
+    """The events and the rejects of a page, as far as the person may see them."""
 
     found: Found
     causes: list[Cause]

@@ -16,7 +16,7 @@ from inlake.web.routes import promises, shipments
 from inlake.wiring import Deployment
 
 SHOWN = 50
-"""Of each kind on one page."""
+"""Rows of each kind on one page."""
 After = Annotated[str, Meta(max_length=36)]
 
 
