@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import SWITCHING_PROTOCOLS, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
@@ -176,9 +176,11 @@ class Connection:
                 raise Unreachable(f"The proxy that the environment names is none of HTTP: {at.scheme}://", sent=False)
             host, port = str(at.hostname), at.port or 80
         if self._place.scheme == "http":
-            return HTTPConnection(host, port, timeout=allowed)
-        http = HTTPSConnection(host, port, timeout=allowed, context=_authorities())
-        if proxy:
+            http = HTTPConnection(host, port, timeout=allowed)
+        else:
+            http = HTTPSConnection(host, port, timeout=allowed, context=_authorities())
+        http.response_class = _Final
+        if proxy and self._place.scheme == "https":
             http.set_tunnel(self._host, self._port, _basic("Proxy-Authorization", proxy))
         return http
 
@@ -200,6 +202,17 @@ class Connection:
         if document is None or "status" not in document:
             return strange(answer, self.url)
         return problem_of(answer.status, document, answer.headers.get("Retry-After"))
+
+
+class _Final(HTTPResponse):
+    """The response that ends a request: others with 1xx may come before it (RFC 9110, 15.2), as 103 of a proxy;
+    http.client by itself skips only 100."""
+
+    def begin(self) -> None:
+        super().begin()
+        while 100 <= self.status < 200 and self.status != SWITCHING_PROTOCOLS:
+            self.headers = None  # type: ignore[assignment]  # else there is nothing to begin
+            super().begin()
 
 
 class _Unreadable(Exception):

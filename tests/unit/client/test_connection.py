@@ -68,6 +68,24 @@ def test_two_requests_take_one_connection_and_one_that_was_closed_is_not_used_ag
     assert len(seen) == 4
 
 
+def test_what_is_said_before_the_answer_is_not_taken_for_it() -> None:
+    before = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    )
+
+    def serve(connection: socket.socket) -> None:
+        for _ in range(2):
+            head_of(connection)
+            connection.sendall(before + OK)
+
+    with serving(serve) as url:
+        connection = Connection(url, None, 20)
+        for _ in range(2):
+            with connection.answer(Request("GET", "/x", {})) as answer:
+                assert (answer.status, answer.read(), "Link" in answer.headers) == (200, b"{}", False)
+        connection.close()
+
+
 def test_an_answer_that_comes_before_all_is_sent_is_read() -> None:
     def serve(connection: socket.socket) -> None:
         head_of(connection)
