@@ -12,6 +12,7 @@ from typing import Literal
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 PREFIX = "INLAKE_"
 KAFKA_PREFIX = PREFIX + "KAFKA_"
@@ -25,6 +26,16 @@ _URI_REFERENCE = re.compile(  # RFC 3986, 4.1: a scheme, or no colon in the firs
 )
 UNIX = "unix"
 """Stands in `trusted_proxies` for who connects to the Unix socket."""
+SENTENCES = {
+    "int_parsing": "{found!r} is no whole number",
+    "float_parsing": "{found!r} is no number",
+    "bool_parsing": "{found!r} is neither true nor false",
+    "literal_error": "{found!r} is not {expected}",
+    "greater_than": "{found} is not more than {gt:.12g}",
+    "greater_than_equal": "{found} is less than {ge:.12g}",
+    "less_than_equal": "{found} is more than {le:.12g}",
+}
+"""What is said of a wrong value, by pydantic's name for what is wrong."""
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
@@ -81,10 +92,9 @@ class Settings(BaseModel):
     quota_all: str = Field("", description="Most that all clients together may send a minute, in the same words.")
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
-    traces: str = Field("", pattern=r"^(https?://.+)?$", description="Address of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`: requests leave traces there, and their events go on with them. Needs `inlake[otel]`; the rest (sampler, headers of the collector, attributes) is said by the standard `OTEL_*` variables of the process. Empty: no traces.")  # fmt: skip
+    traces: str = Field("", description="Address of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`: requests leave traces there, and their events go on with them. Needs `inlake[otel]`; the rest (sampler, headers of the collector, attributes) is said by the standard `OTEL_*` variables of the process. Empty: no traces.")  # fmt: skip
     root_path: str = Field(
         "",
-        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
         description="Path that a proxy puts before the gateway's and takes off again, such as `/gw`: addresses in answers begin with it.",
     )
     stop_delay: float = Field(0, ge=0, le=300, description="How long a gateway that is told to stop still takes requests: `/health/ready` is 503 meanwhile and each answer closes its connection, so that a balancer in front sends the next one elsewhere.")  # fmt: skip
@@ -242,6 +252,20 @@ class Settings(BaseModel):
             raise ValueError("it must hold {schema} and no other braces")
         return value
 
+    @field_validator("traces")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if value and not re.match(r"https?://.", value):
+            raise ValueError(f"{value!r} is not http(s)://HOST:PORT")
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_a_path(cls, value: str) -> str:
+        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", value):
+            raise ValueError(f"{value!r} is no path such as /gw: it begins with a slash, and ends without one")
+        return value
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, value: str) -> str:
@@ -293,7 +317,7 @@ def load(environment: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(fields)
     except ValidationError as error:
-        wrong = [f"{PREFIX}{str(e['loc'][0]).upper()}: {_sentence(e['msg'])}" for e in error.errors()]
+        wrong = [f"{PREFIX}{str(e['loc'][0]).upper()}: {_sentence(e)}" for e in error.errors()]
         raise SettingsError("\n".join(wrong)) from None
 
 
@@ -318,5 +342,9 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     return sentences
 
 
-def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _sentence(error: ErrorDetails) -> str:
+    """What is wrong with a value; pydantic's own words where no setting is known to bring them about."""
+    sentence = SENTENCES.get(error["type"])
+    if sentence is None:
+        return error["msg"].removeprefix("Value error, ")
+    return sentence.format(found=error["input"], **error.get("ctx", {}))

@@ -47,6 +47,15 @@ def test_a_cause_is_listed_shown_exported_mended_and_gone(served: Served, tmp_pa
     assert served.inlake("tail").stdout.count('"etching"') == 3
 
 
+def test_of_many_that_still_do_not_fit_ten_are_shown(served: Served) -> None:
+    refuse(served, *(f'{{"title": "{n}", "year": "n.d. {n}", "tags": []}}' for n in range(13)))
+    done = served.inlake("rejects", "resend", "--dry-run")
+    assert (done.returncode, done.stdout) == (1, "0 would be accepted, 13 still refused.\n")
+    *shown, more = done.stderr.splitlines()
+    assert (len(shown), more) == (10, "... and 3 more: `inlake rejects list` has them by their causes.")
+    assert served.inlake("rejects", "resend", "--set", "/year=null").returncode == 0
+
+
 def test_a_star_in_a_pointer_is_each_place_that_is_wrong(served: Served) -> None:
     refuse(served, '{"title": "star", "tags": [1, "print", 2]}', '{"title": "star", "tags": ["print", 3]}')
     (cause,) = map(json.loads, served.inlake("rejects", "list", "--json").stdout.splitlines())

@@ -27,6 +27,26 @@ def test_every_wrong_setting_is_named() -> None:
         assert name in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PORT", "many", "'many' is no whole number"),
+        ("PORT", "65536", "65536 is more than 65535"),
+        ("WORKERS", "0", "0 is less than 1"),
+        ("SHED_MS", "slow", "'slow' is no number"),
+        ("BUS_TIMEOUT", "0", "0 is not more than 0"),
+        ("ALLOW_ANONYMOUS", "perhaps", "'perhaps' is neither true nor false"),
+        ("LOG_FORMAT", "xml", "'xml' is not 'text' or 'json'"),
+        ("TRACES", "127.0.0.1:4318", "'127.0.0.1:4318' is not http(s)://HOST:PORT"),
+        ("ROOT_PATH", "/gw/", "'/gw/' is no path such as /gw: it begins with a slash, and ends without one"),
+    ],
+)
+def test_a_wrong_value_is_quoted_with_what_is_wrong_about_it(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({f"INLAKE_{name}": value})
+    assert str(caught.value) == f"INLAKE_{name}: {sentence}"
+
+
 @pytest.mark.parametrize("url", ["kafka:", "kafka://", "mysql://x", "", "sqlite:", "kafka://["])
 def test_a_wrong_url_stops_the_start_and_names_its_variable(url: str) -> None:
     with pytest.raises(SettingsError, match="INLAKE_BUS"):

@@ -84,7 +84,8 @@ def file_column(names: Sequence[str]) -> str:
     for name in names:
         if name.strip().lower() in FILE_COLUMNS:
             return name
-    said = "No column is called as one that names files."
+    some = ", ".join([*names[:8], "..."] if len(names) > 8 else names)
+    said = f"No column is called file, filename, path or the like; there are {some}."
     raise TableError([Fault("no_file_column", said, "Say which it is with --file-column NAME.")])
 
 

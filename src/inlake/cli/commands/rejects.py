@@ -11,6 +11,7 @@ import typer
 
 from inlake.cli.failures import Failure
 from inlake.cli.gateway import Token, Url, connect
+from inlake.cli.report import SHOWN_RECORDS
 from inlake.cli.terminal import as_json as to_json
 from inlake.cli.terminal import messages, output, printable
 
@@ -125,8 +126,10 @@ def resend(
         accepted = refused = 0
         for found, error in answers:
             accepted, refused = accepted + (error is None), refused + (error is not None)
-            if error is not None:
+            if error is not None and refused <= SHOWN_RECORDS:
                 messages().print(printable(f"{found['id']}: {error}"))
+    if refused > SHOWN_RECORDS:
+        messages().print(f"... and {refused - SHOWN_RECORDS:,} more: `inlake rejects list` has them by their causes.")
     done = "would be accepted" if dry_run else "sent and accepted"
     typer.echo(f"{accepted:,} {done}, {refused:,} still refused.")
     if refused:

@@ -150,7 +150,8 @@ class SchemaFiles:
         if not found:
             if self._root.exists():
                 os.scandir(self._root).close()  # `OSError` when it cannot be read, and then nothing is known
-            raise SchemaNotFound(f"There is no schema {subject!r}: add it with `inlake schemas add {subject} FILE`.")
+            add = f"`inlake schemas add {subject} FILE`"
+            raise SchemaNotFound(f"There is no schema {subject!r}: add it with {add} in the gateway's folder.")
         return found
 
     def _same(self, subject: str, schema: Schema) -> int | None:

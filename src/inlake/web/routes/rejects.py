@@ -258,7 +258,7 @@ async def find(x: Exchange, d: Deployment, reject_id: str) -> Reject:
     keeper, own = _kept(x, d)
     found = await keeper.find(reject_id)
     if found is None or (found.principal != own and not x.caller.may("administer", found.schema)):
-        raise RejectNotFound("There is no such reject, or it is another principal's, or it was too old.")
+        raise RejectNotFound("There is no such reject, or it is another principal's, or it is gone by its age.")
     return found
 
 

@@ -158,7 +158,8 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
 
 def _say_where(settings: Settings, listening: socket.socket) -> None:
     log.info("listening on %s", address_of(settings, listening))
-    log.info("bus %s, store %s, registry %s", *map(_without_secrets, (settings.bus, settings.store, settings.registry)))
+    places = {name: getattr(settings, name) for name in ("bus", "store", "registry", "outbox", "traces")}
+    log.info(", ".join(f"{name} {_without_secrets(url)}" for name, url in places.items() if url))
 
 
 def _without_secrets(url: str) -> str:
