@@ -119,7 +119,7 @@ def _doubt_data(file: Path, text: str) -> None:
     """`Failure` for a record, or a file of them, in the place of a schema."""
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return  # the registry says what is wrong
     if isinstance(document, list) or (isinstance(document, dict) and document and not KEYWORDS & document.keys()):
         raise Failure(f'{file}: no keyword of JSON Schema is in it; this looks like data. A schema has "$schema".')

@@ -97,7 +97,7 @@ def filled(record: bytes, field: str, value: bytes = PLACEHOLDER) -> bytes:
         return b"{%b:%b,%b" % (name, value, record[1:])
     try:
         document = json.loads(record)
-    except ValueError:
+    except (ValueError, RecursionError):
         return record
     if not isinstance(document, dict) or document.get(field) is not None:
         return record

@@ -268,7 +268,7 @@ def media_type(answer: Response) -> str:
 def _object(text: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
 

@@ -201,6 +201,8 @@ def _one_line(sidecar: Path) -> tuple[bytes | None, tuple[Fault, ...]]:
         return None, (_fault(f"Its record {sidecar.name} cannot be read: {error.strerror}."),)
     except ValueError as error:
         return None, (_fault(f"Its record {sidecar.name} is not JSON: {error}."),)
+    except RecursionError:
+        return None, (_fault(f"Its record {sidecar.name} is nested too deep."),)
     return text.replace("\n", " ").replace("\r", " ").strip().encode(), ()
 
 

@@ -303,7 +303,7 @@ class Gateway:
                 raise self._connection.problem(answer)
             try:
                 lines = [json.loads(line) for line in answer.read().split(b"\n") if line]
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise strange(answer, self.url) from None
         if not (lines and isinstance(lines[-1], dict) and lines[-1].get("complete") is True):
             raise CutOff("The gateway's answer ends early: what became of its lines is not known.")

@@ -6,8 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from inlake.client.collection import apart
-from inlake.client.files import UNNAMED, Item, Placed
+from inlake.client.collection import apart, filled
+from inlake.client.files import UNNAMED, Item, Placed, with_sidecars
 from inlake.client.journal import File
 from inlake.client.tables import Fault
 
@@ -47,3 +47,13 @@ def test_an_object_in_place_is_known_by_its_uri_size_and_time() -> None:
     files = [File("s3://b/1", 5, 7, "", DIGEST), File("s3://b/3", 5, 7, "", DIGEST), File("2", 5, 7, "", DIGEST)]
     same, others = apart(items, files)
     assert ([item.name for item in same], [item.name for item in others]) == (["1"], ["2", "3"])
+
+
+def test_a_record_that_is_nested_too_deep_is_a_fault_of_its_file_and_ends_nothing(tmp_path: Path) -> None:
+    deep = b'{"__resource_path__": null, "a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    (tmp_path / "scan.tif").write_bytes(b"x")
+    (tmp_path / "scan.tif.json").write_bytes(deep)
+    [item] = with_sidecars({"scan.tif": tmp_path / "scan.tif"})
+    assert item.record is None
+    assert [fault.detail for fault in item.faults] == ["Its record scan.tif.json is nested too deep."]
+    assert filled(deep, "__resource_path__") == deep

@@ -63,6 +63,8 @@ def test_a_redirect_is_named_and_followed_by_no_post(status: int) -> None:
         (204, {}, b""),
         (200, NDJSON, b'{"line": 1, "status": 201}\n{"summary": {}, "complete": true}\n'),
         (200, NDJSON, b'"yes"\n'),
+        (200, JSON, b"[" * 100_000),
+        (200, NDJSON, b"[" * 100_000),
         (404, {"Content-Type": "text/html"}, b"<h1>nginx</h1>"),
     ],
 )

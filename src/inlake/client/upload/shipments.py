@@ -94,7 +94,7 @@ class Shipments:
                 raise self._connection.problem(response)
             try:
                 lines = [*_parsed(response.read())]
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise strange(response, self._gateway.url) from None
         if not lines or lines[-1].get("complete") is not True:
             raise CutOff("The gateway's answer ends early: send it again.")
