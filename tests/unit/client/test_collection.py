@@ -53,7 +53,7 @@ def test_a_record_that_is_nested_too_deep_is_a_fault_of_its_file_and_ends_nothin
     deep = b'{"__resource_path__": null, "a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     (tmp_path / "scan.tif").write_bytes(b"x")
     (tmp_path / "scan.tif.json").write_bytes(deep)
-    [item] = with_sidecars({"scan.tif": tmp_path / "scan.tif"})
+    [item] = with_sidecars({path.name: path for path in tmp_path.iterdir()})
     assert item.record is None
     assert [fault.detail for fault in item.faults] == ["Its record scan.tif.json is nested too deep."]
     assert filled(deep, "__resource_path__") == deep
