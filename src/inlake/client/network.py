@@ -87,8 +87,8 @@ def _why(error: Exception, url: str) -> str:
 
 
 def _said(error: Exception) -> str:
-    """The words of the system, without its number."""
-    return getattr(error, "strerror", None) or str(error)
+    """The words of the system, without its number, or of a server that speaks no HTTP, without its line break."""
+    return (getattr(error, "strerror", None) or str(error)).strip()
 
 
 def proxy_for(url: str) -> str | None:

@@ -86,6 +86,15 @@ def test_what_is_said_before_the_answer_is_not_taken_for_it() -> None:
         connection.close()
 
 
+def test_what_a_server_of_another_kind_says_breaks_no_line() -> None:
+    def serve(connection: socket.socket) -> None:
+        head_of(connection)
+        connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+    with serving(serve) as url, pytest.raises(Unreachable, match=r"broke \(SSH-2.0-OpenSSH_9.2\): the outcome"):
+        Connection(url, None, 20).document(Request("GET", "/x", {}))
+
+
 def test_an_answer_that_comes_before_all_is_sent_is_read() -> None:
     def serve(connection: socket.socket) -> None:
         head_of(connection)
