@@ -13,9 +13,10 @@ _QUOTA_UNITS = {"records": "records", "bytes": "content-bytes"}
 REFUSED = "Requests, and lines of streams, that a quota refused."
 
 
-def admit(x: Exchange) -> None:
-    """Count a request and the bytes of its body, where there are quotas. Raises `QuotaExceeded`."""
-    if x.site.quotas is not None:
+def admit(x: Exchange, *, is_open: bool) -> None:
+    """Count a request and the bytes of its body, where there are quotas and the route is not `is_open` to all. Raises
+    `QuotaExceeded`."""
+    if x.site.quotas is not None and not is_open:
         _admit(x, x.site.quotas)
 
 

@@ -69,13 +69,13 @@ class Route(APIRoute):
                 x.caller.check_some(row.needs)
             handle = self._handle_keyed if x.has(b"idempotency-key") else row.handle
             if row.may_hold is None:
-                self._count(x)
+                admit(x, is_open=row.is_open)
                 await handle(x, self._deployment)
                 return
             x.check_is_whole()
             held = admission.admit(row.may_hold(x))
             try:
-                self._count(x)  # behind the admission: what is refused for load counts against no quota
+                admit(x, is_open=row.is_open)  # behind the admission: what is refused for load counts against no quota
                 await handle(x, self._deployment)
             finally:
                 admission.release(held)
@@ -93,11 +93,6 @@ class Route(APIRoute):
             if not x.status:
                 await x.refuse(fault(x.instance))
             raise
-
-    def _count(self, x: Exchange) -> None:
-        """Counts the request against the quotas, where there are some. Raises `QuotaExceeded`."""
-        if not self.row.is_open:
-            admit(x)
 
 
 def fault(instance: str) -> InternalError:
