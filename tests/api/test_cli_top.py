@@ -20,7 +20,7 @@ import pytest
 
 from inlake.cli.commands.top import Look, report
 from inlake.cli.figures import read
-from tests.command import Served, environment, free_port, inlake, serving
+from tests.command import Served, environment, free_port, inlake, serving, stopped_by_ctrl_c
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,15 @@ def test_on_a_terminal_the_report_stays_in_its_place_until_ctrl_c(busy: Served, 
     primary, secondary = pty.openpty()
     size = environment(**busy.variables, COLUMNS=str(columns), LINES="24", TERM="xterm")
     command = [sys.executable, "-m", "inlake", "top", "--every", "0.5"]
-    process = subprocess.Popen(command, stdin=secondary, stdout=secondary, stderr=secondary, env=size, cwd=busy.folder)
+    process = subprocess.Popen(
+        command,
+        stdin=secondary,
+        stdout=secondary,
+        stderr=secondary,
+        env=size,
+        cwd=busy.folder,
+        preexec_fn=stopped_by_ctrl_c,  # noqa: PLW1509 - it calls into the system alone
+    )
     os.close(secondary)
     shown, end = b"", time.monotonic() + 60
     while shown.count(b"requests/s") < 2 and time.monotonic() < end:
