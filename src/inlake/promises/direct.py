@@ -193,6 +193,8 @@ class DirectUploads:
         try:
             found = {part.number: part for part in await self._direct.parts(promise.key, upload)}
             missing = [n for n in range(1, plan.count + 1) if not _is(found.get(n), plan.part(n))]
+            if not found and await self._find(promise):
+                return  # while another request makes the object of its parts, some stores list none
             if missing:
                 shown = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
                 raise UploadIncomplete(
@@ -206,14 +208,18 @@ class DirectUploads:
 
     async def _facts(self, promise: Promise) -> ObjectFacts:
         """The store's facts of the object. Raises `UploadIncomplete`."""
+        if facts := await self._find(promise):
+            return facts
+        raise UploadIncomplete(f"The store has no object of the promise {promise} yet: send the binary first.")
+
+    async def _find(self, promise: Promise) -> ObjectFacts | None:
+        """The store's facts of the object, which another request may be making of its parts; None: there is none."""
         facts = await self._store.facts(promise.key)
         if facts is None and promise.upload is not None:
             for pause in PAUSES:
                 await asyncio.sleep(pause)
                 if facts := await self._store.facts(promise.key):
                     break
-        if facts is None:
-            raise UploadIncomplete(f"The store has no object of the promise {promise} yet: send the binary first.")
         return facts
 
     async def _read_back(self, promise: Promise, before: ObjectFacts) -> str:
