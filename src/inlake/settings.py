@@ -35,7 +35,7 @@ SENTENCES = {
     "greater_than_equal": "{found} is less than {ge:.12g}",
     "less_than_equal": "{found} is more than {le:.12g}",
 }
-"""What is said of a wrong value, by pydantic's name for what is wrong."""
+"""Sentences on a wrong value, by pydantic's name for what is wrong."""
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
@@ -343,7 +343,7 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """What is wrong with a value; pydantic's own words where no setting is known to bring them about."""
+    """A sentence on what is wrong with a value; pydantic's own words where no setting is known to bring them about."""
     sentence = SENTENCES.get(error["type"])
     if sentence is None:
         return error["msg"].removeprefix("Value error, ")

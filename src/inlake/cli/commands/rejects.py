@@ -11,7 +11,6 @@ import typer
 
 from inlake.cli.failures import Failure
 from inlake.cli.gateway import Token, Url, connect
-from inlake.cli.report import SHOWN_RECORDS
 from inlake.cli.terminal import as_json as to_json
 from inlake.cli.terminal import messages, output, printable
 
@@ -120,6 +119,8 @@ def resend(
     Exit code: 0 all were accepted; 1 some still do not fit; 2 the command is wrong; 3 the gateway cannot be reached or
     failed.
     """
+    from inlake.cli.report import SHOWN_RECORDS
+
     places = [_place(text) for text in values or []]
     with connect(url, token) as client:
         answers = _at_once(client, list(_chosen(client, which, schema)), partial(_send, places=places, dry_run=dry_run))
