@@ -246,7 +246,7 @@ def test_on_a_terminal_it_says_how_far_it_is_and_when_it_is_stopped_how_to_go_on
     termios.tcsetwinsize(terminal, (24, 60))
     process = subprocess.Popen(
         command("tty", jobs=1),
-        cwd=folder, env=environment(INLAKE_URL=served.url, TERM="xterm"), stdin=terminal, stdout=terminal, stderr=terminal,
+        cwd=folder, env=environment(INLAKE_URL=served.url, TERM="xterm", COLUMNS="60"), stdin=terminal, stdout=terminal, stderr=terminal,
         preexec_fn=stopped_by_ctrl_c,  # noqa: PLW1509 - it calls into the system alone
     )  # fmt: skip
     os.close(terminal)

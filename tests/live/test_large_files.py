@@ -100,7 +100,7 @@ def test_killed_in_the_middle_of_a_large_file_the_next_run_sends_the_parts_that_
     proxy: Proxy, folder: Path
 ) -> None:
     with serving_scans(folder, f"http://{proxy.address}") as served:
-        proxy.poison("bandwidth", "upstream", rate=10_000)  # KB/s for each connection
+        proxy.poison("bandwidth", "upstream", rate=4_000)  # KB/s for each connection: sixteen at once
         _kill_and_go_on(served)
 
 
