@@ -100,14 +100,15 @@ def test_killed_in_the_middle_of_a_large_file_the_next_run_sends_the_parts_that_
     proxy: Proxy, folder: Path
 ) -> None:
     with serving_scans(folder, f"http://{proxy.address}") as served:
-        proxy.poison("bandwidth", "upstream", rate=4_000)  # KB/s for each connection: sixteen at once
+        proxy.poison("bandwidth", "upstream", rate=10_000)  # KB/s for each connection
         _kill_and_go_on(served)
 
 
 def _kill_and_go_on(served: Served) -> None:
     done, puuids, folder = list[int](), set[str](), served.folder
     journal = folder / ".scans.inlake-journal"
-    arguments = [sys.executable, "-m", "inlake", *command(served)]
+    # two parts at a time: all at once would be there at the same moment
+    arguments = [sys.executable, "-m", "inlake", *command(served, "--jobs", "2")]
     with Client(served.url) as client:
         for most in range(2, 9, 3):
             process = subprocess.Popen(arguments, cwd=folder, env=environment(INLAKE_URL=served.url))
