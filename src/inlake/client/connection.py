@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from inlake import __version__
 from inlake.client.network import broken, not_connected, proxy_for, strange
-from inlake.client.problems import ClientError, Unreachable, problem_of
+from inlake.client.problems import ClientError, NotAGateway, Unreachable, problem_of
 from inlake.client.response import BLOCK, Response
 
 REDIRECTS = 5
@@ -77,22 +77,27 @@ class Connection:
             if not (request.elsewhere and answer.is_redirect):
                 yield answer
                 return
-            place = urljoin(f"{self._place.scheme}://{self._place.netloc}{self._path}{request.path}", answer.location)
-        with self._followed(request, place, REDIRECTS) as found:
+            base, location = f"{self._place.scheme}://{self._place.netloc}{self._path}{request.path}", answer.location
+        with self._followed(request, base, location, REDIRECTS) as found:
             yield found
 
     @contextmanager
-    def _followed(self, request: Request, place: str, left: int) -> Iterator[Response]:
-        """The answer of another place, which is not told who asks."""
-        parts = urlsplit(place)
-        other = Connection(f"{parts.scheme}://{parts.netloc}", None, self.timeout)
+    def _followed(self, request: Request, base: str, location: str, left: int) -> Iterator[Response]:
+        """The answer of another place, which is not told who asks. `base`: what `location` may be relative to. Raises
+        `NotAGateway` for a location that is none."""
+        try:
+            place = urljoin(base, location)
+            parts = urlsplit(place)
+            other = Connection(f"{parts.scheme}://{parts.netloc}", None, self.timeout)
+        except ValueError:
+            raise NotAGateway(f"{self.url} redirects to {location!r}, which is no address: is it a gateway?") from None
         try:
             with other._asked(request, f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}") as answer:
                 if not answer.is_redirect or not left:
                     yield answer
                     return
-                place = urljoin(place, answer.location)
-            with self._followed(request, place, left - 1) as found:
+                further = answer.location
+            with self._followed(request, place, further, left - 1) as found:
                 yield found
         finally:
             other.close()
@@ -153,12 +158,13 @@ class Connection:
 
     def _connected(self, allowed: float) -> HTTPConnection:
         """A connection for one request: one that waits, and that the other side has not ended, or a new one."""
-        while self._free:
-            http = self._free.pop()
-            if http.sock and not _has_ended(http.sock):
-                http.sock.settimeout(allowed)
-                return http
-            http.close()
+        with suppress(IndexError):  # none waits; asked for so, since other threads take some, too
+            while True:
+                http = self._free.pop()
+                if http.sock and not _has_ended(http.sock):
+                    http.sock.settimeout(allowed)
+                    return http
+                http.close()
         http = self._made(allowed)
         try:
             http.connect()

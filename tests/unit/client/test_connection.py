@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
 from inlake.client.connection import Connection, Request, _authorities
-from inlake.client.problems import CutOff, Unreachable
+from inlake.client.problems import CutOff, NotAGateway, Unreachable
 from tests.answering import answering
 from tests.certificates import make_authority
 
@@ -142,6 +144,32 @@ def test_a_redirect_that_may_be_followed_is_without_saying_who_asks() -> None:
         ((path, headers, _),) = store.requests
         assert (path, headers["Range"], "Authorization" in headers) == ("GET /o?x=1", "bytes=1-", False)
         assert gateway.requests[0][1]["Authorization"] == "Bearer s3cr3t"
+
+
+@pytest.mark.parametrize("place", ["ftp://museum.example/o", "http://[bad/o", "//a host/o"])
+def test_a_redirect_to_what_is_no_address_is_told(place: str) -> None:
+    with answering((302, {"Location": place}, b"")) as gateway:
+        connection = Connection(gateway.url, None, 20)
+        with (
+            pytest.raises(NotAGateway, match=re.escape(f"redirects to {place!r}")),
+            connection.answer(Request("GET", "/r", {}, elsewhere=True)),
+        ):
+            pass
+        connection.close()
+
+
+def test_a_connection_that_another_thread_takes_just_before_is_done_without() -> None:
+    class Taken(list[HTTPConnection]):
+        """Has one when it is asked, and none when that is taken."""
+
+        def __len__(self) -> int:
+            return 1
+
+    with answering((200, JSON, b"{}")) as gateway:
+        connection = Connection(gateway.url, None, 20)
+        connection._free = Taken()
+        assert connection.document(Request("GET", "/x", {})) == {}
+        connection._free.pop().close()
 
 
 def test_a_proxy_is_told_the_whole_address_and_a_name_and_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
