@@ -164,13 +164,9 @@ def _rate(rate: float) -> str:
 def _time(seconds: float | None) -> str:
     if seconds is None:
         return "-"
-    return (
-        f"{seconds * 1000:.1f} ms"
-        if seconds < 0.1
-        else f"{seconds * 1000:.0f} ms"
-        if seconds < 10
-        else f"{seconds:.0f} s"
-    )
+    if seconds >= 10:
+        return f"{seconds:.0f} s"
+    return f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
 
 
 def _document(url: str, now: Look, before: Look) -> dict[str, Any]:

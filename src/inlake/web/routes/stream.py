@@ -245,9 +245,9 @@ class Stream:
         """Add the lines of all, and once more those of the refused, and count."""
         published = [(n, result) for n, result in results if isinstance(result, Receipt)]
         if published:
-            waiting = [1 for _, result in published if result.offset is None]
-            self._counts["accepted"] += len(published) - len(waiting)
-            self._counts["pending"] += len(waiting)
+            waiting = sum([result.offset is None for _, result in published])
+            self._counts["accepted"] += len(published) - waiting
+            self._counts["pending"] += waiting
             self._statuses |= {result.status for _, result in published} if waiting else {201}
         if len(published) == len(results):
             receipts.append(receipt_lines(published))
