@@ -14,7 +14,6 @@ from functools import partial
 from typing import cast
 
 from confluent_kafka import KafkaError
-from confluent_kafka.cimpl import murmur2
 
 from inlake.bus.kafka.errors import not_sent, of_kafka_error, outcome_unknown
 from inlake.bus.kafka.producer import wire
@@ -88,7 +87,7 @@ class Producer:
             finally:
                 self._calls.pop(call, None)
                 self._events, self._bytes = self._events - held, self._bytes - size
-        return cast("list[Position | InlakeError]", call.results)
+        return cast("list[Position | InlakeError]", call.outcome())
 
     async def describe(self, topic: str) -> list[int]:
         """How many replicas of each partition are in sync. `TopicMissing`, `BusUnavailable`."""
@@ -118,15 +117,13 @@ class Producer:
     def _enqueue(self, call: Call, partitions: Mapping[str, int]) -> int:
         """Puts the events into the queues of their partitions, if there is room; the bytes of those that are."""
         events, size = self._events, self._bytes
-        for run in runs(call):
+        for topic, partition, run in runs(call, partitions):
             room = WAITING_EVENTS - events if size < WAITING_BYTES else 0
             if run.count > room:
                 run, rest = run.cut(run.start + max(room, 0))  # noqa: PLW2901
                 rest.fail(lambda: Busy("More events wait for Kafka than the gateway may hold: try again."))
             if run.count:
-                event = call.events[run.start]
-                by = event.key if event.partition_by is None else event.partition_by
-                queue = self._requests.queue(event.topic, murmur2(by, partitions[event.topic]))
+                queue = self._requests.queue(topic, partition)
                 queue.add(run)
                 events, size = events + run.count, size + run.size
                 self._requests.make_ready(queue)

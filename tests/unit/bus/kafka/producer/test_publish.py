@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -158,6 +159,21 @@ def test_on_a_long_way_several_batches_of_a_partition_are_in_flight(count: int, 
         assert sent / (cluster.loop.time() - began) > least
 
     play(story, timeout=20, latency=0.05)
+
+
+def test_events_that_each_choose_their_partition_go_in_one_batch_of_it_and_keep_their_order() -> None:
+    async def story(cluster: Cluster, producer: Producer) -> None:
+        await confirmed(producer)
+        await confirmed(producer, partition=1)
+        values = [b"value-%03d" % n for n in range(600)]
+        results = await producer.publish([Event("i", "t", b"k", one, (), one) for one in values], {"t": 2})
+        for number, partition in cluster.partitions.items():
+            here = [(one, result) for one, result in zip(values, results, strict=True) if murmur2(one, 2) == number]
+            assert [result for _, result in here] == [Position("t", number, 1 + n) for n in range(len(here))]
+            assert [batch.count for batch in partition.log] == [1, len(here)]
+            assert re.findall(rb"value-[0-9]{3}", partition.log[-1].data) == [one for one, _ in here]
+
+    play(story, timeout=5)
 
 
 def test_a_second_batch_waits_until_a_broker_knows_the_producer_id() -> None:
