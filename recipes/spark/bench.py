@@ -1,8 +1,8 @@
 """What a record costs in Spark, beside the codec alone: `make spark-bench ARGS="10000 100000 1000000"`.
 
-CPU is that of Spark's JVM and Python workers, Kafka's not among it; the codec is measured in this process, before and
-after each job, since a machine that others use too is never twice the same. What a job costs that has one record is its
-start, told first and taken off the others.
+The codec is measured on as many cores at once, before and after each job: a machine that others use too is never twice
+the same. CPU is told of Spark's Python workers, of its JVM, and of all else on the machine, which is Kafka where nobody
+else uses it. The start, which is what a job of one record for each core costs, is told first and taken off the others.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -21,7 +24,6 @@ from uuid import uuid4
 from inlake.codecs import Codecs
 from inlake.ports import Codec
 from inlake_spark import batch
-from inlake_spark.job import Job
 from inlake_spark.session import open_session
 from inlake_spark.sources.lines import JsonLines
 
@@ -36,16 +38,18 @@ from recipes.spark.tests.world import EXAMPLES, World  # noqa: E402
 SCHEMA = "tate.artwork"
 SIZES = (10_000, 100_000, 1_000_000)
 WARM_UP = 10_000
+ALONE = 1.5
+"""Seconds that the codec is measured, at least."""
 COLUMNS = (
     "master",
     "records",
     "s",
     "records/s",
-    "CPU of a record, us",
-    "of it Python",
-    "codec alone, us",
-    "codec by job, CPU",
-    "the same, clock",
+    "Python, us a record",
+    "JVM",
+    "all else",
+    "codec alone, records/s",
+    "the job by it",
 )
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -56,13 +60,11 @@ class Cost(NamedTuple):
     clock: float
     python: float
     jvm: float
+    rest: float
+    """Of all other processes of the machine."""
 
     def beyond(self, start: Cost) -> Cost:
         return Cost(*(of_all - of_start for of_all, of_start in zip(self, start, strict=True)))
-
-    @property
-    def cpu(self) -> float:
-        return self.python + self.jvm
 
 
 def main(arguments: list[str]) -> None:
@@ -86,70 +88,85 @@ def measure(master: str, sizes: list[int]) -> None:
     spark = open_session(master=master, conf={"spark.ui.enabled": "false"})
     with tempfile.TemporaryDirectory(prefix="inlake-spark-bench-") as folder:
         for _ in range(3):
-            cost_of(spark, world, Path(folder), lines, WARM_UP)
-        start = min(cost_of(spark, world, Path(folder), lines, cores) for _ in range(3))
-        print(
-            f"| {master} | start | {start.clock:.1f} | | {start.cpu:.1f} s | {start.python:.1f} s | | | |", flush=True
-        )
+            cost_of(spark, world, Path(folder), [lines] * cores, WARM_UP)
+        start = min(cost_of(spark, world, Path(folder), [lines[:1]] * cores, cores) for _ in range(3))
+        cpu_of_start = [f"{seconds:.1f} s" for seconds in start[1:]]
+        tell(master, "start", f"{start.clock:.1f}", "", *cpu_of_start, "", "")
         for size in sizes:
-            before = codec_us(codec, lines)
-            cost = cost_of(spark, world, Path(folder), lines, size).beyond(start)
-            alone = (before + codec_us(codec, lines)) / 2
-            us, rate = cost.cpu / size * 1e6, size / cost.clock
-            told = (
+            before = codec_rate(codec, lines, cores)
+            cost = cost_of(spark, world, Path(folder), [lines], size).beyond(start)
+            alone, rate = (before + codec_rate(codec, lines, cores)) / 2, size / cost.clock
+            of_one = [f"{seconds / size * 1e6:.1f}" for seconds in cost[1:]]
+            tell(
                 master,
                 f"{size:,}",
                 f"{cost.clock:.1f}",
                 f"{rate:,.0f}",
-                f"{us:.1f}",
-                f"{cost.python / size * 1e6:.1f}",
+                *of_one,
+                f"{alone:,.0f}",
+                f"{rate / alone:.2f}",
             )
-            ratios = (f"{alone:.1f}", f"{alone / us:.2f}", f"{rate * alone / cores / 1e6:.2f}")
-            print(f"| {' | '.join(told + ratios)} |", flush=True)
     spark.stop()
 
 
-def cost_of(spark: object, world: World, folder: Path, lines: list[bytes], size: int) -> Cost:
-    """What a job of so many records takes."""
-    job, before = world.job(SCHEMA), cpu()
-    seconds, after = run(spark, job, folder, lines, size), cpu()
-    return Cost(seconds, after["python"] - before["python"], after["java"] - before["java"])
+def tell(*cells: str) -> None:
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def run(spark: object, job: Job, folder: Path, lines: list[bytes], size: int) -> float:
-    """Seconds that the job took."""
-    file = folder / f"{size}-{uuid4().hex}.ndjson"
-    with file.open("wb") as out:
-        for n in range(size):
-            out.write(lines[n % len(lines)] + b"\n")
-    source = JsonLines([str(file)])
+def cost_of(spark: object, world: World, folder: Path, files: list[list[bytes]], size: int) -> Cost:
+    """What a job of so many records takes, in files of these lines over and over."""
+    made = Path(tempfile.mkdtemp(dir=folder))
+    for number, lines in enumerate(files):
+        with (made / f"{number}.ndjson").open("wb") as out:
+            out.writelines(lines[n % len(lines)] + b"\n" for n in range(size // len(files)))
+    job, source = world.job(SCHEMA), JsonLines([str(made)])
     frame = source.frame(spark)  # type: ignore[arg-type]
+    before, began = cpu(), time.monotonic()
     report = batch.ingest(frame, job, source, f"{folder}/rejects")
+    clock, after = time.monotonic() - began, cpu()
     assert (report.accepted, report.rejected) == (size, 0), report.text()
-    file.unlink()
-    return report.seconds
+    shutil.rmtree(made)
+    return Cost(clock, *(of_all - so_far for of_all, so_far in zip(after, before, strict=True)))
 
 
-def codec_us(codec: Codec, lines: list[bytes]) -> float:
-    """CPU microseconds a record, of the codec in a loop."""
-    started = time.process_time()
-    for line in lines:
-        codec.encode_plain(line)
-    return (time.process_time() - started) / len(lines) * 1e6
+def codec_rate(codec: Codec, lines: list[bytes], cores: int) -> float:
+    """Records a second of the codec in a loop, in as many processes at once."""
+    fork = get_context("fork")
+    rates = fork.SimpleQueue()
+    processes = [fork.Process(target=lambda: rates.put(rate_of(codec.encode_plain, lines))) for _ in range(cores)]
+    for process in processes:
+        process.start()
+    total: float = sum(rates.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return total
 
 
-def cpu() -> dict[str, float]:
-    """CPU seconds of the processes below this one, ended ones too: `java`, and `python` for all others."""
-    total = {"java": 0.0, "python": 0.0}
+def rate_of(encode: Callable[[bytes], object], lines: list[bytes]) -> float:
+    began, count = time.monotonic(), 0
+    while (took := time.monotonic() - began) < ALONE:
+        for line in lines:
+            encode(line)
+        count += len(lines)
+    return count / took
+
+
+def cpu() -> tuple[float, float, float]:
+    """CPU seconds so far: of Python workers and of the JVM, ended ones too, and of all else on this machine."""
+    python = jvm = 0
     for pid in descendants(os.getpid()):
         try:
             name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
         except OSError:
             continue
-        # what the JVM waited for are its Python workers
-        own = 13 if name.endswith("(java") else 15
-        total["java" if own == 13 else "python"] += sum(map(int, rest.split()[11:own])) / TICKS
-    return total
+        times = list(map(int, rest.split()[11:15]))
+        if name.endswith("(java"):
+            jvm += sum(times[:2])  # what it waited for are its Python workers
+        else:
+            python += sum(times)
+    busy = list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]))
+    rest_of_all = sum(busy) - busy[3] - busy[4] - python - jvm  # all but idle, and idle while a disk works
+    return python / TICKS, jvm / TICKS, rest_of_all / TICKS
 
 
 if __name__ == "__main__":

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
+from zipimport import zipimporter
 
 from inlake.codecs import Codecs
 from inlake.errors import InlakeError
 from inlake.event import Stamp
 from inlake.gateway import Gateway
 from inlake.group import Group, Result
-from inlake.model import Label, Submission
+from inlake.model import Submission
 from inlake.web.request import address
 from inlake.web.request.envelope import ENVELOPE_BYTES, line_too_long
 from inlake.wiring import connect
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.core.broadcast import Broadcast
 
-SLICE = 250
-"""Records that go to the bus in one call, as in a stream of the gateway."""
+SLICE_RECORDS, SLICE_BYTES = 1_000, 2 << 20
+"""Records that go to the bus in one call: at most so many, and so many bytes but for the last of them."""
 AT_ONCE = 4
 """Slices on their way while the next one is encoded."""
 REJECTS = 500
@@ -76,6 +78,7 @@ class Executor:
             try:
                 yield self.loop.run_until_complete(anext(outcomes))
             except StopAsyncIteration:
+                forget_zips()
                 return
 
     async def _outcomes(self, batches: Iterator[pa.RecordBatch], source: Source) -> AsyncIterator[pa.RecordBatch]:
@@ -99,19 +102,25 @@ class Executor:
         if rows:
             yield batch_of(rows)
 
-    def submission(self, item: Item, ids: Ids) -> Submission | InlakeError:
-        """What an item asks for."""
-        record, label = item.record, item.label or self.job.label
-        if isinstance(record, InlakeError):
-            return record
-        assert label is not None
-        try:
-            if len(record) > self._limit + ENVELOPE_BYTES:
-                raise line_too_long(self._limit + ENVELOPE_BYTES)
-            address.check_size(record, self._limit)
-        except InlakeError as error:
-            return error.kept()
-        return Submission(label, record, event_id=ids.of(item.position, record), accepted_ms=item.time_ms)
+    def submissions(self, place: str, items: list[Item]) -> list[Submission | InlakeError]:
+        """What the items of a place ask for."""
+        made: list[Submission | InlakeError] = []
+        of_job, limit, last, id_of = self.job.label, self._limit, None, None
+        for item in items:
+            record, label = item.record, item.label or of_job
+            if isinstance(record, InlakeError):
+                made.append(record)
+                continue
+            assert label is not None
+            if label is not last or id_of is None:
+                last, id_of = label, Ids(label.key, place).of
+            try:
+                if len(record) > limit:
+                    check_length(record, limit)
+                made.append(Submission(label, record, None, id_of(item.position, record), item.time_ms))
+            except InlakeError as error:
+                made.append(error.kept())
+        return made
 
     def set_time(self, ms: int) -> None:
         self._stamp.at(ms)
@@ -129,7 +138,6 @@ class Task:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._slices: deque[Slice] = deque()
-        self._ids: tuple[bytes, str, Ids] | None = None
         self.counts: dict[tuple[str, int], Counts] = {}
         self.rejects: list[dict[str, object]] = []
 
@@ -138,8 +146,8 @@ class Task:
         counts = self.counts.setdefault((block.place, block.start), Counts())
         counts.lines += len(block.items) + block.blank
         self._executor.set_time(block.time_ms)
-        for first in range(0, len(block.items), SLICE):
-            await self._begin(block, block.items[first : first + SLICE])
+        for items in slices_of(block.items):
+            await self._begin(block, items)
 
     async def finish(self) -> None:
         """All that was taken is on the bus, or refused."""
@@ -152,19 +160,12 @@ class Task:
         self._slices.clear()
 
     async def _begin(self, block: Block, items: list[Item]) -> None:
-        submissions = [self._executor.submission(item, self._ids_of(block, item.label)) for item in items]
+        submissions = self._executor.submissions(block.place, items)
         group = Group(self._executor.gateway)
         await group.encode(submissions)
         self._slices.append(Slice(block, items, asyncio.create_task(group.publish())))
         if len(self._slices) > AT_ONCE:
             await self._conclude()
-
-    def _ids_of(self, block: Block, label: Label | None) -> Ids:
-        label = label or self._executor.job.label
-        key = label.key if label else b""
-        if self._ids is None or self._ids[0] != key or self._ids[1] != block.place:
-            self._ids = (key, block.place, Ids(key, block.place))
-        return self._ids[2]
 
     async def _conclude(self) -> None:
         """Waits for the slice that is longest on its way. Raises `JobStopped` for what a repeat can mend."""
@@ -173,10 +174,31 @@ class Task:
         self._slices.popleft()
         counts = self.counts[done.block.place, done.block.start]
         for item, result in zip(done.items, results, strict=True):
-            error = refusal_or_stop(result)
-            counts.count(error, len(item.record) if isinstance(item.record, bytes) else 0)
-            if error is not None:
+            if isinstance(item.record, bytes) and not isinstance(result, InlakeError):
+                counts.accepted += 1
+                counts.bytes += len(item.record)
+            elif error := refusal_or_stop(result):
+                counts.rejected += 1
                 self.rejects.append(reject_row(done.block, item, item.label or self._executor.job.label, error))
+
+
+def slices_of(items: list[Item]) -> Iterator[list[Item]]:
+    """The items in their order, in as few slices as their sizes allow."""
+    first = size = 0
+    for end, item in enumerate(items, 1):
+        size += len(item.record) if isinstance(item.record, bytes) else 0
+        if end - first == SLICE_RECORDS or size >= SLICE_BYTES:
+            yield items[first:end]
+            first, size = end, 0
+    if first < len(items):
+        yield items[first:]
+
+
+def check_length(record: bytes, limit: int) -> None:
+    """Raises what the gateway answers for a line that is too long: `LineTooLong`, `RecordTooLarge`."""
+    if len(record) > limit + ENVELOPE_BYTES:
+        raise line_too_long(limit + ENVELOPE_BYTES)
+    address.check_size(record, limit)
 
 
 def refusal_or_stop(result: object) -> InlakeError | None:
@@ -206,6 +228,18 @@ def close_all() -> None:
     """Ends what this Python worker keeps; workers of Spark are ended as they stand, with nothing on its way."""
     while _EXECUTORS:
         _EXECUTORS.popitem()[1].close()
+
+
+def forget_zips() -> None:
+    """Keeps Spark's zip files of Python modules from being read anew when the next task begins.
+
+    PySpark's worker invalidates the caches of imports before each task; every package that was imported from a zip file
+    then reads the directory of the whole file, which took a third of the CPU of short tasks. Python makes these finders
+    again where it needs them, of the directory that it has already.
+    """
+    for path, finder in list(sys.path_importer_cache.items()):
+        if isinstance(finder, zipimporter):
+            del sys.path_importer_cache[path]
 
 
 class Ingest:

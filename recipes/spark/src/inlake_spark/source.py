@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from msgspec import Struct
+
 from inlake.errors import InlakeError
 from inlake.model import Label
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-class Item(NamedTuple):
+class Item(Struct, frozen=True, gc=False):
     """A record where it was found."""
 
     number: int

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import pickle
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -16,9 +18,10 @@ from inlake.model import Label
 from inlake.settings import load
 from inlake.wiring import connect_bus, connect_registry
 from inlake_spark import driver
-from inlake_spark.executor import Ingest, close_all
+from inlake_spark.executor import SLICE_BYTES, SLICE_RECORDS, Ingest, close_all, slices_of
 from inlake_spark.ids import Ids
 from inlake_spark.job import Job, JobStopped
+from inlake_spark.source import Item
 from recipes.spark.tests.unit.sources.test_lines import source, whole
 from recipes.spark.tests.world import NOTE
 
@@ -113,3 +116,27 @@ def test_a_bus_that_is_away_stops_the_task_and_says_so(environment: dict[str, st
     )
     assert error is not None
     assert (error.code, error.detail) == ("bus_unavailable", "It is away.")
+
+
+def test_zip_files_of_modules_are_not_read_anew_for_the_next_task(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "of_spark.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for name in ("first_of_zip", "second_of_zip"):
+            packed.writestr(f"{name}/__init__.py", "")
+            packed.writestr(f"{name}/inner.py", "")
+    monkeypatch.syspath_prepend(archive)
+    importlib.import_module("first_of_zip.inner")
+    run(job(environment), written(tmp_path, b'{"title": "x"}'))
+    archive.rename(tmp_path / "elsewhere.zip")
+    importlib.invalidate_caches()  # as PySpark's worker does before each task
+    archive.symlink_to(tmp_path / "elsewhere.zip")
+    importlib.import_module("second_of_zip.inner")
+
+
+def test_slices_are_bounded_by_records_and_by_bytes() -> None:
+    small, large = Item(1, 0, b"{}"), Item(1, 0, bytes(SLICE_BYTES))
+    assert [len(items) for items in slices_of([small] * (2 * SLICE_RECORDS + 1))] == [SLICE_RECORDS, SLICE_RECORDS, 1]
+    assert [len(items) for items in slices_of([small, large, small])] == [2, 1]
+    assert list(slices_of([])) == []

@@ -13,7 +13,7 @@ import pytest
 
 from inlake_spark.blocks import FileBlock
 from inlake_spark.job import JobStopped
-from inlake_spark.source import Block, runs
+from inlake_spark.source import Block, Item, runs
 from inlake_spark.sources import lines
 from inlake_spark.sources.lines import JsonLines, lines_of
 
@@ -71,7 +71,7 @@ def test_lines_are_numbered_in_their_block_and_blank_ones_left_out(tmp_path: Pat
     file.write_bytes(b"\xef\xbb\xbf{}\n\n [1] \r\n")
     (block,) = blocks(source([], [whole(file)]), 1)
     assert (block.place, block.start, block.time_ms, block.blank) == (file.as_uri(), 0, 1_000, 1)
-    assert [tuple(item[:3]) for item in block.items] == [(1, 0, b"{}"), (3, 7, b"[1]")]
+    assert block.items == [Item(1, 0, b"{}"), Item(3, 7, b"[1]")]
     assert file.as_uri().endswith("100%20%25.ndjson")
 
 
