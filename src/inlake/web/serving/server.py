@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inlake import logs
 from inlake.access.usage import BYTES, Usage
@@ -84,19 +84,21 @@ def _work(settings: Settings, environment: Mapping[str, str], shared: Shared, wo
 def _run(app: Application, settings: Settings, listening: socket.socket, *, say: bool = False) -> None:
     import uvicorn
 
+    from inlake.web.serving.backlog import LENGTH
     from inlake.web.serving.protocol import Protocol
 
     # The collector of reference cycles took a sixth of the time of a stream: what is there now stays for good, and of
     # the thousand records of a window none is in a cycle.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    listening.listen(2048)
+    listening.listen(LENGTH)
     listening.setblocking(False)
     if say:
         _say_where(settings, listening)
     limits = {"head_bytes": settings.max_request_line, "head_seconds": settings.body_idle_seconds}
     config = uvicorn.Config(
         app,
+        backlog=LENGTH,
         http=type("Protocol", (Protocol,), limits),
         loop="uvloop",
         ws="none",
@@ -115,6 +117,8 @@ def _server(config: uvicorn.Config, app: Application, settings: Settings) -> uvi
     """uvicorn's server with our TLS, whose clients leave before it stops."""
     import uvicorn
 
+    from inlake.web.serving.backlog import Backlog
+
     tls = certificate(settings)
     config.load()
     config.ssl = None if tls is None else tls.context
@@ -124,10 +128,21 @@ def _server(config: uvicorn.Config, app: Application, settings: Settings) -> uvi
             if tls is not None:
                 self.reloading = asyncio.create_task(tls.reload_for_ever())
             await super().startup(sockets)
+            self.backlogs = [Backlog(listening, self.protocol, config.ssl) for listening in sockets or ()]
+
+        def protocol(self) -> asyncio.Protocol:
+            """Makes the protocol of a new connection, as uvicorn does."""
+            protocol: Any = config.http_protocol_class
+            made: asyncio.Protocol = protocol(
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return made
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             await self.let_clients_leave()
             app.live.close()  # pages that wait for new events
+            for backlog in self.backlogs:
+                backlog.close()
             await super().shutdown(sockets)
 
         async def let_clients_leave(self) -> None:
