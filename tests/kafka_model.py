@@ -172,6 +172,8 @@ class Cluster:
         """Seconds that a request or its answer may take."""
         self.brokers = {n: Broker(n) for n in (1, 2, 3)}
         self.partitions = {n: Partition(1 + n % 3) for n in range(partitions)}
+        self.refuses_next = 0
+        """The error that the next batch is refused with, once."""
         self.told: dict[str, int] = {}
         """How often each error was answered."""
         self._ids = 0
@@ -284,6 +286,9 @@ class Cluster:
             return NOT_LEADER, None
         if len(data) > self.largest:
             return TOO_LARGE, None
+        if self.refuses_next:
+            refused, self.refuses_next = self.refuses_next, 0
+            return refused, None
         if self.chance.random() < self.faults / 2:
             return self.chance.choice([NOT_ENOUGH, UNKNOWN_TOPIC, 2]), None
         return partition.append(data)

@@ -269,8 +269,10 @@ class PartitionQueue:
 
     def end(
         self, over: Container[Call], unknown: Callable[[], InlakeError], not_sent: Callable[[], InlakeError]
-    ) -> None:
-        """Tells calls whose time is over what is known of their events in this partition."""
+    ) -> bool:
+        """Tells calls whose time is over what is known of their events in this partition; whether there were any."""
+        runs = [run for batch in self.in_flight for run in batch.runs]
+        found = any(run.call in over for run in (*runs, *self.waiting))
         if self.in_flight and not self.in_flight[0].may_be_in_the_log():
             if any(run.call in over for batch in self.in_flight for run in batch.runs):
                 self.give_back()  # what is left goes into another batch: events that failed must not be in that
@@ -283,6 +285,7 @@ class PartitionQueue:
         self.forget_unwanted()
         if not self.in_flight and not self.waiting:
             self.error = 0
+        return found
 
     def forget_unwanted(self) -> None:
         """Forgets what is in flight, if nobody waits for any of it; as long as somebody does, the others stay too."""

@@ -75,12 +75,14 @@ class Requests:
         reason = self.brokers.last_error
         if first and first.connection:
             reason = f"{first.connection.name} has not answered yet"
-        queue.end(
+        if queue.end(
             over,
             unknown=lambda: outcome_unknown(queue.topic, self._timeout, code, reason),
             not_sent=lambda: of_code(code, queue.topic) if code else self._not_sent(queue),
-        )
-        self._go_on(queue)
+        ):
+            self._pause(queue)
+        else:
+            self._go_on(queue)
 
     async def close(self) -> None:
         """Hangs up."""
@@ -142,6 +144,7 @@ class Requests:
         """The batch that goes out now, with its connection. A fault costs no other partition its turn."""
         now = asyncio.get_running_loop().time()
         if now < queue.retry - TICK:
+            self._again(queue, queue.retry - now)
             return None
         try:
             if (batch := queue.unsent()) and not batch.is_wanted():
@@ -267,10 +270,16 @@ class Requests:
                 self._fail(queue, answer.error)
 
     def _fail(self, queue: PartitionQueue, code: int) -> None:
-        """Ends the first batch: it will not be in the log, or an attempt before has put it there: then nobody knows."""
-        queue.fail(
-            lambda: of_code(code, queue.topic), unknown=lambda: outcome_unknown(queue.topic, self._timeout, code)
-        )
+        """Ends the first batch: it will not be in the log, or an attempt before has put it there: then nobody knows.
+
+        Where it may be taken another time, what is behind it fails too, and what comes now waits for a moment: whoever
+        keeps events for later then has all of them, in their order.
+        """
+        outcome = partial(of_code, code, queue.topic)
+        queue.fail(outcome, unknown=lambda: outcome_unknown(queue.topic, self._timeout, code))
+        if outcome().retryable:
+            queue.drop(outcome)
+            self._pause(queue)
 
     def _later(self, queue: PartitionQueue, code: int) -> None:
         """Lets the partition rest for a moment. `code`: what a broker says against it, or that it has no leader."""

@@ -12,11 +12,13 @@ from confluent_kafka.cimpl import murmur2
 
 from inlake.bus.kafka.producer import Producer
 from inlake.bus.kafka.producer.partition import BATCH_BYTES
+from inlake.bus.kafka.producer.requests import PAUSE
 from inlake.bus.kafka.properties import CONNECTION, find_access
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown
 from inlake.model import Event, Position
 from tests.kafka_model import Cluster, VirtualTime
 
+POLICY_VIOLATION = 44
 Story = Callable[[Cluster, Producer], Awaitable[None]]
 KEYS = [next(b"%d" % i for i in range(99) if murmur2(b"%d" % i, 2) == partition) for partition in range(2)]
 """One for each partition."""
@@ -185,3 +187,46 @@ def test_a_second_batch_waits_until_a_broker_knows_the_producer_id() -> None:
         await asyncio.wait(calls)
 
     play(story, timeout=20, latency=0.05)
+
+
+def test_what_is_behind_an_event_that_kafka_refuses_for_now_is_not_taken_before_it() -> None:
+    """Whoever keeps events for later, as the outbox does, then has all of them in their order."""
+
+    async def story(cluster: Cluster, producer: Producer) -> None:
+        await confirmed(producer)
+        log = cluster.partitions[0].log
+        before = len(log)
+        cluster.refuses_next = POLICY_VIOLATION
+        calls = [asyncio.create_task(send(producer, 1000)) for _ in range(3)]
+        await asyncio.wait(calls)
+        after = asyncio.create_task(send(producer))
+        for results in [call.result() for call in calls]:
+            assert {type(result) for result in results} == {BusUnavailable}
+        await asyncio.sleep(PAUSE / 2)
+        assert len(log) == before, "what came at that moment waits, too"
+        after.cancel()
+        await asyncio.wait([after])
+        await asyncio.sleep(2 * PAUSE)
+        assert len(log) == before
+        assert await confirmed(producer) < 0.1
+
+    play(story, timeout=20, latency=0.02)
+
+
+def test_what_comes_when_the_time_of_others_is_over_is_not_taken_before_they_can_come_again() -> None:
+    async def story(cluster: Cluster, producer: Producer) -> None:
+        await confirmed(producer)
+        cluster.throttle = 1_000
+        await confirmed(producer)
+        cluster.throttle, log = 0, cluster.partitions[0].log
+        before = len(log)
+        await asyncio.sleep(0.005)
+        first = asyncio.create_task(send(producer))
+        await asyncio.sleep(0.5)
+        second = asyncio.create_task(send(producer))
+        assert isinstance((await first)[0], BusUnavailable)
+        await asyncio.sleep(PAUSE / 2)  # Kafka takes events again since 5 ms after the time of the first was over
+        assert len(log) == before
+        assert isinstance((await second)[0], Position)
+
+    play(story, timeout=0.99)
