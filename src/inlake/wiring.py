@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
@@ -28,7 +28,10 @@ from inlake.settings import KAFKA_PREFIX, Settings, SettingsError, kafka_propert
 
 if TYPE_CHECKING:
     from inlake.bus.outbox.bus import OutboxBus
+    from inlake.bus.outbox.table import Table
     from inlake.tracing.spans import Spans
+
+    OutboxTable: TypeAlias = Table
 
 DAY = 86_400
 
@@ -156,17 +159,38 @@ def connect_outbox(settings: Settings, bus: Bus) -> OutboxBus | None:
     """`INLAKE_OUTBOX`. Raises `SettingsError`."""
     if not settings.outbox:
         return None
-    url = _split("INLAKE_OUTBOX", settings.outbox)
-    if url.scheme != "sqlite" or not url.path:
-        raise SettingsError(f"INLAKE_OUTBOX: {settings.outbox!r} is not sqlite:PATH")
+    path = _outbox_file(settings)
     if not settings.bus.startswith("kafka:"):
         raise SettingsError("INLAKE_OUTBOX goes with INLAKE_BUS=kafka://...: an embedded bus is on this disk already")
     from inlake.bus.outbox.bus import OutboxBus
 
     try:
-        return OutboxBus(bus, Path(url.path), most_bytes=settings.outbox_bytes, seconds=settings.outbox_seconds)
+        return OutboxBus(bus, path, most_bytes=settings.outbox_bytes, seconds=settings.outbox_seconds)
     except ValueError as error:
         raise SettingsError(f"INLAKE_OUTBOX: {error}") from None
+
+
+def connect_outbox_table(settings: Settings) -> OutboxTable:
+    """The file of `INLAKE_OUTBOX` for who looks into it, beside a gateway or without one. Raises `SettingsError`."""
+    if not settings.outbox:
+        raise SettingsError("INLAKE_OUTBOX is not set: no events wait on this disk")
+    if not (path := _outbox_file(settings)).exists():
+        raise SettingsError(f"INLAKE_OUTBOX: {path} is not there yet: a gateway makes it when it starts")
+    from inlake.bus.outbox.table import Table
+
+    table = Table(path)
+    try:
+        table.check()
+    except ValueError as error:
+        raise SettingsError(f"INLAKE_OUTBOX: {error}") from None
+    return table
+
+
+def _outbox_file(settings: Settings) -> Path:
+    url = _split("INLAKE_OUTBOX", settings.outbox)
+    if url.scheme != "sqlite" or not url.path:
+        raise SettingsError(f"INLAKE_OUTBOX: {settings.outbox!r} is not sqlite:PATH")
+    return Path(url.path)
 
 
 def connect_rejects(settings: Settings, bus: Bus) -> Keeper | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import typer
 
 from inlake import __version__
-from inlake.cli.commands import keys, promise, readback, rejects, rights, schemas
+from inlake.cli.commands import keys, outbox, promise, readback, rejects, rights, schemas
 from inlake.cli.commands.check import check
 from inlake.cli.commands.config import config
 from inlake.cli.commands.infer import infer
@@ -21,6 +22,32 @@ from inlake.cli.commands.tail import tail
 from inlake.cli.commands.top import top
 from inlake.cli.commands.upload import upload
 from inlake.cli.failures import DEBUG, guarded
+
+GROUPS: Sequence[tuple[str, str, Mapping[str, Callable[..., None]]]] = (
+    (
+        "schemas",
+        "Add schemas to the registry and look at them.",
+        {"add": schemas.add, "list": schemas.list_, "show": schemas.show, "infer": infer},
+    ),
+    (
+        "promise",
+        "Binaries that wait for their record, and records for theirs.",
+        {"list": promise.list_, "show": promise.show, "cancel": promise.cancel},
+    ),
+    (
+        "rejects",
+        "Records that were refused: see why, mend them, send them again.",
+        {"list": rejects.list_, "show": rejects.show, "export": rejects.export, "resend": rejects.resend},
+    ),
+    (
+        "outbox",
+        "Events that wait on this disk while Kafka is away.",
+        {"list": outbox.list_, "resend": outbox.resend},
+    ),
+    ("keys", "Make API keys for those who send.", {"new": keys.new}),
+    ("rights", "Look at who may do what.", {"check": rights.check}),
+)
+"""Commands of two words: the first, what it is about, and the second ones."""
 
 
 def main() -> None:
@@ -51,29 +78,11 @@ def build() -> typer.Typer:
     app.command("check")(guarded(check))
     app.command("config")(guarded(config))
     app.command("sweep")(guarded(sweep))
-    group = typer.Typer(help="Add schemas to the registry and look at them.", no_args_is_help=True)
-    group.command("add")(guarded(schemas.add))
-    group.command("list")(guarded(schemas.list_))
-    group.command("show")(guarded(schemas.show))
-    group.command("infer")(guarded(infer))
-    app.add_typer(group, name="schemas")
-    group = typer.Typer(help="Binaries that wait for their record, and records for theirs.", no_args_is_help=True)
-    group.command("list")(guarded(promise.list_))
-    group.command("show")(guarded(promise.show))
-    group.command("cancel")(guarded(promise.cancel))
-    app.add_typer(group, name="promise")
-    group = typer.Typer(help="Records that were refused: see why, mend them, send them again.", no_args_is_help=True)
-    group.command("list")(guarded(rejects.list_))
-    group.command("show")(guarded(rejects.show))
-    group.command("export")(guarded(rejects.export))
-    group.command("resend")(guarded(rejects.resend))
-    app.add_typer(group, name="rejects")
-    group = typer.Typer(help="Make API keys for those who send.", no_args_is_help=True)
-    group.command("new")(guarded(keys.new))
-    app.add_typer(group, name="keys")
-    group = typer.Typer(help="Look at who may do what.", no_args_is_help=True)
-    group.command("check")(guarded(rights.check))
-    app.add_typer(group, name="rights")
+    for name, about, commands in GROUPS:
+        group = typer.Typer(help=about, no_args_is_help=True)
+        for command, does in commands.items():
+            group.command(command)(guarded(does))
+        app.add_typer(group, name=name)
     return app
 
 

@@ -12,7 +12,8 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,6 +100,17 @@ class Refused(NamedTuple):
     error: InlakeError
 
 
+class PutAside(NamedTuple):
+    """An event in the file that the bus does not take, and why."""
+
+    number: int
+    event: Event
+    kept_ms: int
+    """The time when it came in, in milliseconds since 1970."""
+    code: str
+    detail: str
+
+
 class Appender:
     """Adds events for the writer's thread; those that find no room are refused."""
 
@@ -178,19 +190,32 @@ class Table:
         """Removes events that are on the bus, and puts aside those that it will not take."""
         gone = [*published, *(one.row for one in refused)]
         aside = "INSERT INTO refused SELECT number, topic, kept_ms, event, ?, ? FROM events WHERE number = ?"
+        with self._lock, _transaction(self._open()) as log:
+            log.executemany(aside, [(error.code, error.detail, row.number) for row, error in refused])
+            log.executemany("DELETE FROM events WHERE number = ?", [(row.number,) for row in gone])
+            _count(log, ((row.event.topic, -1, -row.size) for row in gone))
+            log.execute("DELETE FROM waiting WHERE events = 0")
+
+    def put_aside(self) -> list[PutAside]:
+        """The events that the bus will not take, the oldest first."""
+        query = "SELECT number, event, kept_ms, code, detail FROM refused ORDER BY number"
         with self._lock:
-            log = self._open()
-            log.execute("BEGIN IMMEDIATE")
-            try:
-                log.executemany(aside, [(error.code, error.detail, row.number) for row, error in refused])
-                log.executemany("DELETE FROM events WHERE number = ?", [(row.number,) for row in gone])
-                _count(log, ((row.event.topic, -1, -row.size) for row in gone))
-                log.execute("DELETE FROM waiting WHERE events = 0")
-                log.execute("COMMIT")
-            except BaseException:
-                if log.in_transaction:
-                    log.execute("ROLLBACK")
-                raise
+            return [
+                PutAside(number, _decode(data), *rest) for number, data, *rest in self._open().execute(query).fetchall()
+            ]
+
+    def put_back(self, numbers: Collection[int]) -> None:
+        """Lets events that were put aside wait again, before those that came in after them."""
+        mark = "WHERE number IN (SELECT value FROM json_each(?))"
+        chosen = (str(sorted(numbers)),)
+        with self._lock, _transaction(self._open()) as log:
+            moved = log.execute(f"SELECT topic, 1, length(event) FROM refused {mark}", chosen).fetchall()  # noqa: S608
+            back = (
+                "INSERT INTO events (number, topic, kept_ms, event) SELECT number, topic, kept_ms, event FROM refused"
+            )
+            log.execute(f"{back} {mark}", chosen)
+            log.execute(f"DELETE FROM refused {mark}", chosen)  # noqa: S608
+            _count(log, moved)
 
     def close_in(self, topics: Collection[str]) -> None:
         """Has new events of these topics held back for a moment, and of no others."""
@@ -241,6 +266,19 @@ def lock_file(path: Path) -> int:
     """Opens the file whose lock says who takes events out."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return os.open(path.with_name(f"{path.name}-drainer"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+
+
+@contextmanager
+def _transaction(log: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All that is done in the block, or nothing."""
+    log.execute("BEGIN IMMEDIATE")
+    try:
+        yield log
+        log.execute("COMMIT")
+    except BaseException:
+        if log.in_transaction:
+            log.execute("ROLLBACK")
+        raise
 
 
 def _count(log: sqlite3.Connection, changes: Iterable[tuple[str, int, int]]) -> None:
