@@ -14,11 +14,12 @@ usage='usage: services.sh COMMAND [kafka registry s3 toxiproxy]
   lacking   what is missing here for `install`, one sentence each; ends with 1 if something is
 
   install spark, lacking spark: the jars of the Spark recipe, which are nothing that runs
-  install prometheus: Prometheus and promtool, which a test of the alert rules starts itself'
+  install prometheus: Prometheus and promtool, which a test of the alert rules starts itself
+  install helm: Helm and kubeconform, which a test of the chart runs'
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR
-for part in settings install processes java kafka registry s3 toxiproxy prometheus spark run; do
+for part in settings install processes java kafka registry s3 toxiproxy prometheus helm spark run; do
   # shellcheck disable=SC1090
   source "$here/lib/$part.sh"
 done
@@ -53,6 +54,7 @@ export AWS_REGION=$S3_REGION
 export AWS_ENDPOINT_URL_S3=http://127.0.0.1:$S3_PORT
 export TOXIPROXY_URL=http://127.0.0.1:$TOXIPROXY_PORT
 export PROMETHEUS_HOME='$prometheus_home'
+export HELM_BIN='$helm_home'
 export SPARK_JARS='$spark_home/libs'
 VARIABLES
 }
@@ -66,7 +68,7 @@ case $command in
     ;;
   install | start | stop | status | lacking)
     [ $# -gt 0 ] || set -- "${servers[@]}"
-    [[ "$command $*" =~ ^(install|lacking)\ (spark|prometheus)$ ]] || known "$@"
+    [[ "$command $*" =~ ^(install|lacking)\ (spark|prometheus|helm)$ ]] || known "$@"
     "${command}_servers" "$@"
     ;;
   env) print_env ;;

@@ -80,7 +80,7 @@ install_servers() { # SERVER...: Go builds beside the downloads
   for program in $(programs_of "$@"); do
     home=${program}_home
     [ ! -e "${!home}" ] || continue
-    case $program in s3 | toxiproxy | prometheus) slow+=("$program") ;; *) quick+=("$program") ;; esac
+    case $program in s3 | toxiproxy | prometheus | helm) slow+=("$program") ;; *) quick+=("$program") ;; esac
   done
   [ $((${#slow[@]} + ${#quick[@]})) -gt 0 ] || return 0
   lacking_servers "$@" >&2 || return 1

@@ -20,6 +20,10 @@ from tests.docs.pages import ROOT
 
 CHART, PLAIN = ROOT / "deploy" / "helm", ROOT / "deploy" / "kubernetes.yaml"
 VALUES: dict[str, Any] = YAML(typ="safe").load((CHART / "values.yaml").read_text())
+INSTALLED = Path(os.environ.get("HELM_BIN", "absent"))
+"""Where services/ has installed helm and kubeconform; `services.sh env` says so."""
+VERSIONS = ("1.30", "1.37")
+"""Versions of Kubernetes whose schemas are there."""
 ALL = [
     "autoscaling.enabled=true", "allowAnonymous=true", "apiKeysSecret=keys", "rightsConfigMap=rights", "secrets={a,b}",
     "ingress.enabled=true", "ingress.tlsSecret=tls", "ingress.trustedProxies=10.0.0.0/8", "serviceAccount=museum",
@@ -38,24 +42,25 @@ def of_kind(text: str, kind: str) -> dict[str, Any]:
     return found
 
 
-def helm(*arguments: str | Path) -> str:
-    program = shutil.which("helm", path=f"{os.environ['PATH']}:{Path.home()}/go/bin")
+def run(name: str, *arguments: str | Path, stdin: str = "") -> str:
+    program = shutil.which(name, path=f"{INSTALLED}:{os.environ['PATH']}")
     if program is None:
-        pytest.skip("helm is not there: go install helm.sh/helm/v3/cmd/helm@v3.21.4")
-    done = subprocess.run([program, *arguments], capture_output=True, text=True)
+        pytest.skip(f"{name} is not there: services/services.sh install helm")
+    done = subprocess.run([program, *arguments], input=stdin, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def template(*values: str) -> str:
     options = [text for value in values for text in ("--set", value)]
-    return helm("template", "inlake", CHART, *options)
+    # a helm that is built by `go install` takes itself for one of Kubernetes 1.20
+    return run("helm", "template", "inlake", CHART, "--kube-version", VERSIONS[0], *options)
 
 
 def check(text: str) -> Iterator[str]:
     """The kinds of the documents, each of which fits its schema, in every version that is there."""
     for document in documents(text):
-        for version in ("1.30", "1.37"):
+        for version in VERSIONS:
             kubernetes_validate.validate(document, version, strict=True)
         yield document["kind"]
 
@@ -70,10 +75,21 @@ def test_a_manifest_with_a_wrong_name_does_not() -> None:
 
 
 def test_the_chart_is_taken_by_helm_and_makes_the_plain_manifests() -> None:
-    assert "0 chart(s) failed" in helm("lint", "--strict", CHART)
-    head, _, plain = PLAIN.read_text().partition("---\n")
-    assert all(line.startswith("#") for line in head.splitlines())
-    assert documents(plain) == documents(template())
+    assert "0 chart(s) failed" in run("helm", "lint", "--strict", CHART)
+    made = PLAIN.read_text().partition("---\n")
+    assert all(line.startswith("#") for line in made[0].splitlines())
+    assert "".join(made[1:]) == template(), f"helm template inlake deploy/helm >> {PLAIN.name}"
+
+
+@pytest.mark.parametrize("version", ["1.30.0", "1.37.0"])
+def test_kubeconform_takes_all_that_the_chart_makes(version: str) -> None:
+    schemas = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
+    location = f"{schemas}/v{version}-local{{{{.StrictSuffix}}}}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+    for text, count in ((PLAIN.read_text(), 3), (template(*ALL), 5)):
+        options = ["-strict", "-summary", "-kubernetes-version", version, "-schema-location", location]
+        said = run("kubeconform", *options, "-", stdin=text)
+        assert f"{count} resources found" in said
+        assert f"Valid: {count}, Invalid: 0, Errors: 0, Skipped: 0" in said
 
 
 def test_the_chart_with_every_option_fits_the_schemas_too() -> None:
