@@ -57,7 +57,9 @@ class MortalStore:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
-        if name not in {"create", "put", "delete", "begin", "append", "complete", "abort"}:
+        if name == "pieces":
+            return MortalStore(method, self._steps)
+        if name not in {"create", "put", "put_new", "delete", "begin", "append", "complete", "abort"}:
             return method
 
         async def step(*args: Any, **options: Any) -> Any:

@@ -95,6 +95,11 @@ class Store(Protocol):
         """
         ...
 
+    async def put_new(self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]) -> bool:
+        """Put an object of up to `PART` bytes only if there is none. False when there is one: another's, or this very
+        one where the answer of the store was lost."""
+        ...
+
     async def get(self, key: str) -> bytes | None:
         """A small object, whole; None when there is none."""
         ...
@@ -170,8 +175,9 @@ class Pieces(Protocol):
         """
         ...
 
-    async def complete(self, key: str, upload: str) -> None:
-        """Make the object visible, over what is there; again after it succeeded is no error. `NotFound` when it is
+    async def complete(self, key: str, upload: str) -> bool:
+        """Make the object visible; again after it succeeded is no error. False when one stood there already, of this
+        upload or of a request that brought all bytes at once: who needs its checksum reads it. `NotFound` when it is
         neither there nor to be had."""
         ...
 

@@ -26,8 +26,8 @@ from inlake.logbook import process as owner
 from inlake.logbook.lease import Leases
 from inlake.model import Binary, Event, Label, Position, SchemaVersion, Submission, place
 from inlake.promises.entries import Expired, Promised, Tus
-from inlake.promises.promise import Promise, add, marker_key, name_key, read
-from inlake.promises.steps import Promises, event_of
+from inlake.promises.promise import Promise, add, event_of, marker_key, name_key, read
+from inlake.promises.steps import Promises
 from inlake.promises.sweep import BUSY, LONGEST_REST, Sweep
 from inlake.promises.uploads import Uploads
 from inlake.store.folder.store import FolderStore
@@ -368,12 +368,19 @@ async def test_a_promise_bound_to_a_request_is_not_there_for_others_yet(world: W
         await world.promises.locate(Submission(Label("note"), b""), promise.puuid, None)  # type: ignore[arg-type]
 
 
+async def nothing() -> AsyncIterator[bytes]:
+    for chunk in list[bytes]():
+        yield chunk
+
+
 async def test_an_upload_whose_pieces_are_gone_expires(world: World) -> None:
     uploads = Uploads(world.store, world.promises, Leases(world.store))
     sweep = Sweep(world.store, world.promises, uploads, bus_timeout=-1, upload_timeout=60)
     promise = await uploads.create(
         world.promises.new(Promised("spot.obj", "model/obj", Tus(), 7), "anonymous"), at_most=7
     )
+    promise, _ = await uploads.append(promise, 0, nothing())
+    assert promise.upload
     await world.promises.progress(promise, received=7)
     await world.store.pieces.abort(promise.key)
     assert dict(await sweep.run()) == {"expired": 1}

@@ -8,7 +8,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from time import time
@@ -20,7 +22,7 @@ import pytest
 from inlake.model import PART
 from inlake.promises.promise import read
 from inlake.promises.sweep import Sweep
-from tests.gateways import Answer, Gateway, embedded
+from tests.gateways import Answer, Gateway, embedded, form
 from tests.processes import Crash, Steps, World
 
 TUS = {"tus-resumable": "1.0.0"}
@@ -283,6 +285,104 @@ async def test_a_creation_may_bring_bytes(gateway: Gateway) -> None:
     assert await stored(gateway, whole.headers["location"]) == b"hello"
 
 
+class Asked:
+    """A store that notes what it is asked."""
+
+    def __init__(self, store: Any, calls: list[str]) -> None:
+        self._store, self._calls = store, calls
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if name == "pieces":
+            return Asked(found, self._calls)
+        if callable(found) and name != "uri":
+            self._calls.append(name)
+        return found
+
+
+async def test_a_small_upload_asks_the_store_for_hardly_more_than_a_form(gateway: Gateway) -> None:
+    calls: list[str] = []
+    store: Any = Asked(gateway.deployment.store, calls)
+    one = World(Gateway(gateway.app, replace(gateway.deployment, store=store))).process()
+
+    async def with_record(path: str) -> None:
+        record = json.dumps({"title": "x", "__resource_path__": path.rpartition("/")[2]}).encode()
+        assert (await one.post("/ingress/record-json?schema=note", record)).status == 201
+
+    async def asked(work: Coroutine[Any, Any, None]) -> Counter[str]:
+        calls.clear()
+        await work
+        return Counter(calls)
+
+    async def by_form() -> None:
+        body, kind = form(("record", b'{"title": "x"}', None, None), ("file", b"hello", "a.obj", None))
+        assert (await one.post("/ingress/record-json-and-binary?schema=note", body, kind)).status == 201
+
+    async def with_its_bytes() -> None:
+        made = await ask(one, "POST", "/uploads", b"hello", upload_length="5", content_type=BYTES)
+        assert (made.status, made.headers["upload-offset"]) == (201, "5")
+        await with_record(made.headers["location"])
+
+    async def in_two_requests() -> None:
+        path = await create(one, 5)
+        assert (await patch(one, path, 0, b"hello")).status == 204
+        await with_record(path)
+
+    common = {"create": 5, "delete": 1}
+    assert await asked(by_form()) == {**common, "put": 1}
+    assert await asked(with_its_bytes()) == {**common, "put_new": 1, "get": 1}
+    assert await asked(in_two_requests()) == {**common, "put_new": 1, "get": 2}
+
+
+async def test_a_small_upload_that_is_cut_goes_on_where_it_was_cut(gateway: Gateway) -> None:
+    path = await create(gateway, 11)
+    await patch(gateway, path, 0, [b"hel", b"lo "], vanish=True)
+    assert await offset(gateway, path) == 6
+    assert (await patch(gateway, path, 6, b"world")).status == 204
+    assert await stored(gateway, path) == b"hello world"
+
+
+async def test_what_one_request_brings_whole_is_noted_though_its_process_died(gateway: Gateway) -> None:
+    for last, held in ((0, 0), (1, 5)):
+        path, world = await create(gateway, 5), World(gateway)
+        headers = {**TUS, "upload-offset": "0"}
+        with pytest.raises(Crash):
+            await world.process(Steps(last)).post(path, b"hello", BYTES, method="PATCH", headers=headers)
+        assert await offset(gateway, path) == held
+        if not held:
+            assert (await patch(gateway, path, 0, b"hello")).status == 204
+        while not (await gateway.deployment.uploads.find(path.rpartition("/")[2], "anonymous")).stored:
+            await asyncio.sleep(0.01)
+        assert await stored(gateway, path) == b"hello"
+        assert (await patch(gateway, path, 5, b"")).status == 204
+        while [key async for key in gateway.deployment.store.list(".inlake/leases/")]:  # it is forgotten, too
+            await asyncio.sleep(0.01)
+
+
+async def test_of_two_who_bring_a_small_upload_at_once_the_sha256_is_of_what_is_stored(tmp_path: Path) -> None:
+    """One brings all of it, the other one a piece after the other; they may meet between any two steps."""
+    async with embedded(tmp_path) as one, embedded(tmp_path, registry=f"dir:{tmp_path / 'schemas'}") as other:
+        for turn in range(30):
+            path = await create(one, 6)
+
+            async def in_pieces(path: str = path, turn: int = turn) -> None:
+                for start in (0, 3):
+                    await patch(other, path, start, b"abcdef"[start : start + 3])
+                    await asyncio.sleep(turn / 3_000)
+
+            async def whole(path: str = path, turn: int = turn) -> int:
+                await asyncio.sleep((30 - turn) / 1_000)
+                return (await patch(one, path, 0, b"123456")).status
+
+            _, status = await asyncio.gather(in_pieces(), whole())
+            assert status in {204, 409, 423}
+            promise = await other.deployment.uploads.find(path.rpartition("/")[2], "anonymous")
+            assert promise.stored
+            data = await stored(one, path)
+            assert data == (b"123456" if status == 204 else b"abcdef")
+            assert promise.stored.sha256 == hashlib.sha256(data).hexdigest()
+
+
 async def test_the_location_is_a_path_from_the_root_whatever_the_folder_was_called(tmp_path: Path) -> None:
     for root in ("", "/gw"):
         async with embedded(tmp_path / root.strip("/"), root_path=root) as gateway:
@@ -509,10 +609,9 @@ async def test_a_request_that_stands_still_gives_way_to_the_next(tmp_path: Path,
         path = await create(one, 10)
         headers = {**TUS, "upload-offset": "0"}
         stuck = asyncio.create_task(one.post(path, [b"0123"], BYTES, method="PATCH", headers=headers, stall=True))
-        while not [file for file in (tmp_path / "store/.inlake/uploads").rglob("*") if file.is_file()] or not [
-            key async for key in one.deployment.store.list(".inlake/leases/")
-        ]:
+        while not (await two.deployment.uploads.find(path.rpartition("/")[2], "anonymous")).upload:
             await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)  # it is begun in the store, and takes the bytes that have come next
         other = two if elsewhere else one
         assert await offset(other, path) == 4
         assert (await stuck).status == 423
@@ -533,6 +632,7 @@ async def test_a_crash_before_the_end_is_noted_is_made_good_by_the_next_question
     """All bytes are in the store, and the process died: tus clients ask with HEAD, and send nothing more."""
     for complete in (False, True):
         path = await create(gateway, 5)
+        await patch(gateway, path, 0, b"")  # from here on the store knows of it
         promise = await gateway.deployment.uploads.find(path.rpartition("/")[2], "anonymous")
         store, key, upload = gateway.deployment.store, promise.key, promise.upload
         assert upload
@@ -551,6 +651,7 @@ async def test_a_crash_before_the_end_is_noted_is_made_good_by_the_next_question
 
 async def test_a_crash_after_the_last_byte_is_made_good_by_the_sweep(gateway: Gateway) -> None:
     path = await create(gateway, 5)
+    await patch(gateway, path, 0, b"")  # from here on the store knows of it
     d = gateway.deployment
     promise = await d.uploads.find(path.rpartition("/")[2], "anonymous")
     record = json.dumps({"title": "x", "__resource_path__": path.rpartition("/")[2]}).encode()

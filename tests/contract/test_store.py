@@ -69,6 +69,19 @@ async def test_create_says_no_to_what_is_there_also_when_it_is_the_same(store: S
     assert await store.get("a") == b"one"
 
 
+async def test_of_many_who_put_one_new_object_one_wins_and_its_bytes_stay(connect: Connect) -> None:
+    bodies = [os.urandom(1_000) for _ in range(8)]
+    put = [
+        connect().put_new("objects/1/a.obj", body, content_type="model/obj", metadata={"puuid": "1"}) for body in bodies
+    ]
+    made = await asyncio.gather(*put)
+    assert made.count(True) == 1
+    assert await connect().get("objects/1/a.obj") == bodies[made.index(True)]
+    assert not await connect().put_new("objects/1/a.obj", b"more", content_type="text/plain", metadata={})
+    with pytest.raises(BadParameter):
+        await connect().put_new("objects/1/b.obj", b"", content_type="text/plain", metadata={"name": "Ä"})
+
+
 async def test_what_was_deleted_can_be_created_again(store: Store) -> None:
     for data in (b"one", b"two"):
         assert await store.create("x/y", data)

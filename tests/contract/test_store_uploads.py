@@ -143,11 +143,24 @@ async def test_completing_twice_is_no_error(connect: Connect) -> None:
     store = connect()
     upload = await begin(store)
     await store.pieces.append(KEY, upload, 0, stream(b"12345"))
-    await store.pieces.complete(KEY, upload)
-    await connect().pieces.complete(KEY, upload)
+    assert await store.pieces.complete(KEY, upload)
+    assert not await connect().pieces.complete(KEY, upload)
     assert await read(store) == b"12345"
     with pytest.raises(NotFound):
         await store.pieces.append(KEY, upload, 5, stream(b"6"))
+
+
+async def test_an_object_that_one_request_has_brought_stays_and_the_end_of_an_upload_tells_of_it(
+    connect: Connect,
+) -> None:
+    store, upload = connect(), await begin(connect(), 5)
+    await store.pieces.append(KEY, upload, 0, stream(b"123"), size=5)
+    assert await connect().put_new(KEY, b"abcde", content_type="model/obj", metadata={})
+    with suppress(OffsetConflict):  # where the object is put with its last byte
+        await store.pieces.append(KEY, upload, 3, stream(b"45"), size=5)
+    assert not await store.pieces.complete(KEY, upload)
+    assert await read(store) == b"abcde"
+    assert await keys(store) == [KEY], "nothing is left beside the object"
 
 
 async def test_an_aborted_upload_is_gone_with_all_it_held(connect: Connect) -> None:

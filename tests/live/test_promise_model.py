@@ -41,6 +41,7 @@ EXAMPLES = int(os.environ.get("INLAKE_TEST_MODELS", "12"))
 RECORDS, BINARIES = "/ingress/record-json?schema=note", "/ingress/record-json-and-binary?schema=note"
 PLACES = ["scans/spot.obj", "letters/1.txt"]
 TUS = {"tus-resumable": "1.0.0"}
+BYTES = "application/offset+octet-stream"
 DIED = None
 
 
@@ -69,6 +70,7 @@ process = st.fixed_dictionaries(
         "dies_at": st.none() | st.none() | st.integers(0, 14),
         "patience": st.sampled_from([60.0, 60.0, 60.0, -1.0]),
         "elsewhere": st.booleans(),
+        "number": st.integers(0, 2),
     }
 )
 
@@ -86,6 +88,8 @@ class Promises(RuleBasedStateMachine):
         folder = Path(self._open.enter_context(tempfile.TemporaryDirectory()))
         self._world = World(self._run(self._open.enter_async_context(embedded(folder, **variables))))
         self._living = self._world.process()
+        self._processes = [self._world.process(), self._world.process()]
+        """Processes that live long, and remember what they have read and written."""
         self._sent: list[Sent] = []
         self._may_be: set[str] = set()
         """Titles of records that may be on the bus."""
@@ -103,15 +107,16 @@ class Promises(RuleBasedStateMachine):
         assert answer.status == 200, answer
         return self._known(answer.json()["puuid"], content, complete=True)
 
-    @rule(target=promises, how=process, size=st.integers(1, 40))
-    def a_binary_is_announced(self, how: dict[str, Any], size: int) -> Any:
+    @rule(target=promises, how=process, size=st.integers(1, 40), brings=st.sampled_from([0, 0, 3, 100]))
+    def a_binary_is_announced(self, how: dict[str, Any], size: int, brings: int = 0) -> Any:
         content = self._content(size)
-        headers = {**TUS, "upload-length": str(len(content))}
-        answer = self._ask(how, "/uploads", b"", None, headers=headers)
-        if answer is None:
+        headers, first = {**TUS, "upload-length": str(len(content))}, content[:brings]
+        answer = self._ask(how, "/uploads", first, BYTES if brings else None, headers=headers)
+        if answer is None or (answer.status == 410 and how["patience"] < 0):  # what brings bytes finds it over
             return multiple()
         assert answer.status == 201, answer
-        return self._known(answer.headers["location"].rpartition("/")[2], content)
+        complete = answer.headers.get("upload-offset") == str(len(content))
+        return self._known(answer.headers["location"].rpartition("/")[2], content, complete=complete)
 
     @rule(how=process, sent=promises, cut=st.sampled_from([100, 100, 7]))
     def bytes_of_it_come(self, how: dict[str, Any], sent: Sent, cut: int) -> None:
@@ -122,8 +127,7 @@ class Promises(RuleBasedStateMachine):
         piece = sent.content[offset : offset + cut]
         headers = {**TUS, "upload-offset": str(offset)}
         how = {**how, "elsewhere": False}  # its lease would be waited for
-        path, kind = f"/uploads/{sent.puuid}", "application/offset+octet-stream"
-        answer = self._ask(how, path, piece, kind, method="PATCH", headers=headers)
+        answer = self._ask(how, f"/uploads/{sent.puuid}", piece, BYTES, method="PATCH", headers=headers)
         if answer and answer.status == 204 and int(answer.headers["upload-offset"]) == len(sent.content):
             sent.complete = True
 
@@ -142,7 +146,7 @@ class Promises(RuleBasedStateMachine):
 
     @rule(target=promises, first=process, then=process, cut=st.sampled_from([100, 7]))
     def a_record_comes_before_its_binary(self, first: dict[str, Any], then: dict[str, Any], cut: int) -> Any:
-        patient = {"dies_at": None, "patience": 60.0, "elsewhere": False}
+        patient = {"dies_at": None, "patience": 60.0, "elsewhere": False, "number": 2}
         sent = self.a_binary_is_announced(patient, 20)
         self.a_record_claims_it(first, sent)
         self.bytes_of_it_come(then, sent, cut)
@@ -349,6 +353,9 @@ class Promises(RuleBasedStateMachine):
 
     def _process(self, how: dict[str, Any], *, overdue: bool = False) -> Gateway:
         dies_at = how["dies_at"]
+        if dies_at is None and how["patience"] > 0 and how["number"] < 2 and not overdue:
+            living: Gateway = self._processes[how["number"]]
+            return living
         steps = None if dies_at is None else Steps(dies_at)
         return self._world.process(
             steps, patience=how["patience"], elsewhere=dies_at is not None and how["elsewhere"], overdue=overdue

@@ -1,4 +1,4 @@
-"""A binary as it arrives: counted, hashed, checked against its digest, and cut into parts for the store."""
+"""A binary as it arrives: counted, hashed, checked against its digest, cut into parts for the store; or held back."""
 
 from __future__ import annotations
 
@@ -50,6 +50,45 @@ class Arrival:
         check_digest(self._file.sha256, self.sha256)
         if part:
             yield part
+
+
+class Body:
+    """The bytes of one request, held back as long as all of them may come soon."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self.data = bytearray()
+        self.is_whole = False
+        self._chunks = chunks
+        self._coming: asyncio.Future[bytes | None] | None = None
+
+    async def read(self, seconds: float) -> None:
+        """Take what comes in that time. Raises what ends it if nothing has come; else `again` raises that."""
+        end = time.monotonic() + seconds
+        while True:
+            self._coming = asyncio.ensure_future(anext(self._chunks, None))
+            await asyncio.wait({self._coming}, timeout=end - time.monotonic())
+            if not self._coming.done() or (self.data and self._coming.exception()):
+                return
+            if (chunk := self._coming.result()) is None:
+                self.is_whole = True
+                return
+            self.data += chunk
+
+    async def again(self) -> AsyncIterator[bytes]:
+        """The bytes from the first on, and what comes behind them."""
+        if self.data:
+            yield bytes(self.data)
+        if self.is_whole or self._coming is None:
+            return
+        if (chunk := await self._coming) is not None:
+            yield chunk
+            async for chunk in self._chunks:
+                yield chunk
+
+    def close(self) -> None:
+        """Wait for nothing more."""
+        if self._coming is not None:
+            self._coming.cancel()
 
 
 def check_digest(announced: str | None, sha256: str) -> None:

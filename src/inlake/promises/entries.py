@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from typing import ClassVar, Literal
+from urllib.parse import quote
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
-from inlake.model import Event
+from inlake.model import Event, StoredObject
 
 
 # ------------------------------------------------------------------------------------------------- how a binary comes
@@ -53,6 +54,18 @@ class Promised(Struct, frozen=True):
     """Bytes; a tus upload may tell them later."""
     sha256: str | None = None
     """Hexadecimal."""
+
+    @property
+    def length(self) -> int:
+        """Characters of all that the client has told."""
+        match self.way:
+            case Tus(metadata, concat):
+                told = len(metadata) + len(concat)
+            case Presigned(sha256=sha256):
+                told = sum(map(len, sha256))
+            case _:
+                told = 0
+        return told + len(self.filename) + len(self.content_type)
 
 
 # ------------------------------------------------------------------------------------------------------- the entries
@@ -131,6 +144,19 @@ class ClaimedEvent(Struct, frozen=True, omit_defaults=True):
         context = tuple((name, value.encode()) for name, value in self.headers if name != "ce_id")
         by = None if self.partition_by is None else bytes.fromhex(self.partition_by)
         return Event(self.id, self.topic, self.key.encode(), bytes.fromhex(self.value), context, by)
+
+
+def with_resource(event: Event, stored: StoredObject) -> Event:
+    """The event with the headers that name its object."""
+    resource = [
+        ("inlake_puuid", stored.puuid.encode()),
+        ("inlake_resource_uri", stored.uri.encode()),
+        ("inlake_resource_size", b"%d" % stored.size),
+        ("inlake_resource_sha256", stored.sha256.encode()),
+        ("inlake_resource_type", stored.content_type.encode()),
+        ("inlake_resource_filename", quote(stored.filename, safe="").encode()),
+    ]
+    return structs.replace(event, context=(*event.context, *resource))
 
 
 class Claimed(Entry, frozen=True):

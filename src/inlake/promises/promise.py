@@ -22,6 +22,7 @@ from msgspec import structs
 
 from inlake.errors import PromiseExpired
 from inlake.logbook.log import STATE, Log
+from inlake.memory import Recent
 from inlake.model import Event, Place, Receipt, SchemaVersion, StoredObject, masked, place
 from inlake.ports import Store
 from inlake.promises.entries import (
@@ -38,10 +39,13 @@ from inlake.promises.entries import (
     Tus,
     Uploading,
     decode,
+    with_resource,
 )
 from inlake.promises.places import OBJECTS
 
 OPEN = f"{STATE}/open/"
+KNOWN, KNOWN_LENGTH = 2_000, 1_000
+"""Promises that a process remembers, and characters that are announced of each."""
 State = Literal["reserved", "uploading", "stored", "claimed", "published", "failed", "expired"]
 
 
@@ -216,6 +220,36 @@ class Promise:
     def __str__(self) -> str:
         """The promise as logs name it: the puuid of an anonymous client is its only secret, so never whole."""
         return masked(self.puuid)
+
+
+def event_of(promise: Promise) -> Event:
+    """The event of a promise that is stored and claimed: always these bytes."""
+    assert promise.stored is not None
+    assert promise.claim is not None
+    return with_resource(promise.claim.event, promise.stored)
+
+
+class Known:
+    """Promises as this process has last read or written them. Their entries never change and are never deleted, so
+    only those behind are read."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._promises: Recent[str, Promise] = Recent(KNOWN)
+
+    async def read(self, puuid: str) -> Promise | None:
+        """The promise as its log tells it now."""
+        promise = await read(self._store, puuid, self._promises.recall(puuid))
+        if promise is not None:
+            self.keep(promise)
+        return promise
+
+    def keep(self, promise: Promise) -> None:
+        """Remember a promise that something may still happen to, unless it takes much memory."""
+        if promise.claim is None and promise.end is None and promise.announced.length <= KNOWN_LENGTH:
+            self._promises.keep(promise.puuid, promise)
+        else:
+            self._promises.pop(promise.puuid, None)
 
 
 async def read(store: Store, puuid: str, known: Promise | None = None) -> Promise | None:

@@ -9,10 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
 from uuid import uuid4
-
-from msgspec import structs
 
 from inlake.errors import (
     InlakeError,
@@ -28,13 +25,14 @@ from inlake.errors import (
 from inlake.logbook import process
 from inlake.logbook.lease import forget
 from inlake.memory import Recent
-from inlake.model import Binary, Event, Place, Receipt, SchemaVersion, StoredObject, Submission, masked
+from inlake.model import Binary, Event, Place, Receipt, SchemaVersion, Submission, masked
 from inlake.ports import Bus, Codec, Store
 from inlake.promises.arrival import Arrival, check_same, in_background
 from inlake.promises.cleanup import Cleanup
 from inlake.promises.entries import (
     Claimed,
     ClaimedEvent,
+    Entry,
     Expired,
     Failed,
     InRequest,
@@ -45,7 +43,7 @@ from inlake.promises.entries import (
     Uploading,
 )
 from inlake.promises.places import check_foreign, named_place, object_key, promise_named
-from inlake.promises.promise import Promise, add, marker_key, name_key, read
+from inlake.promises.promise import Known, Promise, add, event_of, marker_key, name_key, read
 
 log = logging.getLogger("inlake.promises")
 KEPT = (
@@ -55,7 +53,7 @@ KEPT = (
 
 
 class Promises:
-    """The steps of the data path that concern a binary. All state is in the store, none in the process."""
+    """The steps of the data path that concern a binary. All state is in the store."""
 
     def __init__(
         self,
@@ -75,6 +73,7 @@ class Promises:
         self._promise_seconds = promise_seconds
         self._root = store.uri("-").removesuffix("-")
         self._me = me or process.me()
+        self._known = Known(store)
         self._published = Recent[str, Place]()
         """Where events are whose promises do not say so yet."""
         self.cleanup = Cleanup(store, in_time=upload_timeout, me=self._me)
@@ -133,14 +132,14 @@ class Promises:
         promise = await read(self._store, puuid)
         if promise is not None and promise.stored is None and promise.end is None:
             dead = process.is_certainly_dead(promise.owner)
-            promise, added = await add(self._store, promise, Expired(reason="no progress", owner=self._me))
+            promise, added = await self._add(promise, Expired(reason="no progress", owner=self._me))
             if added:
                 await (self.cleanup.remove(promise) if dead else self.cleanup.delete_object(promise))
         return puuid if promise is not None and promise.stored and promise.end is None else str(uuid4())
 
     async def find(self, puuid: str, principal: str) -> Promise:
         """One's own promise in any state. Raises `PromiseNotFound`, for another's too."""
-        promise = await read(self._store, puuid) if promise_named(puuid) == puuid else None
+        promise = await self._known.read(puuid) if promise_named(puuid) == puuid else None
         if promise is None or promise.principal != principal:
             raise PromiseNotFound(f"There is no promise {masked(puuid)} of yours.")
         return promise
@@ -168,7 +167,7 @@ class Promises:
         await self._store.create(marker_key(promise.principal, promise.puuid), json.dumps({"at": now}).encode())
         promise = replace(promise, expires=now + (self._timeout(promise) if seconds is None else seconds))
         try:
-            promise, _ = await add(self._store, promise, promise.reserved())
+            promise, _ = await self._add(promise, promise.reserved())
         except OutOfSpace:
             await self._store.delete(marker_key(promise.principal, promise.puuid))
             raise
@@ -178,6 +177,11 @@ class Promises:
             raise _expired(promise)
         return promise
 
+    async def _add(self, promise: Promise, entry: Entry) -> tuple[Promise, bool]:
+        promise, added = await add(self._store, promise, entry)
+        self._known.keep(promise)
+        return promise, added
+
     def _timeout(self, promise: Promise) -> float:
         return self._upload_timeout if isinstance(promise.announced.way, InRequest) else self._promise_seconds
 
@@ -185,7 +189,7 @@ class Promises:
         """Claim the place that the client named. The entry `uploading` says that what stands there is ours."""
         taken = not await self._store.create(name_key(promise.key), promise.puuid.encode())
         if not taken and await self._store.head(promise.key) is None:
-            return (await add(self._store, promise, Uploading(received=0)))[0]
+            return (await self._add(promise, Uploading(received=0)))[0]
         raise PlaceTaken(f"The place {promise.key!r} is taken, or being written just now; nothing was stored.")
 
     async def progress(
@@ -197,7 +201,7 @@ class Promises:
         """
         expires = time.time() + self._timeout(promise)
         entry = Uploading(received=received, expires=expires, upload=upload, size=size)
-        return (await add(self._store, promise, entry))[0]
+        return (await self._add(promise, entry))[0]
 
     async def store(self, promise: Promise, file: Binary, *, kept: bool = False) -> Promise:
         """Reserve, then stream the file to its object, sha256 on the way. After a failure nothing is left.
@@ -221,7 +225,7 @@ class Promises:
                 )
             if kept:
                 return await self.fulfil(promise, size=arrival.size, sha256=arrival.sha256)
-            promise, _ = await add(self._store, promise, Stored(size=arrival.size, sha256=arrival.sha256))
+            promise, _ = await self._add(promise, Stored(size=arrival.size, sha256=arrival.sha256))
             if promise.stored is None:
                 raise _expired(promise)
             return promise
@@ -250,7 +254,7 @@ class Promises:
         """
         owner = self._me if promise.claim else ""
         entry = Stored(size=size, sha256=sha256, owner=owner, expires=time.time() + self._promise_seconds)
-        promise, added = await add(self._store, promise, entry)
+        promise, added = await self._add(promise, entry)
         if promise.stored is None:
             await self.cleanup.delete_object(promise)
             raise _expired(promise)
@@ -273,7 +277,7 @@ class Promises:
             owner=self._me,
             expires=time.time() + self._promise_seconds,
         )
-        promise, added = await add(self._store, promise, entry)
+        promise, added = await self._add(promise, entry)
         if promise.claim is None:
             raise _expired(promise)
         if promise.claim.event.id != event.id or promise.end is not None:
@@ -304,16 +308,16 @@ class Promises:
             if position.retryable:
                 raise OutcomeUnknown(f"{position.detail.rstrip('.')}. {KEPT}", puuid=promise.puuid)
             entry = Failed(reason=position.code, kept=again or promise.again, owner=self._me)
-            promise, added = await add(self._store, promise, entry)
+            promise, added = await self._add(promise, entry)
             if added:
                 await self.cleanup.remove_failed(promise)
             raise position
         self._published.keep(promise.puuid, position)
         try:
             at = (position.topic, position.partition, position.offset)
-            promise, _ = await add(self._store, promise, Published(position=at))
+            promise, _ = await self._add(promise, Published(position=at))
             del self._published[promise.puuid]
-            if isinstance(promise.announced.way, Tus):
+            if isinstance(promise.announced.way, Tus) and promise.upload:  # one that was begun has had a lease
                 await forget(self._store, promise.puuid)
             await self._store.delete(marker_key(promise.principal, promise.puuid))
         except InlakeError as error:  # it is published, and the client hears so; sweep closes it
@@ -327,7 +331,7 @@ class Promises:
 
         Raises `PromiseUsed` when it is stored and claimed: its event is out, or on its way.
         """
-        promise, added = await add(self._store, promise, Expired(reason=reason, owner=self._me))
+        promise, added = await self._add(promise, Expired(reason=reason, owner=self._me))
         if promise.end is None:
             raise _used(promise)
         if added:
@@ -345,7 +349,7 @@ class Promises:
             known = promise if promise.entries else await read(self._store, promise.puuid)
             if known is None:
                 return  # there is nothing but its mark
-            promise, added = await add(self._store, known, Expired(reason="abandoned", owner=self._me))
+            promise, added = await self._add(known, Expired(reason="abandoned", owner=self._me))
             if promise.end:
                 await (self.cleanup.remove(promise) if added and not late else self.cleanup.delete_object(promise))
         except InlakeError as error:
@@ -353,7 +357,7 @@ class Promises:
 
     async def expire(self, promise: Promise) -> bool:
         """Give up a promise that nobody has gone on with in time, if that is so still."""
-        promise, added = await add(self._store, promise, Expired(reason="no progress", owner=self._me))
+        promise, added = await self._add(promise, Expired(reason="no progress", owner=self._me))
         if added:
             await self.cleanup.delete_object(promise)
         return added
@@ -363,26 +367,6 @@ def check_resource_field(codec: Codec, schema: str) -> None:
     """Raises `NoResourceField` for a schema whose records cannot name a binary."""
     if not codec.has_resource_field:
         raise NoResourceField(f"The schema {schema} has no top-level text field for the path of the binary.")
-
-
-def event_of(promise: Promise) -> Event:
-    """The event of a promise that is stored and claimed: always these bytes."""
-    assert promise.stored is not None
-    assert promise.claim is not None
-    return with_resource(promise.claim.event, promise.stored)
-
-
-def with_resource(event: Event, stored: StoredObject) -> Event:
-    """The event with the headers that name its object."""
-    resource = [
-        ("inlake_puuid", stored.puuid.encode()),
-        ("inlake_resource_uri", stored.uri.encode()),
-        ("inlake_resource_size", b"%d" % stored.size),
-        ("inlake_resource_sha256", stored.sha256.encode()),
-        ("inlake_resource_type", stored.content_type.encode()),
-        ("inlake_resource_filename", quote(stored.filename, safe="").encode()),
-    ]
-    return structs.replace(event, context=(*event.context, *resource))
 
 
 def _expired(promise: Promise) -> PromiseExpired:

@@ -1,4 +1,9 @@
-"""Binaries that come in several requests (tus): each adds bytes behind the last, in whichever process it arrives."""
+"""Binaries that come in several requests (tus): each adds bytes behind the last, in whichever process it arrives.
+
+An upload of a known size is begun in the store with its first bytes, and that stands in its log; one that comes whole
+in one request of up to `AT_ONCE` bytes is never begun, and needs no lease: its object is put, only if there is none
+yet, and noted. Whoever else brings bytes at that moment finds the object there, and goes by what stands in it.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +27,7 @@ from inlake.logbook.lease import TAKEN, Lease, Leases, forget
 from inlake.memory import Recent
 from inlake.model import masked
 from inlake.ports import Store
+from inlake.promises.arrival import Body
 from inlake.promises.entries import Tus
 from inlake.promises.promise import Promise, read
 from inlake.promises.steps import Promises
@@ -29,6 +35,12 @@ from inlake.promises.steps import Promises
 log = logging.getLogger("inlake.uploads")
 HASHES = 1_000
 """Uploads whose SHA-256 so far is remembered; of the others the object is read once when it is complete."""
+
+
+AT_ONCE = 256 << 10
+"""Bytes of an upload that are held back for a moment, to be put at once if all of them come."""
+SOON = 0.25
+"""Seconds of that moment. A client whose connection stands still longer finds what it has sent."""
 
 
 class Uploads:
@@ -40,23 +52,27 @@ class Uploads:
         self._finishing: set[asyncio.Task[None]] = set()
 
     async def create(self, promise: Promise, *, at_most: int) -> Promise:
-        """Reserve a new promise (`Promises.new`) and begin its object; one of no bytes is complete at once.
+        """Reserve a new promise (`Promises.new`); one of no bytes is complete at once.
 
         `at_most`: bytes of an upload whose size is told later.
         """
         promise = await self._promises.reserve(promise)
-        size = at_most if promise.size is None else promise.size
-        about = {"puuid": promise.puuid}
-        upload = await self._store.pieces.begin(
-            promise.key, content_type=promise.announced.content_type, metadata=about, size=size
-        )
+        if promise.size is None:  # no process but this one need know what it may be at most
+            return await self._begin(promise, at_most)
+        return await self._put(promise, b"") if promise.size == 0 else promise
+
+    async def _begin(self, promise: Promise, size: int) -> Promise:
+        kind, about = promise.announced.content_type, {"puuid": promise.puuid}
+        upload = await self._store.pieces.begin(promise.key, content_type=kind, metadata=about, size=size)
         promise = await self._promises.progress(promise, received=0, upload=upload)
-        return await self._finish(promise) if promise.size == 0 else promise
+        if promise.stored or promise.end:  # given up meanwhile, or whole by another request
+            await self._store.pieces.abort(promise.key)
+        return promise
 
     async def find(self, puuid: str, principal: str) -> Promise:
         """One's own upload, unfinished or complete. Raises `PromiseNotFound`, `PromiseExpired`."""
         promise = await self._promises.find(puuid, principal)
-        if not isinstance(promise.announced.way, Tus) or promise.upload is None:
+        if not isinstance(promise.announced.way, Tus) or (promise.upload is None and promise.size is None):
             raise PromiseNotFound(f"There is no upload {masked(puuid)} of yours.")
         return _alive(promise)
 
@@ -88,29 +104,47 @@ class Uploads:
 
         What comes before `chunks` raises is kept. Raises `OffsetConflict`, `UploadLocked`, `PromiseExpired`.
         """
+        if promise.stored:
+            _check_whole(promise, offset)
+            return promise, offset
+        if offset > 0 or promise.upload is not None or promise.size is None or promise.size > AT_ONCE:
+            return await self._append(promise, offset, chunks)
+        body = Body(chunks)
+        try:
+            await body.read(SOON)
+            if body.is_whole and len(body.data) == promise.size:
+                return await self._put(promise, bytes(body.data)), promise.size
+            return await self._append(promise, 0, body.again())
+        finally:
+            body.close()
+
+    async def _append(self, promise: Promise, offset: int, chunks: AsyncIterator[bytes]) -> tuple[Promise, int]:
         async with self._leases.held(promise.puuid) as lease:
-            # who held it before may have finished it
             promise = _alive(await read(self._store, promise.puuid, promise) or promise)
-            if promise.stored:
-                if offset != promise.stored.size:
-                    raise OffsetConflict(f"The upload is complete, with {promise.stored.size:,} bytes.")
-                return promise, offset
-            if offset == promise.size and offset == await self._received(promise):
-                length = offset  # only its end is missing
-            else:
-                try:
-                    async with lease.giving_way():
-                        length = await self._take(promise, offset, chunks, lease)
-                except UploadLocked:
-                    length = await self._received(promise)
-                    if length != promise.size:  # all bytes were there already
-                        raise
-            if length == promise.size:
-                promise = await self._finish(promise)
-            elif _is_due(promise):  # the expiry has moved on while bytes came
-                promise = await read(self._store, promise.puuid, promise) or promise
-        if promise.stored and promise.claim:
-            await self._forget(promise)
+            if promise.stored is None:  # who held it before has not finished it
+                promise, offset = await self._write(promise, offset, chunks, lease)
+        await self._forget_if_over(promise)
+        _check_whole(promise, offset)
+        return promise, offset
+
+    async def _write(
+        self, promise: Promise, offset: int, chunks: AsyncIterator[bytes], lease: Lease
+    ) -> tuple[Promise, int]:
+        if offset == promise.size and offset == await self._received(promise):
+            length = offset  # only its end is missing
+        else:
+            try:
+                async with lease.giving_way():
+                    promise = await self._begun(promise, offset)
+                    length = await self._take(promise, offset, chunks, lease)
+            except UploadLocked:
+                length = await self._received(promise)
+                if length != promise.size:  # all bytes were there already
+                    raise
+        if length == promise.size:
+            promise = await self._finish(promise)
+        elif _is_due(promise):  # the expiry has moved on while bytes came
+            promise = await read(self._store, promise.puuid, promise) or promise
         return promise, length
 
     async def concatenate(self, promise: Promise, partials: list[Promise]) -> Promise:
@@ -138,8 +172,7 @@ class Uploads:
                     await self._promises.progress(promise, received=received)
         except UploadLocked:
             return False
-        if promise.claim:
-            await self._forget(promise)
+        await self._forget_if_over(promise)
         return done
 
     async def cancel(self, promise: Promise) -> None:
@@ -155,11 +188,44 @@ class Uploads:
         if self._finishing:
             await asyncio.wait(self._finishing)
 
+    async def _forget_if_over(self, promise: Promise) -> None:
+        """Forget an upload unless something may happen to it, or who publishes its event forgets it."""
+        if promise.stored and (promise.claim or promise.upload is None):
+            await self._forget(promise)
+
     async def _forget(self, promise: Promise) -> None:
         """The lease of an upload whose event is out, or that was given up: nobody needs it."""
         self._hashes.pop(promise.puuid, None)
         with suppress(InlakeError):
             await forget(self._store, promise.puuid)
+
+    async def _put(self, promise: Promise, data: bytes) -> Promise:
+        """Puts the object of an upload that has come whole, and fulfils the promise."""
+        sha256 = sent = hashlib.sha256(data).hexdigest()
+        kind, about = promise.announced.content_type, {"puuid": promise.puuid}
+        if not await self._store.put_new(promise.key, data, content_type=kind, metadata=about):
+            try:
+                sha256 = (await self._read_back(promise)).hexdigest()
+            except NotFound:
+                raise _given_up(promise) from None
+        promise = await self._promises.fulfil(promise, size=len(data), sha256=sha256)
+        if promise.upload is not None:  # another request has begun it meanwhile
+            with suppress(InlakeError):
+                await self._store.pieces.abort(promise.key)
+        if sha256 != sent:
+            raise OffsetConflict(f"The upload is complete, with {len(data):,} bytes.")
+        return promise
+
+    async def _begun(self, promise: Promise, offset: int) -> Promise:
+        """The upload when its store knows of it. Raises `OffsetConflict`."""
+        if promise.upload is not None:
+            return promise
+        assert promise.size is not None
+        if (received := await self._received(promise)) != offset:
+            raise OffsetConflict(f"The upload stands at {received:,} bytes, not at {offset:,}.")
+        promise = _alive(await self._begin(promise, promise.size))
+        _check_whole(promise, offset)
+        return promise
 
     async def _take(self, promise: Promise, offset: int, chunks: AsyncIterator[bytes], lease: Lease) -> int:
         assert promise.upload is not None
@@ -184,7 +250,8 @@ class Uploads:
             self._hashes.keep(promise.puuid, hashed)
 
     async def _received(self, promise: Promise) -> int:
-        assert promise.upload is not None
+        if promise.upload is None:
+            return await self._store.head(promise.key) or 0
         received = await self._store.pieces.received(promise.key, promise.upload)
         if received is None:  # put together, and not noted; or given up a moment ago
             received = await self._store.head(promise.key)
@@ -196,18 +263,24 @@ class Uploads:
         """Makes the object of an upload whose bytes are all there, learns its SHA-256 and fulfils the promise."""
         if promise.end is not None:
             raise _given_up(promise)
-        assert promise.upload is not None
+        if promise.size == 0:
+            return await self._put(promise, b"")
         assert promise.size is not None
-        hashed = self._hashes.pop(promise.puuid, None)
-        promise, _ = await asyncio.gather(  # noted, so that Sweep ends it if this process dies from here on
-            self._promises.progress(promise, received=promise.size),
-            self._store.pieces.complete(promise.key, promise.upload),
-        )
-        if hashed is None or hashed.length != promise.size:
-            hashed = _Hash()
-            async for chunk in self._store.read(promise.key):
-                hashed.add(chunk)
+        hashed, made = self._hashes.pop(promise.puuid, None), False
+        if promise.upload is not None:
+            promise, made = await asyncio.gather(  # noted, so that Sweep ends it if this process dies from here on
+                self._promises.progress(promise, received=promise.size),
+                self._store.pieces.complete(promise.key, promise.upload),
+            )
+        if hashed is None or hashed.length != promise.size or not made:
+            hashed = await self._read_back(promise)
         return await self._promises.fulfil(promise, size=hashed.length, sha256=hashed.hexdigest())
+
+    async def _read_back(self, promise: Promise) -> _Hash:
+        hashed = _Hash()
+        async for chunk in self._store.read(promise.key):
+            hashed.add(chunk)
+        return hashed
 
     def _finish_later(self, promise: Promise) -> None:
         async def finish() -> None:
@@ -221,7 +294,12 @@ class Uploads:
         task.add_done_callback(self._finishing.discard)
 
     async def _watched(
-        self, promise: Promise, offset: int, chunks: AsyncIterator[bytes], hashed: _Hash | None, lease: Lease
+        self,
+        promise: Promise,
+        offset: int,
+        chunks: AsyncIterator[bytes],
+        hashed: _Hash | None,
+        lease: Lease,
     ) -> AsyncIterator[bytes]:
         """The chunks, hashed; while they come the expiry moves on, and another request may take over."""
         held = offset
@@ -241,6 +319,12 @@ class Uploads:
 def _is_due(promise: Promise) -> bool:
     """Whether a third of its time is over: then its log says that it goes on."""
     return time.time() > promise.at + (promise.expires - promise.at) / 3
+
+
+def _check_whole(promise: Promise, offset: int) -> None:
+    """Raises `OffsetConflict` unless `offset` is the end of an upload that is complete."""
+    if promise.stored is not None and offset != promise.stored.size:
+        raise OffsetConflict(f"The upload is complete, with {promise.stored.size:,} bytes.")
 
 
 class _Hash:

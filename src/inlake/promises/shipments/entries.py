@@ -26,8 +26,8 @@ from msgspec import UNSET, Struct, UnsetType
 from inlake.logbook.log import STATE, Log
 from inlake.model import Blob, Context, Event, Place, Receipt, SchemaVersion, StoredObject, masked, place
 from inlake.ports import Store
+from inlake.promises.entries import with_resource
 from inlake.promises.places import object_key, promise_named
-from inlake.promises.steps import with_resource
 
 OPEN = f"{STATE}/shipping/"
 PREFIX = 13

@@ -10,7 +10,7 @@ from contextlib import suppress
 from heapq import nsmallest
 from pathlib import Path
 from time import time
-from typing import Self
+from typing import Self, TypeVar
 from uuid import uuid4
 
 from inlake.disk import lock, sync_file, sync_folder, write_all
@@ -27,6 +27,7 @@ TRIED = 16 << 10
 """Bytes that are written to see whether there is room."""
 NEARLY_FULL = 0.05
 """The part that is free below which it is said."""
+T = TypeVar("T")
 ATTEMPTS = 100
 """Attempts to give a file its place in a folder that others remove whenever it is empty."""
 
@@ -79,30 +80,36 @@ class Files:
         file.sync()
         self._in_folder(path, lambda: file.path.replace(path))
 
-    def complete(self, upload: Path, path: Path) -> None:
-        """Move the file of a whole upload to its place. `NotFound` when there is neither of them."""
+    def complete(self, upload: Path, path: Path) -> bool:
+        """Move the file of a whole upload to its place; False when one is there already, which stays.
+
+        `NotFound` when there is neither of them.
+        """
         try:
             sync_file(upload)
         except FileNotFoundError:
             if size(path) is None:
                 raise NotFound("There is no such upload, and no object of it.") from None
             self._sync_folders(path)  # who moved it may not have come so far
-            return
-        self._in_folder(path, lambda: _move(upload, path))
+            return False
+        made = self._in_folder(path, lambda: _link(upload, path))
+        upload.unlink(missing_ok=True)
         with suppress(OSError):  # another upload to the key is under way
             upload.parent.rmdir()
+        return made
 
-    def _in_folder(self, path: Path, name: Callable[[], object]) -> None:
+    def _in_folder(self, path: Path, name: Callable[[], T]) -> T:
         """Call `name`, which gives a file its place at `path`, with the folders there, and make all of it durable."""
         for attempt in range(1, ATTEMPTS + 1):
             _make_folder(path.parent)
             try:
-                name()
+                result = name()
                 break
             except FileNotFoundError:  # a delete took the emptied folder away: make it again
                 if attempt == ATTEMPTS:
                     raise
         self._sync_folders(path)
+        return result
 
     def _sync_folders(self, path: Path) -> None:
         """Up to the root, and its own entry: another process may have made one of them and not synced it yet."""
@@ -219,13 +226,19 @@ def _remove_leftover(path: Path) -> None:
         os.close(file)
 
 
-def _move(upload: Path, path: Path) -> None:
-    """Moves the file; when another has just done so, the upload is gone and the object is there."""
+def _link(upload: Path, path: Path) -> bool:
+    """Gives the file of an upload its place; False when there is one already: it, moved by another, or another one."""
     try:
-        upload.replace(path)
+        os.link(upload, path)
+    except FileExistsError:
+        if path.is_dir():
+            raise
     except FileNotFoundError:
         if upload.exists() or size(path) is None:
             raise
+    else:
+        return True
+    return False
 
 
 def _make_folder(folder: Path) -> None:

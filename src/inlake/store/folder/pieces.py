@@ -1,4 +1,4 @@
-"""Objects that come in pieces to a folder: one file for each upload, appended to and synced, moved to its place."""
+"""Objects that come in pieces to a folder: one file for each upload, appended to and synced, linked to its place."""
 
 from __future__ import annotations
 
@@ -78,8 +78,9 @@ class FolderPieces:
                 os.close(file)
         return length
 
-    async def complete(self, key: str, upload: str) -> None:
-        await self._run(self._files.complete, self._file(key, upload), self._place(key))
+    async def complete(self, key: str, upload: str) -> bool:
+        made: bool = await self._run(self._files.complete, self._file(key, upload), self._place(key))
+        return made
 
     async def abort(self, key: str) -> int:
         count: int = await self._run(_remove, self._file(key))

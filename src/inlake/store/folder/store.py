@@ -57,6 +57,10 @@ class FolderStore:
         finally:
             await self._run(file.discard)
 
+    async def put_new(self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]) -> bool:
+        check_ascii({"Content-Type": content_type, **metadata})
+        return await self.create(key, data)
+
     async def get(self, key: str) -> bytes | None:
         return await self._run(read_whole, self._path(key))
 

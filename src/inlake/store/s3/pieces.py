@@ -16,7 +16,7 @@ from inlake.memory import Recent
 from inlake.model import PART, Part
 from inlake.ports import Store
 from inlake.store.s3.multipart import Multipart
-from inlake.store.s3.small import PREFIX, PutNew, SmallUploads
+from inlake.store.s3.small import PREFIX, SmallUploads
 from inlake.store.s3.tails import Tail, Tails, behind, to_its_end
 
 PARTS = 9_000
@@ -40,9 +40,9 @@ class Uploaded(NamedTuple):
 class S3Pieces:
     """Uploads that any process continues. The id of an upload says its P: `<P>-<id of S3>`."""
 
-    def __init__(self, store: Store, put_new: PutNew, multipart: Multipart) -> None:
+    def __init__(self, store: Store, multipart: Multipart) -> None:
         self._store, self._multipart, self.tails = store, multipart, Tails(store)
-        self._small = SmallUploads(store, put_new, self.tails)
+        self._small = SmallUploads(store, self.tails)
         self._whole: Recent[str, Uploaded] = Recent(WHOLE)
         """Objects put by an append that reached the end, by upload: the `complete` that follows asks nothing."""
 
@@ -79,21 +79,18 @@ class S3Pieces:
             self._whole.keep(upload, writer.held())
         return writer.length
 
-    async def complete(self, key: str, upload: str) -> None:
+    async def complete(self, key: str, upload: str) -> bool:
         if upload.startswith(PREFIX):
             return await self._small.complete(key, upload)
         known = self._whole.pop(upload, None)
         try:
-            names = await self._complete(key, upload, known or await self._held(key, upload))
+            return await self._complete(key, upload, known or await self._held(key, upload))
         except PartsRefused:
             if known is None:
                 raise
-            names = await self._complete(key, upload, await self._held(key, upload))
-        await self.tails.delete(names)
-        return None
+            return await self._complete(key, upload, await self._held(key, upload))
 
-    async def _complete(self, key: str, upload: str, held: Uploaded | None) -> list[str]:
-        """The tails to be deleted."""
+    async def _complete(self, key: str, upload: str, held: Uploaded | None) -> bool:
         if held is not None:
             parts = held.parts
             if held.tail or not parts:
@@ -101,11 +98,13 @@ class S3Pieces:
                 parts = [*parts, last]
             with suppress(NotFound):
                 await self._multipart.complete(key, _id(upload), parts)
-                # an append that began with a tail has kept none of its names
-                return await self.tails.names(key, upload) if held.names else []
+                if held.names:  # an append that began with a tail has kept none of its names
+                    await self.tails.delete(await self.tails.names(key, upload))
+                return True
         if await self._store.head(key) is None:
             raise NotFound("There is no such upload, and no object of it.")
-        return await self.tails.names(key, upload)
+        await self.tails.delete(await self.tails.names(key, upload))
+        return False
 
     async def abort(self, key: str) -> int:
         uploads = await self._multipart.uploads(key)

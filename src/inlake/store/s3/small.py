@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from uuid import uuid4
 
 import msgspec
@@ -21,8 +21,6 @@ from inlake.store.s3.tails import Tails, behind, to_its_end
 
 PREFIX = "0-"
 REMEMBERED = 1_000
-PutNew = Callable[[str, bytes, dict[str, str]], Awaitable[bool]]
-"""Puts an object with its attributes if there is none; whether it did."""
 
 
 class About(msgspec.Struct, array_like=True):
@@ -36,8 +34,8 @@ class About(msgspec.Struct, array_like=True):
 class SmallUploads:
     """The port `Pieces` for small objects, but that nothing is aborted: what nobody completes was never there."""
 
-    def __init__(self, store: Store, put_new: PutNew, tails: Tails) -> None:
-        self._store, self._put_new, self._tails = store, put_new, tails
+    def __init__(self, store: Store, tails: Tails) -> None:
+        self._store, self._tails = store, tails
         self._begun: Recent[str, bool] = Recent(REMEMBERED)
         """Uploads begun here to which nothing has come: the first request asks nothing."""
         self._put: Recent[str, bool] = Recent(REMEMBERED)
@@ -72,7 +70,8 @@ class SmallUploads:
         async def finish() -> int:
             length = offset + sum(map(len, waiting))
             if length == size:
-                await self._create(key, about, [*await self._tails.read(key, upload, tail), *waiting])
+                if not await self._create(key, about, [*await self._tails.read(key, upload, tail), *waiting]):
+                    raise OffsetConflict("Another request has completed the upload: ask for its offset again.")
                 self._put.keep(upload, value=True)
                 await self._tails.delete(names)
             elif waiting:
@@ -87,18 +86,21 @@ class SmallUploads:
             raise
         return await to_its_end(finish())
 
-    async def complete(self, key: str, upload: str) -> None:
+    async def complete(self, key: str, upload: str) -> bool:
         about = _about(upload)
         if self._put.pop(upload, False):
-            return
+            return True
         names, there = await asyncio.gather(self._tails.names(key, upload), self._store.head(key))
-        if there is None:
-            await self._create(key, about, await self._tails.read(key, upload, behind(names, 0)[0]))
+        made = there is None and await self._create(
+            key, about, await self._tails.read(key, upload, behind(names, 0)[0])
+        )
         await self._tails.delete(names)
+        return made
 
-    async def _create(self, key: str, about: About, data: list[bytes]) -> None:
-        if not await self._put_new(key, b"".join(data), about.attributes):
-            raise OffsetConflict("Another request has completed the upload: ask for its offset again.")
+    async def _create(self, key: str, about: About, data: list[bytes]) -> bool:
+        metadata = dict(about.attributes)
+        kind = metadata.pop("Content-Type")
+        return await self._store.put_new(key, b"".join(data), content_type=kind, metadata=metadata)
 
 
 def _about(upload: str) -> About:

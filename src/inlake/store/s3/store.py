@@ -72,7 +72,7 @@ class S3Store:
         except BaseError as error:
             raise ValueError(f"The AWS_* variables cannot be used: {str(error).splitlines()[0]}.") from None
         self._multipart = Multipart(self._bucket, timeout=timeout, transfer_timeout=transfer_timeout)
-        self.pieces = S3Pieces(self, self.put_new, self._multipart)
+        self.pieces = S3Pieces(self, self._multipart)
         self.direct = S3Direct(self._multipart, Presigner(self._bucket, public_endpoint=public_endpoint))
 
     async def create(self, key: str, data: bytes) -> bool:
@@ -83,9 +83,10 @@ class S3Store:
 
         return await self._ask(attempt, self._timeout)
 
-    async def put_new(self, key: str, data: bytes, attributes: dict[str, str]) -> bool:
-        """Put an object of one part if there is none; False when there is one, also our own whose answer was lost."""
-        return await self._ask(lambda: self._put_new(check_key(key), data, attributes), None)
+    async def put_new(self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]) -> bool:
+        path, attributes = check_key(key), {"Content-Type": content_type, **metadata}
+        check_ascii(attributes)
+        return await self._ask(lambda: self._put_new(path, data, attributes), None)
 
     async def _put_new(self, path: str, data: bytes, attributes: dict[str, str]) -> bool:
         for left in range(CONFLICT_RETRIES, -1, -1):
