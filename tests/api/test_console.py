@@ -110,12 +110,21 @@ async def test_every_page_is_there_and_may_be_framed_or_scripted_by_nobody(gatew
         assert len(page) < 150_000
 
 
-async def test_what_pages_load_is_there(gateway: Gateway) -> None:
-    for name in ("console.css", "console.js", "icon.svg", "model-viewer.min.js", "tus.min.js", "tus.LICENSE.txt"):
-        answer = await gateway.post(f"/console/static/{name}", b"", None, method="GET")
-        assert answer.status == 200, name
+async def test_what_pages_load_is_there_and_is_kept_until_it_is_another(gateway: Gateway) -> None:
+    page = (await gateway.post("/console/send/note", b"", None, method="GET")).body.decode()
+    loaded = re.findall(r'"(/console/static/[^"]+)"', page)
+    assert {path.rpartition("/")[2] for path in loaded} == {"console.css", "console.js", "icon.svg", "table.js"}
+    ours = loaded[0].rpartition("/")[0]
+    named = [f"{ours}/{name}" for name in ("mesh.js", "model-viewer.min.js", "tus.min.js", "tus.LICENSE.txt")]
+    for path in loaded + named:
+        answer = await gateway.post(path, b"", None, method="GET")
+        assert answer.status == 200, path
+        assert answer.headers["cache-control"] == "max-age=31536000, immutable"
+    another = await gateway.post("/console/static/0123456789abcdef/console.css", b"", None, method="GET")
+    assert another.headers["cache-control"] == "no-store", "while gateways of two versions run side by side"
+    assert another.body == (await gateway.post(f"{ours}/console.css", b"", None, method="GET")).body
     for name in ("page.html", "..", "page.py"):
-        assert (await gateway.post(f"/console/static/{name}", b"", None, method="GET")).status == 404
+        assert (await gateway.post(f"{ours}/{name}", b"", None, method="GET")).status == 404
 
 
 @pytest.mark.parametrize("text", HOSTILE)

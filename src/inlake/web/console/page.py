@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, wraps
 from importlib.resources import files
@@ -113,6 +114,7 @@ async def show(
         .render(
             url=x.address,
             token=token,
+            static=x.address(f"/console/static/{static_digest()}"),
             sections=sections,
             person=x.principal,
             needs_key=x.settings.has_authentication,
@@ -158,20 +160,35 @@ def is_secure(x: Exchange) -> bool:
 
 
 async def static(x: Exchange, _: Deployment) -> None:
-    """The style, the script and what they need; all of it comes with the gateway."""
+    """The style, the script and what they need; all of it comes with the gateway. A browser keeps what it got under
+    the digest of these files for good. Under another digest, as pages of another version have it, it keeps nothing."""
     name = x.path_parameter("file")
-    found = _static(name)
+    found = _static().get(name)
     if found is None:
-        raise RouteNotFound(f"There is no /console/static/{name[:100]}.")
+        raise RouteNotFound(f"The console has no file {name[:100]!r}.")
+    kept = b"max-age=31536000, immutable" if x.path_parameter("digest") == static_digest() else b"no-store"
     kind = TYPES[name.rpartition(".")[2]]
-    await x.reply(200, found, kind, [(b"cache-control", b"max-age=3600"), (b"x-content-type-options", b"nosniff")])
+    await x.reply(200, found, kind, [(b"cache-control", kept), (b"x-content-type-options", b"nosniff")])
 
 
 @cache
-def _static(name: str) -> bytes | None:
+def _static() -> dict[str, bytes]:
     folder = files("inlake.web.console").joinpath("static")
-    names = {each.name for each in folder.iterdir() if each.name.rpartition(".")[2] in TYPES}
-    return folder.joinpath(name).read_bytes() if name in names else None
+    return {each.name: each.read_bytes() for each in folder.iterdir() if each.name.rpartition(".")[2] in TYPES}
+
+
+@cache
+def static_digest() -> str:
+    """Stands in the address of each file that pages load."""
+    return digest_of(_static())
+
+
+def digest_of(contents: Mapping[str, bytes]) -> str:
+    """A short digest of files by name, one for all: they name each other, so a new one makes all addresses new."""
+    digest = hashlib.sha256()
+    for name, content in sorted(contents.items()):
+        digest.update(b"%s %d " % (name.encode(), len(content)) + content)
+    return digest.hexdigest()[:16]
 
 
 @cache

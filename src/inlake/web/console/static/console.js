@@ -366,7 +366,7 @@ async function sendLarge(form, file) {
 
 const load = (name) =>
   new Promise((resolve, reject) => {
-    const source = `${root}/console/static/${name}`;
+    const source = new URL(name, import.meta.url).pathname;
     if (document.querySelector(`script[src="${source}"]`)) resolve();
     else document.head.append(make("script", { src: source, onload: resolve, onerror: () => reject(new Error(`${name} did not load`)) }));
   });
