@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from inlake.access.rights import ACTIONS
 from inlake.errors import BadParameter, BodyTooLarge, Forbidden, InlakeError, RouteNotFound
@@ -113,8 +114,8 @@ async def show(
         .get_template(template)
         .render(
             url=x.address,
-            token=token,
             static=x.address(f"/console/static/{static_digest()}"),
+            token=token,
             sections=sections,
             person=x.principal,
             needs_key=x.settings.has_authentication,
@@ -204,6 +205,7 @@ def environment() -> Environment:
     made.filters["moment"] = moment
     made.filters["pretty"] = pretty
     made.filters["said"] = said
+    made.filters["prose"] = prose
     made.filters["segment"] = lambda text: quote(str(text), safe="")
     return made
 
@@ -227,9 +229,18 @@ def moment(ms: int) -> str:
         return f"{ms} ms"  # whoever writes an event says when
 
 
-def said(told: Told) -> str:
+def said(told: Told) -> Markup:
     """The words that a client was told, without the place, which stands beside it on a page."""
-    return re.sub(r"^/[^ ]*: ", "", told.detail)
+    return prose(re.sub(r"^/[^ ]*: ", "", told.detail))
+
+
+def prose(text: str) -> Markup:
+    """A sentence, in which what stands between two backquotes is code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        parts[-2:] = ["`".join(parts[-2:])]  # the last one has no other
+    template = Markup("<code>{}</code>")
+    return Markup().join(template.format(part) if n % 2 else part for n, part in enumerate(parts))
 
 
 def pretty(value: Any) -> str:

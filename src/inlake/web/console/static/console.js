@@ -16,6 +16,13 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** A sentence, in which what stands between two backquotes is code. */
+function prose(text) {
+  const parts = String(text).split("`");
+  if (parts.length % 2 === 0) parts.push(parts.splice(-2).join("`")); // the last one has no other
+  return parts.map((part, n) => (n % 2 ? make("code", {}, part) : part));
+}
+
 // ---------------------------------------------------------------------------------------------------------- lists
 function find(input) {
   const entries = [...document.querySelector(input.dataset.find).children];
@@ -387,11 +394,11 @@ async function answer(response, only) {
   for (const error of told.errors ?? []) {
     const place = point(error);
     first ??= place;
-    if (!place) list.append(make("li", {}, make("code", {}, error.pointer || "record"), ` ${error.detail}`));
+    if (!place) list.append(make("li", {}, make("code", {}, error.pointer || "record"), " ", ...prose(error.detail)));
   }
   const count = told.errors?.length ?? 0;
   const what = !first ? (told.detail ?? response.statusText) : count === 1 ? "Not sent: one place is to be mended." : `Not sent: ${count} places are to be mended.`;
-  say("bad", only ? what.replace("Not sent", "It does not fit") : what, ...(list.children.length ? [list] : []));
+  say("bad", ...prose(only ? what.replace("Not sent", "It does not fit") : what), ...(list.children.length ? [list] : []));
   first?.focus();
 }
 
@@ -408,7 +415,7 @@ function point(error) {
     const isGroup = place.matches("fieldset");
     const control = place.matches("input, select, textarea") ? place : place.querySelector("input, select, textarea, button");
     const rest = error.pointer.slice(pointer.length);
-    const told = make("p", { class: "wrong", id, "data-error": true }, rest ? `${rest}: ` : "", sentence(error));
+    const told = make("p", { class: "wrong", id, "data-error": true }, rest ? `${rest}: ` : "", ...prose(sentence(error)));
     if (isGroup) place.querySelector("legend").after(told);
     else control.after(told);
     (isGroup ? place : control).setAttribute("aria-describedby", id);
@@ -463,7 +470,7 @@ async function copy(button, text) {
 /** Where no preview can be made, say why. */
 async function explain(image) {
   const told = await fetch(image.src).then((response) => response.json()).catch(() => ({}));
-  (image.closest("a") ?? image).replaceWith(make("p", { class: "note" }, "No preview. ", told.detail ?? ""));
+  (image.closest("a") ?? image).replaceWith(make("p", { class: "note shown" }, "No preview. ", ...prose(told.detail ?? "")));
 }
 
 /** Where a list has no thumbnail, it says what kind of file it is; rows come and go, so the page listens for all. */
@@ -483,4 +490,4 @@ if (byId("live")?.dataset.live) follow(byId("live"));
 if (byId("compose")) compose(byId("compose"));
 document.querySelector(".who")?.addEventListener("submit", () => sessionStorage.clear()); // tables that are not sent
 
-export { byId, make, meta, post, root }; // for table.js
+export { byId, make, meta, post, prose, root }; // for table.js

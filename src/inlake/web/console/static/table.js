@@ -1,5 +1,5 @@
 // A table dropped on the page of a schema: its rows are checked before any is sent, and what is wrong is mended in place.
-import { byId, make, meta, post, root } from "./console.js";
+import { byId, make, meta, post, prose, root } from "./console.js";
 
 const SHOWN = 200;
 const place = byId("table");
@@ -61,7 +61,7 @@ async function take(file) {
   say("", `Reading ${file.name} …`);
   try {
     const told = await check(file, false);
-    if (told.wrong.length) return say("bad", `${file.name} cannot be read as records of this schema:`, make("ul", {}, ...told.wrong.map((each) => make("li", {}, each))));
+    if (told.wrong.length) return say("bad", `${file.name} cannot be read as records of this schema:`, make("ul", {}, ...told.wrong.map((each) => make("li", {}, ...prose(each)))));
     [rows, columns, isUnsure] = [told.rows, told.columns, false];
     show(`${file.name}: ${told.said}.`);
   } catch (error) {
@@ -91,7 +91,7 @@ function grid(misfit) {
   const body = misfit.slice(0, SHOWN).map((row) => {
     const whole = row.wrong.filter((each) => each.column === null);
     const cells = row.cells.map((text, index) => cell(row, text, index));
-    return make("tr", {}, make("th", { scope: "row" }, String(row.number), ...whole.map((each) => make("p", { class: "wrong" }, each.said))), ...cells);
+    return make("tr", {}, make("th", { scope: "row" }, String(row.number), ...whole.map((each) => make("p", { class: "wrong" }, ...prose(each.said)))), ...cells);
   });
   return make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Rows that do not fit" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)));
 }
@@ -103,7 +103,7 @@ function cell(row, text, index) {
   const id = `wrong-${row.number}-${index}`;
   const input = make("input", { value: text, "aria-label": `${columns[index]} of row ${row.number}`, "aria-invalid": wrong.length > 0 && "true", "aria-describedby": wrong.length > 0 && id });
   input.addEventListener("input", () => { row.cells[index] = input.value; });
-  return make("td", {}, input, ...(wrong.length ? [make("p", { class: "wrong", id }, wrong.map((each) => each.said).join(" "))] : []));
+  return make("td", {}, input, ...(wrong.length ? [make("p", { class: "wrong", id }, ...prose(wrong.map((each) => each.said).join(" ")))] : []));
 }
 
 const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
