@@ -38,6 +38,27 @@ await step("an error stands at its field, numbers and unknown members stay as th
   assert.match(await page.locator(".field", { has: page.locator("[aria-invalid]") }).textContent(), /int/);
 });
 
+await step("a record that is not sent is there again, until it is sent or given up", async () => {
+  await page.getByRole("link", { name: "Events", exact: true }).click();
+  await open("/console/send/note.avro");
+  await page.getByText("Not sent yet, as you left it.").waitFor();
+  assert.match(await page.getByLabel("The record as JSON").inputValue(), /12345678901234567890/);
+  assert.equal(await page.getByLabel(/^title( required)?$/).inputValue(), "y");
+  await Promise.all([page.waitForEvent("load"), page.getByRole("button", { name: "Start anew" }).click()]);
+  assert.equal(await page.getByLabel(/^title( required)?$/).inputValue(), "");
+  await page.getByLabel(/^title( required)?$/).fill("kept");
+  await page.getByLabel("Destination, if any").fill("prints/2026");
+  await page.reload();
+  await page.getByText("Not sent yet, as you left it.").waitFor();
+  assert.equal(await page.getByLabel("Destination, if any").inputValue(), "prints/2026");
+  await page.getByRole("button", { name: "Send", exact: true }).click();
+  await page.getByRole("link", { name: "see it" }).waitFor();
+  await page.reload();
+  assert.equal(await page.getByLabel(/^title( required)?$/).inputValue(), "");
+  assert.equal(await page.getByText("Not sent yet").count(), 0);
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+});
+
 await step("an empty value is asked about, and nothing is sent", async () => {
   await post("/ingress/record-json?schema=note.avro", '{"title": "x", "tags": [7]}');
   await open("/console/rejects");

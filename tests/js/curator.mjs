@@ -91,6 +91,7 @@ await step("a large file is dropped, paused, and goes on after the page was load
   await page.getByRole("button", { name: "Pause" }).click();
   const before = patches;
   await page.reload();
+  await page.getByText("Choose large.bin once more: what came in of it is not sent again.").waitFor();
   await choose();
   await page.getByRole("link", { name: "see it" }).waitFor({ timeout: 200_000 });
   const pieces = Math.ceil(megabytes / 8);
@@ -172,6 +173,7 @@ await step("who signs out leaves nothing", async () => {
   await open("/console/send/note.avro");
   await drop("#table", file);
   await page.getByText("0 rows fit, 1 does not.").waitFor();
+  await withTitle("of whoever sits here");
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByLabel("API key").waitFor();
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);

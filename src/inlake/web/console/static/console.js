@@ -242,6 +242,32 @@ function inside(shape, pointer, get, set, redraw) {
   return part;
 }
 
+/** What is written into the form and not sent: the tab keeps it while another page is looked at, or this one is loaded again. */
+function keepUnsent(form) {
+  const name = `record of ${meta("person")} at ${location.pathname}`;
+  const now = () => {
+    const file = byId("binary")?.files[0];
+    return { text: byId("record").value, destination: form.elements.destination.value, file: file?.name, isLarge: file?.size > SMALL };
+  };
+  let known = { text: byId("record").value, destination: "" }; // what need not be kept
+  let isOver = false;
+  form.addEventListener("sent", () => { known = now(); });
+  document.querySelector(".who")?.addEventListener("submit", () => { isOver = true; }); // who signs out leaves nothing
+  window.addEventListener("pagehide", () => {
+    const unsent = now();
+    try {
+      if (isOver || (unsent.text === known.text && unsent.destination === known.destination)) sessionStorage.removeItem(name);
+      else sessionStorage.setItem(name, JSON.stringify(unsent));
+    } catch { /* there is no room for it */ }
+  });
+  const kept = JSON.parse(sessionStorage.getItem(name) ?? "null");
+  if (!kept) return undefined;
+  const anew = make("button", { type: "button", class: "plain", onclick: () => { isOver = true; location.reload(); } }, "Start anew");
+  const again = !kept.file ? "" : `Choose ${kept.file} once more${kept.isLarge ? ": what came in of it is not sent again" : ""}. `;
+  say("", "Not sent yet, as you left it. ", again, anew);
+  return kept;
+}
+
 function compose(form) {
   const shape = { type: "record", fields: JSON.parse(byId("shape").textContent).filter((f) => f.name !== form.dataset.resource) };
   const text = byId("record");
@@ -268,7 +294,7 @@ function compose(form) {
       if (isLeft) broken.hidden = false;
       return;
     }
-    if (!isLeft && isObject(record)) draw(); // while one types: when one leaves, the click would meet a field that is gone
+    if (!isLeft && isObject(record) && shape.fields.length) draw(); // while one types: when one leaves, the click would meet a field that is gone
   }
   text.addEventListener("input", () => read(false));
   text.addEventListener("change", () => read(true));
@@ -278,6 +304,13 @@ function compose(form) {
     if (shape.fields.length) keep();
   }
   if (shape.fields.length) (form.dataset.given ? read(false) : draw());
+  const kept = form.dataset.given ? undefined : keepUnsent(form);
+  if (kept) {
+    text.value = kept.text;
+    form.elements.destination.value = kept.destination;
+    read(false);
+    read(true);
+  }
 
   form.addEventListener("submit", (event) => { event.preventDefault(); send(form, false); });
   byId("check").hidden = byId("curl").hidden = byId("python").hidden = false;
@@ -381,6 +414,7 @@ const load = (name) =>
 async function answer(response, only) {
   const told = await response.json();
   clear();
+  if (response.ok && !only) byId("compose").dispatchEvent(new Event("sent"));
   if (response.ok && only) return say("good", "It fits.");
   if (response.ok && told.offset === null)
     return say("good", "Kept: event ", make("code", {}, told.id), " waits on the gateway's disk until Kafka is back.");
