@@ -68,6 +68,7 @@ def test_a_program_gets_a_json_object_a_report(busy: Served) -> None:
     for told in reports:
         (route,) = [route for route in told["routes"] if route["route"] == "/ingress/record-json"]
         assert told["status"] == "ready"
+        assert not {"/metrics", "/health/ready"} & {each["route"] for each in told["routes"]}, "nobody else asks"
         assert told["requests_limit"] == 1000
         assert told["records_per_second"]["accepted"] == pytest.approx(route["good_per_second"])
         assert 0 < route["half_seconds"] <= route["p99_seconds"] < 10

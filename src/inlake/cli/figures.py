@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _LINE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
+FEW = 1e-6
+"""Requests a second that are none: what is left of a sum of binary fractions."""
 Labels = frozenset[tuple[str, str]]
 
 
@@ -70,9 +72,16 @@ class Route:
     def all(self) -> float:
         return self.good + self.refused + self.failed
 
+    def leave_out(self, rate: float) -> None:
+        """Take off requests that were answered well, or, where fewer were, with a failure."""
+        well = min(rate, self.good)
+        self.good -= well
+        self.failed = max(0.0, self.failed - (rate - well))
 
-def routes(now: Figures, before: Figures) -> list[Route]:
-    """All routes that were ever asked, the busiest first."""
+
+def routes(now: Figures, before: Figures, own: Collection[str] = ()) -> list[Route]:
+    """All routes that were ever asked, the busiest first; `own`: those that who looks asks once a look. Nothing of that
+    is told, nor of a route that nobody else asked meanwhile."""
     found: dict[str, Route] = {}
     for labels, rate in now.rates("inlake_requests_total", before):
         route = found.setdefault(labels["route"], Route(labels["route"]))
@@ -86,6 +95,10 @@ def routes(now: Figures, before: Figures) -> list[Route]:
     buckets: dict[str, list[tuple[float, float]]] = {}
     for labels, rate in now.rates("inlake_request_seconds_bucket", before):
         buckets.setdefault(labels["route"], []).append((float(labels["le"]), rate))
+    for path in found.keys() & own:
+        found[path].leave_out(1 / max(now.at - before.at, 1e-3))
+        if found[path].all < FEW:
+            del found[path]
     for path, route in found.items():
         counts = sorted(buckets.get(path, []))
         route.half, route.most = quantile(0.5, counts), quantile(0.99, counts)

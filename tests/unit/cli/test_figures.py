@@ -36,6 +36,22 @@ def test_requests_a_second_are_told_by_route_and_what_came_of_them_the_busiest_f
     assert read(AFTER, 12.0).now("inlake_requests_limit") == 1000
 
 
+def test_the_requests_of_who_looks_are_left_out() -> None:
+    text = (
+        'inlake_requests_total{{route="/metrics",status="200"}} {}\n'
+        'inlake_requests_total{{route="/health/ready",status="503"}} {}\n'
+        'inlake_requests_total{{route="/a",status="200"}} {}\n'
+    )
+    own = "/metrics", "/health/ready"
+    (alone,) = routes(read(text.format(7, 7, 10), 12.0), read(text.format(6, 6, 8), 9.0), own)
+    assert alone.path == "/a"
+    assert alone.good == pytest.approx(2 / 3)
+    ready, metrics, a = routes(read(text.format(9, 12, 8), 11.0), read(text.format(6, 6, 8), 9.0), own)
+    assert (ready.path, ready.failed) == ("/health/ready", 2.5)
+    assert (metrics.path, metrics.good) == ("/metrics", 1)
+    assert (a.path, a.all) == ("/a", 0)
+
+
 def test_a_counter_that_began_anew_counts_from_zero() -> None:
     (sample,) = read("x 4\n", 3.0).rates("x", read("x 100\n", 1.0))
     assert sample.value == 2

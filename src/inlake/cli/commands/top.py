@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from inlake.client.connection import Connection
 
 NAMES = ("accepted", "pending", "rejected", "failed")
+METRICS, READY = OWN = "/metrics", "/health/ready"
+"""The routes that the command asks at each look."""
 WIDEST = 50
 """Columns of a route's path at most."""
 NARROW = 72
@@ -40,9 +42,10 @@ def top(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a report.")] = False,
 ) -> None:
-    """Show what a gateway does now: requests, records and bytes a second, and how long it takes.
+    """Show what a gateway does now.
 
-    The figures are those of its /metrics, of all its workers together, between one look and the next.
+    Requests, records and bytes a second, and how long answers take: the figures of its /metrics, of all its workers
+    together, between one look and the next. The requests of this command itself are left out.
     """
     with connect(url, token, retry=0) as client:
         connection = client.connection
@@ -93,11 +96,11 @@ def _look(connection: Connection) -> Look:
     from inlake.cli.figures import read
     from inlake.client.connection import Request
 
-    with connection.answer(Request("GET", "/metrics", {})) as answer:
+    with connection.answer(Request("GET", METRICS, {})) as answer:
         text = answer.read().decode(errors="replace")
         if not answer.is_success or "inlake_requests_limit" not in text:
-            raise Failure(f"{connection.url}/metrics has no figures of a gateway.")
-    with connection.answer(Request("GET", "/health/ready", {})) as answer:
+            raise Failure(f"{connection.url}{METRICS} has no figures of a gateway.")
+    with connection.answer(Request("GET", READY, {})) as answer:
         told = json.loads(answer.read()) if answer.status in {200, 503} else {}
     return Look(read(text, time.monotonic()), _readiness(told))
 
@@ -137,7 +140,7 @@ def report(url: str, now: Look, before: Look, width: int) -> list[str]:
     head = f"{'good':>7} {'4xx':>6} {'5xx':>6}" + ("" if narrow else f" {'half in':>8}") + f" {'99 % in':>8}"
     room = min(max(10, width - len(head) - 1), WIDEST)
     lines += ["", f"{'requests/s':<{room}} {head}"]
-    lines += [_line(route, room, narrow) for route in routes(figures, earlier)]
+    lines += [_line(route, room, narrow) for route in routes(figures, earlier, OWN)]
     return [line[:width] for line in lines]
 
 
@@ -194,6 +197,6 @@ def _document(url: str, now: Look, before: Look) -> dict[str, Any]:
                 "half_seconds": route.half,
                 "p99_seconds": route.most,
             }
-            for route in routes(figures, earlier)
+            for route in routes(figures, earlier, OWN)
         ],
     }
