@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.command import Served, serving
+from tests.command import Served, environment, serving
 from tests.gateways import NOTE
 
 
@@ -45,6 +50,28 @@ def test_a_cause_is_listed_shown_exported_mended_and_gone(served: Served, tmp_pa
     assert served.inlake("rejects", "list").stdout == "No record of yours is refused and not mended.\n"
     assert "event " in served.inlake("rejects", "show", cause["example"]).stdout
     assert served.inlake("tail").stdout.count('"etching"') == 3
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_on_a_terminal_no_word_of_a_list_is_broken(served: Served, columns: int) -> None:
+    refuse(served, '{"title": "x", "year": "around the middle of the nineteenth century, after a drawing", "tags": []}')
+    whole = served.inlake("rejects", "list").stdout
+    screen, terminal = pty.openpty()
+    variables = environment(**served.variables, COLUMNS=str(columns), LINES="24", TERM="xterm")
+    command = [sys.executable, "-m", "inlake", "rejects", "list"]
+    with subprocess.Popen(command, stdout=terminal, stderr=terminal, env=variables, cwd=served.folder) as process:
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux says so at the end
+            while read := os.read(screen, 10_000):
+                shown += read
+        assert process.wait(30) == 0
+    os.close(screen)
+    text = shown.decode()
+    assert max(map(len, whole.splitlines())) > 80
+    assert max(map(len, text.splitlines())) <= columns
+    assert text.split() == whole.split()
+    assert served.inlake("rejects", "resend", "--set", "/year=null").returncode == 0
 
 
 def test_of_many_that_still_do_not_fit_ten_are_shown(served: Served) -> None:

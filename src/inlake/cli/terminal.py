@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 if TYPE_CHECKING:
@@ -82,6 +83,22 @@ def _write(text: str, stream: TextIO, screen: Callable[[], Console]) -> None:
     else:
         stream.write(f"{text}\n")
         stream.flush()  # both streams may go to one file
+
+
+def paragraph(text: str, indent: str = "") -> str:
+    """Text for stdout: on a terminal broken between words, each further line indented by two more columns."""
+    text = printable(text)
+    if not sys.stdout.isatty():
+        return indent + text
+    width = output().width
+    return fill(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def sums_of(counts: Mapping[str, int]) -> str:

@@ -12,7 +12,7 @@ import typer
 from inlake.cli.failures import Failure
 from inlake.cli.gateway import Token, Url, connect
 from inlake.cli.terminal import as_json as to_json
-from inlake.cli.terminal import messages, output, printable
+from inlake.cli.terminal import messages, output, paragraph, printable
 
 if TYPE_CHECKING:
     from inlake.client import Client
@@ -47,12 +47,12 @@ def list_(url: Url = None, token: Token = None, schema: OfSchema = None, as_json
     console = output()
     for cause in causes:
         count = cause["count"]
-        console.print(printable(f"{count:,} record{'s' if count != 1 else ''} of {cause['schema'] or '(no schema)'}"))
+        console.print(paragraph(f"{count:,} record{'s' if count != 1 else ''} of {cause['schema'] or '(no schema)'}"))
         for reason in cause["reasons"][:MOST_REASONS]:
-            console.print(printable(f"  {reason['code']} at {reason['pointer'] or 'the record'}"))
+            console.print(paragraph(f"{reason['code']} at {reason['pointer'] or 'the record'}", "  "))
         if (more := len(cause["reasons"]) - MOST_REASONS) > 0:
             console.print(f"  and {more} more")
-        console.print(printable(f"  cause {cause['id']}, for one {cause['example']}: {cause['detail']}"))
+        console.print(paragraph(f"cause {cause['id']}, for one {cause['example']}: {cause['detail']}", "  "))
 
 
 def show(
@@ -82,7 +82,7 @@ def show(
         if value:
             typer.echo(f"{name:<8} {printable(value)}")
     for error in found["errors"]:
-        typer.echo(f"  {printable(error['pointer'] or 'record')}: {printable(error['detail'])}")
+        typer.echo(paragraph(f"{error['pointer'] or 'record'}: {error['detail']}", "  "))
     typer.echo(printable(found["text"]))
 
 
