@@ -123,7 +123,8 @@ def connect_traces(settings: Settings, environment: Mapping[str, str]) -> Spans 
         from inlake.tracing.spans import Spans
     except ModuleNotFoundError as missing:
         raise SettingsError(
-            f"INLAKE_TRACES: {missing.name} is not installed: pip install 'inlake[server,otel]'"
+            f"INLAKE_TRACES: {missing.name} is not installed: "
+            "pip install '.[server,otel]' in a clone of Inlake, or 'FILE.whl[server,otel]' with a wheel of it."
         ) from None
     return Spans(settings.traces, environment.get("OTEL_SERVICE_NAME", "inlake"))
 

@@ -133,6 +133,13 @@ def test_an_unknown_schema_is_said_once(served: Served) -> None:
     assert "... and 99 more" in done.stdout
 
 
+def test_a_port_that_is_taken_is_said_with_what_to_do(served: Served, tmp_path: Path) -> None:
+    second = inlake("serve", "--port", served.url.rpartition(":")[2], cwd=tmp_path)
+    assert second.returncode == 2
+    assert "Address already in use. Another program, perhaps a gateway, listens there" in second.stderr
+    assert "take another port by --port or INLAKE_PORT." in second.stderr
+
+
 def test_a_bad_name_is_one_sentence(served: Served) -> None:
     done = served.inlake("send", "tate/artwork!", stdin=b"{}\n")
     assert done.returncode == 1

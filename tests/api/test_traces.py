@@ -175,7 +175,7 @@ def test_without_the_setting_nothing_of_it_is_loaded_and_without_the_library_it_
         [sys.executable, "-c", without + asked], capture_output=True, text=True, cwd=tmp_path, env=os.environ
     )
     assert "INLAKE_TRACES: " in done.stderr
-    assert "pip install 'inlake[server,otel]'" in done.stderr
+    assert "pip install '.[server,otel]' in a clone" in done.stderr
 
 
 def test_an_address_that_is_none_is_refused() -> None:

@@ -86,7 +86,10 @@ def _explained(error: Exception) -> tuple[str, int]:
         case InlakeError():
             return error.detail, UNAVAILABLE if error.status >= 500 and error.retryable else REFUSED
         case ModuleNotFoundError() if not (error.name or "inlake").startswith("inlake"):
-            return f"This command needs {error.name}, which comes with: pip install 'inlake[server]'", USAGE
+            return (
+                f"This command needs {error.name}, which the server brings: "
+                "pip install '.[server]' in a clone of Inlake, or 'FILE.whl[server]' with a wheel of it."
+            ), USAGE
         case OSError() if error.filename:
             return f"{error.filename}: {error.strerror}.", USAGE
     return f"Unexpected {type(error).__name__}: {error} (--debug shows where)", UNAVAILABLE

@@ -37,7 +37,7 @@ def test_a_missing_server_extra_is_said_with_the_line_to_type(tmp_path: Path, co
     (tmp_path / "a.avsc").write_text('"string"')
     done = inlake(*command, code="sys.modules['msgspec'] = sys.modules['confluent_kafka'] = None", cwd=tmp_path)
     assert done.returncode == 2
-    assert "pip install 'inlake[server]'" in done.stderr
+    assert "pip install '.[server]' in a clone of Inlake, or 'FILE.whl[server]' with a wheel of it." in done.stderr
     assert "Traceback" not in done.stderr
 
 

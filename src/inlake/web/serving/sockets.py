@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from contextlib import suppress
@@ -9,6 +10,12 @@ from pathlib import Path
 
 from inlake.settings import Settings, SettingsError
 from inlake.web.serving.workers import reserve_port
+
+ADVICE = {
+    errno.EADDRINUSE: " Another program, perhaps a gateway, listens there: take another port by --port or INLAKE_PORT.",
+    errno.EACCES: " Ports below 1024 are for root: take another one by --port or INLAKE_PORT.",
+    errno.EADDRNOTAVAIL: " This machine has no such address: --host or INLAKE_HOST names one of its own.",
+}
 
 
 def check_bind(settings: Settings) -> None:
@@ -39,7 +46,10 @@ def bound(settings: Settings) -> socket.socket:
         found.bind((host, port))
         found.listen(1)
     except OSError as error:
-        raise SettingsError(f"INLAKE_HOST, INLAKE_PORT: cannot listen on {host}:{port}: {error.strerror}.") from None
+        advice = ADVICE.get(error.errno or 0, "")
+        raise SettingsError(
+            f"INLAKE_HOST, INLAKE_PORT: cannot listen on {host}:{port}: {error.strerror}.{advice}"
+        ) from None
     return found
 
 
