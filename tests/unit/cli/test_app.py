@@ -41,6 +41,13 @@ def test_a_missing_server_extra_is_said_with_the_line_to_type(tmp_path: Path, co
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("group", [(), ("schemas",), ("promise",), ("rejects",), ("keys",), ("rights",)])
+def test_no_summary_of_a_command_is_cut_on_a_terminal_of_80_columns(group: tuple[str, ...]) -> None:
+    commands = inlake(*group, "--help", COLUMNS="80").stdout.partition("\nCommands:\n")[2]
+    assert commands
+    assert "..." not in commands
+
+
 def test_the_version_is_printed() -> None:
     done = inlake("--version")
     assert done.stdout.startswith("inlake 0.")

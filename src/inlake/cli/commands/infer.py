@@ -29,9 +29,10 @@ def infer(
     header: Header = None,
     sheet: SheetName = None,
 ) -> None:
-    """Draft a schema from a table, and print it: a field for each column, of the narrowest type that all cells fit.
+    """Draft a schema from a table, and print it.
 
-    What was seen in a column stands in the doc of its field: read it, and change what you know better.
+    There is a field for each column, of the narrowest type that all cells fit. What was seen in a column stands in
+    the doc of its field: read it, and change what you know better.
 
     Exit code: 0 drafted; 2 the command or the table is wrong.
     """

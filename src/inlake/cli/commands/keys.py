@@ -26,10 +26,11 @@ def new(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Make a random API key, and the line of INLAKE_API_KEYS that lets it in.
+    """Make a random API key.
 
-    The key is shown once and kept nowhere: the line holds its sha256 only. A second key of one name is as good as the
-    first, so that a key can be changed without a pause; take the old line out when it is no longer used.
+    The line of INLAKE_API_KEYS that lets it in is printed with it. The key is shown once and kept nowhere: the line
+    holds its sha256 only. A second key of one name is as good as the first, so that a key can be changed without a
+    pause; take the old line out when it is no longer used.
     """
     if not NAME.fullmatch(name):
         raise Failure(f"{name!r} is no name of a sender: 1 to 100 of the characters A-Z a-z 0-9 . _ @ -")

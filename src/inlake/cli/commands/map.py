@@ -37,10 +37,10 @@ def draft(
     url: Url = None,
     token: Token = None,
 ) -> None:
-    """Draft a map from a table to a schema: which column goes to which field.
+    """Draft a map from a table to a schema.
 
-    Columns go to the fields of their names. Columns and fields that are left over stand in the draft as well, and the
-    first cell of a column that does not fit its field.
+    A map says which column goes to which field. Columns go to the fields of their names. Columns and fields that
+    are left over stand in the draft as well, and the first cell of a column that does not fit its field.
 
     Exit code: 0 drafted; 1 refused; 2 the command or the table is wrong; 3 the gateway cannot be reached or failed.
     """

@@ -39,10 +39,12 @@ def list_(url: Url = None, token: Token = None, as_json: AsJson = False) -> None
 
 
 def show(puuid: Puuid, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
-    """Show a promise: its state, the bytes received, and the receipt once its event is published.
+    """Show a promise.
 
-    Exit code: 0 it is there; 1 it is not, or has expired; 2 the command is wrong; 3 the gateway cannot be reached or
-    failed.
+    Its state is shown, the bytes received, and the receipt once its event is published.
+
+    Exit code: 0 it is there; 1 it is not, or has expired; 2 the command is wrong; 3 the gateway cannot be reached
+    or failed.
     """
     with connect(url, token) as client:
         promise = client.promise(puuid)
@@ -64,7 +66,9 @@ def show(puuid: Puuid, url: Url = None, token: Token = None, as_json: AsJson = F
 
 
 def cancel(puuid: Puuid, url: Url = None, token: Token = None) -> None:
-    """Give a promise up: its binary is deleted, and a record that waits for it is not published.
+    """Give a promise up.
+
+    Its binary is deleted, and a record that waits for it is not published.
 
     Exit code: 0 given up; 1 it is not there, or its event is out; 2 the command is wrong; 3 the gateway cannot be
     reached or failed.

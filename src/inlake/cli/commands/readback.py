@@ -37,13 +37,13 @@ def verify(
     token: Token = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each receipt.")] = False,
 ) -> None:
-    """Read objects back and compare them, and where their events are, with receipts.
+    """Read objects back and compare them with receipts.
 
-    Where events are is asked of the gateway; --events reads their topics through, and compares the events themselves.
-    It needs inlake[server], and to be where the gateway's settings are.
+    Where their events are is asked of the gateway and compared too; --events reads their topics through, and compares
+    the events themselves. It needs inlake[server], and to be where the gateway's settings are.
 
-    Exit code: 0 all is as the receipts say; 1 something is not; 2 the file holds no receipts; 3 the gateway cannot be
-    reached or failed.
+    Exit code: 0 all is as the receipts say; 1 something is not; 2 the file holds no receipts; 3 the gateway cannot
+    be reached or failed.
     """
     found = _receipts(receipts)
     published = _events_of(found) if events else None
@@ -82,12 +82,13 @@ def get(
     url: Url = None,
     token: Token = None,
 ) -> None:
-    """Download objects under the names that their files had; a download that was cut goes on.
+    """Download objects under the names that their files had.
 
-    The id of an event is looked up on the bus of the settings (INLAKE_BUS), which needs inlake[server].
+    A download that was cut goes on. The id of an event is looked up on the bus of the settings (INLAKE_BUS), which
+    needs inlake[server].
 
-    Exit code: 0 all are there; 1 refused, or one is not what was stored; 2 the command is wrong; 3 the gateway cannot
-    be reached or failed.
+    Exit code: 0 all are there; 1 refused, or one is not what was stored; 2 the command is wrong; 3 the gateway
+    cannot be reached or failed.
     """
     from inlake.client.readback import Damaged, download
 

@@ -30,10 +30,11 @@ AT_ONCE = 8
 
 
 def list_(url: Url = None, token: Token = None, schema: OfSchema = None, as_json: AsJson = False) -> None:
-    """List what your records were refused for: how many, why, and one for an example.
+    """List what your records were refused for.
 
-    Records that were mended since do not count. Exit code: 0 listed; 1 refused; 2 the command is wrong; 3 the gateway
-    cannot be reached or failed.
+    Each cause has how many there are, why, and one for an example. Records that were mended since do not count.
+
+    Exit code: 0 listed; 1 refused; 2 the command is wrong; 3 the gateway cannot be reached or failed.
     """
     with connect(url, token) as client:
         causes = client.causes(schema=schema)
@@ -61,7 +62,9 @@ def show(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a refused record: where it came from, all reasons, and its text.
+    """Show a refused record.
+
+    Where it came from is shown, all reasons, and its text.
 
     Exit code: 0 it is there; 1 it is not; 2 the command is wrong; 3 the gateway cannot be reached or failed.
     """
@@ -87,9 +90,11 @@ def show(
 
 
 def export(which: Which = None, url: Url = None, token: Token = None, schema: OfSchema = None) -> None:
-    """Print the text of refused records, one a line, to be mended by other means and sent with `inlake send`.
+    """Print the text of refused records, one a line.
 
-    Records that came with a file, were no JSON, or have several lines are on one line each, as far as they can be.
+    It can be mended by other means, and sent with `inlake send`. Records that came with a file, were no JSON, or
+    have several lines are on one line each, as far as they can be.
+
     Exit code: 0 printed; 1 refused; 2 the command is wrong; 3 the gateway cannot be reached or failed.
     """
     with connect(url, token) as client:
@@ -114,10 +119,12 @@ def resend(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the mended records, and send none.")] = False,
 ) -> None:
-    """Send refused records again, mended or as they came; what is accepted counts as mended.
+    """Send refused records again, mended or as they came.
 
-    Exit code: 0 all were accepted; 1 some still do not fit; 2 the command is wrong; 3 the gateway cannot be reached or
-    failed.
+    What is accepted counts as mended.
+
+    Exit code: 0 all were accepted; 1 some still do not fit; 2 the command is wrong; 3 the gateway cannot be reached
+    or failed.
     """
     from inlake.cli.report import SHOWN_RECORDS
 

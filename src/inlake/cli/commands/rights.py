@@ -25,10 +25,10 @@ def check(
     may: Annotated[str | None, typer.Option(metavar="ACTION", help="Exit code 1 unless this is allowed.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what a principal may do with a schema, and which rule of the file decides it.
+    """Say what a principal may do with a schema.
 
-    The first rule that fits the principal or a group of theirs, the schema and the destination decides; where none
-    fits, nothing is allowed.
+    The rule of the file that decides it is named. The first rule that fits the principal or a group of theirs, the
+    schema and the destination decides; where none fits, nothing is allowed.
     """
     from inlake.access.rights import ACTIONS, WHO, Caller, read
     from inlake.settings import read_environment

@@ -28,10 +28,10 @@ def add(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added, and add nothing.")] = False,
 ) -> None:
-    """Check schemas and add them to the registry, in the order given, each as a version.
+    """Check schemas and add them to the registry.
 
-    Where the registry refuses one as incompatible, and with --dry-run, the lines that differ from the latest version
-    are printed.
+    They are added in the order given, each as a version. Where the registry refuses one as incompatible, and with
+    --dry-run, the lines that differ from the latest version are printed.
     """
     from inlake.cli.deployment import load_settings
 
@@ -49,7 +49,10 @@ def list_(
     url: Annotated[str | None, typer.Option(help="Ask the gateway there, not the registry of the settings.")] = None,
     token: Token = None,
 ) -> None:
-    """List all subjects with their versions; with --url, the schemas that a gateway takes."""
+    """List all subjects with their versions.
+
+    With --url, the schemas that a gateway takes.
+    """
     import asyncio
 
     if url:

@@ -20,11 +20,11 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what there is to do, and do nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
-    """Finish or remove what a crash or a lost connection left, once, and print a line for each.
+    """Finish or remove what a crash or a lost connection left.
 
-    Answers to requests with an Idempotency-Key that are older than INLAKE_IDEMPOTENCY_TTL are removed too. A gateway
-    does the same every INLAKE_SWEEP_SECONDS, and any number of processes may do it at once. It works on the store and
-    the bus of the settings, not over HTTP.
+    A line is printed for each. Answers to requests with an Idempotency-Key that are older than
+    INLAKE_IDEMPOTENCY_TTL are removed too. A gateway does the same every INLAKE_SWEEP_SECONDS, and any number of
+    processes may do it at once. It works on the store and the bus of the settings, not over HTTP.
 
     Exit code: 0 done; 2 a setting is wrong; 3 the store cannot be reached, or some of it could not be done now.
     """

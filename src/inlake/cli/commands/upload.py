@@ -68,10 +68,11 @@ def upload(
     retry: Retry = 60,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each file.")] = False,
 ) -> None:
-    """Send files to a gateway, each with its record: a row of the table, or FILE.json beside it.
+    """Send files to a gateway, each with its record.
 
-    All is checked before a file is sent; what is wrong is named, and the rest goes in. A journal beside the source
-    knows what is in: the same command again sends what is missing, and nothing twice.
+    The record is a row of the table, or FILE.json beside the file. All is checked before a file is sent; what is
+    wrong is named, and the rest goes in. A journal beside the source knows what is in: the same command again sends
+    what is missing, and nothing twice.
 
     Exit code: 0 all is in; 1 some is not; 2 the command, the table or a source is wrong; 3 the gateway cannot be
     reached or failed, and the same command again goes on.
