@@ -125,12 +125,53 @@ def test_several_files_are_summed(served: Served, tmp_path: Path) -> None:
     assert counts(done.stdout) == {"accepted": 4, "rejected": 0}
 
 
-def test_an_unknown_schema_is_said_once(served: Served) -> None:
-    done = served.inlake("send", "tate.unknown", stdin=b"{}\n" * 100)
+@pytest.mark.parametrize("command", ["send", "upload", "map"])
+def test_a_misspelt_schema_ends_the_command_with_the_name_that_was_meant(
+    served: Served, tmp_path: Path, command: str
+) -> None:
+    lines, table = tmp_path / "lines.ndjson", tmp_path / "table.csv"
+    lines.write_bytes(b"{}\n" * 100)
+    table.write_text("title\nx\n")
+    for file in {"send": [lines, table], "upload": [lines], "map": [table]}[command]:
+        done = served.inlake(command, "tate.artwrok", file)
+        assert (done.returncode, done.stdout) == (1, "")
+        last = done.stderr.splitlines()[-1]
+        assert last == f"inlake: {served.url} has no schema 'tate.artwrok'. Did you mean 'tate.artwork'?"
+    assert sorted(tmp_path.iterdir()) == [lines, table], "no journal is left"
+
+
+def test_an_unknown_schema_that_is_like_no_other_and_an_unknown_version_are_one_sentence(served: Served) -> None:
+    unknown = served.inlake("send", "something.else", "--json", stdin=b"{}\n" * 100)
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert unknown.stderr.startswith("inlake: There is no schema 'something.else': add it with ")
+    version = served.inlake("send", "tate.artwork", "--version", "7", stdin=b"{}\n" * 100)
+    assert (version.returncode, version.stdout) == (1, "")
+    assert version.stderr.startswith("inlake: The schema 'tate.artwork' has no version 7")
+    assert unknown.stderr.count("\n") == version.stderr.count("\n") == 1
+
+
+def test_who_sent_what_was_refused_is_told_where_it_is_kept(served: Served, tmp_path: Path) -> None:
+    line = artworks(1, YEAR_AS_TEXT)[0]
+    done = served.inlake("send", "tate.artwork", stdin=line)
     assert done.returncode == 1
-    assert done.stdout.startswith("stdin, line 1: 404 schema_not_found\n")
-    assert done.stdout.count("schema_not_found") == 1
-    assert "... and 99 more" in done.stdout
+    assert done.stderr == (
+        "The gateway keeps what it refused: `inlake rejects list --schema tate.artwork` shows why, by causes.\n"
+    )
+    elsewhere = inlake("send", "tate.artwork", "--url", served.url, stdin=line, cwd=tmp_path)
+    assert f"--schema tate.artwork --url {served.url}` shows" in elsewhere.stderr
+    assert served.inlake("send", "tate.artwork", "--check", stdin=line).stderr == ""
+    assert served.inlake("send", "tate.artwork", "--json", stdin=line).stderr == ""
+
+
+def test_a_schema_that_is_added_where_the_gateway_does_not_look_is_said(served: Served, tmp_path: Path) -> None:
+    there = served.inlake("schemas", "add", "tate.artwork", AVRO / "tate_artwork.avsc")
+    assert (there.returncode, there.stderr) == (0, "")
+    elsewhere = inlake("schemas", "add", "tate.artwork", AVRO / "tate_artist.avsc", cwd=tmp_path, INLAKE_URL=served.url)
+    assert elsewhere.returncode == 0
+    assert elsewhere.stderr == (
+        f"The gateway at {served.url} does not see it: it reads another folder than {tmp_path / '.inlake/schemas'}. "
+        "Add it in the folder where that gateway was started, or set INLAKE_REGISTRY to one folder for both.\n"
+    )
 
 
 def test_a_port_that_is_taken_is_said_with_what_to_do(served: Served, tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ class Report:
         self._sums: Counter[str] = Counter()
         self._refused = self._shown = self._in_already = 0
         self._faults: set[str] = set()
+        self.refused_by_gateway = False
+        """Whether any record was, not only rows that make none."""
         self._begun = time.monotonic()
         self._many = False
         """Lines were sent, not one record."""
@@ -48,6 +50,7 @@ class Report:
         """The gateway's answer to a batch of lines of a source."""
         self._many = True
         self._sums.update(answer.summary)
+        self.refused_by_gateway |= answer.summary["rejected"] > 0
         for receipt in answer.receipts:
             self._show(source, receipt)
 
@@ -90,6 +93,7 @@ class Report:
         """The whole answer to one record."""
         refused = receipt.get("status", 200) >= 400
         self._sums["rejected" if refused else "accepted"] += 1
+        self.refused_by_gateway |= refused
         self._bytes = (receipt.get("resource") or {}).get("size", 0)
         if self.as_json:
             sys.stdout.write(as_json(receipt) + "\n")

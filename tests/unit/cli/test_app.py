@@ -48,6 +48,17 @@ def test_no_summary_of_a_command_is_cut_on_a_terminal_of_80_columns(group: tuple
     assert "..." not in commands
 
 
+@pytest.mark.parametrize("command", ["send", "upload"])
+def test_swapped_arguments_are_said_with_the_command_that_was_meant(tmp_path: Path, command: str) -> None:
+    (tmp_path / "my objects.csv").write_text("title\nx\n")
+    done = inlake(command, "my objects.csv", "tate.artwork", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "inlake: my objects.csv is a file, and there is none called tate.artwork. The schema comes first: "
+        f"`inlake {command} tate.artwork 'my objects.csv'`.\n"
+    )
+
+
 def test_the_version_is_printed() -> None:
     done = inlake("--version")
     assert done.stdout.startswith("inlake 0.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from inlake.cli.completion import schema_names
-from inlake.cli.gateway import Token, Url, connect
+from inlake.cli.gateway import Token, Url, connect, suggesting
 from inlake.cli.table import Delimiter, Encoding, Header, SheetName, layout_of, opened, require_columns
 from inlake.cli.terminal import printable
 
@@ -48,7 +48,7 @@ def draft(
 
     with opened(table, layout_of(encoding, delimiter, header, sheet)) as read:
         require_columns(read)
-        with connect(url, token) as client:
+        with connect(url, token) as client, suggesting(client, schema):
             shape = read_shape(client.schema(schema, version, message))
         text = printable(draft_map(read.columns, islice(read, ROWS), shape, read.layout))
     if output is None:

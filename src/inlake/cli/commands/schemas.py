@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inlake.cli.failures import Failure
-from inlake.cli.gateway import Token, connect
+from inlake.cli.gateway import UNKNOWN_SCHEMA, Token, connect
 from inlake.cli.schema import difference, read_schema, require_name, same_text, without_user
+
+SOON = 2.0
+"""Seconds in which a gateway answers that runs beside; it is not waited for."""
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaReference
@@ -41,7 +45,12 @@ def add(
 
     references = [_parsed_reference(text) for text in reference or []]
     schemas = [read_schema(file, references) for file in files]
-    asyncio.run(_plan(settings, name, schemas) if dry_run else _add(settings, name, schemas))
+    if dry_run:
+        asyncio.run(_plan(settings, name, schemas))
+        return
+    added = asyncio.run(_add(settings, name, schemas))
+    if settings.registry.startswith("dir:"):
+        _compare_with_gateway(name, added, Path(settings.registry.removeprefix("dir:")))
 
 
 def list_(
@@ -87,7 +96,8 @@ def _parsed_reference(text: str) -> SchemaReference:
     return SchemaReference(name=name, subject=subject, version=int(version))
 
 
-async def _add(settings: Settings, name: str, schemas: list[Schema]) -> None:
+async def _add(settings: Settings, name: str, schemas: list[Schema]) -> RegisteredSchema:
+    """The last one, as it stands in the registry."""
     from inlake.cli.deployment import open_registry
     from inlake.cli.terminal import output
     from inlake.errors import Conflict
@@ -103,6 +113,29 @@ async def _add(settings: Settings, name: str, schemas: list[Schema]) -> None:
                 raise
             said = f"{added.subject} version {added.version}, id {added.schema_id}, {schema.schema_type}{note}"
             output().print(f"{said}, in {without_user(settings.registry)}")
+    return added
+
+
+def _compare_with_gateway(name: str, added: RegisteredSchema, folder: Path) -> None:
+    """Say so where a gateway runs that reads another folder: the schema is not there for who sends to it."""
+    from inlake.cli.terminal import messages
+    from inlake.client import ClientError, Refused
+
+    with connect(os.environ.get("INLAKE_URL"), os.environ.get("INLAKE_TOKEN"), retry=0, timeout=SOON) as client:
+        try:
+            told = client.schema(name, added.version)
+        except Refused as refused:
+            if refused.code != UNKNOWN_SCHEMA:
+                return
+        except ClientError:
+            return  # no gateway runs here
+        else:
+            if told.get("schema") == added.schema.schema_str:
+                return
+        messages().print(
+            f"The gateway at {client.url} does not see it: it reads another folder than {folder.absolute()}. "
+            "Add it in the folder where that gateway was started, or set INLAKE_REGISTRY to one folder for both."
+        )
 
 
 async def _plan(settings: Settings, name: str, schemas: list[Schema]) -> None:

@@ -14,7 +14,20 @@ import typer
 
 from inlake.cli.failures import UNAUTHORIZED, Failure
 from inlake.cli.files import BinaryFile, Check, JournalFile, MapFile, MediaType, ReceiptsFile, RejectsFile
-from inlake.cli.gateway import Destination, MessageName, Retry, Schema, Token, Url, Version, connect
+from inlake.cli.gateway import (
+    UNKNOWN_SCHEMA,
+    Destination,
+    MessageName,
+    Retry,
+    Schema,
+    Token,
+    Url,
+    Version,
+    connect,
+    note_rejects,
+    require_order,
+    suggesting,
+)
 from inlake.cli.table import Delimiter, Encoding, Header, SheetName, layout_of
 
 if TYPE_CHECKING:
@@ -66,17 +79,17 @@ def send(
     from inlake.client.ledger import Ledger
     from inlake.client.records import chosen
 
-    names = chosen(files)
-    _require_one(binary or [], names, rejects)
+    require_order("send", schema, files or [])
+    _require_one(binary or [], names := chosen(files), rejects)
     given = Given(layout_of(encoding, delimiter, header, sheet), map_, check, rejects, journal)
     report, to = Report(as_json=as_json), Address(schema, destination, version, message)
-    with connect(url, token, retry=retry) as client, ExitStack() as stack:
+    with connect(url, token, retry=retry) as client, suggesting(client, schema), ExitStack() as stack:
         goes_on = any(_journal(journal, client, to, name).exists() for name in names)
         ledger = stack.enter_context(Ledger(receipts, goes_on=goes_on)) if receipts else None
         run = Sending(client, to, given, report, ledger)
         for name in names:
             run.binary(name, binary[0], content_type) if binary else run.file(name)
-    report.close()
+        run.close()
     raise typer.Exit(report.exit_code)
 
 
@@ -110,6 +123,12 @@ class Sending:
         self._client, self._to, self._given, self._report, self._ledger = client, to, given, report, ledger
         self._shape: Shape | None = None
 
+    def close(self) -> None:
+        """Print the sums, and how one sees what was refused."""
+        self._report.close()
+        if self._report.refused_by_gateway and not (self._given.check or self._report.as_json):
+            note_rejects(self._client, self._to.schema)
+
     def file(self, name: str) -> None:
         """Send a file: the rows of a table, or records."""
         from inlake.client.records import BrokenFile
@@ -134,6 +153,7 @@ class Sending:
                     self._write_down(answer)
                 sheet = self._sheet(name, stack, repeats)
                 for answer in self._answers(sheet.lines(), repeats):
+                    _require_schema(answer)
                     last = answer.batch.last
                     bar.advance(sum(answer.summary.values()), answer.summary["rejected"] + answer.summary["failed"])
                     sheet.settle(answer)
@@ -156,6 +176,7 @@ class Sending:
                 lines = read_lines(name, bar.watch)
                 resumed = self._resumed(name, stack)
                 for answer in self._answers(lines, resumed):
+                    _require_schema(answer)
                     last = answer.batch.last
                     bar.advance(sum(answer.summary.values()), answer.summary["rejected"] + answer.summary["failed"])
                     self._tell(name, answer)
@@ -184,7 +205,7 @@ class Sending:
                 upload = Upload.of(bar.watch(file), Path(path).name, content_type)
                 receipt = self._client.send_binary(record=record, file=upload, **asdict(self._to))
         except Refused as refused:
-            if refused.status == UNAUTHORIZED:
+            if refused.status == UNAUTHORIZED or refused.code == UNKNOWN_SCHEMA:
                 raise
             receipt = {**refused.document, "status": refused.status}
         if self._ledger and "topic" in receipt:
@@ -292,6 +313,19 @@ class Sending:
             if receipt["status"] < 400:
                 self._ledger.add(receipt, row=receipt.get("row", receipt["line"]))
         self._ledger.flush()
+
+
+def _require_schema(answer: Answer) -> None:
+    """`Refused` for what is wrong with the command, and with no line of its own: later lines would fare no better."""
+    from inlake.client.problems import problem_of
+
+    receipts = answer.receipts
+    if (
+        receipts
+        and all(receipt.get("code") == UNKNOWN_SCHEMA for receipt in receipts)
+        and not answer.summary["accepted"]
+    ):
+        raise problem_of(receipts[0]["status"], receipts[0])
 
 
 def _journal(given: Path | None, client: Client, to: Address, name: str) -> Path:

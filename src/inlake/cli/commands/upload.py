@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from inlake.cli.files import Check, JournalFile, MapFile, ReceiptsFile, RejectsFile
-from inlake.cli.gateway import Destination, MessageName, Retry, Schema, Token, Url, Version, connect
+from inlake.cli.gateway import (
+    Destination,
+    MessageName,
+    Retry,
+    Schema,
+    Token,
+    Url,
+    Version,
+    connect,
+    require_order,
+    suggesting,
+)
 from inlake.cli.table import Delimiter, Encoding, Header, SheetName, layout_of
 
 if TYPE_CHECKING:
@@ -70,15 +81,15 @@ def upload(
 ) -> None:
     """Send files to a gateway, each with its record.
 
-    The record is a row of the table, or FILE.json beside the file. All is checked before a file is sent; what is
-    wrong is named, and the rest goes in. A journal beside the source knows what is in: the same command again sends
-    what is missing, and nothing twice.
+    The record is a row of the table, or FILE.json beside the file. All is checked first; what is wrong is named, and
+    the rest goes in. A journal beside the source knows what is in: the same command again sends what is missing.
 
     Exit code: 0 all is in; 1 some is not; 2 the command, the table or a source is wrong; 3 the gateway cannot be
     reached or failed, and the same command again goes on.
     """
     from inlake.client.gateway import Address
 
+    require_order("upload", schema, sources)
     given = Given(table, file_column, map_, layout_of(encoding, delimiter, header, sheet), rejects, in_place)
     with ExitStack() as stack:
         client = stack.enter_context(connect(url, token, retry=retry))
@@ -112,7 +123,8 @@ class Upload:
         from inlake.client.tables import Map, Rejects, read_map, read_shape
 
         self._client, self._to, self._given, self._stack = client, to, given, stack
-        shape = read_shape(client.schema(to.schema, to.version, to.message))
+        with suggesting(client, to.schema):
+            shape = read_shape(client.schema(to.schema, to.version, to.message))
         map_ = read_map(given.map) if given.map else Map()
         table = self._opened(given.table, map_) if given.table else None
         self._catalogue = Catalogue(shape, table, map_, given.file_column)
