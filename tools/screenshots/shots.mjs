@@ -1,28 +1,55 @@
-// Screenshots of each page: node shots.mjs ADDRESS CHROMIUM FOLDER [readme | WORD...]
+// Screenshots of each page: node shots.mjs ADDRESS ADDRESS_WITH_KEYS CHROMIUM FOLDER [readme | WORD...]
 import { chromium } from "playwright-core";
 
-const [base, executablePath, folder, ...words] = process.argv.slice(2);
+const [base, keyed, executablePath, folder, ...words] = process.argv.slice(2);
 const { causes } = await (await fetch(`${base}/rejects/causes`)).json();
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+// what has no graphics card draws by SwiftShader
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"] });
 const fill = async (page) => {
   await page.getByLabel("The record as JSON").fill('{"title": "Häuser am Hang", "width": "(left):"}');
   await page.getByRole("button", { name: "Send", exact: true }).click();
   await page.locator("[aria-invalid], .note").first().waitFor();
 };
+const TABLE = "title,medium,dateText,acquisitionYear,id\nHäuser am Hang,Etching on paper,about 1889,soon,900001\nThe Cliff,Oil paint on canvas,1902,1965,900002\nStudy,Graphite on paper,1911,1970,number three\n";
+const drop = async (page) => {
+  await page.getByLabel(/^A table whose columns/).setInputFiles({ name: "objects.csv", mimeType: "text/csv", buffer: Buffer.from(TABLE) });
+  await page.locator("#rows-of-table .note").getByText(/fit/).waitFor();
+};
+const leave = async (page) => {
+  await page.getByLabel("The record as JSON").fill('{"title": "Häuser am Hang", "medium": "Etching on paper"}');
+  await page.reload();
+  await page.getByText("Not sent yet").waitFor();
+};
+const file = (name, seen) => async (page) => {
+  await page.locator("#rows tr", { hasText: name }).locator("a").first().click();
+  await page.waitForLoadState("load");
+  await page.locator(seen).first().waitFor({ timeout: 60_000 });
+  await page.waitForTimeout(3_000);
+};
 const first = (selector) => async (page) => { await page.locator(selector).first().click(); await page.waitForLoadState("load"); };
+const signIn = (path) => async (page) => {
+  if (await page.getByLabel("API key").count()) {
+    await page.getByLabel("API key").fill("curator");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByText("token:curator").waitFor();
+  }
+  await page.goto(keyed + path, { waitUntil: "load" });
+};
 const PAGES = [
   ["overview", "/"],
   ["events", "/console/events"],
   ["events-filtered", "/console/events?schema=cmoa.artwork"],
   ["events-none", "/console/events?schema=cmoa.artwork&destination=nowhere"],
   ["event-record", "/console/events?schema=tate.artwork", first("#rows a")],
-  ["event-picture", "/console/events?schema=heritage.digital_object", async (page) => {
-    await page.locator("#rows tr", { hasText: "rocket" }).locator("a").first().click();
-    await page.waitForLoadState("load");
-  }],
+  ["event-picture", "/console/events?schema=heritage.digital_object", file("rocket", "img.shown")],
+  ["event-pdf", "/console/events?schema=heritage.digital_object", file("slides.pdf", "img.shown")],
+  ["event-model", "/console/events?schema=heritage.digital_object", file("spot.ply", ".mesh canvas")],
+  ["event-text", "/console/events?schema=heritage.digital_object", file("locations.csv", "pre")],
   ["send", "/console/send"],
   ["form", "/console/send/tate.artwork"],
   ["form-wrong", "/console/send/tate.artwork", fill],
+  ["form-left", "/console/send/tate.artwork", leave],
+  ["table", "/console/send/tate.artwork", drop],
   ["form-file", "/console/send/heritage.digital_object"],
   ["form-protobuf", "/console/send/tate.artwork.protobuf"],
   ["form-json", "/console/send/tate.artist.json"],
@@ -37,6 +64,18 @@ const PAGES = [
   ["schemas", "/console/schemas"],
   ["schema", "/console/schemas/tate.artist"],
   ["error", "/console/schemas/none"],
+  ["sign-in", `${keyed}/console/sign-in`],
+  ["sign-in-wrong", `${keyed}/console/sign-in`, async (page) => {
+    await page.getByLabel("API key").fill("no such key");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("alert").waitFor();
+  }],
+  ["empty-overview", keyed, signIn("/")],
+  ["empty-events", keyed, signIn("/console/events")],
+  ["empty-send", keyed, signIn("/console/send")],
+  ["empty-waiting", keyed, signIn("/console/waiting")],
+  ["empty-rejects", keyed, signIn("/console/rejects")],
+  ["empty-schemas", keyed, signIn("/console/schemas")],
 ];
 if (words[0] === "readme") {
   for (const [name, as, colorScheme] of [["overview", "console-overview", "light"], ["preview", "console-mend", "dark"]]) {
@@ -50,16 +89,17 @@ if (words[0] === "readme") {
   await browser.close();
   process.exit();
 }
-for (const [width, colorScheme] of [[360, "light"], [800, "light"], [1600, "light"], [360, "dark"], [1600, "dark"]]) {
+for (const [width, colorScheme] of [[360, "light"], [800, "light"], [1600, "light"], [360, "dark"], [800, "dark"], [1600, "dark"]]) {
   const context = await browser.newContext({ viewport: { width, height: width < 500 ? 800 : 1000 }, colorScheme });
-  const page = await context.newPage();
   for (const [name, path, act] of PAGES) {
     if (words.length && !words.some((word) => `${name}-${width}-${colorScheme}`.includes(word))) continue;
-    await page.goto(base + path, { waitUntil: "load" });
+    const page = await context.newPage(); // a tab of its own, which keeps nothing of another
+    await page.goto(path.startsWith("/") ? base + path : path, { waitUntil: "load" });
     await act?.(page);
     await page.waitForTimeout(200);
     const height = await page.evaluate(() => document.documentElement.scrollHeight);
     await page.screenshot({ path: `${folder}/${name}-${width}-${colorScheme}.png`, fullPage: true, clip: { x: 0, y: 0, width, height: Math.min(height, 2600) } });
+    await page.close();
   }
   await context.close();
 }

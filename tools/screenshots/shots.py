@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -48,12 +49,15 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="inlake-screenshots-") as name:
         work = Path(name)
-        with gateway(work) as url:
+        keys = work / "keys"
+        keys.write_text(f"curator:{hashlib.sha256(b'curator').hexdigest()}\n")
+        (work / "keyed").mkdir()
+        with gateway(work) as url, gateway(work / "keyed", INLAKE_API_KEYS=str(keys)) as keyed:
             fill(work, url)
             if "serve" in words:
                 print(url, flush=True)
                 sys.stdin.read()
-            take = [*["node", "shots.mjs", url, browser, str(folder.absolute())], *words]
+            take = [*["node", "shots.mjs", url, keyed, browser, str(folder.absolute())], *words]
             return subprocess.run(take, cwd=project(work), check=False).returncode
 
 
@@ -68,14 +72,14 @@ def project(work: Path) -> Path:
 
 
 @contextlib.contextmanager
-def gateway(work: Path) -> Iterator[str]:
+def gateway(work: Path, **variables: str) -> Iterator[str]:
     """A gateway of its own, with all its data in a folder; its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (work / "gateway.log").open("wb") as log:
         command = [sys.executable, "-m", "inlake", "serve"]
-        process = subprocess.Popen(command, cwd=work, env=environment(port), stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=work, env={**environment(port), **variables}, stdout=log, stderr=log)
     try:
         for _ in range(300):
             with contextlib.suppress(httpx2.TransportError):
