@@ -29,7 +29,12 @@ MESHES = {
     "model/ply": "ply",
 }
 ENDINGS = {".glb": "gltf", ".gltf": "gltf", ".obj": "obj", ".stl": "stl", ".ply": "ply"}
-"""Endings of files whose type says nothing."""
+"""Endings of files whose type says nothing, or that it is a model of some kind."""
+TEXTS = {
+    "application/json", "application/xml", "application/yaml", "application/x-ndjson", "application/jsonl",
+    "application/n-quads", "application/n-triples", "application/trig", "application/sparql-query",
+}  # fmt: skip
+"""Types of text beside text/*, and all that are written in JSON or XML."""
 
 
 class Binary(Struct):
@@ -76,7 +81,7 @@ def way_of(kind: str, name: str, size: int) -> str:
     """How a page shows a file of this media type, name and size."""
     media = kind.partition(";")[0].strip().lower()
     ending = name[name.rfind(".") :].lower()
-    says_nothing = media in {"", "application/octet-stream", "text/plain"}
+    says_nothing = media in {"", "application/octet-stream", "text/plain"} or media.startswith("model/")
     model = SCENES.get(media) or MESHES.get(media) or (ENDINGS.get(ending) if says_nothing else None)
     if model:
         return model if size <= MODEL_BYTES else "none"
@@ -84,7 +89,8 @@ def way_of(kind: str, name: str, size: int) -> str:
         return "picture"
     if can_be_drawn(kind, name):
         return "preview"
-    return "text" if media.startswith("text/") or media in {"application/json", "application/xml"} else "none"
+    is_text = media.startswith("text/") or media in TEXTS or media.endswith(("+json", "+xml"))
+    return "text" if is_text else "none"
 
 
 async def _fill(x: Exchange, d: Deployment, found: Binary) -> None:
