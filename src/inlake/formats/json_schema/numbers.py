@@ -9,15 +9,17 @@ from typing import Any
 
 import msgspec
 
-from inlake.errors import FieldError, RecordRejected
+from inlake.errors import RecordRejected
 from inlake.formats.json_text import LONGEST_INTEGER, Fractional, describe, has_minus_zero, parse_json
 from inlake.formats.numbers import says_zero
-from inlake.formats.reasons import Place, pointer
+from inlake.formats.reasons import Place, Reason, field_errors
 
 SURE = 16
 """A number of this many characters has at most 15 digits: a double gives all of them back (IEEE 754, binary64)."""
 LONGEST_INT = 4_300
 """Digits of an integer that Python reads from text."""
+SCHEMA_ERRORS = 100
+"""Numbers of one schema that its author is told of."""
 
 
 class OutOfRange(ValueError):
@@ -57,20 +59,12 @@ def parse_exactly(text: bytes, max_errors: int) -> Any:
             return decode(text)
     except (msgspec.DecodeError, ValueError):  # not JSON, not UTF-8, or a number out of range: say which
         pass
-    errors: list[FieldError] = []
-    value = _exact(parse_json(text), None, errors)
-    if errors:
-        raise RecordRejected(errors[:max_errors])
-    return value
+    return _Numbers(exact_number, max_errors).read(parse_json(text))
 
 
 def read_schema(text: str) -> Any:
     """A schema's text as plain Python values, its numbers exact. `MalformedJson`, `RecordRejected` (numbers)."""
-    errors: list[FieldError] = []
-    value = _exact(parse_json(text.encode()), None, errors, _bound)
-    if errors:
-        raise RecordRejected(errors)
-    return value
+    return _Numbers(_bound, SCHEMA_ERRORS).read(parse_json(text.encode()))
 
 
 def _bound(text: str) -> float | Decimal | int:
@@ -89,18 +83,34 @@ def _bound(text: str) -> float | Decimal | int:
     return number
 
 
-def _exact(value: Any, place: Place, errors: list[FieldError], read: Callable[[str], Any] = exact_number) -> Any:
-    """The value with its numbers read."""
-    if isinstance(value, dict):
-        return {key: _exact(item, (place, key), errors, read) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_exact(item, (place, index), errors, read) for index, item in enumerate(value)]
-    if not isinstance(value, Fractional):
+class _Numbers:
+    """Reads the numbers of a parsed document, and gives up when `max_errors` of them are out of range."""
+
+    def __init__(self, number: Callable[[str], float | Decimal | int], max_errors: int) -> None:
+        self._number = number
+        self._max_errors = max_errors
+        self._errors: list[Reason] = []
+
+    def read(self, document: Any) -> Any:
+        """The document with its numbers read. `RecordRejected`."""
+        value = self._read(document, None)
+        if self._errors:
+            raise RecordRejected(field_errors(self._errors))
         return value
-    try:
-        return read(value.text)
-    except OutOfRange:
-        wanted = f"a number that a double comes near, of at most {LONGEST_INTEGER} characters"
-        detail = "The number is out of range: readers of JSON could not hold it."
-        errors.append(FieldError(pointer(place), "out_of_range", detail, wanted, describe(value)))
-        return None
+
+    def _read(self, value: Any, place: Place) -> Any:
+        if isinstance(value, dict):
+            return {key: self._read(item, (place, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._read(item, (place, index)) for index, item in enumerate(value)]
+        if not isinstance(value, Fractional):
+            return value
+        try:
+            return self._number(value.text)
+        except OutOfRange:
+            wanted = f"a number that a double comes near, of at most {LONGEST_INTEGER} characters"
+            detail = "The number is out of range: readers of JSON could not hold it."
+            self._errors.append(Reason(place, "out_of_range", detail, wanted, describe(value)))
+            if len(self._errors) == self._max_errors:
+                raise RecordRejected(field_errors(self._errors)) from None
+            return None

@@ -77,6 +77,12 @@ def test_a_number_that_no_reader_could_hold_is_refused_with_its_pointer(number: 
     assert refused(True, f'{{"a": [0, {number}]}}') == [("/a/1", "out_of_range")]
 
 
+def test_many_numbers_that_no_reader_could_hold_below_a_long_key_are_told_in_few_words() -> None:
+    key = "k" * 450_000
+    assert refused(True, f'{{"{key}": [{",".join(["1e999"] * 50_000)}]}}') == [(f"/{key}/0", "out_of_range")]
+    assert len(refused(True, f"[{','.join(['1e999'] * 50_000)}]", max_errors=7)) == 7
+
+
 def test_of_equal_keys_the_last_is_validated_and_published() -> None:
     schema = {"properties": {"a": {"type": "integer"}}}
     assert publish(schema, '{"a": "x", "b": 0.5, "a": 1}') == b'{"a":1,"b":0.5}'
