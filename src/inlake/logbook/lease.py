@@ -153,13 +153,16 @@ class Leases:
         await asyncio.sleep(LOOK / 8)
 
     async def _watch(self, name: str, lease: Lease) -> None:
-        """Renew, and look whether another wants it."""
+        """Renew the lease, and look whether another wants it, until another has it."""
         while True:
             await asyncio.sleep(LOOK)
             with suppress(InlakeError):  # the store is away for a moment
                 for entry in await self._log(name).read(lease.n + 1):
+                    if entry.holder != lease.token:  # nothing is written behind the entry of another
+                        lease.give_way()
+                        return
                     lease.n += 1
-                    if entry.wanted or entry.holder != lease.token:
+                    if entry.wanted:
                         lease.give_way()
                 now = time.time()
                 due = now > lease.until - SECONDS + RENEW

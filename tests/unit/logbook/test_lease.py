@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -28,6 +29,21 @@ async def test_a_lease_of_before_is_held_until_its_log_says_that_it_is_free(tmp_
     async with Leases(store).held("u", wait=0) as lease:
         assert lease.n == 4
     assert await Leases(store).freed("u", wait=0)
+
+
+async def test_who_slept_writes_nothing_behind_the_next_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inlake.logbook.lease.LOOK", 0.01)
+    store = FolderStore(tmp_path)
+
+    async def sleeper() -> None:
+        async with Leases(store).held("u") as lease, lease.giving_way():
+            await store.create(f"{LEASES}/u/2", HELD)
+            lease.until = 0.0  # its time is long over: it would renew the lease now
+            await asyncio.sleep(20)
+
+    with pytest.raises(UploadLocked):
+        await sleeper()
+    assert sorted([key async for key in store.list("")]) == [f"{LEASES}/u/1", f"{LEASES}/u/2"]
 
 
 async def test_a_lease_that_is_forgotten_leaves_nothing(tmp_path: Path) -> None:
