@@ -25,7 +25,7 @@ from inlake.errors import (
 from inlake.logbook import process as owner
 from inlake.logbook.lease import Leases
 from inlake.model import Binary, Event, Label, Position, SchemaVersion, Submission, place
-from inlake.promises.entries import Expired, Promised, Tus
+from inlake.promises.entries import Claimed, ClaimedEvent, Expired, Promised, Tus
 from inlake.promises.promise import Promise, add, event_of, marker_key, name_key, read
 from inlake.promises.steps import Promises
 from inlake.promises.sweep import BUSY, LONGEST_REST, Sweep
@@ -394,6 +394,20 @@ async def test_promises_that_wait_for_their_clients_cost_a_sweep_nothing_most_of
     assert waiting.store.gets == WAIT * 4, "who asks for all gets all"
 
 
+async def test_one_that_is_claimed_and_waits_for_its_binary_costs_a_sweep_no_more(waiting: Waiting) -> None:
+    now, event = time.time(), Event("019a", "note", b"note", b"value", ())
+    for number in range(WAIT):
+        promise = await read(waiting.store, waiting.puuid(number))
+        assert promise is not None
+        entry = Claimed(event=ClaimedEvent.of(event), schema=None, owner=owner.me(), expires=now + 10_000)
+        await add(waiting.store, promise, structs.replace(entry, at=now - 2000))
+    sweep = waiting.sweep()
+    assert [finding async for finding in sweep.findings(beside=True)] == []
+    waiting.store.gets = 0
+    assert [finding async for finding in sweep.findings(beside=True)] == []
+    assert waiting.store.gets == 0
+
+
 async def test_workers_of_one_server_share_the_promises_that_wait(waiting: Waiting) -> None:
     sweeps = [waiting.sweep((number, 3)) for number in range(3)]
     gets: list[int] = []
@@ -439,14 +453,15 @@ class Waiting:
         sweep.share = share
         return sweep
 
+    def puuid(self, number: int) -> str:
+        return f"00000000-0000-4000-8000-{number:012d}"
+
 
 @pytest_asyncio.fixture
 async def waiting(tmp_path: Path) -> AsyncIterator[Waiting]:
     found, now = Waiting(tmp_path), time.time()
     for n in range(WAIT):
-        promise = found.promises.new(
-            Promised("spot.obj", "model/obj", Tus()), "anonymous", puuid=f"00000000-0000-4000-8000-{n:012d}"
-        )
+        promise = found.promises.new(Promised("spot.obj", "model/obj", Tus()), "anonymous", puuid=found.puuid(n))
         promise = dataclasses.replace(promise, expires=now + 10_000)
         await found.store.create(marker_key("anonymous", promise.puuid), b'{"at": 0}')
         await add(found.store, promise, structs.replace(promise.reserved(), at=now - 2000))

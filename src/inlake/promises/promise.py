@@ -68,8 +68,8 @@ class Promise:
     uri: str
     announced: Promised
     owner: str
-    """The process that works on it (`process.me`): takes the binary, publishes the event, removes what is left; empty
-    when it waits for its client."""
+    """The process that works on it, or did last (`process.me`): takes the binary, publishes the event, removes what is
+    left. Empty before the first; one that claimed it stays while the binary is waited for."""
     upload: str | None = None
     """The store's id of an upload in pieces."""
     received: int = 0

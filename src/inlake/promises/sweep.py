@@ -222,7 +222,7 @@ class Sweep:
         """
         if promise.end is not None:
             return self._last_trace(promise)
-        if promise.owner:
+        if promise.owner and not (promise.claim and promise.stored is None):  # a process works on it
             return 0
         return min(now + min((now - promise.at) / 2, LONGEST_REST), promise.expires)
 
