@@ -23,8 +23,8 @@ BESIDE = 1_000
 class RejectLog(Protocol):
     """Where rejects are kept. Each method raises `InlakeError` when it cannot be done."""
 
-    async def add(self, rejects: Sequence[Reject]) -> None:
-        """Keep all; one whose id is there already stays as it is."""
+    async def add(self, rejects: Sequence[Reject]) -> Sequence[Reject]:
+        """Keep as many as can be, and return those; one whose id is there already stays as it is."""
         ...
 
     async def mend(self, mark: Mark) -> None:
@@ -119,14 +119,18 @@ class Keeper:
         while self._waiting:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             try:
-                await self._log.add(batch)
+                kept = await self._log.add(batch)
             except InlakeError as error:
                 self._lose(len(batch), error.detail)
             except Exception:
                 log.exception("rejects could not be kept")
                 self._lose(len(batch), "of a fault")
             else:
-                self._count(batch)
+                self._count(kept)
+                if len(kept) < len(batch):
+                    self._lose(len(batch) - len(kept), "some of them were not taken")
+                elif not self._waiting:
+                    self._told_lost = False  # all is well again: the next time is told again
             self._waiting_bytes -= sum(len(reject.text) + BESIDE for reject in batch)
             self._settled += len(batch)
             async with self._batch_ended:
@@ -142,5 +146,5 @@ class Keeper:
     def _lose(self, count: int, why: str) -> None:
         self._lost.value += count
         if not self._told_lost:
-            self._told_lost = True  # once: a disk that is full stays so
+            self._told_lost = True  # once each time: a disk that is full stays so
             log.warning("refused records are not kept: %s; inlake_rejects_lost_total counts them", why)

@@ -44,15 +44,16 @@ class TopicRejects:
         self._taken: dict[int, int] = {}
         """Offset of the last message that the table has, by partition."""
 
-    async def add(self, rejects: Sequence[Reject]) -> None:
+    async def add(self, rejects: Sequence[Reject]) -> Sequence[Reject]:
         """See `RejectLog.add`."""
         results = await self._bus.publish([self._event("refused", r.id, msgspec.json.encode(r)) for r in rejects])
         kept = [reject for reject, at in zip(rejects, results, strict=True) if not isinstance(at, InlakeError)]
         if self._following is not None:
             await asyncio.to_thread(self._table.add, kept)
-        for at in results:
-            if isinstance(at, InlakeError):
-                raise at
+        failed = [at for at in results if isinstance(at, InlakeError)]
+        if failed and not kept:
+            raise failed[0]
+        return kept
 
     async def mend(self, mark: Mark) -> None:
         """See `RejectLog.mend`."""

@@ -17,9 +17,10 @@ class SqliteRejects:
         """`path`: made with its folder at first use; `seconds`, `most_bytes`: as `Table` has them."""
         self._table = Table(path, seconds=seconds, most_bytes=most_bytes)
 
-    async def add(self, rejects: Sequence[Reject]) -> None:
-        """See `RejectLog.add`."""
+    async def add(self, rejects: Sequence[Reject]) -> Sequence[Reject]:
+        """See `RejectLog.add`: all or none."""
         await asyncio.to_thread(self._table.add, rejects)
+        return rejects
 
     async def mend(self, mark: Mark) -> None:
         """See `RejectLog.mend`."""

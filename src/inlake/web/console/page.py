@@ -231,7 +231,7 @@ def moment(ms: int) -> str:
 
 def said(told: Told) -> Markup:
     """The words that a client was told, without the place, which stands beside it on a page."""
-    return prose(re.sub(r"^/[^ ]*: ", "", told.detail))
+    return prose(re.sub(r"^/.*?: ", "", told.detail))
 
 
 def prose(text: str) -> Markup:

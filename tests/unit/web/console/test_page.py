@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
-from inlake.web.console.page import digest_of, prose
+from inlake.web.console.page import digest_of, prose, said
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,21 @@ def test_a_changed_file_makes_all_addresses_new() -> None:
     before = digest_of({"a.js": b"1", "b.css": b"2"})
     assert before == digest_of({"b.css": b"2", "a.js": b"1"})
     assert len({before, digest_of({"a.js": b"1", "b.css": b"3"}), digest_of({"a.js": b"12", "b.css": b""})}) == 3
+
+
+@dataclass
+class Told:
+    detail: str
+
+
+@pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        ("/acno: A value is missing.", "A value is missing."),
+        ("/first name: A value is missing.", "A value is missing."),
+        ("/a/0/b: Write 1: no more.", "Write 1: no more."),
+        ("The body is empty.", "The body is empty."),
+    ],
+)
+def test_what_a_client_was_told_is_said_without_its_place(detail: str, words: str) -> None:
+    assert str(said(Told(detail))) == words
