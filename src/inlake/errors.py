@@ -76,8 +76,8 @@ class InlakeError(Exception):
         self.detail = detail
         self.members = members
 
-    def kept(self) -> Self:
-        """Itself, to be kept as a result: without the frames it came through, and all that they hold."""
+    def without_frames(self) -> Self:
+        """This error, to be kept as a result: without the frames it came through, and all that they hold."""
         self.__traceback__ = self.__context__ = None
         return self
 

@@ -59,8 +59,8 @@ class Stamp:
         """All but the last three digits, which are the same for up to 4,096 ids."""
         self._beginning = f"{self._start}{self._count >> 12:09x}"
 
-    def shared(self, label: Label, compiled: Compiled) -> tuple[bytes, Context]:
-        """Key and headers of events accepted at that moment: the same objects for all that have the same."""
+    def key_and_headers(self, label: Label, compiled: Compiled) -> tuple[bytes, Context]:
+        """Kafka key and headers, kept while label, schema and millisecond stay the same."""
         if label is not self._label or compiled is not self._compiled:
             self._label, self._compiled = label, compiled
             self._key, self._context = label.key, _context(label, compiled, self.ce_time)
@@ -72,11 +72,11 @@ def make_event(s: Submission, compiled: Compiled, payload: bytes, stamp: Stamp |
     stamp = stamp or Stamp()
     event_id = s.event_id or stamp.next_id()
     if s.accepted_ms is None:
-        key, context = stamp.shared(s.label, compiled)
+        key, context = stamp.key_and_headers(s.label, compiled)
     else:
         key, context = s.label.key, _context(s.label, compiled, _time(s.accepted_ms))
     rule = compiled.partition_by
-    chosen_by = None if rule == "key" else partition_bytes(rule, s.record, event_id)
+    chosen_by = None if rule == "key" else partition_bytes(rule, s.record, event_id)  # a call less for most
     return Event(event_id, compiled.topic, key, compiled.prefix + payload, context, chosen_by)
 
 

@@ -26,15 +26,15 @@ class Gateway:
     async def ingest(self, s: Submission, sent: Promise | None = None) -> Receipt | Pending:
         """Validate, store, publish and confirm one submission; `Pending` when its binary is not complete yet.
 
-        `sent`: the promise of a file that came before its record, in the same request. What a
-        failure leaves `Sweep` removes, until the promise is claimed; from then on the event is on its way.
+        `sent`: the promise of a file that came before its record, in the same request. After a failure `Sweep` removes
+        what is left, unless the promise is claimed: from then on the event is on its way.
         """
         compiled = await self.codecs.find(s.label.schema, s.label.version, s.label.message)
         draft = compiled.codec.read(s.record, tagged=s.label.tagged)  # JSON to a value
         promise = None  # of a record without a binary, for which nothing is looked up
         if draft.resource is not None or s.file or sent:
             promise = await self.promises.locate(s, draft.resource, compiled.codec, sent)  # its URI is known, no more
-        payload = compiled.codec.encode(draft, promise.uri if promise else None)  # filled, then all errors or none
+        payload = compiled.codec.encode(draft, promise.uri if promise else None)  # the URI in it; all errors or none
         event = make_event(s, compiled, payload, self.stamp.now())  # id, time, key: final from here on
         if promise is None:
             return await self._publish(event, compiled)
@@ -42,7 +42,7 @@ class Gateway:
             promise = await self.promises.store(promise, s.file)  # not a byte of the file is taken before here
         promise = await self.promises.claim(promise, event, compiled.schema)  # created once, keeps the event; else 409
         if promise.stored is None:
-            return pending(promise)  # who stores it publishes
+            return pending(promise)  # published by the request that stores it
         return await self.promises.finish(promise)  # publishes, then notes it
 
     async def ingest_file_first(

@@ -77,6 +77,7 @@ class Group:
         """Indexes of the records that were refused for their content, after `encode`."""
         self.size = 0
         """Bytes of the payloads, after `encode`; without those whose resource field was filled."""
+        self._compiled: dict[tuple[str, int | None, str | None], Compiled] = {}
 
     async def encode(self, submissions: Sequence[Submission | InlakeError]) -> int:
         """Validate the records and make their events; an error among them (a line is no record) is a result.
@@ -86,7 +87,6 @@ class Group:
         self.results = [None] * len(submissions)
         room = self.room
         naming: list[Naming] = []
-        found: dict[tuple[str, int | None, str | None], Compiled] = {}
         label: Label | None = None
         encoded, time_slice, stamp = self.encoded, TimeSlice(), self.gateway.stamp.now()
         for i, s in enumerate(submissions):
@@ -94,9 +94,7 @@ class Group:
                 if isinstance(s, InlakeError):
                     raise s
                 if s.label is not label:  # mostly all have one
-                    name = (s.label.schema, s.label.version, s.label.message)
-                    compiled = found.get(name) or found.setdefault(name, await self.gateway.codecs.find(*name))
-                    label = s.label
+                    compiled, label = await self._compiled_for(s.label), s.label
                 payload = None if label.tagged else compiled.codec.encode_plain(s.record)
                 if payload is None:  # its resource field is filled, or one step after the other tells what is wrong
                     draft = compiled.codec.read(s.record, tagged=label.tagged)
@@ -134,6 +132,11 @@ class Group:
         if claimed:
             await _at_once(self._conclude(*one) for one in claimed)
         return self.results
+
+    async def _compiled_for(self, label: Label) -> Compiled:
+        """The codec that the label names: the same for all records of the group."""
+        name = (label.schema, label.version, label.message)
+        return self._compiled.get(name) or self._compiled.setdefault(name, await self.gateway.codecs.find(*name))
 
     async def _bind(self, naming: list[Naming]) -> None:
         """Claim the promises that records name, those of different promises side by side."""
@@ -174,7 +177,7 @@ class Group:
             self._fail(i, raised)
 
     def _refuse(self, i: int, error: InlakeError) -> None:
-        self.results[i] = error.kept()
+        self.results[i] = error.without_frames()
         if error.is_of_content:
             self.rejected.append(i)
 
@@ -185,7 +188,7 @@ class Group:
         try:
             self.results[i] = await self.gateway.promises.conclude(promise, at)
         except InlakeError as error:
-            self.results[i] = error.kept()
+            self.results[i] = error.without_frames()
 
 
 class CheckedGroup(Group):
@@ -264,7 +267,7 @@ class AtomicGroup(Group):
             raise error
         self._rejected += 1
         if len(self._refused) < self._named:
-            self._refused.append((self._numbers[i], error.kept()))
+            self._refused.append((self._numbers[i], error.without_frames()))
 
     def _fail(self, i: int, fault: BaseException) -> None:
         """The fault of one is the fault of all."""
@@ -283,15 +286,13 @@ class ShippedGroup(Group):
         """Validate the records, filled, and make their events. Raises `ShipmentTooLarge`."""
         self.results = [None] * len(submissions)
         room = self.room
-        found: dict[tuple[str, int | None, str | None], Compiled] = {}
         time_slice, stamp = TimeSlice(), self.gateway.stamp.now()
         for i, (s, stored) in enumerate(zip(submissions, self._objects, strict=True)):
             try:
                 if isinstance(s, InlakeError):
                     raise s
                 assert stored is not None
-                name = (s.label.schema, s.label.version, s.label.message)
-                compiled = found.get(name) or found.setdefault(name, await self.gateway.codecs.find(*name))
+                compiled = await self._compiled_for(s.label)
                 draft = compiled.codec.read(s.record, tagged=s.label.tagged)
                 check_resource_field(compiled.codec, s.label.schema)
                 if draft.resource is not None:

@@ -17,7 +17,7 @@ def test_an_error_that_is_kept_holds_no_frames() -> None:
     try:
         refuse()
     except BadName as error:
-        kept = error.kept()
+        kept = error.without_frames()
     assert (kept.detail, kept.__traceback__, kept.__context__) == ("no", None, None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -116,8 +117,6 @@ class Client(Gateway):
 
         The journal, in the folder of the process if not given, knows what is in. Raises as `upload_many`.
         """
-        from functools import partial
-
         from inlake.client import in_place
         from inlake.client.collection import target
         from inlake.client.journal import Journal

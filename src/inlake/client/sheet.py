@@ -54,9 +54,7 @@ class Sheet:
         receipts = []
         for receipt in answer.receipts:
             row = self._rows[receipt["line"] - self._first]
-            if receipt["status"] < 400:
-                receipts.append({**receipt, "row": row.number})
-            elif receipt["status"] < 500:
+            if 400 <= receipt["status"] < 500:
                 self._refuse(row, [self._plan.fault(row, error) for error in receipt.get("errors") or [receipt]])
             else:
                 receipts.append({**receipt, "row": row.number})

@@ -170,7 +170,7 @@ class Ship:
                 try:
                     return await Shipper(executor, copy=self._files.copy).ship(row)
                 except InlakeError as error:
-                    return error.kept()
+                    return error.without_frames()
 
         return list(await asyncio.gather(*map(one, rows)))
 

@@ -119,7 +119,7 @@ class Executor:
                     check_length(record, limit)
                 made.append(Submission(label, record, None, id_of(item.position, record), item.time_ms))
             except InlakeError as error:
-                made.append(error.kept())
+                made.append(error.without_frames())
         return made
 
     def set_time(self, ms: int) -> None:

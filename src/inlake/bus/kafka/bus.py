@@ -29,8 +29,8 @@ from inlake.model import Event, Message, Moment, Position
 
 logger = logging.getLogger("inlake.bus")
 
-_DOUBTFUL = frozenset({BusUnavailable, OutcomeUnknown, TopicMissing})
-"""Errors after which a topic may not be as it was."""
+_STALE = (BusUnavailable, OutcomeUnknown, TopicMissing)
+"""Errors that may come of metadata of a topic that is no longer true."""
 
 
 class KafkaBus:
@@ -43,10 +43,10 @@ class KafkaBus:
         properties: Mapping[str, str] | None = None,
         new_topics: NewTopics | None = None,
         timeout: float = 20.0,
-        holds_events: Callable[[str], bool] = bool,
+        holds_events: Callable[[str], bool] = lambda _: True,
         producer: Literal["own", "librdkafka"] = "own",
     ) -> None:
-        """`servers`: host:port,...; `properties`: any of librdkafka's but other values of `FIXED`, they win over ours;
+        """`servers`: host:port,...; `properties`: of librdkafka, they win over ours but for those in `FIXED`;
         `new_topics`: how topics are made that are not there, None to make none; `timeout`: seconds until an event
         without confirmation counts as failed; `holds_events`: which topics are read when none is named; `producer`: who
         publishes. Raises ValueError for a property that librdkafka does not take, or we do not.
@@ -95,17 +95,13 @@ class KafkaBus:
     def _forget_topics(self) -> None:
         self._topics.forget()
 
-    def _note(self, topics: set[str], kinds: set[type]) -> None:
-        """Asks for the topics of a call again when something went wrong; `kinds`: of its results. While Kafka
-        confirms other events, publishing goes on meanwhile; else the answer is waited for."""
-        now = time.monotonic()
-        if Position in kinds:
-            self._confirmed = now
-        if not kinds.isdisjoint(_DOUBTFUL):
-            if now - self._confirmed > self._timeout:
-                self._topics.forget()
-            else:
-                self._topics.doubt(topics)
+    def _refresh_metadata(self, topics: set[str]) -> None:
+        """Asks for the topics of a call again after such an error: beside the next calls while Kafka confirms other
+        events, before the next one when it confirms none."""
+        if time.monotonic() - self._confirmed > self._timeout:
+            self._topics.forget()
+        else:
+            self._topics.doubt(topics)
 
     async def publish(self, events: Sequence[Event]) -> list[Position | InlakeError]:
         """See `Bus.publish`. A full queue is `Busy` for the events it has no room for."""
@@ -117,7 +113,11 @@ class KafkaBus:
             return [ShuttingDown(STOPPING) for _ in events]
         taken = [event for event in events if event.topic not in refused] if refused else events
         results = await self._producer.publish(taken, self._topics.partitions)
-        self._note(topics, set(map(type, results)))
+        kinds = set(map(type, results))
+        if Position in kinds:
+            self._confirmed = time.monotonic()
+        if not kinds.isdisjoint(_STALE):
+            self._refresh_metadata(topics)
         of_taken = iter(results)
         return [refused.get(event.topic) or next(of_taken) for event in events] if refused else results
 
@@ -131,10 +131,10 @@ class KafkaBus:
             raise ShuttingDown(STOPPING)
         try:
             positions = await self._transactions.publish(events, self._topics.partitions) if events else []
-        except (BusUnavailable, OutcomeUnknown, TopicMissing) as error:
-            self._note(topics, {type(error)})
+        except _STALE:
+            self._refresh_metadata(topics)
             raise
-        self._note(topics, {Position})
+        self._confirmed = time.monotonic()
         return positions
 
     def read(

@@ -56,7 +56,7 @@ class AvroCodec:
         self.has_resource_field = self._resource_tag is not None
         self._attribute = attribute(self.root, resource_field)
         self._fills = takes_text_once(self.root, resource_field)
-        """The fast path fills the field, too."""
+        """Whether the generated writer can set the resource field."""
         records = [named for named in parsed.names.values() if named.kind == "record"]
         self._is_shallow = is_within(self.root, parts, max_depth)
         self._loses_signs = loses_signs(parsed.types)
@@ -66,7 +66,7 @@ class AvroCodec:
             self._write = compile_writer(self.root, classes, records, max_bytes)
 
     def encode_plain(self, record: bytes) -> bytes | None:
-        """The fast path alone, for a record without a resource; None when it does not say yes. `RecordTooLarge`."""
+        """The fast path alone, for a record without a resource; None: `read` and `encode` decide. `RecordTooLarge`."""
         typed = self._typed(record)
         if typed is ABSENT or (self._attribute and getattr(typed, self._attribute) not in _NOTHING):
             return None

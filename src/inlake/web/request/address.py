@@ -21,7 +21,7 @@ MESSAGE = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 LONGEST_MESSAGE = 500
 DESTINATION = r"[A-Za-z0-9._-]{1,100}(/[A-Za-z0-9._-]{1,100})*"
 _SCHEMA, _MESSAGE, _DESTINATION = re.compile(SCHEMA_NAME), re.compile(MESSAGE), re.compile(DESTINATION)
-_PARAMETERS = {"schema", "destination", "version", "message", "receipts", "mode", "key_inlk", "content"}
+_PARAMETERS = ("content", "destination", "key_inlk", "message", "mode", "receipts", "schema", "version")
 _GONE = {"url_filestore", "topic_override"}
 """Parameters of the first Inlake that its clients send empty; with a value they asked for what is now a setting."""
 
@@ -72,8 +72,7 @@ def _of_query(query: bytes) -> Address:
             f"{gone[0]} is of the first Inlake and gone: the gateway's settings and the record say where."
         )
     if unknown := sorted(values.keys() - _PARAMETERS):
-        known = ", ".join(sorted(_PARAMETERS))
-        raise BadParameter(f"There is no query parameter {unknown[0][:100]!r}; there are {known}.")
+        raise BadParameter(f"There is no query parameter {unknown[0][:100]!r}; there are {', '.join(_PARAMETERS)}.")
     schema, destination = names(values.get("schema"), values.get("destination"), values.get("key_inlk"))
     version = values.get("version")
     if version is not None and not re.fullmatch(r"[1-9][0-9]{0,8}", version):
@@ -88,7 +87,7 @@ def _of_query(query: bytes) -> Address:
     return Address(
         schema,
         destination,
-        version and int(version),  # type: ignore[arg-type]
+        int(version) if version else None,
         message_name(values.get("message")),
         receipts,  # type: ignore[arg-type]
         None if content is None else content.encode(),

@@ -33,7 +33,7 @@ class Row(NamedTuple):
     """The operation in the OpenAPI document; None for a route that is not in it."""
     may_hold: Callable[[Exchange], int] | None = None
     """Bytes of memory that the request may take at once, told by its headers; None: it is not counted."""
-    keyed: Callable[[Handler], Handler] | None = None
+    idempotent: Callable[[Handler], Handler] | None = None
     """Makes of the handler the one that takes requests with an `Idempotency-Key`."""
     needs: Sequence[Action] = ("ingest",)
     """One of these rights, on whatever schema; on a schema that the request names, the handler looks for it."""
@@ -42,11 +42,11 @@ class Row(NamedTuple):
 
 
 class Route(APIRoute):
-    """A row whose requests are answered: in the document as every route of FastAPI, its ASGI application ours."""
+    """Handles the requests of one row; FastAPI looks at it for the OpenAPI document only."""
 
     def __init__(self, row: Row, d: Deployment, site: Site) -> None:
         self.row, self._deployment, self._site = row, d, site
-        self._handle_keyed = row.keyed(row.handle) if row.keyed else row.handle
+        self._handle_idempotent = row.idempotent(row.handle) if row.idempotent else row.handle
         text = inspect.getdoc(row.handle) or ""
         super().__init__(
             row.path,
@@ -67,7 +67,7 @@ class Route(APIRoute):
             x.caller = await self._site.auth.caller(x, row.is_open, x.scope["method"])
             if not row.is_open:
                 x.caller.check_some(row.needs)
-            handle = self._handle_keyed if x.has(b"idempotency-key") else row.handle
+            handle = self._handle_idempotent if x.has(b"idempotency-key") else row.handle
             if row.may_hold is None:
                 admit(x, is_open=row.is_open)
                 await handle(x, self._deployment)

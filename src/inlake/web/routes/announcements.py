@@ -89,7 +89,7 @@ async def read_announcements(
             announcements.submissions.append(s if x.attempt is None else x.attempt.bind(s, n))
             announcements.objects.append(stored)
         except InlakeError as error:
-            announcements.submissions.append(error.kept())
+            announcements.submissions.append(error.without_frames())
             announcements.objects.append(None)
         await time_slice.yield_if_long()
     if named:
@@ -109,7 +109,7 @@ async def _find_in_place(
             found.objects[i] = _standing(file, there, names.puuid(n))
             found.standing[i] = Standing(there.uri, there.etag)
         except InlakeError as error:
-            found.submissions[i] = error.kept()
+            found.submissions[i] = error.without_frames()
 
 
 def _line(x: Exchange, to: address.Address, line: bytes, trace: Trace | None) -> tuple[FileAnnounced, Submission]:

@@ -66,7 +66,7 @@ async def _submissions(x: Exchange, to: address.Address, lines: list[Line]) -> l
             address.check_size(s.record, x.settings.max_record_bytes)
             submissions.append(s if x.attempt is None else x.attempt.bind(s, number))
         except InlakeError as error:
-            submissions.append(error.kept())
+            submissions.append(error.without_frames())
         await time_slice.yield_if_long()
     return submissions
 

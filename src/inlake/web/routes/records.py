@@ -54,10 +54,11 @@ async def record_json(x: Exchange, d: Deployment) -> None:
     if kind in address.NDJSON:
         await Stream(x, partial(Group, d.gateway), to, refusals=Refusals(x, d.rejects, to)).run()
         return
-    came: Submission | bytes = (record := await _record(x))
+    record = await _record(x)
+    came: Submission | bytes = record
     try:
-        came = s = _submission(x, to, kind, record)
-        receipt = await d.gateway.ingest(s)
+        came = _submission(x, to, kind, record)
+        receipt = await d.gateway.ingest(came)
     except InlakeError as error:
         x.site.records["failed" if error.is_failure else "rejected"].value += 1
         Refusals(x, d.rejects, to).keep(error, came)

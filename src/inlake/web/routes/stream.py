@@ -170,7 +170,7 @@ class Stream:
     def _within_quota(self, lines: list[Line]) -> list[Line]:
         """The lines; those beyond what the principal may send are refused."""
         fit, exceeded = admit_some(self._x, len(lines))
-        return lines if exceeded is None else [*lines[:fit], *((n, exceeded.kept()) for n, _ in lines[fit:])]
+        return lines if exceeded is None else [*lines[:fit], *((n, exceeded.without_frames()) for n, _ in lines[fit:])]
 
     async def _wait_for_first(self) -> None:
         """Waits until the first of the groups is published, and its receipts are written."""
@@ -273,7 +273,7 @@ class Stream:
         try:
             x.caller.check("ingest", to.schema, to.destination)
         except Forbidden as error:  # the rights changed since the stream began
-            return [error.kept()] * len(lines)
+            return [error.without_frames()] * len(lines)
         label = Label(to.schema, to.destination, to.version, to.message, x.principal, False, self._trace)
         return [
             Submission(label, line) if line.__class__ is bytes and len(line) <= limit else self._submission(n, line)
@@ -288,7 +288,7 @@ class Stream:
             address.check_size(s.record, self._x.settings.max_record_bytes)
             return s if self._x.attempt is None else self._x.attempt.bind(s, n)
         except InlakeError as error:
-            return error.kept()
+            return error.without_frames()
         except Exception as unexpected:  # noqa: BLE001 - a bad line never sinks the others
             return InternalError.of_record(unexpected)
 

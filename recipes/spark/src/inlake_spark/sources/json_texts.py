@@ -46,4 +46,4 @@ def _records(file: WholeFile) -> list[bytes | InlakeError]:
     try:
         return [bytes(raw).strip() for raw in _items(text)]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return [malformed_json(text, error).kept()]
+        return [malformed_json(text, error).without_frames()]

@@ -58,5 +58,5 @@ class Messages:
                     raise BadName("The message has no key, which is the name of its schema.")
                 label = Label(schema, destination, principal=unquote(principal or ANONYMOUS))
         except InlakeError as error:
-            return Item(offset, offset, error.kept(), time_ms=ms)
+            return Item(offset, offset, error.without_frames(), time_ms=ms)
         return Item(offset, offset, record or b"", label, time_ms=ms)

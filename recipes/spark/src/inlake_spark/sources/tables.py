@@ -67,4 +67,4 @@ class Tables:
 def refusal(faults: Iterable[Fault]) -> InlakeError:
     """What is wrong in a row, or with a table, as the error of a record."""
     errors = [FieldError(fault.pointer or "", fault.code, fault.sentence, "", fault.cell or "") for fault in faults]
-    return RecordRejected(errors).kept()
+    return RecordRejected(errors).without_frames()
