@@ -105,7 +105,7 @@ def wait_until_alive(served: Served) -> None:
     whoever = ssl.create_default_context()
     whoever.check_hostname, whoever.verify_mode = False, ssl.CERT_NONE
     end = time.monotonic() + START_SECONDS
-    while path and not Path(path).exists() and time.monotonic() < end and served.process.poll() is None:
+    while path and not _listens(path) and time.monotonic() < end and served.process.poll() is None:
         time.sleep(0.05)  # httpx leaves a socket open that does not connect
     while time.monotonic() < end and served.process.poll() is None:
         transport = httpx2.HTTPTransport(verify=whoever, uds=path)
@@ -114,3 +114,9 @@ def wait_until_alive(served: Served) -> None:
                 return
         time.sleep(0.05)
     raise AssertionError(log_of(served))
+
+
+def _listens(path: str) -> bool:
+    """Whether a process takes connections on the Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
