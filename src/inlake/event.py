@@ -30,6 +30,7 @@ class Stamp:
         self._ms = 0
         self._label: Label | None = None
         self._compiled: Compiled | None = None
+        self._accepted_ms: int | None = None
         self._key = b""
         self._context: Context = ()
         self.now()
@@ -59,11 +60,12 @@ class Stamp:
         """All but the last three digits, which are the same for up to 4,096 ids."""
         self._beginning = f"{self._start}{self._count >> 12:09x}"
 
-    def key_and_headers(self, label: Label, compiled: Compiled) -> tuple[bytes, Context]:
-        """Kafka key and headers, kept while label, schema and millisecond stay the same."""
-        if label is not self._label or compiled is not self._compiled:
-            self._label, self._compiled = label, compiled
-            self._key, self._context = label.key, _context(label, compiled, self.ce_time)
+    def key_and_headers(self, label: Label, compiled: Compiled, ms: int | None = None) -> tuple[bytes, Context]:
+        """Kafka key and headers, kept while label, schema and millisecond stay the same. `ms`: another millisecond."""
+        if label is not self._label or compiled is not self._compiled or ms != self._accepted_ms:
+            self._label, self._compiled, self._accepted_ms = label, compiled, ms
+            ce_time = self.ce_time if ms is None else _time(ms)
+            self._key, self._context = label.key, _context(label, compiled, ce_time)
         return self._key, self._context
 
 
@@ -71,10 +73,7 @@ def make_event(s: Submission, compiled: Compiled, payload: bytes, stamp: Stamp |
     """The event of a record, accepted now: Confluent wire format, CloudEvents 1.0 headers in binary mode."""
     stamp = stamp or Stamp()
     event_id = s.event_id or stamp.next_id()
-    if s.accepted_ms is None:
-        key, context = stamp.key_and_headers(s.label, compiled)
-    else:
-        key, context = s.label.key, _context(s.label, compiled, _time(s.accepted_ms))
+    key, context = stamp.key_and_headers(s.label, compiled, s.accepted_ms)
     rule = compiled.partition_by
     chosen_by = None if rule == "key" else partition_bytes(rule, s.record, event_id)  # a call less for most
     return Event(event_id, compiled.topic, key, compiled.prefix + payload, context, chosen_by)

@@ -34,6 +34,20 @@ def test_an_id_and_its_event_have_the_same_time() -> None:
     assert abs((datetime.now(UTC) - at).total_seconds()) < 5
 
 
+async def test_events_that_were_accepted_together_share_their_headers(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as gateway:
+        compiled, label, stamp = await gateway.deployment.gateway.codecs.find("note"), Label("note"), Stamp()
+
+        def accepted(ms: int | None) -> Event:
+            return make_event(Submission(label, b"{}", accepted_ms=ms), compiled, b"", stamp)
+
+        then, also_then, now = accepted(1), accepted(1), accepted(None)
+        assert then.context is also_then.context
+        assert dict(then.context)["ce_time"] == b"1970-01-01T00:00:00.001Z"
+        assert dict(now.context)["ce_time"] == stamp.ce_time
+        assert dict(accepted(2).context)["ce_time"] == b"1970-01-01T00:00:00.002Z"
+
+
 def test_two_stamps_share_no_ids() -> None:
     one, two = Stamp(), Stamp()
     assert not {one.next_id()[14:24] for _ in range(10)} & {two.next_id()[14:24] for _ in range(10)}

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import Any, Protocol
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 import msgspec
 from msgspec import Struct, structs
@@ -23,7 +23,7 @@ from msgspec import Struct, structs
 from inlake.errors import IdempotencyInFlight, IdempotencyKeyReused, InlakeError
 from inlake.logbook import process
 from inlake.logbook.log import STATE, Log
-from inlake.model import Submission, Trace
+from inlake.model import Label, Submission, Trace
 from inlake.ports import Store
 
 log = logging.getLogger("inlake.idempotency")
@@ -89,6 +89,10 @@ class Attempt:
         self._known = Entry()
         self._unknown: dict[str, InlakeError] = {}
         """Why a schema has no version here."""
+        self._ids = hashlib.sha1(NAMESPACE.bytes + "\n".join((*self._id, "")).encode(), usedforsecurity=False)
+        """The event ids of all lines begin with this (RFC 9562, 5.5): Python's uuid5 hashes it anew for each."""
+        self._bound: tuple[Label, Entry, Label] | None = None
+        """The label that was bound last, what was known then, and the label that all its records get."""
         self._one_at_a_time = asyncio.Lock()
         self.begun = False
         """Whether this process holds the request."""
@@ -185,15 +189,34 @@ class Attempt:
 
         Raises why its schema was not found when the request began.
         """
-        label, version = s.label, s.label.version
-        if version is None:
-            if error := self._unknown.get(label.schema):
-                raise copy(error)
-            version = (self._known.versions or {}).get(label.schema)
-        event_id = str(uuid5(NAMESPACE, "\n".join((*self._id, str(line)))))
+        return Submission(self.label(s.label), s.record, s.file, self.event_id(line), self.accepted_ms)
+
+    def event_id(self, line: int) -> str:
+        """The `ce_id` of the record of a line, the same for all attempts."""
+        ids = self._ids.copy()
+        ids.update(b"%d" % line)
+        h = ids.hexdigest()
+        return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:32]}"
+
+    @property
+    def accepted_ms(self) -> int | None:
+        """The time when the request was first accepted, milliseconds since 1970."""
+        return self._known.at
+
+    def label(self, label: Label) -> Label:
+        """The label with version and trace of the first attempt: one object for all records that have the same.
+
+        Raises why its schema was not found when the request began.
+        """
         known = self._known
-        label = structs.replace(label, version=version, trace=known.trace)
-        return structs.replace(s, label=label, event_id=event_id, accepted_ms=known.at)
+        if self._bound is None or self._bound[1] is not known or self._bound[0] != label:
+            version = label.version
+            if version is None:
+                if error := self._unknown.get(label.schema):
+                    raise copy(error)
+                version = (known.versions or {}).get(label.schema)
+            self._bound = label, known, structs.replace(label, version=version, trace=known.trace)
+        return self._bound[2]
 
     async def keep(self, answer: Answer) -> Answer:
         """The answer of the request from now on: this one, unless another attempt was quicker."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid5
 
 import pytest
 import pytest_asyncio
@@ -13,7 +14,7 @@ import pytest_asyncio
 from inlake.codecs import Compiled, Unchecked
 from inlake.errors import IdempotencyInFlight, IdempotencyKeyReused, SchemaNotFound, StoreUnavailable
 from inlake.logbook import process as owner
-from inlake.logbook.answers import ANSWERS, Answer, Attempt, KeptAnswers
+from inlake.logbook.answers import ANSWERS, NAMESPACE, Answer, Attempt, KeptAnswers
 from inlake.model import Label, SchemaVersion, Submission, Trace
 from inlake.settings import load
 from inlake.store.folder.store import FolderStore
@@ -72,6 +73,16 @@ async def test_what_a_dead_process_held_goes_on_at_once_as_it_began(store: Folde
     assert after.bind(s).label.trace == Trace("first", "a=1")
     assert after.bind(s, 1) == after.bind(s)
     assert after.bind(s, 2).event_id != after.bind(s, 1).event_id
+
+
+async def test_records_of_a_request_have_the_ids_of_their_lines_and_one_label(store: FolderStore) -> None:
+    attempt = await begun(store)
+    bound = [attempt.bind(Submission(Label("note", "a"), b"{}"), n) for n in (1, 2, 300)]
+    names = [str(uuid5(NAMESPACE, f"anonymous\n/ingress/record-json\nk\n{n}")) for n in (1, 2, 300)]
+    assert [s.event_id for s in bound] == names
+    assert bound[0].label is bound[1].label is bound[2].label
+    other = attempt.bind(Submission(Label("note", "b"), b"{}"), 4)
+    assert (other.label.destination, other.label.version) == ("b", bound[0].label.version)
 
 
 async def test_a_lease_that_ended_is_taken_over_and_its_holder_finds_out(store: FolderStore) -> None:

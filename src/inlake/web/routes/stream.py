@@ -13,7 +13,6 @@ import msgspec
 from inlake.errors import (
     BodyTooLarge,
     EmptyBody,
-    Forbidden,
     InlakeError,
     InternalError,
     MalformedEncoding,
@@ -268,15 +267,25 @@ class Stream:
     def _submissions(self, lines: list[Line]) -> list[Submission | InlakeError]:
         """The submission of each line. Without envelopes only the record is its own."""
         x, to, limit = self._x, self._to, self._x.settings.max_record_bytes
-        if to.schema is None or x.attempt is not None:
+        if to.schema is None:
             return [self._submission(n, line) for n, line in lines]
-        try:
-            x.caller.check("ingest", to.schema, to.destination)
-        except Forbidden as error:  # the rights changed since the stream began
-            return [error.without_frames()] * len(lines)
+        attempt = x.attempt
         label = Label(to.schema, to.destination, to.version, to.message, x.principal, False, self._trace)
+        try:
+            x.caller.check("ingest", to.schema, to.destination)  # the rights may have changed since the stream began
+            label = label if attempt is None else attempt.label(label)
+        except InlakeError:
+            return [self._submission(n, line) for n, line in lines]
+        if attempt is None:
+            return [
+                Submission(label, line) if line.__class__ is bytes and len(line) <= limit else self._submission(n, line)
+                for n, line in lines
+            ]
+        event_id, at = attempt.event_id, attempt.accepted_ms
         return [
-            Submission(label, line) if line.__class__ is bytes and len(line) <= limit else self._submission(n, line)
+            Submission(label, line, None, event_id(n), at)
+            if line.__class__ is bytes and len(line) <= limit
+            else self._submission(n, line)
             for n, line in lines
         ]
 
