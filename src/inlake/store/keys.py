@@ -34,5 +34,6 @@ def check_key(key: str) -> str:
 def check_ascii(attributes: dict[str, str]) -> None:
     """`BadParameter` unless all is printable ASCII: S3 stores other text, and then no client can read the object."""
     for name, value in attributes.items():
-        if not (f"{name}{value}".isascii() and f"{name}{value}".isprintable()):
+        text = name + value
+        if not (text.isascii() and text.isprintable()):
             raise BadParameter(f"{name} of a binary must be printable ASCII text, got {value!r}.")

@@ -42,14 +42,14 @@ class Entry(Struct, frozen=True, kw_only=True, tag_field="fact", tag=str.lower, 
     at: float = msgspec.field(default_factory=time.time)
 
 
-class Standing(Struct, frozen=True):
+class Standing(Struct, frozen=True, gc=False):
     """Where an object is that was in a store before it was announced, and its tag then. It is never deleted."""
 
     uri: str
     etag: str
 
 
-class File(Struct, frozen=True, kw_only=True):
+class File(Struct, frozen=True, kw_only=True, gc=False):
     """A line without its event: a binary that was announced."""
 
     line: int
@@ -70,7 +70,7 @@ class File(Struct, frozen=True, kw_only=True):
         return StoredObject(self.puuid, uri, self.size, self.sha256, self.content_type, self.filename)
 
 
-class Line(File, frozen=True, kw_only=True):
+class Line(File, frozen=True, kw_only=True, gc=False):
     """A binary with the event that goes out once it is there."""
 
     id: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from html import unescape
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -20,7 +21,8 @@ PAGE = 1_000
 PARTS_AT_FAULT = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "InvalidRequest", "BadDigest", "MalformedXML"}
 _PART = re.compile(r"<Part>.*?</Part>", re.DOTALL)
 _UPLOAD = re.compile(r"<Upload>.*?</Upload>", re.DOTALL)
-_CONTENTS = re.compile(r"<Contents>.*?</Contents>", re.DOTALL)
+_KEY, _SIZE = re.compile(r"<Key>([^<]*)</Key>"), re.compile(r"<Size>([0-9]+)</Size>")
+"""Each object of a listing has both, and nothing else in it has: a thousand come at a time."""
 _INSIDE = re.compile(r"<(Owner|Initiator)>.*?</\1>", re.DOTALL)
 
 
@@ -114,9 +116,10 @@ class Multipart:
         query = {"list-type": "2", "prefix": path, "max-keys": str(PAGE)}
         while True:
             page = await self._ask("GET", None, query)
-            objects = map(members, _CONTENTS.findall(page.text))
-            found |= {beginning + one["Key"].removeprefix(path): int(one["Size"]) for one in objects}
-            told = members(_CONTENTS.sub("", page.text))
+            listed = zip(_KEY.findall(page.text), _SIZE.findall(page.text), strict=True)
+            found |= {beginning + unescape(key).removeprefix(path): int(size) for key, size in listed}
+            head, _, rest = page.text.partition("<Contents>")
+            told = members(head + rest.rpartition("</Contents>")[2])
             if told.get("IsTruncated") != "true":
                 return found
             query |= {"continuation-token": told["NextContinuationToken"]}

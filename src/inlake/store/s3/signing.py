@@ -128,12 +128,33 @@ def presign(request: Unsigned, keys: Keys, region: str, *, seconds: int, now: da
     host, path = request.url[request.url.index("//") + 2 : start], request.url[start:]
     signed = {**request.headers, "host": host}
     names = tuple(sorted(signed))
-    at = f"{now:%Y%m%dT%H%M%SZ}"
-    asked = _asked(keys, region, at, seconds, names, tuple(request.query.items()))
-    lines = "".join([f"{name}:{' '.join(signed[name].split())}\n" for name in names])
+    asked = _asked(keys, region, int(now.timestamp()), seconds, names, tuple(request.query.items()))
+    lines = "".join([f"{name}:{_plain(signed[name])}\n" for name in names])
     canonical = f"{request.method}\n{path}\n{asked.query}\n{lines}\n{asked.names}\nUNSIGNED-PAYLOAD"
     to_sign = asked.before + hashlib.sha256(canonical.encode()).hexdigest()
-    return f"{request.url}?{asked.query}&X-Amz-Signature={_hmac(asked.key, to_sign).hex()}"
+    return f"{request.url}?{asked.query}&X-Amz-Signature={asked.key.sign(to_sign)}"
+
+
+def _plain(value: str) -> str:
+    """The value of a header as it is signed: one blank where there are several, and none around it."""
+    return " ".join(value.split()) if " " in value or not value.isprintable() else value
+
+
+class SigningKey:
+    """HMAC-SHA256 with one key (RFC 2104), which is hashed once: `hmac.digest` takes four times as long."""
+
+    def __init__(self, key: bytes) -> None:
+        """`key`: of at most 64 bytes."""
+        block = key.ljust(64, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def sign(self, text: str) -> str:
+        """The signature of a text, hexadecimal."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text.encode())
+        outer.update(inner.digest())
+        return outer.hexdigest()
 
 
 class Asked(NamedTuple):
@@ -145,14 +166,15 @@ class Asked(NamedTuple):
     """The names of the signed headers."""
     before: str
     """The text that is signed, but for the digest of the canonical request."""
-    key: bytes
+    key: SigningKey
 
 
 @lru_cache(64)
 def _asked(
-    keys: Keys, region: str, at: str, seconds: int, names: tuple[str, ...], query: tuple[tuple[str, str], ...]
+    keys: Keys, region: str, now: int, seconds: int, names: tuple[str, ...], query: tuple[tuple[str, str], ...]
 ) -> Asked:
     """The same for all requests of a second with the same headers: a shipment has a thousand."""
+    at = f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}"
     day, signed = at[:8], ";".join(names)
     scope = f"{day}/{region}/s3/aws4_request"
     asked = {
@@ -170,15 +192,11 @@ def _asked(
 
 
 @lru_cache(2)
-def _signing_key(secret: str, day: str, region: str) -> bytes:
+def _signing_key(secret: str, day: str, region: str) -> SigningKey:
     key = f"AWS4{secret}".encode()
     for step in (day, region, "s3", "aws4_request"):
-        key = _hmac(key, step)
-    return key
-
-
-def _hmac(key: bytes, text: str) -> bytes:
-    return hmac.digest(key, text.encode(), "sha256")
+        key = hmac.digest(key, step.encode(), "sha256")
+    return SigningKey(key)
 
 
 def _base(url: str, bucket: str, *, virtual: bool) -> str:

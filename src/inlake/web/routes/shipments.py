@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated
 
 import msgspec
@@ -23,6 +23,7 @@ from inlake.group import ShippedGroup
 from inlake.model import ANONYMOUS, Blob, Event, Receipt
 from inlake.promises.shipments import entries
 from inlake.promises.shipments.entries import Accepted, File, Names, marker_key, read
+from inlake.promises.shipments.steps import Result
 from inlake.web.openapi import answer, content, json, ndjson, operation, parameters, problems
 from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
@@ -247,23 +248,31 @@ async def complete(x: Exchange, d: Deployment) -> None:
     """
     await x.body(1 << 10, ShipmentTooLarge)
     found, results = await d.shipments.complete(x.path_parameter("shipment"), x.principal)
-    counts, statuses, lines = Counts(), set[int](), []
-    for n, result in results:
+    counts = Counts()
+    for _, result in results:
         if isinstance(result, Receipt):
             counts.accepted += result.offset is not None
             counts.pending += result.offset is None
-            statuses.add(result.status)
-            lines.append(receipt_lines([(n, result)]))
-            continue
-        if result.status >= 500:
+        elif result.status >= 500:
             counts.failed += 1
         elif result.code == "upload_incomplete":
             counts.pending += 1
         else:
             counts.rejected += 1
-        statuses.add(result.status)
-        lines.append(line_problem(result, n))
-    await _answer(x, lines, _summary(counts, found), statuses)
+    await _answer(x, [*_outcomes(results)], _summary(counts, found), {result.status for _, result in results})
+
+
+def _outcomes(results: Sequence[tuple[int, Result]]) -> Iterator[bytes]:
+    """A line for each result; receipts that follow one another are written at once."""
+    receipts: list[tuple[int, Receipt]] = []
+    for n, result in results:
+        if isinstance(result, Receipt):
+            receipts.append((n, result))
+            continue
+        yield receipt_lines(receipts)
+        receipts.clear()
+        yield line_problem(result, n)
+    yield receipt_lines(receipts)
 
 
 async def shipment(x: Exchange, d: Deployment) -> None:
