@@ -72,14 +72,23 @@ def bar_of(source: str, *, is_table: bool) -> Iterator[Bar]:
         yield Bar(bars, source, is_table=is_table)
 
 
+SOON = 0.5
+"""Seconds that something takes of which nothing need be shown."""
+
+
 class Following(Progress):
     """A bar that asks how far it is whenever it is drawn: nothing is told it in between."""
 
-    def __init__(self, *columns: ProgressColumn, how_far: Callable[[float], tuple[int, str]], console: Console) -> None:
-        self._how_far = how_far
+    def __init__(
+        self, *columns: ProgressColumn, how_far: Callable[[float], tuple[int, str]], console: Console, after: float
+    ) -> None:
+        """`after`: seconds until it is drawn."""
+        self._how_far, self._after = how_far, after
         super().__init__(*columns, console=console, transient=True)
 
     def get_renderables(self) -> Iterable[RenderableType]:
+        if self.tasks and (self.tasks[0].elapsed or 0) < self._after:
+            return []
         for task in self.tasks:
             done, said = self._how_far(task.elapsed or 0)
             self.update(task.id, completed=done, said=said)
@@ -87,12 +96,17 @@ class Following(Progress):
 
 
 @contextmanager
-def following(what: str, total: int, how_far: Callable[[float], tuple[int, str]]) -> Iterator[None]:
-    """A bar for bytes on the way. `how_far`: says after so many seconds how many are done, and what stands beside."""
+def following(
+    what: str, total: int, how_far: Callable[[float], tuple[int, str]], *, after: float = 0.0
+) -> Iterator[None]:
+    """A bar for what is on the way, once that has taken `after` seconds; `total`: 0 where nobody knows it.
+
+    `how_far`: says after so many seconds how much is done, and what stands beside the bar.
+    """
     console = messages()
     said = TextColumn("{task.fields[said]}")
     columns = TextColumn("{task.description}"), BarColumn(bar_width(console)), TaskProgressColumn(), said
-    bar = Following(*columns, TimeRemainingColumn(), how_far=how_far, console=console)
+    bar = Following(*columns, TimeRemainingColumn(), how_far=how_far, console=console, after=after)
     with shown(bar):
         bar.add_task(what, total=total or None, said="")
         yield

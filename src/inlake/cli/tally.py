@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Tally:
         self._done = 0
         """Bytes of the items told so far."""
         self._sent: Callable[[], int] = int
+        self._looked = 0
+        """How many items were looked at, of those that are being checked."""
 
     @property
     def wants_receipts(self) -> bool:
@@ -65,6 +67,24 @@ class Tally:
             self._print_json(outcome)
         elif state not in GOOD:
             self._print_bad(outcome)
+
+    @contextmanager
+    def looking(self, what: str, total: int = 0) -> Iterator[None]:
+        """One line on a terminal about what takes a while before anything is sent; the share that `counted` has seen
+        of the `total`."""
+        if not sys.stderr.isatty():
+            yield
+            return
+        from inlake.cli.progress import SOON, following
+
+        self._looked = 0
+        with following(what, total, lambda _: (self._looked, ""), after=SOON):
+            yield
+
+    def counted(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, each counted as it is looked at."""
+        for self._looked, item in enumerate(items, 1):
+            yield item
 
     def watch(self, sent: Callable[[], int]) -> None:
         """`sent`: says how many bytes are in the store, before anything is told of their files."""

@@ -60,7 +60,7 @@ def explain(_: Item, error: Mapping[str, Any]) -> Fault:
 def check(
     client: Gateway,
     to: Address,
-    items: Sequence[Item],
+    items: Iterable[Item],
     field: str,
     explained: Explain = explain,
     known: Known = lambda _: None,
@@ -199,7 +199,7 @@ def _digest_of_record(item: Item) -> str:
 def _unreadable(path: Path | None) -> tuple[Fault, ...]:
     assert path is not None
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for who writes into it
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (as above) - opening a pipe would wait for who writes into it
             is_link = path.is_dir() and path.is_symlink()
             detail = "This is a link to a folder, which is not followed." if is_link else "This is no file."
             return (Fault("unreadable", detail, "Name it as a source of its own." if is_link else ""),)

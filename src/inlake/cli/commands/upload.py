@@ -151,21 +151,24 @@ class Upload:
         from inlake.client.collection import apart, check
         from inlake.client.in_place import find
 
-        if self._given.in_place:
-            items = self._catalogue.placed(find(self._client, sources))
-        else:
-            listed = _listed(sys.stdin.buffer.read()) if "-" in sources else ()
-            items = self._catalogue.items(sources, listed, but=Path(self._given.table or ""))
-        self._open(journal, only_look=only_look)  # not before: a source that is not there has none
-        self._earlier, others = apart(items, self._known.files() if self._known else ())
+        with self.tally.looking("Looking for files and their records"):
+            if self._given.in_place:
+                items = self._catalogue.placed(find(self._client, sources))
+            else:
+                listed = _listed(sys.stdin.buffer.read()) if "-" in sources else ()
+                items = self._catalogue.items(sources, listed, but=Path(self._given.table or ""))
+            self._open(journal, only_look=only_look)  # not before: a source that is not there has none
+            self._earlier, others = apart(items, self._known.files() if self._known else ())
         bad = set()
         known = self._known.find if self._known else lambda _: None
-        for outcome in check(self._client, self._to, others, self._catalogue.field, self._catalogue.explain, known):
-            bad.add(id(outcome.item))
-            if outcome.state == "in already":
-                self._earlier.append(outcome.item)
-            else:
-                self.tally.add(outcome)
+        with self.tally.looking(f"Checking {len(others):,} files", len(others)):
+            looked_at, explain = self.tally.counted(others), self._catalogue.explain
+            for outcome in check(self._client, self._to, looked_at, self._catalogue.field, explain, known):
+                bad.add(id(outcome.item))
+                if outcome.state == "in already":
+                    self._earlier.append(outcome.item)
+                else:
+                    self.tally.add(outcome)
         self._good = [item for item in others if id(item) not in bad]
         self.tally.checked = len(items)
 
