@@ -61,7 +61,7 @@ def size_of(item: Item) -> int:
     if item.placed:
         return item.placed.size
     try:
-        return item.path.stat().st_size if item.path else 0
+        return os.stat(item.path).st_size if item.path else 0  # noqa: PTH116 (half the time of Path.stat)
     except OSError:
         return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -137,7 +138,7 @@ def _in(item: Item, sent: Sent) -> Outcome:
     """An item that is in, and whether its file is still what it was when it was read."""
     assert item.path is not None
     try:
-        found = item.path.stat()
+        found = os.stat(item.path)  # noqa: PTH116 (half the time of Path.stat)
     except OSError:  # moved away once it was sent
         return Outcome(item, "accepted", sent=sent)
     if (found.st_size, found.st_mtime_ns) == (sent.size, sent.modified):

@@ -18,7 +18,7 @@ from inlake.client.collection import (
     is_as_it_was,
     refused,
 )
-from inlake.client.files import Item
+from inlake.client.files import Item, size_of
 from inlake.client.gateway import Address, Gateway
 from inlake.client.journal import Announcement, Journal
 from inlake.client.problems import ClientError, Refused
@@ -98,7 +98,7 @@ class Engine:
         for outcome in self._each(partial(self._resume, one, by_name) for one in self._journal.underway()):
             settled.add(outcome.item.name)
             yield outcome
-        left = (item for item in items if item.name not in settled)
+        left = [item for item in items if item.name not in settled]
         yield from self._each(partial(self._ship, batch) for batch in batches(left, self._batch_of))
 
     def _batch_of(self) -> int | None:
@@ -142,7 +142,7 @@ class Engine:
                     outcomes.append(changed_since(item, sent))
                 elif names_a_place(item, self._options.field):
                     outcomes.append(self._forms.send(item))
-                elif _size(item) > self._options.large:
+                elif size_of(item) > self._options.large:
                     outcomes.append(self._large_files.send(item, direct=self._direct))
                 elif not self._shipments:
                     outcomes.append(self._forms.send(item))
@@ -227,8 +227,3 @@ class Engine:
     @property
     def _forms(self) -> Forms:
         return Forms(self._gateway, self._to, self._journal, self._explained)
-
-
-def _size(item: Item) -> int:
-    """Raises OSError."""
-    return item.path.stat().st_size if item.path else 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from json.encoder import encode_basestring as quoted
 from typing import NamedTuple
 
-from inlake.client.files import Item
+from inlake.client.files import Item, size_of
 from inlake.client.journal import File
 from inlake.client.media_types import media_type
 from inlake.client.multipart import readable
@@ -20,7 +20,10 @@ SMALL = 1 << 20
 ROOM = 16 << 20
 """Bytes of files kept for one shipment."""
 FIRST, MOST = 100, 1_000
-"""Files of the first shipment, so that bytes move soon, and of the largest."""
+"""Files of the first shipment and of the last ones, so that bytes move soon and nobody waits long at the end, and of
+the largest."""
+SHARE = 3
+"""A shipment takes at most this part of the files that are left."""
 FILE_BYTES = 64 << 20
 """The most bytes of the files of a shipment: receipts come as it goes on."""
 BODY_BYTES = 4 << 20
@@ -75,25 +78,20 @@ def read(item: Item, *, keep: bool) -> Read:
     return Read(item, File(item.name, size, found.st_mtime_ns, sha256.hexdigest(), record), data)
 
 
-def batches(items: Iterable[Item], most: Callable[[], int | None]) -> Iterator[list[Item]]:
-    """Items that go out together: few at first, then more; `most`: how many the gateway takes, asked each time."""
+def batches(items: Sequence[Item], most: Callable[[], int | None]) -> Iterator[list[Item]]:
+    """Items that go out together: few at first, then more, and few at the end; `most`: how many the gateway takes,
+    asked each time."""
     batch: list[Item] = []
     lines = files = 0
-    wanted = FIRST
-    for item in items:
-        line, size = AROUND + len(item.record or b""), _size(item)
+    grown = wanted = FIRST
+    for n, item in enumerate(items):
+        line, size = AROUND + len(item.record or b""), size_of(item)
         full = len(batch) >= min(wanted, most() or wanted)
         if batch and (full or lines + line > BODY_BYTES or files + size > FILE_BYTES):
             yield batch
-            batch, lines, files, wanted = [], 0, 0, min(2 * wanted, MOST)
+            batch, lines, files, grown = [], 0, 0, min(2 * grown, MOST)
+            wanted = min(grown, max(FIRST, (len(items) - n) // SHARE))
         batch.append(item)
         lines, files = lines + line, files + size
     if batch:
         yield batch
-
-
-def _size(item: Item) -> int:
-    try:
-        return item.path.stat().st_size if item.path else 0
-    except OSError:
-        return 0
