@@ -4,6 +4,11 @@ What each row checks: `inlake upload` checks every record with its schema, compu
 publishes an event a file on Kafka and keeps a journal. s5cmd, rclone and aws-cli move the bytes alone; over plain HTTP
 they send MD5 or a CRC that the store compares. "Discarded": an endpoint that answers and keeps nothing; there
 `inlake` is what it moves files with, alone, with SHA-256 computed.
+
+Nothing is deleted before the end, and each run of `inlake` has a gateway of its own on an empty prefix: a file system
+without a journal looks at every inode that was deleted in the last minutes before it gives one out, which was half of
+the S3 server's CPU where the objects of one run were deleted before the next; and a store that keeps objects as files
+reads the whole folder for a listing.
 """
 
 from __future__ import annotations
@@ -67,6 +72,8 @@ ROWS = (
     Row("1 x 1 GiB", 1, 1 << 30),
 )
 OURS = "inlake upload"
+PREFIX = "bench"
+"""All that is stored begins so."""
 FEW = Row("before the first", 3, 1_024)
 """Whatever is compiled once is compiled by them."""
 MANY = Row("100,000 x 1 KB", 100_000, 1_024)
@@ -102,12 +109,13 @@ def main() -> None:
     _install()
     rows = [row for row in ROWS if row.files < 20_000] if options.quick else [*ROWS]
     rows = [row for row in rows if options.only in row.name]
-    with _served() as folder:
+    with _folder() as folder:
         ways = {name: way for name, way in _ways(folder).items() if options.beside in name or name == OURS}
         found = _measure(rows, ways, folder, options.rounds)
-        discarded = _discarded(rows, folder, options.rounds)
-        many = _many(folder) if options.many else []
-        many += [sending.measure(folder, _environment(), options.rounds)] if options.send else []
+        with _gateway(folder):
+            discarded = _discarded(rows, folder, options.rounds)
+            many = _many(folder) if options.many else []
+            many += [sending.measure(folder, _environment(), options.rounds)] if options.send else []
     checked = (__doc__ or "").split("\n\n", 1)[1].strip()
     text = "\n\n".join([describe(0), checked, _table(found), _shares(found), _table(discarded), *many]) + "\n"
     print(text)
@@ -135,29 +143,36 @@ def _install() -> None:
 
 
 @contextlib.contextmanager
-def _served() -> Iterator[Path]:
-    """A folder of its own, and a gateway on Kafka, registry and S3 whose address is in INLAKE_URL."""
+def _folder() -> Iterator[Path]:
+    """A folder of its own; what was stored meanwhile is deleted at its end."""
     (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as name:
+        try:
+            yield Path(name)
+        finally:
+            delete_objects(PREFIX)
+
+
+@contextlib.contextmanager
+def _gateway(folder: Path) -> Iterator[None]:
+    """A gateway on Kafka, registry and S3 that has nothing yet; its address is in INLAKE_URL."""
     own, port = f"bench-{uuid.uuid4().hex[:12]}", free_port()
     settings = {
         "INLAKE_BUS": f"kafka://{os.environ['KAFKA_BOOTSTRAP']}",
         "INLAKE_REGISTRY": os.environ["SCHEMA_REGISTRY_URL"],
-        "INLAKE_STORE": f"s3://{os.environ['S3_BUCKET']}/{own}",
+        "INLAKE_STORE": f"s3://{os.environ['S3_BUCKET']}/{PREFIX}/{own}",
         "INLAKE_SUBJECT": f"{own}.{{schema}}",
         "INLAKE_TOPIC": f"{own}.{{schema}}",
         "INLAKE_KAFKA_CREATE_TOPICS": "true",
         "INLAKE_PORT": str(port),
     }
-    with tempfile.TemporaryDirectory(dir=ROOT / "build") as name:
-        folder = Path(name)
-        (folder / "scan.avsc").write_text(json.dumps(SCAN))
-        environment = clean_environment(settings)
-        add = [sys.executable, "-m", "inlake", "schemas", "add", "scan", "scan.avsc"]
-        subprocess.run(add, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
-        with _process([sys.executable, "-m", "inlake", "serve"], folder, environment, port):
-            os.environ |= {"INLAKE_URL": f"http://127.0.0.1:{port}", "BENCH_STORE": own}
-            yield folder
-        delete_objects(own)
+    (folder / "scan.avsc").write_text(json.dumps(SCAN))
+    environment = clean_environment(settings)
+    add = [sys.executable, "-m", "inlake", "schemas", "add", "scan", "scan.avsc"]
+    subprocess.run(add, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    with _process([sys.executable, "-m", "inlake", "serve"], folder, environment, port):
+        os.environ["INLAKE_URL"] = f"http://127.0.0.1:{port}"
+        yield
 
 
 @contextlib.contextmanager
@@ -203,19 +218,22 @@ def _measure(rows: Sequence[Row], ways: dict[str, Command], folder: Path, rounds
     found: Found = defaultdict(dict)
     for row in rows:
         files, order = _files(folder, row), deque(ways)
-        if OURS in ways:
-            _run(ways[OURS](_files(folder, FEW), f"bench/{uuid.uuid4().hex[:8]}"), Runs())
         for turn in range(rounds):
             for name in order:
-                own = f"bench/{uuid.uuid4().hex[:8]}"
-                os.sync()
-                _run(ways[name](files, own), found[row.name].setdefault(name, Runs()))
-                delete_objects(own)
-                delete_objects(f"{os.environ['BENCH_STORE']}/objects")
-                runs = found[row.name][name]
+                with _gateway(folder) if OURS in ways else contextlib.nullcontext():
+                    if OURS in ways:
+                        _run(ways[OURS](_files(folder, FEW), _new()), Runs())
+                    os.sync()
+                    runs = found[row.name].setdefault(name, Runs())
+                    _run(ways[name](files, _new()), runs)
                 _say(f"{row.name}, {name}, {turn + 1}: {runs.seconds[-1]:.2f} s, CPU {runs.cpu[-1]:.2f} s")
             order.rotate()
     return found
+
+
+def _new() -> str:
+    """A name that no other run has; below it lies what tools that copy bytes have stored."""
+    return f"{PREFIX}/{uuid.uuid4().hex[:8]}"
 
 
 def _discarded(rows: Sequence[Row], folder: Path, rounds: int) -> Found:
@@ -233,7 +251,7 @@ def _many(folder: Path) -> list[str]:
     """100,000 files: the client's memory, what a file costs, and a run that finds nothing to do."""
     files, ours, runs = _files(folder, MANY), _ways(folder)[OURS], Runs()
     for _ in range(2):
-        _run(ours(files, "bench/many"), runs)
+        _run(ours(files, f"{PREFIX}/many"), runs)
         _say(f"{MANY.name}: {runs.seconds[-1]:.1f} s, CPU {runs.cpu[-1]:.1f} s, {runs.memory:.0f} MiB")
     first, second = runs.seconds
     head = [MANY.name, "s", "CPU us a file", "MiB, the most"]
