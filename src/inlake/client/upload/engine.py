@@ -1,4 +1,4 @@
-"""The files of a collection on their way: what an earlier run left first, then shipment by shipment, three at once."""
+"""The files of a collection on their way: what an earlier run left first, then shipment by shipment, five at once."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ from inlake.client.upload.mover import Mover
 from inlake.client.upload.reading import ROOM, Read, batches, put_of, read
 from inlake.client.upload.shipments import Shipments
 
-AT_ONCE = 3
-"""Shipments: one is announced while the files of another are sent and a third is completed."""
+AT_ONCE = 5
+"""Shipments: some are announced or completed, which a gateway with much to do takes a while for, while the files of
+others are sent."""
 FORMS_AT_ONCE = 8
 """Requests with one file each, to a gateway that has no shipments."""
 TOO_LARGE = frozenset({"idempotent_too_large", "shipment_too_large"})

@@ -17,7 +17,7 @@ from inlake.client.upload.shipments import Target
 
 SMALL = 1 << 20
 """A file of up to so many bytes is kept from its hash to its PUT, while there is room."""
-ROOM = 16 << 20
+ROOM = 10 << 20
 """Bytes of files kept for one shipment."""
 FIRST, MOST = 100, 1_000
 """Files of the first shipment and of the last ones, so that bytes move soon and nobody waits long at the end, and of
