@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException
 from inlake.bus.kafka import newest as kafka_newest
 from inlake.bus.kafka import reader as kafka_reader
 from inlake.bus.kafka import topics as kafka_topics
+from inlake.bus.kafka.consumers import Consumers
 from inlake.bus.kafka.librdkafka.producer import PRODUCER
 from inlake.bus.kafka.librdkafka.publish import STOPPING, Librdkafka
 from inlake.bus.kafka.librdkafka.transactions import Transactions
@@ -58,6 +59,7 @@ class KafkaBus:
         if "transactional.id" in given:
             raise ValueError("transactional.id is not to be set: each process makes its own from client.id")
         self._connection = for_librdkafka({**CONNECTION, **given})
+        self._consumers = Consumers(self._connection, timeout=timeout)
         self._closed = False
         self._confirmed = 0.0
         """The time when Kafka last confirmed an event."""
@@ -158,11 +160,11 @@ class KafkaBus:
     ) -> list[Message]:
         """See `Bus.recent`."""
         wanted = self._holds_events if topics is None else topics
-        return await kafka_newest.recent(self._connection, wanted, limit, before=before, answer_timeout=self._timeout)
+        return await kafka_newest.recent(self._consumers, wanted, limit, before=before)
 
     async def find(self, at: Position) -> Message | None:
         """See `Bus.find`."""
-        return await kafka_reader.find(self._connection, at, answer_timeout=self._timeout)
+        return await kafka_newest.find(self._consumers, at)
 
     async def check(self) -> list[str]:
         """See `Bus.check`: warns of compacted topics and of min.insync.replicas 1."""
@@ -175,6 +177,7 @@ class KafkaBus:
         self._closed = True
         await self._topics.close()
         await self._transactions.close()
+        await self._consumers.close()
         await self._producer.close()
 
     async def _refused(self, topics: set[str]) -> dict[str, InlakeError]:

@@ -1,18 +1,14 @@
-"""The newest events of Kafka, which reads forward only: from the ends of the partitions backwards, window by window."""
+"""Events of Kafka that are asked for: the newest, though Kafka reads forward only, and the one at a position."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from inlake.bus.kafka.reader import Place, Reading, Topics, one_pass
-from inlake.model import Message, Moment, moment_of
+from inlake.bus.kafka.consumers import Consumers
+from inlake.bus.kafka.reader import Place, Reading, Topics
+from inlake.model import Message, Moment, Position, moment_of
 
-QUEUED = 16 << 20
-"""Bytes that librdkafka may fetch ahead where only the newest messages are read."""
-FETCH_MS = 20
-"""How long a broker may wait for more: a window begins when the requests of the one before are answered."""
 MOST_BYTES = 8 << 20
 """Bytes of values that are read for the newest messages, over all partitions."""
 NEVER = 1 << 63
@@ -89,9 +85,22 @@ def _take(reading: Reading, windows: Mapping[Place, range], most: int) -> tuple[
     return [one for one in taken if (one.position.topic, one.position.partition) not in cut], size
 
 
-async def recent(
-    config: Mapping[str, Any], topics: Topics, limit: int, *, before: Moment | None, answer_timeout: float
-) -> list[Message]:
+async def recent(consumers: Consumers, topics: Topics, limit: int, *, before: Moment | None) -> list[Message]:
     """The newest messages of the topics by their time, the newest first. `BusUnavailable`, `TopicMissing`."""
-    config = {**config, "queued.max.messages.kbytes": QUEUED >> 10, "fetch.wait.max.ms": FETCH_MS}
-    return await one_pass(config, topics, lambda reading: newest(reading, limit, before), answer_timeout)
+    return await consumers.ask(topics, lambda reading: newest(reading, limit, before))
+
+
+async def find(consumers: Consumers, at: Position) -> Message | None:
+    """The message at a position. `BusUnavailable`."""
+    if at.partition >= 1 << 31 or at.offset >= 1 << 63:  # Kafka has no such numbers, librdkafka no room for them
+        return None
+    place = (at.topic, at.partition)
+
+    def one(reading: Reading) -> list[Message]:
+        if at.offset not in reading.span(place):
+            return []
+        reading.begin_between({place: range(at.offset, at.offset + 1)})
+        return [message for messages in iter(reading.take, None) for message in messages]
+
+    found = await consumers.ask([at.topic], one)
+    return next((message for message in found if message.position == at), None)

@@ -9,18 +9,16 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from inlake.bus.kafka.errors import NO_SUCH_TOPIC
+from inlake.bus.kafka.errors import NO_LEADER, NO_SUCH_TOPIC
 from inlake.bus.kafka.librdkafka.log import Log
 from inlake.errors import BusUnavailable, InlakeError, TopicMissing
 from inlake.model import Message, Position
 
 CONSUME = 0.2
-"""Seconds one blocking call may wait for messages while following."""
-CONSUME_TO_THE_END = 0.03
-"""Seconds it may where there is an end: librdkafka waits for as many as it was asked for, though no more come."""
+"""Seconds one blocking call may wait for messages."""
 LOOK = 5.0
 """Seconds between looks for new topics and partitions while following."""
 CHUNK = 500
@@ -41,7 +39,7 @@ class Reading:
     """
 
     def __init__(self, config: Mapping[str, Any], topics: Topics, *, follow: bool, timeout: float) -> None:
-        self._topics = topics
+        self.topics = topics
         self._follow = follow
         self._timeout = timeout
         self._lock = threading.Lock()
@@ -84,11 +82,8 @@ class Reading:
         """The offsets of every partition up to its first message of this time or a later one."""
         with self._lock:
             spans = self._spans()
-            asked = [TopicPartition(*place, ms) for place, span in spans.items() if span]
-            ends = {}
-            for one in self._consumer.offsets_for_times(asked, timeout=self._timeout) if asked else ():
-                ends[one.topic, one.partition] = one.offset  # below zero where there is no such message
-            return {
+            ends = self._offsets([place for place, span in spans.items() if span], ms)
+            return {  # an end is below zero where there is no such message
                 place: range(span.start, min(span.stop, end) if (end := ends.get(place, -1)) >= 0 else span.stop)
                 for place, span in spans.items()
             }
@@ -105,6 +100,12 @@ class Reading:
         with self._lock:
             return [message for one in self._consume() if (message := self._accept(one)) is not None]
 
+    def rest(self) -> None:
+        """Fetch nothing until the next `begin_between`."""
+        with self._lock:
+            self._open = {}
+            self._consumer.unassign()
+
     def close(self) -> None:
         with self._lock:
             self._consumer.close()
@@ -114,14 +115,27 @@ class Reading:
 
     def _spans(self) -> dict[Place, range]:
         """The offsets that each place has; a topic that is deleted while this looks has no place."""
-        spans = {}
-        for place in self._places():
+        places = self._places()
+        first, end = self._offsets(places, OFFSET_BEGINNING), self._offsets(places, OFFSET_END)
+        return {place: range(first[place], end[place]) for place in places if place in first and place in end}
+
+    def _offsets(self, places: Sequence[Place], ms: int) -> dict[Place, int]:
+        """The first offset of each place at or after a time, by one request to each broker; OFFSET_BEGINNING and
+        OFFSET_END are times too, by Kafka's protocol (ListOffsets). `get_watermark_offsets` asks for each partition."""
+        asked, end = [TopicPartition(*place, ms) for place in places], time.monotonic() + self._timeout
+        while asked:
             try:
-                spans[place] = self._span(place)
+                answers = self._consumer.offsets_for_times(asked, timeout=self._timeout)
+                errors = [one.error for one in answers if one.error and one.error.code() not in NO_SUCH_TOPIC]
             except KafkaException as error:
-                if error.args[0].code() not in NO_SUCH_TOPIC:
-                    raise
-        return spans
+                errors = [error.args[0]]
+            if not errors:
+                return {(one.topic, one.partition): one.offset for one in answers if not one.error}
+            if not {error.code() for error in errors} <= NO_LEADER or time.monotonic() > end:
+                raise KafkaException(errors[0])
+            time.sleep(0.05)
+            self._consumer.list_topics(timeout=self._timeout)  # which says who leads now
+        return {}
 
     def _assign(self, *, latest: bool) -> None:
         spans = self._spans()
@@ -136,10 +150,12 @@ class Reading:
     def _consume(self) -> list[KafkaMessage]:
         if self._follow:
             self._look()
-        got = self._consumer.consume(CHUNK, CONSUME if self._follow else CONSUME_TO_THE_END)
+            return self._consumer.consume(CHUNK, CONSUME)
+        got = self._consumer.consume(1, CONSUME)  # it waits for as many as it is asked for, though no more come
         if got:
+            got += self._consumer.consume(CHUNK - 1, 0)
             self._silent_since = time.monotonic()
-        elif not self._follow and time.monotonic() - self._silent_since > self._timeout:
+        elif time.monotonic() - self._silent_since > self._timeout:
             raise BusUnavailable("Kafka stopped answering while events were read: try again.")
         return got
 
@@ -177,7 +193,7 @@ class Reading:
 
     def _places(self) -> list[Place]:
         found = self._consumer.list_topics(timeout=self._timeout).topics
-        wanted = self._topics
+        wanted = self.topics
         topics = [name for name in found if wanted(name) and not name.startswith("__")] if callable(wanted) else wanted
         for topic in topics:
             if topic not in found:
@@ -193,40 +209,6 @@ def to_message(got: KafkaMessage) -> Message:
     headers = [(name, value or b"") for name, value in cast("list[tuple[str, bytes | None]]", got.headers() or [])]
     position = Position(got.topic() or "", got.partition() or 0, got.offset() or 0)
     return Message(position, got.key(), got.value(), headers, min(max(got.timestamp()[1], 0), LATEST_MS))
-
-
-async def find(config: Mapping[str, Any], at: Position, *, answer_timeout: float) -> Message | None:
-    """The message at a position. `BusUnavailable`."""
-    if at.partition >= 1 << 31 or at.offset >= 1 << 63:  # Kafka has no such numbers, librdkafka no room for them
-        return None
-    place = (at.topic, at.partition)
-
-    def one(reading: Reading) -> list[Message]:
-        if at.offset not in reading.span(place):
-            return []
-        reading.begin_between({place: range(at.offset, at.offset + 1)})
-        return [message for messages in iter(reading.take, None) for message in messages]
-
-    found = await one_pass(config, [at.topic], one, answer_timeout)
-    return next((message for message in found if message.position == at), None)
-
-
-async def one_pass(
-    config: Mapping[str, Any], topics: Topics, take: Callable[[Reading], list[Message]], answer_timeout: float
-) -> list[Message]:
-    """The messages that `take` makes of a reading that ends. `BusUnavailable`, `TopicMissing`."""
-
-    def work() -> list[Message]:
-        reading = Reading(config, topics, follow=False, timeout=answer_timeout)
-        try:
-            return take(reading)
-        finally:
-            reading.close()
-
-    try:
-        return await asyncio.to_thread(work)
-    except KafkaException as e:
-        raise BusUnavailable(f"Kafka cannot be read: {e.args[0].str()}") from None
 
 
 async def read(

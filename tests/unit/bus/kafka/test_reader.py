@@ -7,13 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from confluent_kafka import Message as KafkaMessage
 
-from inlake.bus.kafka.reader import find, to_message
-from inlake.model import Position
-
-
-@pytest.mark.parametrize("at", [Position("t", 1 << 31, 0), Position("t", 10**17, 0), Position("t", 0, 1 << 63)])
-async def test_nothing_is_at_a_position_that_kafka_cannot_have(at: Position) -> None:
-    assert await find({"bootstrap.servers": "127.0.0.1:9"}, at, answer_timeout=1) is None
+from inlake.bus.kafka.reader import to_message
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""Consumers that answer questions about what is in topics; each is kept a while, since to connect one takes longer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from inlake.bus.kafka.reader import Reading, Topics
+from inlake.errors import BusUnavailable
+from inlake.model import Message
+
+KEPT = 30.0
+"""Seconds that a consumer waits for the next question: shorter than any broker leaves an idle connection open."""
+MOST_KEPT = 2
+QUEUED = 16 << 20
+"""Bytes that librdkafka may fetch ahead where only some messages are read."""
+FETCH_MS = 20
+"""How long a broker may wait for more: a window begins when the requests of the one before are answered."""
+Take = Callable[[Reading], list[Message]]
+
+
+class Consumers:
+    """Any number of questions at a time, each with a consumer of its own. A consumer that failed is not kept."""
+
+    def __init__(self, config: Mapping[str, Any], *, timeout: float, kept: float = KEPT) -> None:
+        """`timeout`: seconds that Kafka may say nothing; `kept`: see KEPT."""
+        self._config = {**config, "queued.max.messages.kbytes": QUEUED >> 10, "fetch.wait.max.ms": FETCH_MS}
+        self._timeout = timeout
+        self._kept = kept
+        self._lock = threading.Lock()
+        self._idle: list[tuple[float, Reading]] = []
+        """Readings that wait, and since when; the one that waits longest is the first."""
+        self._closed = False
+
+    async def ask(self, topics: Topics, take: Take) -> list[Message]:
+        """The messages that `take` makes of a reading of the topics. `BusUnavailable`, `TopicMissing`."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await asyncio.to_thread(self._ask, topics, take)
+        except KafkaException as e:
+            raise BusUnavailable(f"Kafka cannot be read: {e.args[0].str()}") from None
+        finally:
+            loop.call_later(self._kept, loop.run_in_executor, None, self._close_old)
+
+    async def close(self) -> None:
+        """Let all consumers go; one that still answers goes when it is done."""
+        self._closed = True
+        await asyncio.to_thread(self._close_old)
+
+    def _ask(self, topics: Topics, take: Take) -> list[Message]:
+        """In a thread to its end, also where nobody waits for the answer any more."""
+        with self._lock:
+            reading = self._idle.pop()[1] if self._idle else None
+        reading = reading or Reading(self._config, topics, follow=False, timeout=self._timeout)
+        reading.topics = topics
+        try:
+            messages = take(reading)
+            reading.rest()
+        except BaseException:
+            reading.close()
+            raise
+        with self._lock:
+            self._idle.append((time.monotonic(), reading))
+        if self._closed or len(self._idle) > MOST_KEPT:
+            self._close_old()
+        return messages
+
+    def _close_old(self) -> None:
+        """Close those that nobody asked for long, and those that are too many."""
+        latest = time.monotonic() - self._kept
+        with self._lock:
+            keep = [each for each in self._idle if each[0] > latest][-MOST_KEPT:] if not self._closed else []
+            old = [each for each in self._idle if each not in keep]
+            self._idle = keep
+        for _, reading in old:
+            reading.close()
