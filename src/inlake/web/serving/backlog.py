@@ -12,6 +12,8 @@ LENGTH = 4096
 0.4 s, and so on. Linux has 4096 for the most (net.core.somaxconn)."""
 A_TURN = 250
 """Connections that are taken in one turn of the event loop, at most: more would keep those that are there waiting."""
+HANDSHAKE = 1.0
+"""Seconds that a TLS handshake has which is under way when the server stops."""
 
 
 class Backlog:
@@ -35,10 +37,12 @@ class Backlog:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._listening, self._take)
 
-    def close(self) -> None:
-        """Takes no more; a connection that is being made is made."""
+    async def close(self) -> None:
+        """Takes no more, and waits for connections that are being made: a server that stops must know all of them."""
         self._loop.remove_reader(self._listening)
         self._listening.close()
+        if self._begun:
+            await asyncio.wait(self._begun, timeout=HANDSHAKE)
 
     def _take(self) -> None:
         for _ in range(A_TURN):

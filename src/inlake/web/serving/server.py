@@ -142,7 +142,7 @@ def _server(config: uvicorn.Config, app: Application, settings: Settings) -> uvi
             await self.let_clients_leave()
             app.live.close()  # pages that wait for new events
             for backlog in self.backlogs:
-                backlog.close()
+                await backlog.close()
             await super().shutdown(sockets)
 
         async def let_clients_leave(self) -> None:

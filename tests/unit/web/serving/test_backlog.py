@@ -65,7 +65,7 @@ def test_all_that_wait_are_taken_in_a_few_turns_and_answered(tmp_path: Path, fam
         for client in clients:
             got += await asyncio.wait_for(loop.sock_recv(client, 10), 10)
         assert got == b"x" * CLIENTS
-        backlog.close()
+        await backlog.close()
         server.close()
         for one in Echo.made:
             one.transport.close()
@@ -91,7 +91,7 @@ def test_clients_that_speak_no_tls_or_have_gone_are_no_fault(tmp_path: Path) -> 
         while backlog._begun:
             await asyncio.sleep(0.01)
         writer.close()
-        backlog.close()
+        await backlog.close()
         assert not faults
 
     authority = make_authority(tmp_path)
@@ -100,3 +100,18 @@ def test_clients_that_speak_no_tls_or_have_gone_are_no_fault(tmp_path: Path) -> 
     Echo.made = []
     with waiting(2, tmp_path, socket.AF_INET) as (listening, clients):
         uvloop.run(run(listening, clients, context))
+
+
+def test_a_connection_that_is_being_made_is_known_before_the_server_goes_on_to_stop(tmp_path: Path) -> None:
+    async def run(listening: socket.socket) -> None:
+        backlog = Backlog(listening, Echo, None)
+        while not backlog._begun:
+            await asyncio.sleep(0)
+        await backlog.close()
+        assert len(Echo.made) == 1
+        Echo.made[0].transport.close()
+        await asyncio.sleep(0.05)
+
+    Echo.made = []
+    with waiting(1, tmp_path, socket.AF_INET) as (listening, _):
+        uvloop.run(run(listening))
