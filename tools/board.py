@@ -66,7 +66,7 @@ RULES = [
     Alert("InlakeRejectsLost", 'increase(inlake_rejects_lost_total{job="inlake"}[15m]) > 0', 0, "ticket", "Refused records could not be kept.", "The log says why: a full disk, or more than could be written."),
     Alert("InlakeQuota", 'sum by (job, quota, unit) (rate(inlake_quota_refused_total{job="inlake"}[15m])) > 0', 15, "ticket", "Somebody sends more than a quota allows, for a quarter of an hour.", "The access log says who; see how much one may send."),
     Alert("InlakeOutboxWaits", 'max by (job, instance) (inlake_outbox_oldest_seconds{job="inlake"}) > 300', 5, "page", "Events have waited for Kafka for more than five minutes.", "/health/ready says what keeps them; beyond INLAKE_OUTBOX_BYTES records are refused."),
-    Alert("InlakeOutboxRefused", 'sum by (job, instance) (inlake_outbox_refused{job="inlake"}) > 0', 0, "ticket", "Kafka refuses events for good that clients were told are accepted.", "The log names them, and they are in the outbox's file, table refused."),
+    Alert("InlakeOutboxRefused", 'sum by (job, instance) (inlake_outbox_refused{job="inlake"}) > 0', 0, "ticket", "Kafka refuses events for good that clients were told are accepted.", "`inlake outbox list` on the machine of the gateway names them with the reason; `inlake outbox resend` sends them again once that is mended."),
     Alert("InlakeUnreadable", 'increase(inlake_sweep_total{job="inlake",what="unreadable"}[1h]) > 0', 0, "ticket", "A sweep found promises that it cannot read.", "The log names them."),
 ]  # fmt: skip
 
