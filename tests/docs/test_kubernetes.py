@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -24,6 +25,10 @@ INSTALLED = Path(os.environ.get("HELM_BIN", "absent"))
 """Where services/ has installed helm and kubeconform; `services.sh env` says so."""
 VERSIONS = ("1.30", "1.37")
 """Versions of Kubernetes whose schemas are there."""
+SCHEMAS = (
+    "deployment-apps-v1", "service-v1", "poddisruptionbudget-policy-v1", "ingress-networking-v1",
+    "horizontalpodautoscaler-autoscaling-v2",
+)  # fmt: skip
 ALL = [
     "autoscaling.enabled=true", "allowAnonymous=true", "apiKeysSecret=keys", "rightsConfigMap=rights", "secrets={a,b}",
     "ingress.enabled=true", "ingress.tlsSecret=tls", "ingress.trustedProxies=10.0.0.0/8", "serviceAccount=museum",
@@ -42,12 +47,12 @@ def of_kind(text: str, kind: str) -> dict[str, Any]:
     return found
 
 
-def run(name: str, *arguments: str | Path, stdin: str = "") -> str:
+def run(name: str, *arguments: str | Path, stdin: str = "", status: int = 0) -> str:
     program = shutil.which(name, path=f"{INSTALLED}:{os.environ['PATH']}")
     if program is None:
         pytest.skip(f"{name} is not there: services/services.sh install helm")
     done = subprocess.run([program, *arguments], input=stdin, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
 
 
@@ -81,15 +86,22 @@ def test_the_chart_is_taken_by_helm_and_makes_the_plain_manifests() -> None:
     assert "".join(made[1:]) == template(), f"helm template inlake deploy/helm >> {PLAIN.name}"
 
 
-@pytest.mark.parametrize("version", ["1.30.0", "1.37.0"])
-def test_kubeconform_takes_all_that_the_chart_makes(version: str) -> None:
-    schemas = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
-    location = f"{schemas}/v{version}-local{{{{.StrictSuffix}}}}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+@pytest.mark.parametrize("version", [f"{version}.0" for version in VERSIONS])
+def test_kubeconform_takes_all_that_the_chart_makes(version: str, tmp_path: Path) -> None:
+    given = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / f"v{version}-local-strict"
+    for name in (*SCHEMAS, "_definitions"):  # by their ids they stand on the web, here beside each other
+        schema = json.loads((given / f"{name}.json").read_text())
+        del schema["$id"]
+        text = json.dumps(schema).replace('"/api/_definitions.json#', '"_definitions.json#')
+        (tmp_path / f"{name}.json").write_text(text)
+    location = f"{tmp_path}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+    options = ["-strict", "-summary", "-kubernetes-version", version, "-schema-location", location]
     for text, count in ((PLAIN.read_text(), 3), (template(*ALL), 5)):
-        options = ["-strict", "-summary", "-kubernetes-version", version, "-schema-location", location]
         said = run("kubeconform", *options, "-", stdin=text)
         assert f"{count} resources found" in said
         assert f"Valid: {count}, Invalid: 0, Errors: 0, Skipped: 0" in said
+    wrong = run("kubeconform", *options, "-", stdin=PLAIN.read_text().replace("livenessProbe", "liveProbe"), status=1)
+    assert "liveProbe" in wrong
 
 
 def test_the_chart_with_every_option_fits_the_schemas_too() -> None:
