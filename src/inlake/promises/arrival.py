@@ -11,6 +11,9 @@ from typing import Any
 from inlake.errors import DigestMismatch, IdempotencyKeyReused, PromiseExpired
 from inlake.model import PART, Binary
 
+AT_ONCE = 256 << 10
+"""Bytes of a binary that may be held in memory as a whole."""
+
 
 class Arrival:
     """One binary that is read once."""

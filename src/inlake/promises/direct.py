@@ -21,6 +21,7 @@ from inlake.errors import (
 )
 from inlake.model import Blob, ObjectFacts, Part, SignedRequest
 from inlake.ports import Store
+from inlake.promises.arrival import AT_ONCE
 from inlake.promises.entries import Presigned, Promised
 from inlake.promises.promise import Promise
 from inlake.promises.steps import Promises
@@ -182,11 +183,25 @@ class DirectUploads:
             raise PromiseExpired(f"The promise {promise} has expired: make another, and send the binary again.")
         if promise.upload is not None:
             await self._assemble(promise, promise.upload, plan)
+        is_small = promise.upload is None and plan.size <= AT_ONCE
+        size, sha256 = await (self._read_small(promise) if is_small else self._look(promise, plan))
+        await self._compare(promise, SizeMismatch, plan.size, size)
+        await self._compare(promise, DigestMismatch, promise.announced.sha256, sha256)
+        return await self._promises.fulfil(promise, size=size, sha256=sha256)
+
+    async def _read_small(self, promise: Promise) -> tuple[int, str]:
+        """Size and SHA-256 of an object of one PUT, which nobody can replace: reading it costs less than asking for its
+        checksum. Raises `UploadIncomplete`."""
+        data = await self._store.get(promise.key)
+        if data is None:
+            raise _nothing(promise)
+        return len(data), hashlib.sha256(data).hexdigest()
+
+    async def _look(self, promise: Promise, plan: Plan) -> tuple[int, str]:
+        """Size and SHA-256 of an object that may be large. Raises `UploadIncomplete`, `SizeMismatch`."""
         facts = await self._facts(promise)
         await self._compare(promise, SizeMismatch, plan.size, facts.size)
-        sha256 = _whole_sha256(promise, facts) or await self._read_back(promise, facts)
-        await self._compare(promise, DigestMismatch, promise.announced.sha256, sha256)
-        return await self._promises.fulfil(promise, size=facts.size, sha256=sha256)
+        return facts.size, _whole_sha256(promise, facts) or await self._read_back(promise, facts)
 
     async def _assemble(self, promise: Promise, upload: str, plan: Plan) -> None:
         """Make the object of its parts, unless that is done already."""
@@ -210,7 +225,7 @@ class DirectUploads:
         """The store's facts of the object. Raises `UploadIncomplete`."""
         if facts := await self._find(promise):
             return facts
-        raise UploadIncomplete(f"The store has no object of the promise {promise} yet: send the binary first.")
+        raise _nothing(promise)
 
     async def _find(self, promise: Promise) -> ObjectFacts | None:
         """The store's facts of the object, which another request may be making of its parts; None: there is none."""
@@ -249,6 +264,10 @@ class DirectUploads:
 def _check_open(promise: Promise) -> None:
     if promise.end is not None:
         raise PromiseExpired(f"The promise {promise} has ended ({promise.reason}): make another.")
+
+
+def _nothing(promise: Promise) -> UploadIncomplete:
+    return UploadIncomplete(f"The store has no object of the promise {promise} yet: send the binary first.")
 
 
 def _is(part: Part | None, announced: Blob) -> bool:

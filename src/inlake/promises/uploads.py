@@ -27,7 +27,7 @@ from inlake.logbook.lease import TAKEN, Lease, Leases, forget
 from inlake.memory import Recent
 from inlake.model import masked
 from inlake.ports import Store
-from inlake.promises.arrival import Body
+from inlake.promises.arrival import AT_ONCE, Body
 from inlake.promises.entries import Tus
 from inlake.promises.promise import Promise, read
 from inlake.promises.steps import Promises
@@ -37,10 +37,9 @@ HASHES = 1_000
 """Uploads whose SHA-256 so far is remembered; of the others the object is read once when it is complete."""
 
 
-AT_ONCE = 256 << 10
-"""Bytes of an upload that are held back for a moment, to be put at once if all of them come."""
 SOON = 0.25
-"""Seconds of that moment. A client whose connection stands still longer finds what it has sent."""
+"""Seconds in which the bytes of a small upload are held back, to be put at once if all of them come. A client whose
+connection stands still longer finds what it has sent."""
 
 
 class Uploads:
