@@ -55,7 +55,7 @@ def main() -> int:
         with gateway(work) as url, gateway(work / "keyed", INLAKE_API_KEYS=str(keys)) as keyed:
             fill(work, url)
             if "serve" in words:
-                print(url, flush=True)
+                print(url, keyed, flush=True)
                 sys.stdin.read()
             take = [*["node", "shots.mjs", url, keyed, browser, str(folder.absolute())], *words]
             return subprocess.run(take, cwd=project(work), check=False).returncode
