@@ -16,6 +16,7 @@ from inlake.bus.sqlite.bus import SqliteBus
 from inlake.errors import (
     BusUnavailable,
     InlakeError,
+    OutOfSpace,
     PromiseExpired,
     PromiseNotFound,
     PromiseUsed,
@@ -38,6 +39,15 @@ DEAD = owner.me().rpartition(":")[0] + ":0"
 """This process's number, started at another time: certainly gone."""
 
 
+class NoRoom(FolderStore):
+    """A disk that has room for what reserves a promise, and for nothing that notes its progress."""
+
+    async def create(self, key: str, data: bytes) -> bool:
+        if b'"uploading"' in data or b'"upload"' in data:
+            raise OutOfSpace("The disk is full.")
+        return await super().create(key, data)
+
+
 class Refusing:
     """A bus that answers every event with an error."""
 
@@ -52,6 +62,7 @@ class World:
     """A store, a bus, and the promises between them."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.store = FolderStore(folder / "store")
         self.bus = SqliteBus(folder / "events.db")
         self.promises = Promises(self.store, self.bus, upload_timeout=60)
@@ -384,6 +395,31 @@ async def test_an_upload_whose_pieces_are_gone_expires(world: World) -> None:
     await world.promises.progress(promise, received=7)
     await world.store.pieces.abort(promise.key)
     assert dict(await sweep.run()) == {"expired": 1}
+
+
+async def test_an_upload_that_was_begun_stays_the_one_that_was_noted_first(world: World) -> None:
+    """Its bytes were confirmed; a process that slept between the beginning and its note comes too late."""
+    new = world.promises.new(Promised("spot.obj", "model/obj", Tus(), 10), "anonymous")
+    slept = await world.promises.reserve(new)
+    await world.promises.progress(slept, received=0, upload="first")
+    assert (await world.promises.progress(slept, received=0, upload="second")).upload == "first"
+
+
+async def test_an_upload_whose_beginning_could_not_be_noted_leaves_nothing(world: World) -> None:
+    promises = Promises(NoRoom(world.folder / "store"), world.bus, upload_timeout=60)
+    uploads = Uploads(world.store, promises, Leases(world.store))
+    promise = await uploads.create(
+        world.promises.new(Promised("spot.obj", "model/obj", Tus(), 10), "anonymous"), at_most=10
+    )
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b"01234"
+
+    for _ in range(2):
+        with pytest.raises(OutOfSpace):
+            await uploads.append(promise, 0, half())
+    begun = world.folder / "store" / ".inlake" / "uploads"
+    assert [path for path in begun.rglob("*") if path.is_file()] == []
 
 
 async def test_promises_that_wait_for_their_clients_cost_a_sweep_nothing_most_of_the_time(waiting: Waiting) -> None:

@@ -359,6 +359,49 @@ async def test_what_one_request_brings_whole_is_noted_though_its_process_died(ga
             await asyncio.sleep(0.01)
 
 
+async def test_what_a_head_called_whole_is_noted_and_published_by_the_sweep(gateway: Gateway) -> None:
+    """Two processes died: one that had put the object, and one that was about to note it after the question."""
+    path, world, d = await create(gateway, 5), World(gateway), gateway.deployment
+    record = json.dumps({"title": "x", "__resource_path__": path.rpartition("/")[2]}).encode()
+    assert (await gateway.post("/ingress/record-json?schema=note", record)).status == 202
+    headers = {**TUS, "upload-offset": "0"}
+    with pytest.raises(Crash):
+        await world.process(Steps(1)).post(path, b"hello", BYTES, method="PATCH", headers=headers)
+    promise = await d.uploads.find(path.rpartition("/")[2], "anonymous")
+    assert (promise.stored, await d.uploads.received(promise)) == (None, 5)
+    await d.gateway.promises.progress(promise, received=5)  # as HEAD does, which then said 5
+    sweep = Sweep(d.store, d.gateway.promises, d.uploads, bus_timeout=-1e6, upload_timeout=600)
+    assert (await sweep.run())["finished"] == 1
+    assert len(await gateway.events()) == 1
+
+
+async def test_a_wrong_offset_of_a_small_upload_is_told_the_right_one_and_leaves_no_lease(gateway: Gateway) -> None:
+    path = await create(gateway, 10)
+    conflict = await patch(gateway, path, 5, b"hello")
+    assert (conflict.status, conflict.headers["upload-offset"], conflict.json()["upload_offset"]) == (409, "0", 0)
+    assert (await patch(gateway, path, 0, b"0123456789")).status == 204
+    assert [key async for key in gateway.deployment.store.list(".inlake/leases/")] == []
+
+
+async def test_who_began_an_upload_late_hears_that_another_brought_it_whole(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, d = await create(gateway, 10), gateway.deployment
+    promise = await d.uploads.find(path.rpartition("/")[2], "anonymous")
+    append = d.store.pieces.append
+
+    async def after_another(*given: Any, **more: Any) -> int:
+        async def whole() -> AsyncIterator[bytes]:
+            yield b"0123456789"
+
+        await d.uploads.append(promise, 0, whole())
+        return await append(*given, **more)
+
+    monkeypatch.setattr(d.store.pieces, "append", after_another)
+    late = await patch(gateway, path, 0, b"01234")
+    assert (late.status, late.headers["upload-offset"]) == (409, "10")
+
+
 async def test_of_two_who_bring_a_small_upload_at_once_the_sha256_is_of_what_is_stored(tmp_path: Path) -> None:
     """One brings all of it, the other one a piece after the other; they may meet between any two steps."""
     async with embedded(tmp_path) as one, embedded(tmp_path, registry=f"dir:{tmp_path / 'schemas'}") as other:

@@ -190,7 +190,7 @@ class Promise:
                     last=entry,
                     has_place=True,
                     received=entry.received,
-                    upload=entry.upload or self.upload,
+                    upload=self.upload or entry.upload,  # the first stays: bytes were confirmed in it
                     announced=known if entry.size is None else structs.replace(known, size=entry.size),
                     expires=self.expires if entry.expires is None else entry.expires,
                 )

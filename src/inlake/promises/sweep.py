@@ -204,7 +204,7 @@ class Sweep:
         elif promise.stored and promise.claim:
             if dead or now > promise.at + self._publishing:
                 return Finding("finished", marker, promise, "stored and claimed, not published")
-        elif self._uploads and promise.upload and not promise.stored and _has_come(promise):
+        elif self._uploads and (promise.upload or promise.size) and not promise.stored and _has_come(promise):
             if now > promise.at + self._publishing:
                 return Finding("finished", marker, promise, "all bytes have come, not stored")
         elif now > promise.expires or (dead and promise.claim is None):

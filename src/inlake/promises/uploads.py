@@ -19,6 +19,7 @@ from inlake.errors import (
     InlakeError,
     NotFound,
     OffsetConflict,
+    OutOfSpace,
     PromiseExpired,
     PromiseNotFound,
     UploadLocked,
@@ -63,7 +64,11 @@ class Uploads:
     async def _begin(self, promise: Promise, size: int) -> Promise:
         kind, about = promise.announced.content_type, {"puuid": promise.puuid}
         upload = await self._store.pieces.begin(promise.key, content_type=kind, metadata=about, size=size)
-        promise = await self._promises.progress(promise, received=0, upload=upload)
+        try:
+            promise = await self._promises.progress(promise, received=0, upload=upload)
+        except OutOfSpace:  # it is certainly not noted, and the next request begins another
+            await self._store.pieces.abort(promise.key)
+            raise
         if promise.stored or promise.end:  # given up meanwhile, or whole by another request
             await self._store.pieces.abort(promise.key)
         return promise
@@ -78,7 +83,7 @@ class Uploads:
     async def announce(self, promise: Promise, size: int) -> Promise:
         """The size of an upload that was begun without; once told it stays. Raises `BadParameter`."""
         if promise.size is None:
-            received = await self._received(promise)
+            received = await self.received(promise)
             if received <= size:
                 promise = await self._promises.progress(promise, received=received, size=size)
         if promise.size != size:
@@ -90,7 +95,7 @@ class Uploads:
         if promise.stored:
             return promise.stored.size
         freed = await self._leases.freed(promise.puuid)
-        received = await self._received(promise)
+        received = await self.received(promise)
         if received == promise.size:
             if freed:  # who received the last byte did not come to its end
                 self._finish_later(await self._promises.progress(promise, received=received))
@@ -106,6 +111,8 @@ class Uploads:
         if promise.stored:
             _check_whole(promise, offset)
             return promise, offset
+        if offset > 0 and promise.upload is None and promise.size is not None:
+            await self._check_offset(promise, offset)  # before there is a lease: nobody would forget it
         if offset > 0 or promise.upload is not None or promise.size is None or promise.size > AT_ONCE:
             return await self._append(promise, offset, chunks)
         body = Body(chunks)
@@ -129,7 +136,7 @@ class Uploads:
     async def _write(
         self, promise: Promise, offset: int, chunks: AsyncIterator[bytes], lease: Lease
     ) -> tuple[Promise, int]:
-        if offset == promise.size and offset == await self._received(promise):
+        if offset == promise.size and offset == await self.received(promise):
             length = offset  # only its end is missing
         else:
             try:
@@ -137,7 +144,7 @@ class Uploads:
                     promise = await self._begun(promise, offset)
                     length = await self._take(promise, offset, chunks, lease)
             except UploadLocked:
-                length = await self._received(promise)
+                length = await self.received(promise)
                 if length != promise.size:  # all bytes were there already
                     raise
         if length == promise.size:
@@ -163,7 +170,7 @@ class Uploads:
         try:
             async with self._leases.held(promise.puuid, wait=0):
                 promise = await self._promises.find(promise.puuid, promise.principal)
-                received = promise.size if promise.stored else await self._received(promise)
+                received = await self.received(promise)
                 done = promise.stored is None and received == promise.size
                 if done:
                     promise = await self._finish(promise)
@@ -220,11 +227,15 @@ class Uploads:
         if promise.upload is not None:
             return promise
         assert promise.size is not None
-        if (received := await self._received(promise)) != offset:
-            raise OffsetConflict(f"The upload stands at {received:,} bytes, not at {offset:,}.")
+        await self._check_offset(promise, offset)
         promise = _alive(await self._begin(promise, promise.size))
         _check_whole(promise, offset)
         return promise
+
+    async def _check_offset(self, promise: Promise, offset: int) -> None:
+        """Raises `OffsetConflict` unless so many bytes are there."""
+        if (received := await self.received(promise)) != offset:
+            raise OffsetConflict(f"The upload stands at {received:,} bytes, not at {offset:,}.")
 
     async def _take(self, promise: Promise, offset: int, chunks: AsyncIterator[bytes], lease: Lease) -> int:
         assert promise.upload is not None
@@ -234,11 +245,13 @@ class Uploads:
         try:
             length = await self._store.pieces.append(promise.key, promise.upload, offset, arriving, size=promise.size)
         except NotFound:
+            promise = _alive(await read(self._store, promise.puuid, promise) or promise)
+            _check_whole(promise, offset)  # another request has brought it whole
             raise _given_up(promise) from None
         except (Exception, asyncio.CancelledError):
             if hashed is not None:  # a hash of bytes that were not kept must not be gone on with
                 with suppress(Exception):
-                    self._remember(promise, hashed, await self._received(promise))
+                    self._remember(promise, hashed, await self.received(promise))
             raise
         self._remember(promise, hashed, length)
         return length
@@ -248,7 +261,10 @@ class Uploads:
         if hashed is not None and hashed.length == length:
             self._hashes.keep(promise.puuid, hashed)
 
-    async def _received(self, promise: Promise) -> int:
+    async def received(self, promise: Promise) -> int:
+        """Bytes that the store holds. Raises `PromiseExpired`."""
+        if promise.stored is not None:
+            return promise.stored.size
         if promise.upload is None:
             return await self._store.head(promise.key) or 0
         received = await self._store.pieces.received(promise.key, promise.upload)

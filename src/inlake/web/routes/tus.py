@@ -36,7 +36,6 @@ from inlake.web.openapi import answer, content, header, problems
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.form import content_type
 from inlake.web.request.route import Document, Handler
-from inlake.web.routes.promises import received
 from inlake.wiring import Deployment
 
 VERSION = "1.0.0"
@@ -203,7 +202,7 @@ async def _take(x: Exchange, d: Deployment, promise: Promise, offset: int) -> tu
     try:
         return await d.uploads.append(promise, offset, body)
     except OffsetConflict as error:
-        error.members["upload_offset"] = await received(d, await _find(x, d))
+        error.members["upload_offset"] = await d.uploads.received(await _find(x, d))
         raise
 
 
