@@ -51,6 +51,11 @@ COLUMNS = (
     "codec alone, records/s",
     "the job by it",
 )
+CONF = {
+    "spark.ui.enabled": "false",
+    # else a second compiler is at work for the first minutes, which is none of a record's cost
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+}
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -85,7 +90,7 @@ def measure(master: str, sizes: list[int]) -> None:
     label, settings = job.label, job.settings
     assert label is not None
     codec = asyncio.run(Codecs(job.schemas, settings).find(label.schema)).codec
-    spark = open_session(master=master, conf={"spark.ui.enabled": "false"})
+    spark = open_session(master=master, conf=CONF)
     with tempfile.TemporaryDirectory(prefix="inlake-spark-bench-") as folder:
         for _ in range(3):
             cost_of(spark, world, Path(folder), [lines] * cores, WARM_UP)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from inlake_spark import hadoop
 from inlake_spark.executor import Ingest
 from inlake_spark.job import Job
@@ -31,6 +33,8 @@ REJECTS = (
     "record",
 )
 """Columns of the table of rejects."""
+BEFORE = pa.schema([("file", pa.string()), ("block", pa.int64()), ("before", pa.int64())])
+"""How many lines of a file stand before a block."""
 
 
 def ingest(frame: DataFrame, job: Job, source: Source, rejects: str, *, leave_empty: bool = True) -> Report:
@@ -57,7 +61,7 @@ def collect(outcomes: DataFrame, job: Job, rejects: str, *, leave_empty: bool = 
         totals = {name: sum(block[name] for block in blocks) for name in COUNTED}
         refused = totals["rejected"]
         if refused or leave_empty:
-            numbered(told, _lines_before(blocks), job.input).write.mode("overwrite").parquet(rejects)
+            numbered(told, _lines_before(blocks) if refused else [], job.input).write.mode("overwrite").parquet(rejects)
         else:
             hadoop.delete(spark, rejects)  # of an attempt before
         return Report(**totals, seconds=time.monotonic() - began, causes=causes_of(told) if refused else ())
@@ -82,7 +86,8 @@ def numbered(outcomes: DataFrame, bases: list[tuple[str, int, int]], input_: str
 
     rejects: Any = outcomes.where("kind = 'reject'")
     if bases:
-        before = outcomes.sparkSession.createDataFrame(bases, "file string, block long, before long")
+        table = pa.Table.from_pylist([dict(zip(BEFORE.names, one, strict=True)) for one in bases], schema=BEFORE)
+        before = outcomes.sparkSession.createDataFrame(table)  # a list would go through Python workers of its own
         rejects = rejects.join(f.broadcast(before), ["file", "block"], "left")
         line = f.col("number") + f.coalesce(f.col("before"), f.lit(0))
     else:
