@@ -163,13 +163,20 @@ def test_who_sent_what_was_refused_is_told_where_it_is_kept(served: Served, tmp_
     assert served.inlake("send", "tate.artwork", "--json", stdin=line).stderr == ""
 
 
+def test_a_schema_is_added_also_where_the_address_of_the_gateway_is_none(tmp_path: Path) -> None:
+    added = inlake(
+        "schemas", "add", "tate.artwork", AVRO / "tate_artwork.avsc", cwd=tmp_path, INLAKE_URL="localhost:8000"
+    )
+    assert (added.returncode, added.stderr) == (0, "")
+
+
 def test_a_schema_that_is_added_where_the_gateway_does_not_look_is_said(served: Served, tmp_path: Path) -> None:
     there = served.inlake("schemas", "add", "tate.artwork", AVRO / "tate_artwork.avsc")
     assert (there.returncode, there.stderr) == (0, "")
     elsewhere = inlake("schemas", "add", "tate.artwork", AVRO / "tate_artist.avsc", cwd=tmp_path, INLAKE_URL=served.url)
     assert elsewhere.returncode == 0
     assert elsewhere.stderr == (
-        f"The gateway at {served.url} does not see it: it reads another folder than {tmp_path / '.inlake/schemas'}. "
+        f"The gateway at {served.url} does not see it: it reads another registry than {tmp_path / '.inlake/schemas'}. "
         "Add it in the folder where that gateway was started, or set INLAKE_REGISTRY to one folder for both.\n"
     )
 

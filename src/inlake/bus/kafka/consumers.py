@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -16,6 +17,8 @@ from inlake.model import Message
 
 KEPT = 30.0
 """Seconds that a consumer waits for the next question: shorter than any broker leaves an idle connection open."""
+SLACK = 0.1
+"""Seconds more until they are looked at: a timer may come a little early."""
 MOST_KEPT = 2
 QUEUED = 16 << 20
 """Bytes that librdkafka may fetch ahead where only some messages are read."""
@@ -41,18 +44,16 @@ class Consumers:
         """The messages that `take` makes of a reading of the topics. `BusUnavailable`, `TopicMissing`."""
         loop = asyncio.get_running_loop()
         try:
-            return await asyncio.to_thread(self._ask, topics, take)
+            return await asyncio.to_thread(self._ask, topics, take, loop)
         except KafkaException as e:
             raise BusUnavailable(f"Kafka cannot be read: {e.args[0].str()}") from None
-        finally:
-            loop.call_later(self._kept, loop.run_in_executor, None, self._close_old)
 
     async def close(self) -> None:
         """Let all consumers go; one that still answers goes when it is done."""
         self._closed = True
         await asyncio.to_thread(self._close_old)
 
-    def _ask(self, topics: Topics, take: Take) -> list[Message]:
+    def _ask(self, topics: Topics, take: Take, loop: asyncio.AbstractEventLoop) -> list[Message]:
         """In a thread to its end, also where nobody waits for the answer any more."""
         with self._lock:
             reading = self._idle.pop()[1] if self._idle else None
@@ -66,6 +67,9 @@ class Consumers:
             raise
         with self._lock:
             self._idle.append((time.monotonic(), reading))
+        with suppress(RuntimeError):  # the event loop has ended, and `close` has come
+            later = self._kept + SLACK
+            loop.call_soon_threadsafe(loop.call_later, later, loop.run_in_executor, None, self._close_old)
         if self._closed or len(self._idle) > MOST_KEPT:
             self._close_old()
         return messages

@@ -121,7 +121,11 @@ def _compare_with_gateway(name: str, added: RegisteredSchema, folder: Path) -> N
     from inlake.cli.terminal import messages
     from inlake.client import ClientError, Refused
 
-    with connect(os.environ.get("INLAKE_URL"), os.environ.get("INLAKE_TOKEN"), retry=0, timeout=SOON) as client:
+    try:
+        client = connect(os.environ.get("INLAKE_URL"), os.environ.get("INLAKE_TOKEN"), retry=0, timeout=SOON)
+    except Failure:  # no address of a gateway: the schema is added all the same
+        return
+    with client:
         try:
             told = client.schema(name, added.version)
         except Refused as refused:
@@ -133,7 +137,7 @@ def _compare_with_gateway(name: str, added: RegisteredSchema, folder: Path) -> N
             if told.get("schema") == added.schema.schema_str:
                 return
         messages().print(
-            f"The gateway at {client.url} does not see it: it reads another folder than {folder.absolute()}. "
+            f"The gateway at {client.url} does not see it: it reads another registry than {folder.absolute()}. "
             "Add it in the folder where that gateway was started, or set INLAKE_REGISTRY to one folder for both."
         )
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 LENGTH = 4096
 """Connections that may wait. One more is neither taken nor refused: its client sends its bytes again after 0.2 s, then
 0.4 s, and so on. Linux has 4096 for the most (net.core.somaxconn)."""
-A_TURN = 250
-"""Connections that are taken in one turn of the event loop, at most: more would keep those that are there waiting."""
+A_TURN, A_TURN_TLS = 250, 16
+"""Connections that are taken in one turn of the event loop, at most: more would keep those that are there waiting. A
+handshake of TLS takes some milliseconds, and those of a turn come together in one of the next."""
 HANDSHAKE = 1.0
 """Seconds that a TLS handshake has which is under way when the server stops."""
 
@@ -33,6 +34,7 @@ class Backlog:
         self._listening = listening.dup()  # uvloop watches the other descriptor itself
         self._protocol = protocol
         self._tls = tls
+        self._most = A_TURN if tls is None else A_TURN_TLS
         self._begun: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._listening, self._take)
@@ -45,7 +47,7 @@ class Backlog:
             await asyncio.wait(self._begun, timeout=HANDSHAKE)
 
     def _take(self) -> None:
-        for _ in range(A_TURN):
+        for _ in range(self._most):
             try:
                 connection, _ = self._listening.accept()
             except OSError:  # there is none, or there is no descriptor left, which uvloop looks after

@@ -99,6 +99,7 @@ class PartitionQueue:
         "retry",
         "sequence",
         "topic",
+        "turns",
         "waiting",
         "waiting_bytes",
         "waiting_events",
@@ -124,6 +125,8 @@ class PartitionQueue:
         """The time when the limit is doubled again, and the pause before that."""
         self.retry = 0.0
         """The time when something may be sent again, by the event loop's clock."""
+        self.turns = 0
+        """Turns of the event loop for which nothing is sent even then."""
         self.look_at = 0.0
         """The time when the queue is looked at again."""
         self.error = 0

@@ -30,8 +30,9 @@ ALONE = 60.0
 """Seconds for which each batch has a request of its own, after a broker hung up on a request with several."""
 GONE = 3.0
 """Seconds until a topic that a broker does not know counts as missing: a new one takes a moment to get around."""
-PAUSE = 0.1
-"""Seconds until a batch is sent again that a broker could not take now, or did not answer."""
+PAUSE, TURNS = 0.1, 4
+"""Seconds until a batch is sent again that a broker could not take now, or did not answer; and then turns of the event
+loop: publishers that were told of the failure have acted, however long a turn is."""
 FOLLOW = 0.3
 """Share of the time-out for the followers to have a batch, after which the broker says that they have not."""
 LAST_EPOCH = (1 << 15) - 1
@@ -145,6 +146,10 @@ class Requests:
         now = asyncio.get_running_loop().time()
         if now < queue.retry - TICK:
             self._again(queue, queue.retry - now)
+            return None
+        if queue.turns:
+            queue.turns -= 1
+            self.make_ready(queue)
             return None
         try:
             if (batch := queue.unsent()) and not batch.is_wanted():
@@ -293,13 +298,14 @@ class Requests:
                 queue.give_back()
             queue.drop(lambda: of_code(code, queue.topic))
             queue.error, queue.refused_since = 0, 0.0
+            self._pause(queue)
         else:
             self._pause(queue)
             self.brokers.find_leaders()
 
     def _pause(self, queue: PartitionQueue) -> None:
         """Sends nothing of this partition for a moment."""
-        queue.retry = asyncio.get_running_loop().time() + PAUSE
+        queue.retry, queue.turns = asyncio.get_running_loop().time() + PAUSE, TURNS
         self._again(queue, PAUSE)
 
     def _again(self, queue: PartitionQueue, seconds: float) -> None:

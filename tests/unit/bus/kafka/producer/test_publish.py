@@ -12,7 +12,7 @@ from confluent_kafka.cimpl import murmur2
 
 from inlake.bus.kafka.producer import Producer
 from inlake.bus.kafka.producer.partition import BATCH_BYTES
-from inlake.bus.kafka.producer.requests import PAUSE
+from inlake.bus.kafka.producer.requests import PAUSE, TURNS
 from inlake.bus.kafka.properties import CONNECTION, find_access
 from inlake.errors import BusUnavailable, InlakeError, OutcomeUnknown
 from inlake.model import Event, Position
@@ -209,6 +209,25 @@ def test_what_is_behind_an_event_that_kafka_refuses_for_now_is_not_taken_before_
         await asyncio.sleep(2 * PAUSE)
         assert len(log) == before
         assert await confirmed(producer) < 0.1
+
+    play(story, timeout=20, latency=0.02)
+
+
+def test_who_hears_of_a_refusal_acts_before_what_comes_is_sent_however_long_a_turn_takes() -> None:
+    async def story(cluster: Cluster, producer: Producer) -> None:
+        await confirmed(producer)
+        log = cluster.partitions[0].log
+        before = len(log)
+        cluster.refuses_next = POLICY_VIOLATION
+        await asyncio.wait([asyncio.create_task(send(producer))])
+        after = asyncio.create_task(send(producer))
+        asyncio.get_running_loop().now += 2 * PAUSE  # type: ignore[attr-defined]  # other requests are worked on
+        for _ in range(TURNS - 1):
+            await asyncio.sleep(0)
+        after.cancel()
+        await asyncio.wait([after])
+        await asyncio.sleep(2 * PAUSE)
+        assert len(log) == before
 
     play(story, timeout=20, latency=0.02)
 
