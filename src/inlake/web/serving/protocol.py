@@ -65,8 +65,7 @@ class Protocol(HttpToolsProtocol):
             self._idle = False
             self._expect(self.head_seconds)
         if self._read > self.head_bytes and not self.transport.is_closing():
-            limit = f"{self.head_bytes:,} bytes (INLAKE_MAX_REQUEST_LINE)"
-            self._refuse(HeadersTooLarge(f"Request line and headers are larger than {limit}."))
+            self._refuse_head()
 
     def _parse(self, data: bytes) -> bytes:
         """The rest of the data, behind the head of a request that offers another protocol (`Upgrade`).
@@ -89,6 +88,9 @@ class Protocol(HttpToolsProtocol):
         """The headers are complete: what follows is the body's."""
         self._until = None
         self._idle = False
+        if self._read > self.head_bytes and self._head_size() > self.head_bytes:  # all of it came in one read
+            self._refuse_head()
+            raise HttpParserError
         self._read = 0
         is_old = self.parser.get_http_version() == "1.0"
         hosts = [name for name, _ in self.headers].count(b"host")
@@ -144,6 +146,14 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer a request that cannot be parsed, and hang up."""
         self._refuse(BadHttp(f"{msg.rstrip('.')}: it is not HTTP/1.1."))
+
+    def _head_size(self) -> int:
+        """Bytes of the request line and the headers, but for what separates them."""
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def _refuse_head(self) -> None:
+        limit = f"{self.head_bytes:,} bytes (INLAKE_MAX_REQUEST_LINE)"
+        self._refuse(HeadersTooLarge(f"Request line and headers are larger than {limit}."))
 
     def _expect(self, seconds: float) -> None:
         """Hang up if no headers are complete by then."""

@@ -123,3 +123,14 @@ async def test_an_offer_without_a_body_and_one_with_a_broken_body() -> None:
             assert b"content-length: 0" in answer
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\n" + OFFERS[0] + b"Transfer-Encoding: chunked\r\n\r\nno size")
         assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+@pytest.mark.parametrize(("header", "body", "status"), [(1_000, 5, b"431"), (10, 1_000, b"200")])
+async def test_headers_are_bounded_also_where_all_of_a_request_comes_in_one_read(
+    monkeypatch: pytest.MonkeyPatch, header: int, body: int, status: bytes
+) -> None:
+    monkeypatch.setattr(Protocol, "head_bytes", 200)
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\nX-Long: %b\r\n\r\n" % (body, b"x" * header)
+    async with connected() as ((reader, writer), _):
+        writer.write(head + b"y" * body)
+        assert (await asyncio.wait_for(reader.readline(), 5)).split()[1] == status
