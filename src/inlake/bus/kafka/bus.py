@@ -147,12 +147,9 @@ class KafkaBus:
         follow: bool = False,
     ) -> AsyncIterator[Message]:
         """See `Bus.read`. Order holds within a partition."""
+        wanted = self._holds_events if topics is None else topics
         return kafka_reader.read(
-            self._connection,
-            self._holds_events if topics is None else topics,
-            latest=start == "latest",
-            follow=follow,
-            answer_timeout=self._timeout,
+            self._connection, wanted, latest=start == "latest", follow=follow, answer_timeout=self._timeout
         )
 
     async def recent(
