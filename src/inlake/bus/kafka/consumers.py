@@ -61,7 +61,7 @@ class Consumers:
         reading.topics = topics
         try:
             messages = take(reading)
-            reading.rest()
+            reading.unassign()
         except BaseException:
             reading.close()
             raise

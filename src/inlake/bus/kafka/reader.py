@@ -100,7 +100,7 @@ class Reading:
         with self._lock:
             return [message for one in self._consume() if (message := self._accept(one)) is not None]
 
-    def rest(self) -> None:
+    def unassign(self) -> None:
         """Fetch nothing until the next `begin_between`."""
         with self._lock:
             self._open = {}

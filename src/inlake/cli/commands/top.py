@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from inlake.client.connection import Connection
 
 NAMES = ("accepted", "pending", "rejected", "failed")
-METRICS, READY = OWN = "/metrics", "/health/ready"
+METRICS, READY = "/metrics", "/health/ready"
+OWN = (METRICS, READY)
 """The routes that the command asks at each look."""
 WIDEST = 50
 """Columns of a route's path at most."""
