@@ -7,7 +7,7 @@ of `inlake.errors` only.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from inlake.errors import InlakeError
@@ -250,8 +250,10 @@ class Bus(Protocol):
         *,
         start: Literal["earliest", "latest"] = "earliest",
         follow: bool = False,
+        after: Iterable[Position] = (),
     ) -> AsyncIterator[Message]:
-        """Messages of the topics (None: all that hold events), from the start or from now; `follow`: without end."""
+        """Messages of the topics (None: all that hold events), from the start or from now; `follow`: without end;
+        `after`: partitions of which something was read before are read from behind these positions on."""
         ...
 
     async def recent(

@@ -292,6 +292,20 @@ async def test_a_follower_of_the_latest_sees_new_events_only(subject: Subject) -
     await reader.aclose()
 
 
+async def test_reading_goes_on_behind_positions_that_were_read(subject: Subject) -> None:
+    positions(await subject.bus.publish([event(subject.topic, b"%d" % n, key=b"%d" % n) for n in range(20)]))
+    known = {message.position.partition: message.position for message in await read(subject.bus, subject.topic)}
+    assert [m async for m in subject.bus.read([subject.topic], after=known.values())] == []
+    positions(await subject.bus.publish([event(subject.topic, b"new")]))
+    assert [m.value async for m in subject.bus.read([subject.topic], after=known.values())] == [b"new"]
+    one = next(iter(known.values()))
+    got = [m async for m in subject.bus.read([subject.topic], after=[structs.replace(one, offset=one.offset - 1)])]
+    assert (got.count(next(m for m in got if m.position == one)), len({m.position for m in got})) == (1, len(got))
+    reader: Any = subject.bus.read([subject.topic], start="latest", follow=True, after=known.values())
+    assert (await asyncio.wait_for(anext(reader), 10)).value == b"new"
+    await reader.aclose()
+
+
 async def test_a_follower_that_is_cancelled_while_it_waits_lets_go(subject: Subject) -> None:
     positions(await subject.bus.publish([event(subject.topic)]))
     reader: Any = subject.bus.read([subject.topic], follow=True)

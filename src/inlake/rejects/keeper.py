@@ -23,6 +23,10 @@ BESIDE = 1_000
 class RejectLog(Protocol):
     """Where rejects are kept. Each method raises `InlakeError` when it cannot be done."""
 
+    def begin(self) -> None:
+        """Begin to read what is to be read before the first question can be answered, if anything is; never fails."""
+        ...
+
     async def add(self, rejects: Sequence[Reject]) -> Sequence[Reject]:
         """Keep as many as can be, and return those; one whose id is there already stays as it is."""
         ...
@@ -67,6 +71,10 @@ class Keeper:
         """Show from now on in these metrics what is kept, by cause, and what is not."""
         self._metrics = metrics
         self._lost = metrics.counter("inlake_rejects_lost_total", "Refused records that could not be kept.")
+
+    def begin(self) -> None:
+        """See `RejectLog.begin`."""
+        self._log.begin()
 
     def keep(self, reject: Reject) -> None:
         """Have it written soon. Never fails: what cannot be kept is counted."""

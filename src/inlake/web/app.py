@@ -195,6 +195,8 @@ def _running(d: Deployment, site: Site, count_sweep: Callable[[str], None]) -> C
         work = [sweeping, telling, watching]
         if d.outbox is not None:
             work.append(asyncio.create_task(d.outbox.drain()))
+        if d.rejects is not None:
+            d.rejects.begin()
         yield
         for task in work:
             task.cancel()

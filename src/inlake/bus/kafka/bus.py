@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any, Literal
 
 from confluent_kafka import KafkaException
@@ -145,12 +146,12 @@ class KafkaBus:
         *,
         start: Literal["earliest", "latest"] = "earliest",
         follow: bool = False,
+        after: Iterable[Position] = (),
     ) -> AsyncIterator[Message]:
         """See `Bus.read`. Order holds within a partition."""
         wanted = self._holds_events if topics is None else topics
-        return kafka_reader.read(
-            self._connection, wanted, latest=start == "latest", follow=follow, answer_timeout=self._timeout
-        )
+        reading = partial(kafka_reader.Reading, self._connection, wanted, follow=follow, timeout=self._timeout)
+        return kafka_reader.read(reading, latest=start == "latest", after=after)
 
     async def recent(
         self, limit: int, topics: Sequence[str] | None = None, *, before: Moment | None = None

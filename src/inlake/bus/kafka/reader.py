@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
@@ -23,6 +23,8 @@ LOOK = 5.0
 """Seconds between looks for new topics and partitions while following."""
 CHUNK = 500
 """Messages taken in one call."""
+QUEUED = 16 << 20
+"""Bytes that librdkafka may fetch ahead."""
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -48,6 +50,7 @@ class Reading:
         self._next_look = self._silent_since = time.monotonic()
         self._consumer = Consumer(
             {
+                "queued.max.messages.kbytes": QUEUED >> 10,
                 **config,
                 "group.id": "inlake-read",  # librdkafka wants a name; with assign and without commits it is not used
                 "enable.auto.commit": False,
@@ -56,10 +59,11 @@ class Reading:
             }
         )
 
-    def begin(self, *, latest: bool = False) -> None:
-        """Assign every partition from its start or end; what is there now is the end when not following."""
+    def begin(self, *, latest: bool = False, after: Iterable[Position] = ()) -> None:
+        """Assign every partition from its start or end, or from behind a position; what is there now is the end when
+        not following."""
         with self._lock:
-            self._assign(latest=latest)
+            self._assign(latest=latest, nexts={(at.topic, at.partition): at.offset + 1 for at in after})
 
     def begin_between(self, windows: Mapping[Place, range]) -> None:
         """Read these offsets of each partition, and nothing else."""
@@ -137,12 +141,15 @@ class Reading:
             self._consumer.list_topics(timeout=self._timeout)  # which says who leads now
         return {}
 
-    def _assign(self, *, latest: bool) -> None:
+    def _assign(self, *, latest: bool, nexts: Mapping[Place, int]) -> None:
         spans = self._spans()
         offsets = []
         for place, span in spans.items():
-            offsets.append(TopicPartition(*place, span.stop if latest else span.start))
-            if self._follow or (span and not latest):
+            start = nexts.get(place, span.stop if latest else span.start)
+            if not span.start <= start <= span.stop:  # it was deleted, or the topic is a new one of the same name
+                start = span.start
+            offsets.append(TopicPartition(*place, start))
+            if self._follow or start < span.stop:
                 self._open[place] = span.stop
         self._seen = set(spans)
         self._consumer.assign(offsets)
@@ -211,14 +218,12 @@ def to_message(got: KafkaMessage) -> Message:
     return Message(position, got.key(), got.value(), headers, min(max(got.timestamp()[1], 0), LATEST_MS))
 
 
-async def read(
-    config: Mapping[str, Any], topics: Topics, *, latest: bool, follow: bool, answer_timeout: float
-) -> AsyncIterator[Message]:
-    """Messages of the topics. `BusUnavailable`, `TopicMissing`."""
+async def read(make: Callable[[], Reading], *, latest: bool, after: Iterable[Position]) -> AsyncIterator[Message]:
+    """Messages of the topics of a reading. `BusUnavailable`, `TopicMissing`."""
     reading = None
     try:
-        reading = Reading(config, topics, follow=follow, timeout=answer_timeout)
-        await asyncio.to_thread(reading.begin, latest=latest)
+        reading = make()
+        await asyncio.to_thread(reading.begin, latest=latest, after=after)
         while (messages := await asyncio.to_thread(reading.take)) is not None:
             for message in messages:
                 yield message

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -265,9 +265,10 @@ class OutboxBus:
         *,
         start: Literal["earliest", "latest"] = "earliest",
         follow: bool = False,
+        after: Iterable[Position] = (),
     ) -> AsyncIterator[Message]:
         """See `Bus.read`."""
-        return self._bus.read(topics, start=start, follow=follow)
+        return self._bus.read(topics, start=start, follow=follow, after=after)
 
     async def recent(
         self, limit: int, topics: Sequence[str] | None = None, *, before: Moment | None = None

@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,17 +78,20 @@ class SqliteBus:
         *,
         start: Literal["earliest", "latest"] = "earliest",
         follow: bool = False,
+        after: Iterable[Position] = (),
     ) -> AsyncIterator[Message]:
         """See `Bus.read`. In the order of publishing, over all topics."""
-        reader = Reader(self._path)
+        reader, known = Reader(self._path), {at.topic: at.offset for at in after}
         try:
             end = await asyncio.to_thread(reader.end)
-            after = end if start == "latest" else 0
+            begin = end if start == "latest" else 0
+            last = min(known.get(topic, begin) for topic in topics) if topics else min([begin, *known.values()])
             while True:
-                messages = await asyncio.to_thread(reader.take, after, None if follow else end)
+                messages = await asyncio.to_thread(reader.take, last, None if follow else end)
                 for message in messages:
-                    after = message.position.offset
-                    if topics is None or message.position.topic in topics:
+                    at = message.position
+                    last = at.offset
+                    if (topics is None or at.topic in topics) and last > known.get(at.topic, begin):
                         yield message
                 if not messages and not follow:
                     return

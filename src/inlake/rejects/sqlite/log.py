@@ -17,6 +17,9 @@ class SqliteRejects:
         """`path`: made with its folder at first use; `seconds`, `most_bytes`: as `Table` has them."""
         self._table = Table(path, seconds=seconds, most_bytes=most_bytes)
 
+    def begin(self) -> None:
+        """See `RejectLog.begin`: the file answers without."""
+
     async def add(self, rejects: Sequence[Reject]) -> Sequence[Reject]:
         """See `RejectLog.add`: all or none."""
         await asyncio.to_thread(self._table.add, rejects)

@@ -15,7 +15,7 @@ import msgspec
 from inlake.errors import OutOfSpace, StoreUnavailable
 from inlake.rejects.reject import MOST_SCHEMAS, PAGE_TEXT, Cause, Cursor, Mark, Reject, Wanted
 
-SCHEMA = """
+TABLE = """
 CREATE TABLE IF NOT EXISTS rejects (
   id TEXT PRIMARY KEY,
   at INTEGER NOT NULL, -- milliseconds since 1970
@@ -26,6 +26,8 @@ CREATE TABLE IF NOT EXISTS rejects (
   mended_at INTEGER,
   document BLOB NOT NULL -- JSON
 );
+"""
+INDEXES = """
 CREATE INDEX IF NOT EXISTS rejects_at ON rejects (at, id);
 CREATE INDEX IF NOT EXISTS rejects_cause ON rejects (cause, mended, at, id);
 CREATE INDEX IF NOT EXISTS rejects_waiting ON rejects (mended, at, id);
@@ -54,9 +56,12 @@ class Table:
         self._open: sqlite3.Connection | None = None
         self._cleaned = 0.0
 
-    def add(self, rejects: Iterable[Reject]) -> None:
+    def add(self, rejects: Sequence[Reject], documents: Iterable[bytes] | None = None) -> None:
+        """`documents`: the JSON text of each of the rejects, where it is at hand."""
+        texts = documents or map(msgspec.json.encode, rejects)
         rows = [
-            (r.id, r.at, r.principal, r.schema, r.cause, r.mended, r.mended_at, msgspec.json.encode(r)) for r in rejects
+            (r.id, r.at, r.principal, r.schema, r.cause, r.mended, r.mended_at, text)
+            for r, text in zip(rejects, texts, strict=True)
         ]
         with self._one_at_a_time:
             try:
@@ -67,6 +72,12 @@ class Table:
                     self._clean(table)
             except (sqlite3.Error, OSError) as error:
                 raise self._refusal(error) from None
+
+    def index(self) -> None:
+        """Make the indexes that questions need: a table without a name has none until then, since many rows come into
+        it in half the time so."""
+        with self._used() as table:
+            table.executescript(INDEXES)
 
     def mend(self, mark: Mark) -> None:
         self._do(
@@ -136,7 +147,9 @@ class Table:
             try:
                 table.execute("PRAGMA journal_mode = WAL")
                 table.execute("PRAGMA synchronous = NORMAL")
-                table.executescript(SCHEMA)
+                table.executescript(TABLE)
+                if self._path is not None:
+                    table.executescript(INDEXES)
             except BaseException:
                 table.close()
                 raise

@@ -27,8 +27,9 @@ def steps(table: Table, wanted: Wanted) -> int:
 @pytest.mark.parametrize("wanted", [Wanted(), Wanted(principal="token:a"), Wanted(mended=None)], ids=str)
 def test_a_page_costs_as_much_among_many_as_among_few(wanted: Wanted) -> None:
     table = Table(None, seconds=30 * DAY, most_bytes=1 << 30)
-    table.add(reject(n) for n in range(100))
+    table.index()
+    table.add([reject(n) for n in range(100)])
     few = steps(table, wanted)
-    table.add(reject(n) for n in range(100, 3_000))
+    table.add([reject(n) for n in range(100, 3_000)])
     assert steps(table, wanted) <= few + 10
     table.close()

@@ -1,0 +1,1 @@
+"""Unit tests of rejects in a topic."""
