@@ -17,6 +17,7 @@ from inlake.logbook.answers import NAMESPACE, KeptAnswers
 from inlake.model import Message
 from inlake.promises.entries import Promised, Tus
 from inlake.web.app import create_app
+from inlake.web.request.exchange import PIECE
 from inlake.web.routes import stream as ndjson
 from tests.gateways import NOTE, Answer, Gateway, embedded, form
 
@@ -25,6 +26,8 @@ BINARIES = "/ingress/record-json-and-binary?schema=note"
 NDJSON = "application/x-ndjson"
 RECORD = b'{"title": "Spot"}'
 KEY = {"idempotency-key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
+NAME = f"anonymous\n/ingress/record-json\n{KEY['idempotency-key'][1:-1]}"
+"""The beginning of the names that event ids are made of."""
 REPLAYED = "idempotent-replayed"
 
 
@@ -50,8 +53,7 @@ async def test_a_repeat_gets_the_answer_of_before_and_publishes_nothing(gateway:
     for _ in range(3):
         same(first, await gateway.post(RECORDS, RECORD, headers=KEY))
     [event] = await gateway.events()
-    name = f"anonymous\n/ingress/record-json\n{KEY['idempotency-key'][1:-1]}\n1"
-    assert event_ids([event]) == [first.json()["id"]] == [str(uuid5(NAMESPACE, name))]
+    assert event_ids([event]) == [first.json()["id"]] == [str(uuid5(NAMESPACE, f"{NAME}\n1"))]
     assert len(await receipts(gateway)) == 2, "two small objects for a request with a key"
 
 
@@ -156,6 +158,20 @@ async def test_a_stream_has_one_answer_and_an_event_id_a_line(gateway: Gateway) 
     assert ids == [line["id"] for line in first.lines() if "id" in line]
     assert len(set(ids)) == 2_501
     assert len(await receipts(gateway)) == 2
+
+
+async def test_a_large_body_has_its_lines_whole_wherever_it_is_cut(gateway: Gateway) -> None:
+    """It is read again in pieces; receipts that nobody wants are not written."""
+    titles = [f"{n} " + "x" * (n % 997) for n in range(700)]
+    body = b"".join(json.dumps({"title": title}).encode() + b"\n" for title in titles) + b'{"title": 1}'
+    assert len(body) > 4 * PIECE
+    answer = await gateway.post(f"{RECORDS}&receipts=rejects", body, NDJSON, headers=KEY)
+    [refused, last] = answer.lines()
+    assert (refused["line"], refused["status"]) == (701, 422)
+    assert last["summary"] == {"accepted": 700, "pending": 0, "rejected": 1, "failed": 0}
+    events = await gateway.events()
+    assert event_ids(events) == [str(uuid5(NAMESPACE, f"{NAME}\n{n}")) for n in range(1, 701)]
+    assert all(title.encode() in (event.value or b"") for title, event in zip(titles, events, strict=True))
 
 
 async def test_the_kept_answer_to_a_stream_is_bounded(gateway: Gateway) -> None:

@@ -48,6 +48,7 @@ NOBODY = Caller()
 SMALL = 64 << 10
 """Bytes of a body that a socket holds, whoever reads it or not."""
 SMALL_SECONDS = 1.0
+PIECE = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +256,8 @@ class Exchange:
         headers = [(name, value) for name, value in self.scope["headers"] if name not in without]
         self.scope = {**self.scope, "headers": headers}
         self._fields = {name: value for name, value in self._fields.items() if name not in without}
-        self._inflate, self._inflated, self.at_end = None, iter([body]), False
+        pieces = (body[n : n + PIECE] for n in range(0, len(body), PIECE))
+        self._inflate, self._inflated, self.at_end = None, pieces, False
 
     def another(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> Exchange:
         """Another request of the same client, whose body is here; its answer goes where `answer_to` says."""

@@ -150,29 +150,31 @@ async def _begin_whole(x: Exchange, gateway: Gateway, attempt: Attempt, limit: i
     """Read the body, which can then be read once more, and begin. Raises `Answered`, `IdempotentTooLarge`."""
     to, kind = address.of_caller(x.scope["query_string"], x.caller), x.header(b"content-type")
     x.inflate()
-    body = bytearray()
+    received = bytearray()
     while chunk := await x.next_chunk():
-        body += chunk
-        if len(body) > limit:
+        received += chunk
+        if len(received) > limit:
             raise IdempotentTooLarge(
                 f"With an Idempotency-Key a body has at most {limit:,} bytes (INLAKE_IDEMPOTENT_BYTES): cut the stream "
                 "into several requests, each with its key."
             )
+    body = bytes(received)
+    del received
     if x.has_one_of(FIELD_NAMES):
-        check_body(x, bytes(body))
-    lines = [bytes(body)]
+        check_body(x, body)
+    lines = [body]
     if address.media_type(kind) in address.NDJSON:
         if body.count(b"\n") > LINES:
             raise IdempotentTooLarge(
                 f"With an Idempotency-Key a body has at most {LINES:,} lines: cut the stream into several requests."
             )
-        lines = lines[0].split(b"\n")
-    parts = {"query or content type": digest(x.scope["query_string"], kind), "body": digest(bytes(body))}
+        lines = body.split(b"\n") if to.schema is None else []
+    parts = {"query or content type": digest(x.scope["query_string"], kind), "body": digest(body)}
     trace = trace_of(x)
     await attempt.begin(gateway.codecs, await _schemas(x, to, lines), parts, trace)
     if attempt.answer is not None:
         raise Answered
-    x.rewind(bytes(body), FIELD_NAMES | {b"content-encoding"})
+    x.rewind(body, FIELD_NAMES | {b"content-encoding"})
 
 
 async def _schemas(x: Exchange, to: address.Address, records: list[bytes]) -> set[str]:

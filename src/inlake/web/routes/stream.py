@@ -241,7 +241,8 @@ class Stream:
             self._answer(207)
 
     def _write_receipts(self, results: list[tuple[int, Result]], receipts: list[bytes], rejects: list[bytes]) -> None:
-        """Add the lines of all, and once more those of the refused, and count."""
+        """Add the lines of all, if these are wanted, and once more those of the refused, and count."""
+        wanted = self._to.receipts == "all"
         published = [(n, result) for n, result in results if isinstance(result, Receipt)]
         if published:
             waiting = sum([result.offset is None for _, result in published])
@@ -249,11 +250,13 @@ class Stream:
             self._counts["pending"] += waiting
             self._statuses |= {result.status for _, result in published} if waiting else {201}
         if len(published) == len(results):
-            receipts.append(receipt_lines(published))
+            if wanted:
+                receipts.append(receipt_lines(published))
             return
         for n, result in results:
             if isinstance(result, Receipt):
-                receipts.append(receipt_lines([(n, result)]))
+                if wanted:
+                    receipts.append(receipt_lines([(n, result)]))
             else:
                 receipts.append(line := self._receipt(n, result))
                 if isinstance(result, InlakeError):
@@ -281,12 +284,12 @@ class Stream:
                 Submission(label, line) if line.__class__ is bytes and len(line) <= limit else self._submission(n, line)
                 for n, line in lines
             ]
-        event_id, at = attempt.event_id, attempt.accepted_ms
+        at, ids = attempt.accepted_ms, attempt.event_ids([n for n, _ in lines])
         return [
-            Submission(label, line, None, event_id(n), at)
+            Submission(label, line, None, event_id, at)
             if line.__class__ is bytes and len(line) <= limit
             else self._submission(n, line)
-            for n, line in lines
+            for (n, line), event_id in zip(lines, ids, strict=True)
         ]
 
     def _submission(self, n: int, line: bytes | InlakeError) -> Submission | InlakeError:
