@@ -37,6 +37,8 @@ class Issuer:
         """The query of each question that was answered with a code."""
         self.asked = 0
         """Requests for the key set."""
+        self.documents = 0
+        """Requests for it, and for what the issuer says of itself."""
         self.add("rsa", RSAKey.generate_key(2048))
         self.add("ec", ECKey.generate_key("P-256"))
         self.add("okp", OKPKey.generate_key("Ed25519"))
@@ -45,6 +47,7 @@ class Issuer:
         self.keys[kid] = key
 
     def document(self, path: str) -> dict[str, Any]:
+        self.documents += 1
         if path == "/jwks":
             self.asked += 1
             public = [{**key.as_dict(private=False), "kid": kid, "use": "sig"} for kid, key in self.keys.items()]

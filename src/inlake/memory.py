@@ -60,6 +60,10 @@ class Shared(Generic[K, V]):
             raise copy(error)  # each caller its own: a shared one would keep the frames of all of them
         return task.result()
 
+    def is_running(self, key: K) -> bool:
+        """Whether a piece of work for this key is in flight."""
+        return key in self._running
+
     async def settle(self) -> None:
         """Wait until what is running has ended."""
         await asyncio.gather(*self._running.values(), return_exceptions=True)

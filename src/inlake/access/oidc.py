@@ -113,7 +113,7 @@ class Oidc:
     async def endpoint(self, name: str) -> str:
         """An address that the issuer says it has. Raises `IssuerUnavailable`."""
         if not self._about:
-            await self._fetching.join(None, self._fetch)
+            await self._fetch_again()
         where = self._about.get(name)
         is_plain = self._claims.issuer.startswith("https:") and not str(where).startswith("https:")
         if not isinstance(where, str) or is_plain:
@@ -172,15 +172,33 @@ class Oidc:
         kid = header.get("kid", "")
         if not isinstance(kid, str):
             raise Unauthorized("The token's key id is not text.")
-        age = time.monotonic() - self._fetched
-        if age > STALE_SECONDS or (self._found(kid) is None and time.monotonic() - self._tried > PAUSE_SECONDS):
-            await self._fetching.join(None, self._fetch)
-        elif age > FRESH_SECONDS and time.monotonic() - self._tried > PAUSE_SECONDS:
+        if self._is_stale() or self._found(kid) is None:
+            await self._fetch_again()
+        elif time.monotonic() - self._fetched > FRESH_SECONDS and self._may_ask():
             self._fetching.start(None, self._fetch)
         jwk = self._found(kid)
         if jwk is None:
             raise Unauthorized("The token is signed with a key that its issuer does not have.")
         return self._import(jwk)
+
+    async def _fetch_again(self) -> None:
+        """Fetches the keys if the issuer may be asked, or waits for who does. Raises `IssuerUnavailable` while there
+        are none that are believed."""
+        if self._may_ask() or self._fetching.is_running(None):
+            await self._fetching.join(None, self._fetch)
+        elif self._is_stale():
+            raise self._no_keys()
+
+    def _may_ask(self) -> bool:
+        return time.monotonic() - self._tried > PAUSE_SECONDS
+
+    def _is_stale(self) -> bool:
+        return time.monotonic() - self._fetched > STALE_SECONDS
+
+    def _no_keys(self) -> IssuerUnavailable:
+        return IssuerUnavailable(
+            f"The issuer of tokens, {self._claims.issuer}, gives no keys to check them with: send the request again."
+        )
 
     def _found(self, kid: str) -> dict[str, Any] | None:
         """The key of this id; a token without an id needs an issuer that has one key only."""
@@ -215,11 +233,8 @@ class Oidc:
             self._verified.clear()
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TimeoutError) as error:
             log.warning("the issuer %s gives no keys: %s", self._claims.issuer, str(error) or type(error).__name__)
-            if time.monotonic() - self._fetched > STALE_SECONDS:
-                raise IssuerUnavailable(
-                    f"The issuer of tokens, {self._claims.issuer}, gives no keys to check them with: send the request "
-                    "again."
-                ) from None
+            if self._is_stale():
+                raise self._no_keys() from None
 
     async def _document(
         self, url: str, form: Mapping[str, str] | None = None, basic: tuple[str, str] | None = None

@@ -158,7 +158,24 @@ async def test_an_issuer_that_fails_lets_in_whom_its_keys_let_in_before(made: Is
     with pytest.raises(IssuerUnavailable, match="gives no keys"):
         await tokens.identity(made.token(note="third"))
     made.status = 200
+    tokens._tried -= oidc.PAUSE_SECONDS + 1
     assert (await tokens.identity(made.token(note="fourth"))).subject == "ann"
+
+
+async def test_an_issuer_that_has_no_keys_is_asked_once_in_ten_seconds(made: Issuer, tokens: Oidc) -> None:
+    made.says_it_is = "https://evil.example"
+    before = made.documents
+    for n in range(20):
+        with pytest.raises(IssuerUnavailable):
+            await tokens.identity(made.token(note=str(n)))
+        with pytest.raises(IssuerUnavailable):
+            await tokens.endpoint("token_endpoint")
+    assert made.documents == before + 1
+    tokens._tried -= oidc.PAUSE_SECONDS + 1
+    made.says_it_is = made.url
+    together = [tokens.identity(made.token(note=f"together {n}")) for n in range(5)]
+    assert {found.subject for found in await asyncio.gather(*together)} == {"ann"}
+    assert made.documents == before + 3
 
 
 @pytest.mark.parametrize("says", ["https://evil.example", ""])
