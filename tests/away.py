@@ -19,6 +19,8 @@ class AwayBus(SqliteBus):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.state: Literal["up", "down", "silent", "late"] = "up"
+        self.refused_topics: set[str] = set()
+        """Topics whose events are refused for now, while it is up."""
         self.calls: list[list[str]] = []
         """The ids of each call that was published."""
         self.too_large = 1 << 30
@@ -29,6 +31,10 @@ class AwayBus(SqliteBus):
             await asyncio.get_running_loop().create_future()
         if self.state == "down":
             return [BusUnavailable("The bus is away.") for _ in events]
+        if any(event.topic in self.refused_topics for event in events):
+            good = [event for event in events if event.topic not in self.refused_topics]
+            taken = iter(await self.publish(good) if good else [])
+            return [next(taken) if event in good else BusUnavailable(f"{event.topic} is away.") for event in events]
         if any(len(event.value) >= self.too_large for event in events):
             small = [event for event in events if len(event.value) < self.too_large]
             taken = iter(await self.publish(small) if small else [])

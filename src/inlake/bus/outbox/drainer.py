@@ -47,7 +47,8 @@ class Drainer:
         """Events that the bus has taken, or refused for good, while the disk does not let go of them."""
         self._state = State()
         """The file as it was at the last look; empty where another process drains."""
-        self._told = ""
+        self._told: set[str] = set()
+        """Troubles that the log has, since something waits."""
         self._published = Counter()
 
     def count_in(self, metrics: Metrics) -> None:
@@ -84,8 +85,11 @@ class Drainer:
         self._state = await asyncio.to_thread(self._table.state)
         waiting = self._state.waiting
         ready = [b for b in waiting if self._later.get(b.topic, 0.0) <= time.monotonic()]
+        if not waiting:
+            self._tell_the_end()
+            return IDLE
         if not ready:
-            return TROUBLE / 4 if waiting else IDLE
+            return TROUBLE / 4
         share = max(1, EVENTS // len(ready))
         closing = {b.topic for b in ready if b.topic in self._works and b.events <= share}
         if closing != {b.topic for b in waiting if b.closing}:
@@ -125,20 +129,21 @@ class Drainer:
         await asyncio.to_thread(self._table.remove, published, refused)
         self._to_remove = None
         self._published.value += len(published)
-        if published:
-            self._tell("")
 
     def _age(self) -> float:
         oldest = self._state.oldest_ms
         return 0.0 if oldest is None else max(0.0, time.time() - oldest / 1000)
 
     def _tell(self, trouble: str) -> None:
-        """Logs what keeps events from the bus, once as long as it is the same."""
-        if trouble and trouble != self._told:
+        """Logs what keeps events from the bus, once until nothing waits any more."""
+        if trouble not in self._told:
+            self._told.add(trouble)
             log.warning("events wait in the outbox: %s", trouble)
-        elif self._told and not trouble:
+
+    def _tell_the_end(self) -> None:
+        if self._told:
+            self._told.clear()
             log.info("the outbox is drained")
-        self._told = trouble
 
 
 async def _whole(step: Coroutine[Any, Any, float]) -> float:

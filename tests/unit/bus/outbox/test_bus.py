@@ -198,6 +198,28 @@ async def test_topics_wait_apart(tmp_path: Path) -> None:
         assert numbers(await w.published()) == [3]
 
 
+async def test_the_log_says_drained_once_nothing_waits_any_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "inlake.bus")
+    async with world(tmp_path) as w:
+        w.inner.refused_topics = {"notes", "pages"}
+        for n in range(5):
+            await w.bus.publish([event(n), event(n, "pages")])
+        w.inner.state = "down"
+        await w.bus.publish([event(n, "others") for n in range(1_500)])
+        w.inner.state = "up"
+        while len(await w.published()) < 1_500:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(3)  # both topics are tried some times more
+        assert "is drained" not in caplog.text
+        assert caplog.text.count("notes is away") == caplog.text.count("pages is away") == 1
+        w.inner.refused_topics.clear()
+        await w.drained(1_510)
+        await asyncio.sleep(0.5)
+        assert caplog.text.count("the outbox is drained") == 1
+
+
 async def test_new_events_go_straight_to_the_bus_again_under_a_load_that_never_ends(tmp_path: Path) -> None:
     """Events come faster than one publish call of the drainer takes: they are held back for its last one."""
     async with world(tmp_path) as w:
