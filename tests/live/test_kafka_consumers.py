@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from inlake.bus.kafka.bus import KafkaBus
 from inlake.bus.kafka.consumers import MOST_KEPT, Consumers
 from inlake.bus.kafka.newest import recent
+from inlake.bus.kafka.reader import Reading
 from inlake.errors import BusUnavailable, TopicMissing
 from inlake.model import Position
 from tests.live.test_kafka_bus import create, event, opened
@@ -142,3 +144,23 @@ async def test_few_are_kept_however_many_ask_at_once_and_none_that_nobody_needs(
     assert [message.value for message in await recent(consumers, [topic], 3, before=None)] == [b"2", b"1"]
     await consumers.close()
     assert not consumers._idle
+
+
+async def test_a_reader_that_retention_overtakes_goes_on_with_what_is_left(
+    admin: AdminClient, topics: list[str]
+) -> None:
+    topic = topics[0]
+    create(admin, topic)
+    async with opened() as bus:
+        await publish(bus, topic, *(b"%d" % n for n in range(8)))
+    for done in admin.delete_records([TopicPartition(topic, 0, 5)]).values():
+        done.result()
+    reading = Reading({"bootstrap.servers": KAFKA_BOOTSTRAP}, [topic], follow=False, timeout=10)
+    try:
+        reading.begin_between({(topic, 0): range(8)})
+        found: list[bytes | None] = []
+        while (messages := await asyncio.to_thread(reading.take)) is not None:
+            found += [message.value for message in messages]
+    finally:
+        reading.close()
+    assert found == [b"5", b"6", b"7"]

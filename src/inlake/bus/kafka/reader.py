@@ -55,6 +55,7 @@ class Reading:
                 "group.id": "inlake-read",  # librdkafka wants a name; with assign and without commits it is not used
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",  # retention may overtake a reader: it goes on with what is left
                 "logger": Log(),
             }
         )
