@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from inlake.errors import InlakeError
+from inlake.errors import BadParameter, InlakeError, InvalidSchema
 from inlake.formats import compile_codec
 from inlake.formats.depth import check_depth
+from inlake.memory import Recent, Shared
 from inlake.model import Message
 from inlake.ports import Codec, Registry
 from inlake.settings import Settings
@@ -48,12 +52,14 @@ def undecoded(message: Message) -> Decoded:
 
 
 class Decoder:
-    """Decodes the values of messages; a schema is fetched and compiled once."""
+    """Decodes the values of messages; a schema is fetched and compiled once, in a thread."""
 
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
         self._settings = settings
-        self._codecs: dict[int, Codec] = {}
+        self._compiled: Recent[int, Codec | InvalidSchema | BadParameter] = Recent(MOST_SCHEMAS)
+        """By id; what cannot be compiled stays so."""
+        self._compiling: Shared[int, Codec | InvalidSchema | BadParameter] = Shared()
 
     async def decode(self, message: Message) -> Decoded:
         """Never fails for what is in the message: a value that cannot be read comes with its problem."""
@@ -65,18 +71,29 @@ class Decoder:
             return self._unframed(message, headers, value)
         schema_id = int.from_bytes(value[1:FRAME], "big")
         try:
-            codec = self._codecs.get(schema_id) or await self._compile(schema_id)
+            codec = self._compiled.recall(schema_id)
+            if codec is None:
+                codec = await self._compiling.join(schema_id, partial(self._compile, schema_id))
+            if isinstance(codec, InlakeError):
+                return Decoded(message, headers, schema_id, None, codec.detail)
             return Decoded(message, headers, schema_id, codec.decode(value[FRAME:]))
         except InlakeError as error:
             return Decoded(message, headers, schema_id, None, error.detail)
 
-    async def _compile(self, schema_id: int) -> Codec:
+    async def _compile(self, schema_id: int) -> Codec | InvalidSchema | BadParameter:
         schema, references = await self._registry.find_by_id(schema_id)
         settings = self._settings
-        codec = compile_codec(schema, references, resource_field=settings.resource_field, max_depth=settings.max_depth)
-        if len(self._codecs) >= MOST_SCHEMAS:
-            del self._codecs[next(iter(self._codecs))]
-        self._codecs[schema_id] = codec
+        try:
+            codec: Codec | InvalidSchema | BadParameter = await asyncio.to_thread(
+                compile_codec,
+                schema,
+                references,
+                resource_field=settings.resource_field,
+                max_depth=settings.max_depth,
+            )
+        except (InvalidSchema, BadParameter) as error:
+            codec = copy(error)  # the one that was raised keeps its frames
+        self._compiled.keep(schema_id, codec)
         return codec
 
     def _unframed(self, message: Message, headers: dict[str, str], value: bytes) -> Decoded:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import struct
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from confluent_kafka.schema_registry import Schema
 
+from inlake.errors import InvalidSchema
+from inlake.formats import compile_codec, events
 from inlake.formats.events import Decoder
 from inlake.model import Message, Position
 from inlake.registry.directory.registry import DirectoryRegistry
@@ -75,3 +80,24 @@ async def test_a_number_that_json_has_no_word_for_is_text(
     decoder = Decoder(registry, load({}))
     for value in (b"\0\0\0\0\2" + struct.pack("<d", number), b"\0\0\0\0\3" + struct.pack("<f", number)):
         assert (await decoder.decode(message(value))).record == told
+
+
+async def test_a_schema_is_compiled_once_and_beside_the_event_loop(
+    registry: DirectoryRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled_in: list[int] = []
+
+    def compiling(schema: Schema, *rest: Any, **settings: Any) -> Any:
+        compiled_in.append(threading.get_ident())
+        if schema.schema_str == '"float"':
+            raise InvalidSchema("It is broken.")
+        return compile_codec(schema, *rest, **settings)
+
+    monkeypatch.setattr(events, "compile_codec", compiling)
+    decoder = Decoder(registry, load({}))
+    good, broken = message(FRAMED + b"{}"), message(b"\0\0\0\0\3" + bytes(4))
+    for _ in range(2):
+        found = await asyncio.gather(*(decoder.decode(one) for one in [good, broken] * 3))
+        assert [one.problem for one in found] == [None, "It is broken."] * 3
+    assert len(compiled_in) == 2
+    assert threading.get_ident() not in compiled_in
