@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
@@ -44,6 +47,33 @@ async def test_rows_that_were_mended_come_again_as_the_page_writes_them(tmp_path
         body = b'"title","year"\r\n"a; ""b""\nc","1889"'
         (row,) = (await check(gateway, body, "?again=true")).json()["rows"]
         assert json.loads(row["record"]) == {"title": 'a; "b"\nc', "year": 1889}
+
+
+async def test_each_row_counts_as_a_record_that_is_checked(tmp_path: Path) -> None:
+    async with embedded(tmp_path, INLAKE_QUOTA_PRINCIPAL="records=3") as gateway:
+        assert (await check(gateway, b"title,year\na,1\nb,wrong\nc,2\n")).status == 200
+        assert (await check(gateway, b"title,year\na,1\n")).status == 200
+        refused = await check(gateway, b"title,year\na,1\n")
+        assert (refused.status, refused.json()["code"]) == (429, "quota_exceeded")
+
+
+async def test_other_requests_go_on_while_rows_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked, turns = 0, set[int]()
+
+    async def slow(*_: Any) -> None:
+        nonlocal checked
+        checked += 1
+        time.sleep(0.001)  # as a large record takes
+
+    async with embedded(tmp_path) as gateway:
+        monkeypatch.setattr(gateway.deployment.gateway, "validate", slow)
+        checking = asyncio.create_task(check(gateway, b"title,year\n" + b"x,1\n" * 100))
+        while not checking.done():
+            turns.add(checked)
+            await asyncio.sleep(0)
+        assert (await checking).status == 200
+    assert checked == 100
+    assert len(turns) > 50
 
 
 async def test_a_workbook_is_read(tmp_path: Path) -> None:

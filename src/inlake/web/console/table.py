@@ -15,9 +15,11 @@ from msgspec import Struct
 from inlake.client.tables import Fault, Layout, Plan, Row, TableError, open_table, read_shape
 from inlake.client.tables.cells import text_of
 from inlake.errors import BadParameter, BodyTooLarge, InlakeError, RecordRejected
+from inlake.group import TimeSlice
 from inlake.web.request import address
 from inlake.web.request.exchange import Exchange
 from inlake.web.request.query import query
+from inlake.web.request.quota import admit_records
 from inlake.web.routes.schemas import Which, tell
 from inlake.wiring import Deployment
 
@@ -74,7 +76,8 @@ def may_hold(x: Exchange) -> int:
 
 
 async def check(x: Exchange, d: Deployment) -> None:
-    """Read the table, make its rows records as the client does, and check each as `/ingress/validate` does."""
+    """Read the table, make its rows records as the client does, and check each as `/ingress/validate` does,
+    which counts as many records."""
     name, asked = x.path_parameter("name"), query(x, Asked)
     address.names(name, asked.destination or None, None)
     to = address.Address(schema=name, destination=asked.destination or None)
@@ -85,10 +88,13 @@ async def check(x: Exchange, d: Deployment) -> None:
     except TableError as error:
         await x.reply(200, msgspec.json.encode(Answer(wrong=[fault.sentence for fault in error.faults[:20]])))
         return
+    admit_records(x, sum([checked.record is not None for checked in read.answer.rows]))
+    time_slice = TimeSlice()
     for checked, row in zip(read.answer.rows, read.rows, strict=True):
         if checked.record is not None:
             errors = await _errors(x, d, to, checked.record.encode())
             checked.wrong = [read.wrong(read.plan.fault(row, each)) for each in errors]
+            await time_slice.yield_if_long()
     await x.reply(200, msgspec.json.encode(read.answer))
 
 
