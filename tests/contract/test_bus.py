@@ -400,8 +400,12 @@ async def test_a_message_is_found_by_its_position(subject: Subject) -> None:
     assert dict(found.headers)["ce_id"].decode() == sent[1].id
     assert await subject.bus.find(Position(last.topic, last.partition, last.offset + 100)) is None
     assert first.topic == subject.topic
-    for nowhere in Position(last.topic, 1 << 31, last.offset), Position(last.topic, last.partition, 1 << 63):
-        assert await subject.bus.find(nowhere) is None
+    for nowhere in (
+        Position(last.topic, 1 << 31, last.offset), Position(last.topic, last.partition, 1 << 63),
+        Position(last.topic, 77, 0), Position(f"{last.topic}-elsewhere", 0, 0),
+    ):  # fmt: skip
+        async with asyncio.timeout(5):
+            assert await subject.bus.find(nowhere) is None
 
 
 async def test_a_bus_that_works_has_only_warnings(subject: Subject) -> None:

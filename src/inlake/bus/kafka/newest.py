@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from inlake.bus.kafka.consumers import Consumers
 from inlake.bus.kafka.reader import Place, Reading, Topics
+from inlake.errors import TopicMissing
 from inlake.model import Message, Moment, Position, moment_of
 
 MOST_BYTES = 8 << 20
@@ -102,5 +103,8 @@ async def find(consumers: Consumers, at: Position) -> Message | None:
         reading.begin_between({place: range(at.offset, at.offset + 1)})
         return [message for messages in iter(reading.take, None) for message in messages]
 
-    found = await consumers.ask([at.topic], one)
+    try:
+        found = await consumers.ask([at.topic], one)
+    except TopicMissing:
+        return None
     return next((message for message in found if message.position == at), None)

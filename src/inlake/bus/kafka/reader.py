@@ -74,9 +74,14 @@ class Reading:
             self._consumer.assign([TopicPartition(*place, offsets.start) for place, offsets in windows.items()])
 
     def span(self, place: Place) -> range:
-        """The offsets that a partition has now."""
-        with self._lock:
-            return self._span(place)
+        """The offsets that a partition has now. `TopicMissing`."""
+        try:
+            with self._lock:
+                return range(*self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=self._timeout))
+        except KafkaException as error:
+            if error.args[0].code() in NO_SUCH_TOPIC:
+                raise TopicMissing(f"Kafka has no topic {place[0]!r}, or no partition {place[1]} of it") from None
+            raise
 
     def spans(self) -> dict[Place, range]:
         """The offsets of every partition."""
@@ -114,9 +119,6 @@ class Reading:
     def close(self) -> None:
         with self._lock:
             self._consumer.close()
-
-    def _span(self, place: Place) -> range:
-        return range(*self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=self._timeout))
 
     def _spans(self) -> dict[Place, range]:
         """The offsets that each place has; a topic that is deleted while this looks has no place."""
