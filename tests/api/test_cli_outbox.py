@@ -64,6 +64,19 @@ async def test_what_kafka_refused_is_listed_and_goes_out_with_its_id_once_it_is_
     await bus.close()
 
 
+async def test_what_another_command_moved_meanwhile_is_not_counted(tmp_path: Path) -> None:
+    inner = AwayBus(tmp_path / "events.db")
+    bus = OutboxBus(inner, tmp_path / "outbox.db", most_bytes=1 << 30, seconds=10)
+    inner.state, inner.too_large = "down", 1000
+    await bus.publish([event(1, size=2000), event(2, size=2000)])
+    inner.state = "up"
+    await drained(bus)
+    first, second = (one.number for one in bus._table.put_aside())
+    assert bus._table.put_back([first]) == 1
+    assert bus._table.put_back([first, second]) == 1
+    await bus.close()
+
+
 async def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     missing = outbox("list", folder=tmp_path)
     assert missing.returncode == 2

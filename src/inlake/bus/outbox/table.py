@@ -204,8 +204,9 @@ class Table:
                 PutAside(number, _decode(data), *rest) for number, data, *rest in self._open().execute(query).fetchall()
             ]
 
-    def put_back(self, numbers: Collection[int]) -> None:
-        """Lets events that were put aside wait again, before those that came in after them."""
+    def put_back(self, numbers: Collection[int]) -> int:
+        """Lets events that were put aside wait again, before those that came in after them; how many of them were still
+        there."""
         mark = "WHERE number IN (SELECT value FROM json_each(?))"
         chosen = (str(sorted(numbers)),)
         with self._lock, _transaction(self._open()) as log:
@@ -216,6 +217,7 @@ class Table:
             log.execute(f"{back} {mark}", chosen)
             log.execute(f"DELETE FROM refused {mark}", chosen)  # noqa: S608
             _count(log, moved)
+        return len(moved)
 
     def close_in(self, topics: Collection[str]) -> None:
         """Has new events of these topics held back for a moment, and of no others."""

@@ -66,8 +66,8 @@ def resend(which: Which = None) -> None:
         if not refused:
             raise Failure("No event is refused.", REFUSED)
         chosen = [one.number for one in refused if not which or one.event.id in which]
-        table.put_back(chosen)
-    typer.echo(f"{_waits(len(chosen))} for Kafka again.")
+        moved = table.put_back(chosen)
+    typer.echo(f"{_waits(moved)} for Kafka again.")
 
 
 @contextmanager
