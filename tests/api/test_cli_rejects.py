@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -56,22 +57,34 @@ def test_a_cause_is_listed_shown_exported_mended_and_gone(served: Served, tmp_pa
 def test_on_a_terminal_no_word_of_a_list_is_broken(served: Served, columns: int) -> None:
     refuse(served, '{"title": "x", "year": "around the middle of the nineteenth century, after a drawing", "tags": []}')
     whole = served.inlake("rejects", "list").stdout
+    text = on_terminal(served, columns, "rejects", "list")
+    assert max(map(len, whole.splitlines())) > 80
+    assert max(map(len, text.splitlines())) <= columns
+    assert text.split() == whole.split()
+    assert served.inlake("rejects", "resend", "--set", "/year=null").returncode == 0
+
+
+def test_on_a_terminal_no_word_of_a_failure_is_broken(served: Served) -> None:
+    command = "rejects", "show", str(UUID(int=0))
+    whole, text = served.inlake(*command).stderr, on_terminal(served, 60, *command)
+    assert max(map(len, text.splitlines())) <= 60 < len(whole)
+    assert text.split() == whole.split()
+
+
+def on_terminal(served: Served, columns: int, *arguments: str) -> str:
+    """All that a command writes on a terminal of so many columns."""
     screen, terminal = pty.openpty()
     variables = environment(**served.variables, COLUMNS=str(columns), LINES="24", TERM="xterm")
-    command = [sys.executable, "-m", "inlake", "rejects", "list"]
+    command = [sys.executable, "-m", "inlake", *arguments]
     with subprocess.Popen(command, stdout=terminal, stderr=terminal, env=variables, cwd=served.folder) as process:
         os.close(terminal)
         shown = b""
         with contextlib.suppress(OSError):  # Linux says so at the end
             while read := os.read(screen, 10_000):
                 shown += read
-        assert process.wait(30) == 0
+        process.wait(30)
     os.close(screen)
-    text = shown.decode()
-    assert max(map(len, whole.splitlines())) > 80
-    assert max(map(len, text.splitlines())) <= columns
-    assert text.split() == whole.split()
-    assert served.inlake("rejects", "resend", "--set", "/year=null").returncode == 0
+    return shown.decode()
 
 
 def test_of_many_that_still_do_not_fit_ten_are_shown(served: Served) -> None:

@@ -10,6 +10,7 @@ from typing import NoReturn, ParamSpec
 
 import typer
 
+from inlake.cli.terminal import between_words, messages
 from inlake.errors import InlakeError
 
 P = ParamSpec("P")
@@ -64,7 +65,10 @@ def _end(error: Exception) -> NoReturn:
     if os.environ.get(DEBUG):
         raise error
     sentence, code = _explained(error)
-    typer.echo(f"inlake: {sentence}".encode(errors="backslashreplace").decode(), err=True)  # a file's name may be bytes
+    text = f"inlake: {sentence}".encode(errors="backslashreplace").decode()  # a file's name may be bytes
+    if sys.stderr.isatty():
+        text = between_words(text, messages().width)
+    typer.echo(text, err=True)
     raise typer.Exit(code)
 
 

@@ -88,17 +88,26 @@ def _write(text: str, stream: TextIO, screen: Callable[[], Console]) -> None:
 def paragraph(text: str, indent: str = "") -> str:
     """Text for stdout: on a terminal broken between words, each further line indented by two more columns."""
     text = printable(text)
-    if not sys.stdout.isatty():
-        return indent + text
-    width = output().width
-    return fill(
-        text,
-        width,
-        initial_indent=indent,
-        subsequent_indent=f"{indent}  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return between_words(text, output().width, indent) if sys.stdout.isatty() else indent + text
+
+
+def between_words(text: str, width: int, indent: str = "") -> str:
+    """Text of at most so many columns; a word that is longer, such as an address or a path, stays whole. Each of its
+    lines stays one, and what goes on below is indented by two more columns."""
+
+    def broken(line: str) -> str:
+        own = line[: len(line) - len(line.lstrip(" "))]
+        further = f"{indent}{own}  "
+        return fill(
+            line,
+            width,
+            initial_indent=indent,
+            subsequent_indent=further,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
+    return "\n".join(map(broken, text.split("\n")))
 
 
 def sums_of(counts: Mapping[str, int]) -> str:
