@@ -25,8 +25,8 @@ from inlake.web.console.overview import overview
 from inlake.web.console.page import for_people, may_hold, may_hold_key, static
 from inlake.web.openapi import DESCRIPTION, TAGS, Application
 from inlake.web.request.access_log import AccessLog
-from inlake.web.request.exchange import Site, make_site
 from inlake.web.request.route import Route, Row
+from inlake.web.request.site import Site, make_site
 from inlake.web.request.trace import TracedRoute
 from inlake.web.routes import (
     binaries,

@@ -8,12 +8,9 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from inlake.access.quotas import Quotas, make_quotas
 from inlake.access.rights import Caller
-from inlake.access.usage import Usage
 from inlake.errors import (
     BadParameter,
     Busy,
@@ -25,21 +22,19 @@ from inlake.errors import (
     TransferCodingNotBuilt,
 )
 from inlake.logbook.answers import Attempt
-from inlake.metrics import Counter, Metrics
 from inlake.model import Trace
-from inlake.settings import Settings
-from inlake.web.request.admission import Admission
-from inlake.web.request.auth import Auth
 from inlake.web.request.forwarded import Seen
 from inlake.web.request.inflate import Inflate, inflation
 from inlake.web.request.problems import problem_response
-from inlake.web.request.spool import Room
+from inlake.web.request.site import Site
 from inlake.web.request.timeout import with_timeout
 
 Scope = MutableMapping[str, Any]
 ASGIMessage = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[ASGIMessage]]
 Send = Callable[[ASGIMessage], Awaitable[None]]
+WHOLE = "inlake.whole"
+"""The key of `Whole` in the scope."""
 _number = itertools.count(1)
 _OF_PARTS = frozenset({b"content-range", b"transfer-encoding", b"upload-complete", b"upload-incomplete"})
 """Headers that say that the bytes of a body are not, or may not be, the whole as it is meant."""
@@ -51,37 +46,15 @@ SMALL_SECONDS = 1.0
 PIECE = 64 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """All that the requests of a process share."""
+class Whole(Protocol):
+    """The way beside ASGI's messages that our own server has for what is whole; in the scope at `WHOLE`."""
 
-    settings: Settings
-    metrics: Metrics
-    auth: Auth
-    admission: Admission
-    records: dict[str, Counter]
-    """Counters by result: `accepted`, `pending`, `rejected`, `failed`."""
-    binary_bytes: Counter
-    spool: Room
-    quotas: Quotas | None = None
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the process has been told to stop."""
+    def take_body(self) -> bytes | None:
+        """The body, if all of it is here and nothing of it was received; None: it is to be received."""
 
-
-def make_site(settings: Settings, metrics: Metrics, usage: Usage | None = None) -> Site:
-    """The settings, who may send and how much, and the counters that requests add to. Raises `SettingsError`.
-
-    `usage`: shared with other processes, whose requests the quotas count, too.
-    """
-
-    def records(result: str) -> Counter:
-        return metrics.counter("inlake_records_total", "Records by result.", (("result", result),))
-
-    results = ("accepted", "pending", "rejected", "failed")
-    received = metrics.counter("inlake_binary_bytes_total", "Bytes of binaries received.")
-    counters = {result: records(result) for result in results}
-    auth, admission, room = Auth(settings), Admission(settings), Room(settings.receipts_spool)
-    return Site(settings, metrics, auth, admission, counters, received, room, make_quotas(settings, usage))
+    def answer(self, status: int, content_type: bytes, body: bytes) -> bool:
+        """Sends a whole answer, if it can go out at once; False: it is to be sent. The content type is none of a
+        client's: nothing looks for line ends in it."""
 
 
 class ClientGoneError(Exception):
@@ -98,6 +71,7 @@ class Exchange:
         "_inflated",
         "_receive",
         "_send",
+        "_whole",
         "at_end",
         "attempt",
         "caller",
@@ -117,6 +91,7 @@ class Exchange:
         self.settings = site.settings
         self._receive = receive
         self._send = send
+        self._whole: Whole | None = scope.pop(WHOLE, None)  # a scope that kept it would be in a reference cycle
         self.at_end = False
         """The body was read whole."""
         self._all_came = False
@@ -228,6 +203,10 @@ class Exchange:
         length = self.content_length
         if length is not None and length > limit and self._inflate is None:
             raise too_large(f"The body has {length:,} bytes, and may have {limit:,}.")
+        if (whole := self._take_whole()) is not None:  # as most are
+            if len(whole) > limit:
+                raise too_large(f"The body is larger than {limit:,} bytes.")
+            return whole
         seconds, size = self.settings.body_idle_seconds, 0
         until = time.monotonic() + seconds
         chunks: list[bytes] = []
@@ -236,12 +215,18 @@ class Exchange:
                 size += len(chunk)
                 if size > limit:
                     raise too_large(f"The body is larger than {limit:,} bytes.")
-                if self.at_end and not chunks:  # as most are
-                    return chunk
                 chunks.append(chunk)
         except TimeoutError:
             raise RequestTimeout(f"The body did not come whole within {seconds:g} seconds.") from None
         return b"".join(chunks)
+
+    def _take_whole(self) -> bytes | None:
+        """The body, if all of it is here and goes to the handler as it is; None: it is to be received."""
+        if self._whole is None or self._all_came or self._inflate is not None:
+            return None
+        body = self._whole.take_body()
+        self.at_end = self._all_came = body is not None
+        return body
 
     async def next_chunk(self) -> bytes:
         """The next bytes of the body, empty at its end. Raises `RequestTimeout`, `ClientGoneError`."""
@@ -299,7 +284,7 @@ class Exchange:
 
     def when_bytes_come(self, count: Callable[[int], None]) -> None:
         """Tell of the bytes of the body as they come, as they are sent."""
-        receive = self._receive
+        receive, self._whole = self._receive, None
 
         async def counted() -> ASGIMessage:
             message = await receive()
@@ -312,7 +297,7 @@ class Exchange:
     # ------------------------------------------------------------------------------------------------------ answer
     def always(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Headers of whatever the answer will be."""
-        send = self._send
+        send, self._whole = self._send, None
 
         async def with_headers(message: ASGIMessage) -> None:
             if message["type"] == "http.response.start":
@@ -330,11 +315,12 @@ class Exchange:
 
     async def answer_to(self, send: Send, work: Awaitable[None]) -> None:
         """Do the work with its answer going elsewhere."""
-        client, self._send = self._send, send
+        client, whole = self._send, self._whole
+        self._send, self._whole = send, None
         try:
             await work
         finally:
-            self._send, self.status = client, 0
+            self._send, self._whole, self.status = client, whole, 0
 
     async def reply(
         self,
@@ -344,10 +330,11 @@ class Exchange:
         headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         """A whole answer to a request whose body was read."""
-        about = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
-        self.status = status  # as `start` and `write` do it: most answers go this way
-        await self._send({"type": "http.response.start", "status": status, "headers": about})
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        if self._whole is not None and not headers and self._whole.answer(status, content_type, body):
+            self.status = status
+            return
+        await self.start(status, [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers])
+        await self.write(body, more=False)
 
     async def reply_without_body(self, status: int, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """An answer that is its status and headers."""

@@ -14,8 +14,9 @@ from fastapi.routing import APIRoute
 from inlake.access.rights import Action
 from inlake.errors import InlakeError, InternalError, ShuttingDown
 from inlake.group import NO_FAULT
-from inlake.web.request.exchange import ClientGoneError, Exchange, Site
+from inlake.web.request.exchange import ClientGoneError, Exchange
 from inlake.web.request.quota import admit
+from inlake.web.request.site import Site
 from inlake.wiring import Deployment
 
 Handler = Callable[[Exchange, Deployment], Awaitable[None]]

@@ -14,8 +14,9 @@ from inlake.errors import MethodNotAllowed, MethodNotBuilt, RouteNotFound
 from inlake.group import NO_FAULT
 from inlake.web.request.access_log import AccessLog
 from inlake.web.request.cors import Cors
-from inlake.web.request.exchange import Exchange, Receive, Scope, Send, Site
+from inlake.web.request.exchange import Exchange, Receive, Scope, Send
 from inlake.web.request.route import Route, Row
+from inlake.web.request.site import Site
 from inlake.wiring import Deployment
 
 log = logging.getLogger("inlake.web")

@@ -5,20 +5,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, cast
+from urllib.parse import unquote
 
-from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser, parse_url
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from inlake.errors import BadHttp, HeadersTooLarge, InlakeError, MethodNotBuilt
+from inlake.web.request.exchange import WHOLE
 from inlake.web.request.problems import problem_response
+from inlake.web.serving.cycle import LARGE, Cycle
 
 log = logging.getLogger("inlake.web")
 _REQUEST_LINE = re.compile(rb"([A-Z]{2,40}) \S+ HTTP/1\.[01]\r\n")
 _CHUNKED = b"transfer-encoding: chunked\r\n"
-LARGE = 8 << 10
-"""Bytes that are worth a system call of their own: they go at once, and feel the transport's back-pressure."""
+OFTEN = 500
+"""Bytes of a request's target that may come again: a longer one is not remembered."""
+
+
+def _split(target: bytes) -> tuple[str, bytes, bytes]:
+    """Path, path as it came, and query of a request's target."""
+    url = parse_url(target)
+    return unquote(url.path.decode("ascii")), url.path, url.query or b""
+
+
+_split_often = lru_cache(maxsize=1024)(_split)
 
 
 class Protocol(HttpToolsProtocol):
@@ -101,9 +114,36 @@ class Protocol(HttpToolsProtocol):
             self.url = b"/*"  # of the server as a whole; the URL of no resource
         if is_old:  # it knows neither chunks nor 100 (RFC 9110, 10.1.1; RFC 9112, 6.1)
             self.expect_100_continue = False
-        super().on_headers_complete()
+        self._begin_cycle(is_old=is_old)
+
+    def _begin_cycle(self, *, is_old: bool) -> None:
+        """Start the application, or let the request wait for the answers before its own, as uvicorn does it."""
+        scope: Any = self.scope
+        scope["method"] = self.parser.get_method().decode("ascii")
         if is_old:
-            self.cycle.transport = cast("asyncio.Transport", WithoutChunks(self.transport))
+            scope["http_version"] = "1.0"
+        split = _split_often if len(self.url) < OFTEN else _split
+        scope["path"], scope["raw_path"], scope["query_string"] = split(self.url)
+        before: Any = self.cycle
+        transport = cast("asyncio.Transport", WithoutChunks(self.transport)) if is_old else self.transport
+        self.cycle = scope[WHOLE] = Cycle(
+            scope=scope,
+            transport=transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=not is_old and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Let a client that sends no more have its answer, if its request is whole: half a connection stays open."""
@@ -253,12 +293,18 @@ class JoinedWrites:
     def write(self, data: bytes) -> None:
         """Write as the transport does, small data at the end of the event loop's turn."""
         if len(data) > LARGE:
-            self.flush()
-            self._transport.write(data)
+            self.write_now(data)
             return
         if not self._waiting:
             self._loop.call_soon(self.flush)
         self._waiting.append(data)
+
+    def write_now(self, data: bytes) -> None:
+        """Send what waits and the data."""
+        if self._waiting:
+            self.flush()
+        if not self.is_closing():
+            self._transport.write(data)
 
     def close(self) -> None:
         """Send what waits, then close."""

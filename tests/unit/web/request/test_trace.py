@@ -7,7 +7,8 @@ import pytest
 from inlake.metrics import Metrics
 from inlake.model import Trace
 from inlake.settings import load
-from inlake.web.request.exchange import Exchange, make_site
+from inlake.web.request.exchange import Exchange
+from inlake.web.request.site import make_site
 from inlake.web.request.trace import LENGTH, MEMBERS, trace_of
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -22,7 +22,8 @@ from inlake.model import Receipt, Submission
 from inlake.settings import load
 from inlake.web.request import address
 from inlake.web.request.admission import Admission
-from inlake.web.request.exchange import ASGIMessage, ClientGoneError, Exchange, Site, make_site
+from inlake.web.request.exchange import ASGIMessage, ClientGoneError, Exchange
+from inlake.web.request.site import Site, make_site
 from inlake.web.routes.stream import GROUP_LINES, GROUPS_AT_ONCE, Stream, may_hold
 
 Submissions = Sequence[Submission | InlakeError]

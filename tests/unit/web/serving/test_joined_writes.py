@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from inlake.web.serving.protocol import LARGE, JoinedWrites
+from inlake.web.serving.cycle import LARGE
+from inlake.web.serving.protocol import JoinedWrites
 
 
 async def test_joined_writes_keep_their_order_and_close_loses_none() -> None:
