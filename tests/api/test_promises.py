@@ -397,6 +397,15 @@ async def test_an_upload_whose_pieces_are_gone_expires(world: World) -> None:
     assert dict(await sweep.run()) == {"expired": 1}
 
 
+async def test_a_promise_that_somebody_goes_on_with_is_not_given_up_by_who_read_it_before(world: World) -> None:
+    seen = await announced(world)
+    claimed = await world.promises.claim(seen, event(), SCHEMA)
+    assert not await world.promises.expire(seen)
+    await world.promises.fulfil(claimed, size=7, sha256="ab")
+    assert await world.ids() == ["e1"], "it was answered 202"
+    assert not await world.promises.expire(seen)
+
+
 async def test_an_upload_that_was_begun_stays_the_one_that_was_noted_first(world: World) -> None:
     """Its bytes were confirmed; a process that slept between the beginning and its note comes too late."""
     new = world.promises.new(Promised("spot.obj", "model/obj", Tus(), 10), "anonymous")

@@ -178,8 +178,7 @@ class DirectUploads:
         if promise.stored is not None and promise.end is None:
             return promise
         _check_open(promise)
-        if time.time() > promise.expires:
-            await self._promises.expire(promise)
+        if time.time() > promise.expires and await self._promises.expire(promise):
             raise PromiseExpired(f"The promise {promise} has expired: make another, and send the binary again.")
         if promise.upload is not None:
             await self._assemble(promise, promise.upload, plan)

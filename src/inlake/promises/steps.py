@@ -43,7 +43,7 @@ from inlake.promises.entries import (
     Uploading,
 )
 from inlake.promises.places import check_foreign, named_place, object_key, promise_named
-from inlake.promises.promise import Known, Promise, add, event_of, marker_key, name_key, read
+from inlake.promises.promise import Known, Promise, add, add_next, event_of, marker_key, name_key, read
 
 log = logging.getLogger("inlake.promises")
 KEPT = (
@@ -356,11 +356,13 @@ class Promises:
             log.warning("promise %s is abandoned, but not removed; sweep does it: %s", promise, error.detail)
 
     async def expire(self, promise: Promise) -> bool:
-        """Give up a promise that nobody has gone on with in time, if that is so still."""
-        promise, added = await self._add(promise, Expired(reason="no progress", owner=self._me))
-        if added:
-            await self.cleanup.delete_object(promise)
-        return added
+        """Give up a promise that nobody has gone on with in time; False when somebody has since it was read."""
+        expired = await add_next(self._store, promise, Expired(reason="no progress", owner=self._me))
+        if expired is None:
+            return False
+        self._known.keep(expired)
+        await self.cleanup.delete_object(expired)
+        return True
 
 
 def check_resource_field(codec: Codec, schema: str) -> None:

@@ -247,6 +247,7 @@ class Sweep:
             try:
                 done = await self._uploads.finish(promise)
             except (NotFound, PromiseExpired):  # what had come of it is gone
+                promise = await read(self._store, promise.puuid) or promise
                 return "expired" if await self._promises.expire(promise) else None
         elif finding.what == "finished":
             await self._promises.finish(promise, again=True)

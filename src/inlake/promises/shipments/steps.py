@@ -223,8 +223,13 @@ class Shipments:
         lines = [line for line in found.announced.lines if isinstance(line, Line)]
         return found, [(line.line, self._result(found, line, failed)) for line in lines]
 
-    async def _complete(self, found: Shipment) -> tuple[Shipment, dict[int, InlakeError]]:
-        """The steps of `complete`, of a shipment with its events; why lines are not published though they are there."""
+    async def _complete(
+        self, found: Shipment, *, until: float | None = None
+    ) -> tuple[Shipment, dict[int, InlakeError]]:
+        """The steps of `complete`, of a shipment with its events; why lines are not published though they are there.
+
+        `until`: when it expires then; None: later, for somebody goes on with it.
+        """
         failed: dict[int, InlakeError] = {}
         wait_until = time.monotonic() + self._timeouts.publishing
         while found.left:
@@ -246,16 +251,14 @@ class Shipments:
                 failed |= wrong
             if not there:
                 break
-            found, added = await self._add(found, self._completing(sorted(there)))
+            expires = time.time() + self._timeouts.shipment if until is None else until
+            found, added = await self._add(found, Completing(owner=self._me, lines=sorted(there), expires=expires))
             if added:
                 found, errors = await self._publish(found, again=busy is not None)
                 failed |= errors
                 if not busy:
                     break
         return found, failed
-
-    def _completing(self, lines: list[int]) -> Completing:
-        return Completing(owner=self._me, lines=lines, expires=time.time() + self._timeouts.shipment)
 
     def _is_over(self, busy: Completing) -> bool:
         """Whether who publishes is gone, or had all the time that it may take."""
@@ -316,15 +319,15 @@ class Shipments:
         """Give up what is not published. Raises `ShipmentNotFound`, `ShipmentBusy`."""
         found = await self.find(shipment, principal)
         if found.end is None and found.left:
-            await self._expire(found, "cancelled")
+            found, _ = await self._expire(found, "cancelled")
+            if found.end is None and found.left:
+                raise ShipmentBusy("The shipment is being completed just now: ask how it went.")
 
-    async def _expire(self, found: Shipment, reason: str) -> bool:
+    async def _expire(self, found: Shipment, reason: str) -> tuple[Shipment, bool]:
         found, added = await self._add(found, Expired(reason=reason, owner=self._me))
-        if found.end is None and found.left:
-            raise ShipmentBusy("The shipment is being completed just now: ask how it went.")
         if added:
             await self._delete(found.left)
-        return added
+        return found, added
 
     async def look(self, name: str, mark: str) -> Due:
         """The task that a shipment with work left has for sweep, if nobody is at it."""
@@ -353,8 +356,15 @@ class Shipments:
             return True
         written = await read_whole(self._store, found.id)
         assert written is not None
-        found, _ = await self._complete(written)  # what is there is published, what is not is given up
-        return await self._expire(found, "no progress") if due.what == "expired" and found.left else True
+        if due.what == "finished":
+            await self._complete(written)
+            return True
+        if time.time() <= written.expires:  # somebody has gone on with it
+            return False
+        found, _ = await self._complete(written, until=written.expires)  # what is there is published, the rest given up
+        if time.time() <= found.expires:
+            return False
+        return not found.left or (await self._expire(found, "no progress"))[1]
 
     async def _delete(self, files: Sequence[File]) -> None:
         """Delete the objects of lines, and their unfinished uploads, but for what was there before; and previews."""
@@ -371,15 +381,16 @@ class Shipments:
                     await self._store.pieces.abort(file.key)
 
     async def _add(self, found: Shipment, entry: Entry) -> tuple[Shipment, bool]:
-        """Add an entry if the log allows it: what the log adds up to then, and whether the entry is ours."""
+        """Add an entry if the log allows it: what the log adds up to then, and whether the entry is ours.
+
+        Where another's stands there it is not tried again: what it says belongs to the log as it was.
+        """
         ends = isinstance(entry, Published | Expired)
-        while found.allows(entry):
-            if await log_of(self._store, found.id).add(found.entries, entry, ends=ends):  # type: ignore[arg-type]
-                return found.after(entry), True
-            before, found = found, await read(self._store, found.id, found) or found
-            if isinstance(entry, Completing | Published) or found.entries == before.entries:
-                break  # what it says belongs to the log as it was
-        return found, False
+        if not found.allows(entry):
+            return found, False
+        if await log_of(self._store, found.id).add(found.entries, entry, ends=ends):  # type: ignore[arg-type]
+            return found.after(entry), True
+        return await read(self._store, found.id, found) or found, False
 
 
 def _name(found: Shipment) -> str:

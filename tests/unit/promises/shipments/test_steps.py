@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from inlake.errors import (
     UploadIncomplete,
 )
 from inlake.model import Blob, Event, Position, Receipt, SchemaVersion
-from inlake.promises.shipments.entries import Accepted, Names, Shipment, read
+from inlake.promises.shipments.entries import Accepted, File, Names, Shipment, read
 from inlake.promises.shipments.steps import Shipments, Timeouts
 from inlake.store.folder.store import FolderStore
 from tests.processes import DEAD, Crash, MortalStore, Steps, WatchedBus
@@ -191,6 +191,43 @@ async def test_when_it_expires_what_is_stored_is_published_and_the_rest_removed(
     await world.store.put(other.key, chunks(content(1)), content_type="a/b", metadata={})
     assert await world.sweep(LATE) == ["removed"]
     assert (await world.objects(), await world.marks()) == (1, 0)
+
+
+async def test_a_shipment_that_somebody_goes_on_with_is_not_given_up_by_who_saw_it_expired(world: World) -> None:
+    over = world.process(timeouts=Timeouts(-1, 60, 60))
+    for early in (True, False):
+        shipment = await world.announced(over)
+        (mark,) = [key async for key in world.store.list(".inlake/shipping/") if key.endswith(shipment.id)]
+        due = await over.look(shipment.id, mark)
+        file = shipment.file(1)
+        assert file is not None
+
+        async def somebody_completes(shipment: Shipment = shipment, file: File = file) -> None:
+            await world.store.put(file.key, chunks(content(1)), content_type="a/b", metadata={})
+            await world.process().complete(shipment.id, "ada")
+
+        if early:
+            await somebody_completes()
+            settled = await over.settle(due, mark)
+        else:
+            settled = await Shipments(AtLook(world.store._root, somebody_completes), world.bus, NOW).settle(due, mark)
+        assert (due.what, settled) == ("expired", False)
+        await world.send(shipment, 2)
+        assert receipts((await world.process().complete(shipment.id, "ada"))[1]) == [1, 2]
+
+
+class AtLook(FolderStore):
+    """A store in which something happens as soon as somebody looks which files have come."""
+
+    def __init__(self, folder: Path, happens: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(folder)
+        self._happens = [happens]
+
+    async def sizes(self, keys: Sequence[str]) -> dict[str, int]:
+        found = await super().sizes(keys)
+        while self._happens:
+            await self._happens.pop()()
+        return found
 
 
 async def test_what_is_given_up_is_deleted_and_what_is_published_stays(world: World) -> None:
