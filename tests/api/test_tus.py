@@ -221,6 +221,25 @@ async def test_the_method_may_stand_in_a_header(gateway: Gateway) -> None:
     assert (await ask(gateway, "PUT", "/uploads")).status == 405
 
 
+@pytest.mark.parametrize(
+    ("method", "meant"), [("OPTIONS", "POST"), ("HEAD", "PATCH"), ("OPTIONS", "DELETE"), ("DELETE", "PATCH")]
+)
+async def test_only_a_post_is_what_its_header_says(gateway: Gateway, method: str, meant: str) -> None:
+    path = await create(gateway, 3)
+    more: dict[str, Any] = {
+        "x_http_method_override": meant,
+        "content_type": BYTES,
+        "upload_offset": "0",
+        "upload_length": "3",
+    }
+    answer = await ask(gateway, method, "/uploads" if meant == "POST" else path, b"123", **more)
+    assert (answer.status, "PATCH" in answer.headers["allow"]) == (405, meant != "POST")
+    assert await offset(gateway, path) == 0, "nothing was taken, nothing given up"
+    assert len(await gateway.open_promises()) == 1
+    same: dict[str, Any] = {"x_http_method_override": "PATCH", "content_type": BYTES, "upload_offset": "0"}
+    assert (await ask(gateway, "PATCH", path, b"123", **same)).status == 204
+
+
 # ------------------------------------------------------------------------------------------------------------ creation
 @pytest.mark.parametrize(
     "headers",

@@ -71,6 +71,8 @@ def tus(handle: Handler) -> Handler:
         if meant is None:
             allow = ", ".join(handlers)
             raise MethodNotAllowed(f"{override[:20]} is not allowed here; {allow} is.", allow=allow)
+        if meant is not handle and x.scope["method"] != "POST":  # it was not admitted as what it means
+            raise MethodNotAllowed("A POST may name another method, and no other may.", allow=", ".join(handlers))
         if meant is not tell and x.header(b"tus-resumable") != VERSION:
             raise TusVersionRefused(f"The header Tus-Resumable must say {VERSION}.", tus_version=VERSION)
         await meant(x, d)
