@@ -26,7 +26,7 @@ from inlake.errors import (
 from inlake.logbook import process as owner
 from inlake.logbook.lease import Leases
 from inlake.model import Binary, Event, Label, Position, SchemaVersion, Submission, place
-from inlake.promises.entries import Claimed, ClaimedEvent, Expired, Promised, Tus
+from inlake.promises.entries import Claimed, ClaimedEvent, Expired, Promised, Stored, Tus
 from inlake.promises.promise import Promise, add, event_of, marker_key, name_key, read
 from inlake.promises.steps import Promises
 from inlake.promises.sweep import BUSY, LONGEST_REST, Sweep
@@ -371,6 +371,14 @@ async def test_a_record_whose_event_the_bus_refuses_for_good_has_failed_with_the
             promise.puuid,
             None,  # type: ignore[arg-type]
         )
+
+
+async def test_an_event_that_request_and_sweep_note_at_once_is_answered_to_both(world: World) -> None:
+    promise = await announced(world)
+    claimed = await world.promises.claim(promise, event(), SCHEMA)
+    promise, _ = await add(world.store, claimed, Stored(size=7, sha256="ab"))
+    first, second = await asyncio.gather(*(world.promises.finish(promise) for _ in range(2)))
+    assert first.id == second.id == "e1"
 
 
 async def test_a_promise_bound_to_a_request_is_not_there_for_others_yet(world: World) -> None:

@@ -316,7 +316,7 @@ class Promises:
         try:
             at = (position.topic, position.partition, position.offset)
             promise, _ = await self._add(promise, Published(position=at))
-            del self._published[promise.puuid]
+            self._published.pop(promise.puuid, None)  # a sweep beside this may have noted it
             if isinstance(promise.announced.way, Tus) and promise.upload:  # one that was begun has had a lease
                 await forget(self._store, promise.puuid)
             await self._store.delete(marker_key(promise.principal, promise.puuid))

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from inlake import ports
@@ -273,8 +273,7 @@ class Shipments:
         wanted = set(found.completing.lines)
         lines = [line for line in found.announced.lines if isinstance(line, Line) and line.line in wanted]
         assert isinstance(found.announced, Announced)
-        written = found.announced.contexts
-        contexts = [tuple([(name, value.encode()) for name, value in context]) for context in written]
+        contexts = [tuple([(name, value.encode()) for name, value in context]) for context in found.announced.contexts]
         results = await self._bus.publish([line.event(contexts, self._root) for line in lines])
         positions: dict[int, tuple[str, int | None, int | None]] = {}
         refused, failed = [], {}
@@ -297,13 +296,13 @@ class Shipments:
         self._published.keep(name, entry)
         try:
             noted, added = await self._add(found, entry)
-            del self._published[name]
+            self._published.pop(name, None)  # of two that complete it here the other may have written it
             if not noted.left and not noted.refused:
                 await self._store.delete(marker_key(found.announced.principal, found.id))
-            return noted if added else noted.after(entry)
+            return noted if added else _told(noted, entry)
         except InlakeError as error:
             log.warning("shipment %s: its events are out, but its log does not say so: %s", found, error.detail)
-            return found.after(entry)
+            return _told(found, entry)
 
     def _result(self, found: Shipment, line: Line, failed: dict[int, InlakeError]) -> Result:
         if at := found.positions.get(line.line):
@@ -386,11 +385,14 @@ class Shipments:
         Where another's stands there it is not tried again: what it says belongs to the log as it was.
         """
         ends = isinstance(entry, Published | Expired)
-        if not found.allows(entry):
-            return found, False
-        if await log_of(self._store, found.id).add(found.entries, entry, ends=ends):  # type: ignore[arg-type]
+        if found.allows(entry) and await log_of(self._store, found.id).add(found.entries, entry, ends=ends):  # type: ignore[arg-type]
             return found.after(entry), True
         return await read(self._store, found.id, found) or found, False
+
+
+def _told(found: Shipment, entry: Published) -> Shipment:
+    """The shipment with outcomes that its log does not have, and as long as its log."""
+    return replace(found.after(entry), entries=found.entries, last=found.last)
 
 
 def _name(found: Shipment) -> str:

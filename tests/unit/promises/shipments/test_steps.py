@@ -128,6 +128,24 @@ async def test_racing_completes_publish_each_event_once(world: World) -> None:
     assert len(world.seen) == LINES
 
 
+class Slow(FolderStore):
+    """A store that takes its time for an entry `published`."""
+
+    async def create(self, key: str, data: bytes) -> bool:
+        if b'"published"' in data:
+            await asyncio.sleep(0.2)
+        return await super().create(key, data)
+
+
+async def test_racing_completes_of_one_process_both_have_the_receipts(world: World) -> None:
+    shipment = await world.announced()
+    await world.send(shipment)
+    one = Shipments(Slow(world.store._root), WatchedBus(world.bus, world.seen), NOW)
+    results = await asyncio.gather(*(one.complete(shipment.id, "ada") for _ in range(3)))
+    assert {tuple(receipts(lines)) for _, lines in results} == {(1, 2, 3, 4)}
+    assert (len(world.seen), await world.marks()) == (LINES, 0)
+
+
 async def test_whoever_dies_at_any_step_each_event_goes_out_and_its_bytes_are_the_same(world: World) -> None:
     for last in range(100):
         world.seen.clear()
@@ -326,7 +344,8 @@ async def test_events_that_are_out_are_not_published_again_when_that_cannot_be_n
     store = Full(world.store._root)
     shipments = Shipments(store, WatchedBus(world.bus, world.seen), NOW)
     for _ in range(3):
-        assert receipts((await shipments.complete(shipment.id, "ada"))[1]) == [1, 2, 3, 4]
+        found, results = await shipments.complete(shipment.id, "ada")
+        assert (receipts(results), found.entries) == ([1, 2, 3, 4], 2)
     store.full = False
     found, results = await shipments.complete(shipment.id, "ada")
     assert (receipts(results), found.state, len(world.seen)) == ([1, 2, 3, 4], "published", LINES)
@@ -374,4 +393,4 @@ async def test_a_process_that_slept_while_it_published_does_not_undo_what_anothe
     assert set(Counter(event.id for event in world.seen).values()) == {2}
     again = await read(world.store, shipment.id)
     assert again is not None
-    assert again.state == "published"
+    assert (again.state, again.entries) == ("published", found.entries)
