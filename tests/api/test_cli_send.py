@@ -353,7 +353,7 @@ def test_a_table_that_was_killed_on_its_way_and_changed_is_in_once(served: Serve
 def test_killed_and_started_again_every_record_is_one_event(served: Served, tmp_path: Path) -> None:
     (tmp_path / "person.avsc").write_text(json.dumps(PERSON))
     assert served.inlake("schemas", "add", "person", tmp_path / "person.avsc").returncode == 0
-    rows = [{"id": str(n), "name": "x" * 3_000, "birth": None} for n in range(4_000)]
+    rows = [{"id": str(n), "name": "x" * 6_000, "birth": None} for n in range(4_000)]
     rows[1] |= {"birth": "late"}
     (tmp_path / "people.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = ["send", "person", "people.ndjson", "--destination", "killed", "--receipts", "receipts.ndjson"]

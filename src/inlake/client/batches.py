@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 
-BYTES = 2 << 20
+BYTES = 4 << 20
 """A gateway takes 8 MiB with an Idempotency-Key (INLAKE_IDEMPOTENT_BYTES), and asks for memory by its size."""
-LINES = 10_000
+LINES = 20_000
 """Their receipts are in memory at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
     """Whole lines, blank ones too, that follow one another."""
 
@@ -20,8 +21,9 @@ class Batch:
     """Number of the first line, from 1."""
     body: bytes
 
-    @property
+    @cached_property
     def last(self) -> int:
+        """Number of the last line."""
         return self.first + self.body.count(b"\n") - 1
 
     def halves(self) -> list[Batch]:
@@ -52,7 +54,18 @@ def cut(blocks: Iterable[bytes], *, size: int = BYTES, lines: int = LINES, first
 def _end(waiting: bytearray, size: int, lines: int) -> int:
     """The index behind the last item of the first batch."""
     end = waiting.rfind(b"\n", 0, size) + 1 or waiting.find(b"\n") + 1
-    if waiting.count(b"\n", 0, end) > lines:
-        parts = waiting[:end].split(b"\n", lines)
-        end -= len(parts[-1])
+    return _end_of(lines, waiting, end) if waiting.count(b"\n", 0, end) > lines else end
+
+
+def _end_of(lines: int, waiting: bytearray, end: int) -> int:
+    """The index behind so many lines, which end before `end`; found by halves, since to split them costs six times as
+    much."""
+    start = 0
+    while end - start > 1:
+        middle = (start + end) // 2
+        before = waiting.count(b"\n", start, middle)
+        if before < lines:
+            start, lines = middle, lines - before
+        else:
+            end = middle
     return end

@@ -11,7 +11,7 @@ from inlake.client.batches import Batch, cut
 from inlake.client.journal import Journal, JournalError
 from inlake.client.resume import Resumed
 
-LINES = [b'{"n": %d, "text": "%s"}\n' % (n, b"x" * 40_000) for n in range(200)]
+LINES = [b'{"n": %d, "text": "%s"}\n' % (n, b"x" * 80_000) for n in range(200)]
 GOOD = {"accepted": 1, "pending": 0, "rejected": 0, "failed": 0}
 
 

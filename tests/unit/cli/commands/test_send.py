@@ -70,8 +70,8 @@ def test_a_gateway_that_is_lost_is_named_with_the_last_confirmed_line() -> None:
 )
 def test_how_to_go_on_is_said_for_each_kind_of_file(name: str, how: str, tmp_path: Path) -> None:
     table = ".csv" in name
-    record = json.dumps({"title": "x" * 1_500_000})  # a batch holds one
-    text = "title\n" + f"{'x' * 1_500_000}\n" * 5 if table else f"{record}\n" * 5
+    record = json.dumps({"title": "x" * 2_500_000})  # a batch holds one
+    text = "title\n" + f"{'x' * 2_500_000}\n" * 5 if table else f"{record}\n" * 5
     (tmp_path / name).write_bytes(gzip.compress(text.encode(), 1) if name.endswith(".gz") else text.encode())
     schema = {
         "name": "scan", "version": 1, "type": "AVRO", "fields": [{"name": "title", "type": "text", "required": True}],
@@ -87,7 +87,7 @@ def test_how_to_go_on_is_said_for_each_kind_of_file(name: str, how: str, tmp_pat
 
 
 def test_the_journal_of_a_file_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "r.ndjson").write_text((json.dumps({"title": "x" * 1_500_000}) + "\n") * 3)
+    (tmp_path / "r.ndjson").write_text((json.dumps({"title": "x" * 2_500_000}) + "\n") * 3)
     one = {**SUMMARY, "summary": {**SUMMARY["summary"], "accepted": 1}}  # type: ignore[dict-item]
     yes = (201, NDJSON, b"".join(json.dumps(line).encode() + b"\n" for line in (RECEIPT, one)))
     with answering(yes, (502, HTML, b"<html>"), yes, yes) as gateway:
