@@ -55,6 +55,12 @@ class Admission:
         """More memory for a request that was admitted, in bytes. Raises `Busy`."""
         if self.memory + more > self._settings.max_memory and self.requests > 1:
             raise Busy("The bodies in flight fill the memory that they may take (INLAKE_MAX_MEMORY); try again.")
+        with self.counted(more):
+            yield
+
+    @contextmanager
+    def counted(self, more: int) -> Iterator[None]:
+        """More memory that is taken already, in bytes."""
         self.memory += more
         try:
             yield

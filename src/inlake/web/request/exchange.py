@@ -44,6 +44,7 @@ SMALL = 64 << 10
 """Bytes of a body that a socket holds, whoever reads it or not."""
 SMALL_SECONDS = 1.0
 PIECE = 64 << 10
+"""Bytes that come out of a body in memory, or of an answer that go to its client, at once."""
 
 
 class Whole(Protocol):
@@ -334,7 +335,7 @@ class Exchange:
             self.status = status
             return
         await self.start(status, [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers])
-        await self.write(body, more=False)
+        await self._write_whole(body)
 
     async def reply_without_body(self, status: int, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """An answer that is its status and headers."""
@@ -360,12 +361,23 @@ class Exchange:
         sending, one that does not gets to its answer, and one that never ends is cut off."""
         if self.at_end or not self.has_body():
             await self.start(status, headers)
-            await self.write(body, more=False)
+            await self._write_whole(body)
             return
         await self.start(status, [*headers, (b"connection", b"close")])
         await self.write(body, more=True)
         await self._drain()
         await self.write(b"", more=False)
+
+    async def _write_whole(self, body: bytes) -> None:
+        """The body of an answer; a large one piece by piece, each once the client has taken most of the one before.
+        Until all are written its memory counts, and its request holds its place."""
+        if len(body) <= PIECE:
+            await self._send({"type": "http.response.body", "body": body, "more_body": False})
+            return
+        with self.site.admission.counted(len(body)):
+            for at in range(0, len(body), PIECE):
+                await self.write(body[at : at + PIECE], more=True)
+            await self.write(b"", more=False)
 
     async def turn_away(self, error: InlakeError) -> None:
         """Answer at once whatever is left of the body; an answer that has begun is cut."""

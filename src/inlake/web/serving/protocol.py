@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import sys
+from contextlib import suppress
+from fcntl import ioctl
 from functools import lru_cache
 from http import HTTPStatus
+from termios import TIOCOUTQ
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -21,6 +25,10 @@ from inlake.web.serving.cycle import LARGE, Cycle
 log = logging.getLogger("inlake.web")
 _REQUEST_LINE = re.compile(rb"([A-Z]{2,40}) \S+ HTTP/1\.[01]\r\n")
 _CHUNKED = b"transfer-encoding: chunked\r\n"
+HIGH_WATER = 64 << 10
+"""Bytes that may wait for a client before more waits to be written; of TLS, too, where uvloop has eight times that."""
+LEAST = 16 << 10
+"""Bytes that a client must take of its answers each time that it is looked at."""
 OFTEN = 500
 """Bytes of a request's target that may come again: a longer one is not remembered."""
 
@@ -40,10 +48,13 @@ class Protocol(HttpToolsProtocol):
 
     head_bytes = 64 << 10
     head_seconds = 60.0
+    write_seconds = 60.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a request."""
-        super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type]  # it has all of its methods
+        transport.set_write_buffer_limits(HIGH_WATER)
+        joined = JoinedWrites(transport, self.loop, self.write_seconds)
+        super().connection_made(joined)  # type: ignore[arg-type]  # it has all of its methods
         self._read = 0
         self._idle = False
         """The last request is answered, and nothing of the next one came."""
@@ -58,7 +69,18 @@ class Protocol(HttpToolsProtocol):
         self._until = None
         if self._timer is not None:
             self._timer.cancel()
+        cast("JoinedWrites", self.transport).end()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """So much is written that the client must read before there is more."""
+        super().pause_writing()
+        cast("JoinedWrites", self.transport).watch()
+
+    def resume_writing(self) -> None:
+        """The client has read nearly all."""
+        super().resume_writing()
+        cast("JoinedWrites", self.transport).unwatch()
 
     def data_received(self, data: bytes) -> None:
         """Count what comes while the headers of a request are not complete."""
@@ -149,9 +171,7 @@ class Protocol(HttpToolsProtocol):
         """Let a client that sends no more have its answer, if its request is whole: half a connection stays open."""
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete or cycle.more_body:
-            cast(
-                "JoinedWrites", self.transport
-            ).flush()  # an answer of this turn of the loop, before the transport closes
+            self.transport.close()
             return False
         cycle.keep_alive = False
         return self.transport.get_extra_info("sslcontext") is None  # of TLS there is no half
@@ -279,15 +299,20 @@ class WithoutChunks:
 
 
 class JoinedWrites:
-    """A transport that sends small writes of one turn of the event loop together.
+    """A transport that sends small writes of one turn of the event loop together, and waits for no client for ever.
 
-    uvicorn writes the head and the body of an answer apart: two system calls, and two packets to the client.
+    uvicorn writes the head and the body of an answer apart: two system calls, and two packets to the client. A client
+    that reads nothing would keep what is written for it in memory, also once its connection is closed.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, seconds: float = 60.0) -> None:
+        """`seconds`: pause between two looks at what the client has taken."""
         self._transport = transport
         self._loop = loop
+        self._seconds = seconds
         self._waiting: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_lost = False
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
@@ -310,6 +335,40 @@ class JoinedWrites:
         """Send what waits, then close."""
         self.flush()
         self._transport.close()
+        self.watch()
+
+    def watch(self) -> None:
+        """Look from now on whether the client takes what is written."""
+        if self._timer is None and not self._is_lost:
+            self._timer = self._loop.call_later(self._seconds, self._look, self._left())
+
+    def unwatch(self) -> None:
+        """The client takes what is written; of a connection that closes it must take all."""
+        if self._timer is not None and not self.is_closing():
+            self._timer.cancel()
+            self._timer = None
+
+    def end(self) -> None:
+        """The connection is lost: nothing is to be looked at."""
+        self._is_lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self, before: int) -> None:
+        """Cut off a client that took next to nothing since there were so many bytes for it."""
+        self._timer = None
+        if self._left() > before - LEAST:
+            self._transport.abort()
+        else:
+            self.watch()
+
+    def _left(self) -> int:
+        """Bytes that the client has not taken, those among them that the kernel has: it asks for more only once it has
+        sent a third of them, which may be megabytes."""
+        in_kernel = bytearray(4)
+        with suppress(OSError, ValueError):  # of a socket that is closed, or a system that does not tell
+            ioctl(self._transport.get_extra_info("socket").fileno(), TIOCOUTQ, in_kernel)
+        return self._transport.get_write_buffer_size() + int.from_bytes(in_kernel, sys.byteorder)
 
     def __getattr__(self, name: str) -> Any:
         """All else is the transport's own."""

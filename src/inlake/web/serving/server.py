@@ -95,7 +95,8 @@ def _run(app: Application, settings: Settings, listening: socket.socket, *, say:
     listening.setblocking(False)
     if say:
         _say_where(settings, listening)
-    limits = {"head_bytes": settings.max_request_line, "head_seconds": settings.body_idle_seconds}
+    idle = settings.body_idle_seconds
+    limits = {"head_bytes": settings.max_request_line, "head_seconds": idle, "write_seconds": idle}
     config = uvicorn.Config(
         app,
         backlog=LENGTH,

@@ -16,6 +16,8 @@ from inlake.web.serving.protocol import Protocol
 
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
 IDLE, SLOW = 0.8, 0.3
+LONG = 12 << 20
+"""Bytes that no socket takes without a reader."""
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -33,11 +35,13 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def connected(idle: float = IDLE, slow: float = SLOW) -> AsyncIterator[tuple[Client, ServerState]]:
-    """A client of a server whose connections may be silent for so long between requests, and in a head."""
+async def connected(
+    idle: float = IDLE, slow: float = SLOW, unread: float = SLOW
+) -> AsyncIterator[tuple[Client, ServerState]]:
+    """A client of a server whose connections may be silent for so long between requests, in a head, and in reading."""
     config, state = uvicorn.Config(echo, timeout_keep_alive=idle), ServerState()  # type: ignore[arg-type]
     config.load()
-    limited: Any = type("Limited", (Protocol,), {"head_seconds": slow})
+    limited: Any = type("Limited", (Protocol,), {"head_seconds": slow, "write_seconds": unread})
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: limited(config, state, {}, loop), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
@@ -134,3 +138,40 @@ async def test_headers_are_bounded_also_where_all_of_a_request_comes_in_one_read
     async with connected() as ((reader, writer), _):
         writer.write(head + b"y" * body)
         assert (await asyncio.wait_for(reader.readline(), 5)).split()[1] == status
+
+
+async def until_none_is_connected(state: ServerState) -> None:
+    async with asyncio.timeout(10):
+        while state.connections or state.tasks:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("then", [b"", HEAD + b"hello", b"\0"], ids=["nothing", "another request", "no HTTP"])
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_client_that_reads_no_answer_is_cut_off(then: bytes, ends: bool) -> None:
+    """It may end its half of the connection, or have asked for its end."""
+    async with connected(30, 30) as ((reader, writer), state):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n" % LONG)
+        writer.write((b"Connection: close\r\n" if ends else b"") + b"\r\n" + bytes(LONG) + then)
+        await writer.drain()
+        if ends:
+            writer.write_eof()
+        assert state.connections
+        await until_none_is_connected(state)
+        del reader
+
+
+async def test_a_client_that_reads_slowly_gets_its_answer() -> None:
+    unread, loop = 2.0, asyncio.get_running_loop()
+    async with connected(30, 30, unread) as ((reader, writer), _):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % LONG)
+        writer.write(bytes(LONG))
+        await writer.drain()
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        came, began = 0, loop.time()
+        while piece := await asyncio.wait_for(reader.read(1 << 20), 5):
+            came += len(piece)
+            await asyncio.sleep(max(0.0, began + 2.5 * unread * came / LONG - loop.time()))
+        assert came > LONG
