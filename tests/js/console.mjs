@@ -60,6 +60,47 @@ await step("a record that is not sent is there again, until it is sent or given 
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
 });
 
+await step("a record is not called unsent while its answer is awaited, and what is typed meanwhile is kept", async () => {
+  let release;
+  const held = new Promise((resolve) => { release = resolve; });
+  await page.route("**/ingress/record-json?*", async (route) => { await held; await route.continue().catch(() => {}); });
+  await open("/console/send/note.avro");
+  await page.getByLabel(/^title( required)?$/).fill("on its way");
+  await page.getByRole("button", { name: "Send", exact: true }).click();
+  await page.reload();
+  await page.getByText("Nobody knows whether it was sent").waitFor();
+  assert.equal(await page.getByText("Not sent yet").count(), 0);
+  await page.reload();
+  await page.getByText("Nobody knows whether it was sent").waitFor();
+  await page.getByRole("button", { name: "Send", exact: true }).click();
+  await page.getByLabel(/^title( required)?$/).fill("the next one");
+  release();
+  await page.getByRole("link", { name: "see it" }).waitFor();
+  await page.unroute("**/ingress/record-json?*");
+  await page.reload();
+  await page.getByText("Not sent yet, as you left it.").waitFor();
+  assert.equal(await page.getByLabel(/^title( required)?$/).inputValue(), "the next one");
+  await page.getByRole("button", { name: "Send", exact: true }).click();
+  await page.getByRole("link", { name: "see it" }).click();
+  await page.getByRole("heading", { name: "the next one" }).waitFor();
+});
+
+await step("a form works where the browser lets no page keep anything", async () => {
+  const blocked = await browser.newContext();
+  await blocked.addInitScript(() => Object.defineProperty(window, "sessionStorage", { get() { throw new DOMException("blocked", "SecurityError"); } }));
+  const one = await blocked.newPage();
+  const wrong = [];
+  one.on("pageerror", (error) => wrong.push(error.message));
+  one.on("dialog", (dialog) => { wrong.push("a dialog"); return dialog.accept(); });
+  await one.goto(`${base}/console/send/note.avro`);
+  await one.getByLabel(/^title( required)?$/).fill("blocked");
+  await one.getByRole("button", { name: "Send", exact: true }).click();
+  await one.getByRole("link", { name: "see it" }).click();
+  await one.getByRole("heading", { name: "blocked" }).waitFor();
+  assert.deepEqual(wrong, []);
+  await blocked.close();
+});
+
 await step("an empty value is asked about, and nothing is sent", async () => {
   await post("/ingress/record-json?schema=note.avro", '{"title": "x", "tags": [7]}');
   await open("/console/rejects");

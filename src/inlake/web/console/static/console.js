@@ -242,29 +242,46 @@ function inside(shape, pointer, get, set, redraw) {
   return part;
 }
 
+/** What the tab keeps under a name; null where it keeps nothing, or the browser lets no page keep anything. */
+function keptAs(name) {
+  try {
+    return JSON.parse(sessionStorage.getItem(name) ?? "null");
+  } catch {
+    return null;
+  }
+}
+
 /** What is written into the form and not sent: the tab keeps it while another page is looked at, or this one is loaded again. */
 function keepUnsent(form) {
   const name = `record of ${meta("person")} at ${location.pathname}`;
+  const kept = keptAs(name);
   const now = () => {
     const file = byId("binary")?.files[0];
     return { text: byId("record").value, destination: form.elements.destination.value, file: file?.name, isLarge: file?.size > SMALL };
   };
   let known = { text: byId("record").value, destination: "" }; // what need not be kept
+  let sending; // what is on its way to the gateway
+  let isUnsure = Boolean(kept?.isUnsure); // whether something went there, and no answer came
   let isOver = false;
-  form.addEventListener("sent", () => { known = now(); });
+  form.addEventListener("sending", () => { sending = now(); });
+  form.addEventListener("answered", ({ detail: isAccepted }) => {
+    if (isAccepted) known = sending; // what is typed meanwhile is kept
+    isUnsure = isAccepted === null;
+    sending = undefined;
+  });
   document.querySelector(".who")?.addEventListener("submit", () => { isOver = true; }); // who signs out leaves nothing
   window.addEventListener("pagehide", () => {
-    const unsent = now();
+    const unsent = { ...now(), isUnsure: isUnsure || Boolean(sending) };
     try {
-      if (isOver || (unsent.text === known.text && unsent.destination === known.destination)) sessionStorage.removeItem(name);
+      if (isOver || (!unsent.isUnsure && unsent.text === known.text && unsent.destination === known.destination)) sessionStorage.removeItem(name);
       else sessionStorage.setItem(name, JSON.stringify(unsent));
     } catch { /* there is no room for it */ }
   });
-  const kept = JSON.parse(sessionStorage.getItem(name) ?? "null");
   if (!kept) return undefined;
   const anew = make("button", { type: "button", class: "plain", onclick: () => { isOver = true; location.reload(); } }, "Start anew");
   const again = !kept.file ? "" : `Choose ${kept.file} once more${kept.isLarge ? ": what came in of it is not sent again" : ""}. `;
-  say("", "Not sent yet, as you left it. ", again, anew);
+  const state = isUnsure ? unsure("You left the page before an answer came.") : ["Not sent yet, as you left it."];
+  say("", ...state, " ", again, anew);
   return kept;
 }
 
@@ -338,34 +355,52 @@ function query(form) {
   return `?schema=${encodeURIComponent(form.dataset.schema)}${destination ? `&destination=${encodeURIComponent(destination)}` : ""}`;
 }
 
+/** What is said of a record of which nobody knows whether it came in. */
+const unsure = (why) => [`${why} Nobody knows whether it was sent: look at `, make("a", { href: `${root}/console/events` }, "Events"), " before you send it again."];
+
+/** Send what stands in the form now, whatever is typed meanwhile. */
 async function send(form, only) {
+  const told = (isAccepted) => only || form.dispatchEvent(new CustomEvent("answered", { detail: isAccepted }));
   const buttons = [...form.querySelectorAll(".actions button")];
   const pressed = document.activeElement;
   for (const button of buttons) button.disabled = true;
+  if (!only) form.dispatchEvent(new Event("sending"));
   try {
-    const file = byId("binary")?.files[0];
-    if (only || !file) return await answer(await post(only ? "/ingress/validate" : "/ingress/record-json", form, byId("record").value), only);
-    if (file.size > SMALL) return await answer(await sendLarge(form, file), only);
-    const body = new FormData();
-    body.append("record", new Blob([byId("record").value], { type: "application/json" }));
-    body.append("file", file, file.name);
-    return await answer(await post("/ingress/record-json-and-binary", form, body, null), only);
+    const response = await request(form, only);
+    const answered = await response.json().catch((error) => { throw Object.assign(error, { isUnsure: !only }); });
+    told(answered.code === "outcome_unknown" ? null : response.ok);
+    answer(response, answered, only);
   } catch (error) {
-    say("bad", `It was not sent: ${error.message}`);
+    told(error.isUnsure ? null : false);
+    say("bad", ...(error.isUnsure ? unsure(`No answer came: ${error.message}.`) : [`It was not ${only ? "checked" : "sent"}: ${error.message}`]));
   } finally {
     for (const button of buttons) button.disabled = false;
     if (document.activeElement === document.body) pressed.focus(); // a button that is off loses the focus
   }
 }
 
-const post = (path, form, body, type = "application/json") =>
-  fetch(`${root}${path}${query(form)}`, {
+/** The answer to what stands in the form now. An error says whether the gateway may have taken the record (`isUnsure`). */
+function request(form, only) {
+  const [text, to, file] = [byId("record").value, query(form), byId("binary")?.files[0]];
+  if (only) return post("/ingress/validate", to, text);
+  if (!file) return postRecord("/ingress/record-json", to, text);
+  if (file.size > SMALL) return sendLarge(form, text, to, file);
+  const body = new FormData();
+  body.append("record", new Blob([text], { type: "application/json" }));
+  body.append("file", file, file.name);
+  return postRecord("/ingress/record-json-and-binary", to, body, null);
+}
+
+const post = (path, to, body, type = "application/json") =>
+  fetch(`${root}${path}${to}`, {
     method: "POST", body, headers: { "X-CSRF-Token": meta("csrf"), ...(type ? { "Content-Type": type } : {}) },
   });
 
+const postRecord = (...given) => post(...given).catch((error) => { throw Object.assign(error, { isUnsure: true }); });
+
 /** A large file by tus: it can be paused, and goes on after the page was closed. Then its record, which names it. */
-async function sendLarge(form, file) {
-  const checked = await post("/ingress/validate", form, byId("record").value);
+async function sendLarge(form, text, to, file) {
+  const checked = await post("/ingress/validate", to, text);
   if (!checked.ok) return checked;
   await load("tus.min.js");
   const progress = byId("progress");
@@ -399,9 +434,9 @@ async function sendLarge(form, file) {
     }, reject);
   });
   progress.hidden = true;
-  const record = parse(byId("record").value);
+  const record = parse(text);
   record[form.dataset.resource] = puuid;
-  return post("/ingress/record-json", form, write(record));
+  return postRecord("/ingress/record-json", to, write(record));
 }
 
 const load = (name) =>
@@ -411,10 +446,8 @@ const load = (name) =>
     else document.head.append(make("script", { src: source, onload: resolve, onerror: () => reject(new Error(`${name} did not load`)) }));
   });
 
-async function answer(response, only) {
-  const told = await response.json();
+function answer(response, told, only) {
   clear();
-  if (response.ok && !only) byId("compose").dispatchEvent(new Event("sent"));
   if (response.ok && only) return say("good", "It fits.");
   if (response.ok && told.offset === null)
     return say("good", "Kept: event ", make("code", {}, told.id), " waits on the gateway's disk until Kafka is back.");
@@ -522,6 +555,6 @@ for (const image of document.querySelectorAll("[data-preview]")) {
 for (const input of document.querySelectorAll("[data-find]")) find(input);
 if (byId("live")?.dataset.live) follow(byId("live"));
 if (byId("compose")) compose(byId("compose"));
-document.querySelector(".who")?.addEventListener("submit", () => sessionStorage.clear()); // tables that are not sent
+document.querySelector(".who")?.addEventListener("submit", () => { try { sessionStorage.clear(); } catch { /* nothing is kept */ } });
 
-export { byId, make, meta, post, prose, root }; // for table.js
+export { byId, keptAs, make, meta, post, prose, query, root }; // for table.js

@@ -1,5 +1,5 @@
 // A table dropped on the page of a schema: its rows are checked before any is sent, and what is wrong is mended in place.
-import { byId, make, meta, post, prose, root } from "./console.js";
+import { byId, keptAs, make, meta, post, prose, query, root } from "./console.js";
 
 const SHOWN = 200;
 const place = byId("table");
@@ -9,10 +9,10 @@ let columns = [];
 let isUnsure = false; // whether some were sent, and no answer said so
 
 const url = (again) => {
-  const query = new URLSearchParams({ file: place.dataset.file ?? "", again: again ? "true" : "false" });
+  const about = new URLSearchParams({ file: place.dataset.file ?? "", again: again ? "true" : "false" });
   const destination = form.elements.destination.value.trim();
-  if (destination) query.set("destination", destination);
-  return `${root}/console/send/${encodeURIComponent(form.dataset.schema)}/table?${query}`;
+  if (destination) about.set("destination", destination);
+  return `${root}/console/send/${encodeURIComponent(form.dataset.schema)}/table?${about}`;
 };
 
 async function check(body, again) {
@@ -38,7 +38,7 @@ function keep() {
 
 /** Show the table that was there when the page was left. */
 function restore() {
-  const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+  const kept = keptAs(KEPT);
   if (!kept) return;
   ({ columns, rows, isUnsure } = kept);
   place.dataset.file = kept.file;
@@ -127,7 +127,7 @@ async function sendAll() {
   isUnsure = true;
   for (const button of place.querySelectorAll("button")) button.disabled = true;
   try {
-    const response = await post("/ingress/record-json", form, sent.map((row) => row.record).join("\n"), "application/x-ndjson");
+    const response = await post("/ingress/record-json", query(form), sent.map((row) => row.record).join("\n"), "application/x-ndjson");
     const lines = (await response.text()).trim().split("\n").map((line) => JSON.parse(line));
     if (!response.ok) throw new Error(lines[0].detail ?? response.statusText);
     const accepted = new Set();
@@ -153,7 +153,7 @@ function say(kind, ...parts) {
 place.hidden = false;
 restore();
 window.addEventListener("pagehide", keep);
-window.addEventListener("beforeunload", (event) => { if (!keep()) event.preventDefault(); }); // the browser asks
+window.addEventListener("beforeunload", (event) => { if (!keep() && rows.length) event.preventDefault(); }); // the browser asks
 document.querySelector(".who")?.addEventListener("submit", () => { rows = []; }); // who signs out leaves nothing
 byId("table-file").addEventListener("change", (event) => { if (event.target.files.length) take(event.target.files[0]); });
 place.addEventListener("dragover", (event) => { event.preventDefault(); place.classList.add("dropping"); });
