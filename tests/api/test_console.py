@@ -270,10 +270,10 @@ async def test_a_session_shows_nothing_of_another_principal(tmp_path: Path) -> N
         paths.append(f"/console/rejects/{cause['id']}")
         for path in paths:
             assert b"one" in (await one.get(path)).body.replace(b"token:one", b"")
-            other = (await two.get(path)).body
+            other = (await two.get(path)).body.replace(b"<wbr>", b"")
             for text in (b"one.txt", b"of one", b"token:one", b"one.png", puuid.encode(), b"/one"):
                 assert text not in other, path
-        assert b"one.txt" in (await boss.get("/console/events")).body
+        assert b"one.txt" in (await boss.get("/console/events")).body.replace(b"<wbr>", b"")
         assert b"token:one" in (await boss.get(f"/console/rejects/{cause['id']}")).body
         assert (await two.submit("/console/waiting", puuid=puuid)).status == 404
         assert (

@@ -10,10 +10,23 @@ const fill = async (page) => {
   await page.getByRole("button", { name: "Send", exact: true }).click();
   await page.locator("[aria-invalid], .note").first().waitFor();
 };
-const TABLE = "title,medium,dateText,acquisitionYear,id\nHäuser am Hang,Etching on paper,about 1889,soon,900001\nThe Cliff,Oil paint on canvas,1902,1965,900002\nStudy,Graphite on paper,1911,1970,number three\n";
+const TABLE = `constituentid,preferreddisplayname,forwarddisplayname,displaydate,beginyear,endyear,artistofngaobject,constituenttype
+900001,"Kollwitz, Käthe",Käthe Kollwitz,"German, 1867 - 1945",1867,1945,true,individual
+900002,"Homer, Winslow",Winslow Homer,"American, 1836 - 1910",about 1836,1910,true,individual
+900003,"Cassatt, Mary",Mary Cassatt,"American, 1844 - 1926",1844,1926,perhaps,individual
+number four,"Unknown",Unknown,active 16th century,,,true,one person
+`;
 const drop = async (page) => {
   await page.getByLabel(/^A table whose columns/).setInputFiles({ name: "objects.csv", mimeType: "text/csv", buffer: Buffer.from(TABLE) });
   await page.locator("#rows-of-table .note").filter({ hasText: /fit|read/ }).waitFor();
+  return page.locator("#table"); // below a form that is longer than a picture
+};
+const mended = async (page) => {
+  await drop(page);
+  await page.getByLabel("beginyear of row 3").fill("1836");
+  await page.getByRole("button", { name: "Check again" }).click();
+  await page.getByText("Checked again.").waitFor();
+  return page.locator("#table");
 };
 const leave = async (page) => {
   await page.getByLabel("The record as JSON").fill('{"title": "Häuser am Hang", "medium": "Etching on paper"}');
@@ -49,7 +62,9 @@ const PAGES = [
   ["form", "/console/send/tate.artwork"],
   ["form-wrong", "/console/send/tate.artwork", fill],
   ["form-left", "/console/send/tate.artwork", leave],
-  ["table", "/console/send/tate.artwork", drop],
+  ["table", "/console/send/nga.constituent", drop],
+  ["table-mended", "/console/send/nga.constituent", mended],
+  ["table-of-other", "/console/send/tate.artwork", drop],
   ["form-file", "/console/send/heritage.digital_object"],
   ["form-protobuf", "/console/send/tate.artwork.protobuf"],
   ["form-json", "/console/send/tate.artist.json"],
@@ -94,10 +109,11 @@ for (const [width, colorScheme] of [[360, "light"], [1600, "dark"], [800, "light
     if (words[0] === "readme" || (words.length && !words.some((word) => `${name}-${width}-${colorScheme}`.includes(word)))) continue;
     const page = await context.newPage(); // a tab of its own, which keeps nothing of another
     await page.goto(path.startsWith("/") ? base + path : path, { waitUntil: "load" });
-    await act?.(page);
-    await page.waitForTimeout(200);
-    const height = await page.evaluate(() => document.documentElement.scrollHeight);
-    await page.screenshot({ path: `${folder}/${name}-${width}-${colorScheme}.png`, fullPage: true, clip: { x: 0, y: 0, width, height: Math.min(height, 2600) } });
+    const part = await act?.(page);
+    await page.waitForFunction(() => [...document.images].every((image) => image.complete || image.loading === "lazy"));
+    await page.waitForTimeout(name.includes("overview") ? 1_500 : 200); // previews are made when they are asked for
+    const [y, height] = await page.evaluate((from) => [Math.max(0, (from?.getBoundingClientRect().top ?? 0) + window.scrollY - 16), document.documentElement.scrollHeight], await part?.elementHandle());
+    await page.screenshot({ path: `${folder}/${name}-${width}-${colorScheme}.png`, fullPage: true, clip: { x: 0, y, width, height: Math.min(height - y, 2600) } });
     await page.close();
   }
   await context.close();

@@ -61,6 +61,8 @@ SECTIONS = (
     ("/console/schemas", "Schemas"),
 )
 
+LANGUAGES = {"AVRO": "Avro", "PROTOBUF": "Protobuf", "JSON": "JSON Schema"}
+
 
 class Told(Protocol):
     """An error, or a cause of some."""
@@ -206,6 +208,8 @@ def environment() -> Environment:
     made.filters["pretty"] = pretty
     made.filters["said"] = said
     made.filters["prose"] = prose
+    made.filters["breakable"] = breakable
+    made.filters["language"] = LANGUAGES.get
     made.filters["segment"] = lambda text: quote(str(text), safe="")
     return made
 
@@ -241,6 +245,11 @@ def prose(text: str) -> Markup:
         parts[-2:] = ["`".join(parts[-2:])]  # the last one has no other
     template = Markup("<code>{}</code>")
     return Markup().join(template.format(part) if n % 2 else part for n, part in enumerate(parts))
+
+
+def breakable(name: str) -> Markup:
+    """A name that a narrow column breaks behind a dot, a dash, an underscore or a slash, before it does so anywhere."""
+    return Markup("<wbr>").join(re.split(r"(?<=[._/-])(?=[^._/-])", name))
 
 
 def pretty(value: Any) -> str:

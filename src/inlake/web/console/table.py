@@ -6,7 +6,7 @@ import asyncio
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,6 +28,8 @@ INFLATED_BYTES = 64 << 20
 """A workbook is an archive: what is in it may take so many bytes."""
 MOST_ROWS = 1_000
 MORE = "For more, use `inlake send`: it reads tables of any size."
+MOST_FAULTS = 20
+"""Faults of a table as a whole that are told."""
 
 
 class Asked(Struct):
@@ -86,7 +88,7 @@ async def check(x: Exchange, d: Deployment) -> None:
     try:
         read = await asyncio.to_thread(Reading, body, asked, shape)
     except TableError as error:
-        await x.reply(200, msgspec.json.encode(Answer(wrong=[fault.sentence for fault in error.faults[:20]])))
+        await x.reply(200, msgspec.json.encode(Answer(wrong=_sentences(error.faults))))
         return
     admit_records(x, sum([checked.record is not None for checked in read.answer.rows]))
     time_slice = TimeSlice()
@@ -96,6 +98,17 @@ async def check(x: Exchange, d: Deployment) -> None:
             checked.wrong = [read.wrong(read.plan.fault(row, each)) for each in errors]
             await time_slice.yield_if_long()
     await x.reply(200, msgspec.json.encode(read.answer))
+
+
+def _sentences(faults: Sequence[Fault]) -> list[str]:
+    """Sentences about the faults of a table as a whole; one of them names all fields that no column fills."""
+    unfilled = [f"`{fault.pointer[1:]}`" for fault in faults if fault.code == "no_column" and fault.pointer]
+    others = [fault.sentence for fault in faults if fault.code != "no_column"][:MOST_FAULTS]
+    if not unfilled:
+        return others
+    more = f" and {len(unfilled) - MOST_FAULTS:,} more" if len(unfilled) > MOST_FAULTS else ""
+    wanted = f"The schema wants {', '.join(unfilled[:MOST_FAULTS])}{more} too, and no column is called so."
+    return [wanted, *others]
 
 
 async def _errors(x: Exchange, d: Deployment, to: address.Address, record: bytes) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from inlake.web.console.page import digest_of, prose, said
+from inlake.web.console.page import breakable, digest_of, prose, said
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,20 @@ from inlake.web.console.page import digest_of, prose, said
 )
 def test_what_stands_between_backquotes_is_code_and_nothing_of_it_is_markup(text: str, shown: str) -> None:
     assert str(prose(text)) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("heritage.digital_object", "heritage.<wbr>digital_<wbr>object"),
+        ("a/b-c", "a/<wbr>b-<wbr>c"),
+        ("..a__b.", "..<wbr>a__<wbr>b."),
+        ("<b>.x&y", "&lt;b&gt;.<wbr>x&amp;y"),
+        ("", ""),
+    ],
+)
+def test_a_name_is_broken_behind_what_divides_it(name: str, shown: str) -> None:
+    assert str(breakable(name)) == shown
 
 
 def test_a_changed_file_makes_all_addresses_new() -> None:
