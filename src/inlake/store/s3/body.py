@@ -19,6 +19,8 @@ class Body:
         self._given: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue()
         self._asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done while obstore waits for a part."""
+        self.size = 0
+        """Bytes given so far."""
 
     async def feed(self, chunks: AsyncIterator[Chunk], upload: asyncio.Future[Any], max_parts: int) -> None:
         """Give `chunks` to the upload, each when it asks for it, until the end or until the upload fails.
@@ -33,6 +35,7 @@ class Body:
             self.give(chunk)
             if chunk is None:
                 return
+            self.size += len(chunk)
         if await anext(chunks, None) is not None:
             limit = max_parts * PART
             raise BinaryTooLarge(f"A binary whose length is not known may have {limit} bytes at most.", limit=limit)

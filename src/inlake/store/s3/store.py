@@ -138,13 +138,22 @@ class S3Store:
         upload.add_done_callback(_observe)
         try:
             await body.feed(chunks, upload, self.max_parts)
-            await self._ask(lambda: asyncio.shield(upload), None)
+            await self._ask(lambda: self._end_of(upload, path, body), None)
         except BaseException:
             # obstore aborts the multipart upload when its iterator raises, and leaves it behind when cancelled
             body.give(Abandoned())
             await asyncio.wait({upload}, timeout=self._timeout)
             upload.cancel()
             raise
+
+    async def _end_of(self, upload: asyncio.Future[Any], path: str, body: Body) -> None:
+        try:
+            await asyncio.shield(upload)
+        except FileNotFoundError:
+            # The store has put the parts together, its answer was lost, and obstore has asked again; or who may has
+            # aborted the upload, and there is no object.
+            if await self.head(path) != body.size:
+                raise
 
     async def get(self, key: str) -> bytes | None:
         path = check_key(key)
@@ -226,10 +235,16 @@ class S3Store:
 
     async def _ask_for(self, call: Callable[[], Awaitable[T]]) -> T | None:
         """A small operation; None when there is no such object."""
-        try:
-            return await self._ask(call, self._timeout)
-        except FileNotFoundError:
-            return None
+
+        async def found() -> T | None:
+            try:
+                return await call()
+            except FileNotFoundError as error:
+                if error_code(error) == "NoSuchBucket":
+                    raise
+                return None
+
+        return await self._ask(found, self._timeout)
 
     async def _ask(self, call: Callable[[], Awaitable[T]], timeout: float | None) -> T:  # noqa: ASYNC109
         """The answer within `timeout` seconds (None: each request of it is bounded), or an error of ours."""
@@ -238,10 +253,6 @@ class S3Store:
                 return await call()
         except TimeoutError:
             raise StoreUnavailable(f"{self._bucket.where} did not answer in time.") from None
-        except FileNotFoundError as error:
-            if error_code(error) == "NoSuchBucket":
-                raise explain(self._bucket.where, error) from None
-            raise
         except (BaseError, OSError, ValueError) as error:
             raise explain(self._bucket.where, error) from None
 
