@@ -177,8 +177,8 @@ class Pieces(Protocol):
 
     async def complete(self, key: str, upload: str) -> bool:
         """Make the object visible; again after it succeeded is no error. False when one stood there already, of this
-        upload or of a request that brought all bytes at once: who needs its checksum reads it. `NotFound` when it is
-        neither there nor to be had."""
+        upload or of a request that brought all bytes at once, or when another process has written over what this one
+        has put: who needs its checksum reads it. `NotFound` when it is neither there nor to be had."""
         ...
 
     async def abort(self, key: str) -> int:

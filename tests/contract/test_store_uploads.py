@@ -259,6 +259,15 @@ async def test_a_part_that_failed_leaves_what_came_before_it_and_what_came_after
 
 
 @pytest.mark.live
+async def test_a_part_that_was_put_again_by_a_slow_writer_says_that_the_object_has_to_be_read(s3: S3Store) -> None:
+    upload, data = await begin(s3, PART + 1), os.urandom(PART + 1)
+    await s3.pieces.append(KEY, upload, 0, stream(data), size=len(data))
+    await s3._multipart.put(KEY, upload.partition("-")[2], 1, [bytes(PART)])
+    assert await s3.pieces.complete(KEY, upload) is False
+    assert await read(s3) == bytes(PART) + data[PART:]
+
+
+@pytest.mark.live
 async def test_a_piece_that_a_crash_left_beside_its_part_does_not_count_twice(s3: S3Store) -> None:
     """The process died after the part was put and before its pieces were deleted."""
     upload, data = await begin(s3), os.urandom(PART + 10)

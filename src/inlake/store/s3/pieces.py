@@ -88,7 +88,8 @@ class S3Pieces:
         except PartsRefused:
             if known is None:
                 raise
-            return await self._complete(key, upload, await self._held(key, upload))
+            await self._complete(key, upload, await self._held(key, upload))
+            return False  # a part was put again, maybe with other bytes than `append` has seen
 
     async def _complete(self, key: str, upload: str, held: Uploaded | None) -> bool:
         if held is not None:
