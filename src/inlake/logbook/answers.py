@@ -224,17 +224,16 @@ class Attempt:
         return self._bound[2]
 
     async def keep(self, answer: Answer) -> Answer:
-        """The answer of the request from now on: this one, unless another attempt was quicker."""
+        """The answer of the request from now on: this one, unless another attempt has taken the request over, whose
+        answer counts then once there is one."""
         parts = self._known.parts or {}
         entry = Entry(parts={**parts, "file": self.file} if self.file else None, answer=answer)
         try:
-            while not await self._append(entry):
+            if not (self.begun and await self._go_on(entry)):
                 await self._read()
-                if self.answer is not None:
-                    return self.answer
         except InlakeError as error:  # all is done but this: a repeat does it once more, with the same bytes
             log.warning("the answer to a request with an Idempotency-Key is not kept: %s", error.detail)
-        return answer
+        return self.answer or answer
 
     async def release(self) -> None:
         """The request has no answer to be kept: the next attempt need not wait."""
@@ -248,7 +247,7 @@ class Attempt:
     async def forget(self) -> bool:
         """The request was refused, and the next one with its key may be another; False if an attempt before this one
         may have published something."""
-        if self._is_new:
+        if self._is_new and self.begun:
             await self._go_on(Entry(parts={}, versions={}, until=0.0))
         return self._is_new
 
@@ -257,8 +256,8 @@ class Attempt:
         while True:
             await asyncio.sleep(self._lease / 3)
             try:
-                if self.begun and not await self._go_on(Entry(until=time.time() + self._lease)):
-                    return  # taken over
+                if self.begun:
+                    await self._go_on(Entry(until=time.time() + self._lease))
             except InlakeError:  # the store is away for a moment
                 pass
 
@@ -279,13 +278,15 @@ class Attempt:
             raise IdempotencyInFlight("Another attempt with this Idempotency-Key has gone on: send it again.")
 
     async def _go_on(self, entry: Entry) -> bool:
-        """Add an entry of a request that this attempt holds; False when another attempt has taken it over.
+        """Add an entry of a request that this attempt holds; False when another attempt has taken it over: then this
+        one writes no more.
 
         What stands there otherwise is this attempt's own: a renewal that was cancelled, or that the store took although
         it failed.
         """
         while not await self._append(entry):
             if any(of_another.owner or of_another.answer for of_another in await self._read()):
+                self.begun = False
                 return False
         return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid5
@@ -93,6 +93,30 @@ async def test_a_lease_that_ended_is_taken_over_and_its_holder_finds_out(store: 
     assert await quick.keep(ANSWER) == ANSWER
     late = Answer(201, [], b"late")
     assert await slow.keep(late) == ANSWER, "the first answer counts"
+
+
+@pytest.mark.parametrize("finds_out", [True, False], ids=["finds out before its end", "finds out at its end"])
+async def test_who_was_taken_over_changes_nothing_of_what_the_next_one_holds(
+    store: FolderStore, finds_out: bool
+) -> None:
+    async def ended(key: str, end: Callable[[Attempt], Awaitable[object]]) -> None:
+        slow = attempt(store, key=key, lease=-1)
+        await slow.begin(UNCHECKED, [], {"body": "1"}, None)
+        quick = attempt(store, key=key)
+        await quick.begin(UNCHECKED, [], {"body": "1"}, None)
+        if finds_out:
+            with pytest.raises(IdempotencyInFlight):
+                await slow.go_on_as("another promise")
+        await end(slow)
+        with pytest.raises(IdempotencyInFlight):
+            await attempt(store, key=key).begin(UNCHECKED, [], {"body": "1"}, None)
+        with pytest.raises(IdempotencyKeyReused):
+            await attempt(store, key=key).begin(UNCHECKED, [], {"body": "2"}, None)
+        assert await quick.keep(ANSWER) == ANSWER
+
+    await ended("released", Attempt.release)
+    await ended("refused for good", Attempt.forget)
+    await ended("answered", lambda slow: slow.keep(Answer(410, [], b"the next one has given its file up")))
 
 
 async def test_what_is_released_is_free(store: FolderStore) -> None:
