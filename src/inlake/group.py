@@ -26,9 +26,8 @@ from inlake.errors import (
 from inlake.event import make_event
 from inlake.gateway import Gateway, pending
 from inlake.model import Event, Label, Pending, Place, Receipt, SchemaVersion, StoredObject, Submission
-from inlake.promises.places import promise_named
+from inlake.promises.places import check_resource_field, promise_named
 from inlake.promises.promise import Promise, event_of
-from inlake.promises.steps import check_resource_field
 
 AT_ONCE = 16
 """Promises of one group that are worked on at the same time."""

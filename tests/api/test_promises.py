@@ -177,6 +177,54 @@ async def test_what_is_stored_and_never_claimed_expires(world: World) -> None:
     assert await world.ids() == []
 
 
+async def stored_by_the_dead(world: World) -> str:
+    return (await world.dead.store(world.dead.new(SPOT, "anonymous"), file())).puuid
+
+
+async def test_what_a_repeat_of_a_dead_request_goes_on_with_does_not_expire(world: World) -> None:
+    puuid = await stored_by_the_dead(world)
+    assert await world.promises.resume(puuid) == puuid
+    promise = await world.promises.of_file(structs.replace(file(), puuid=puuid), "anonymous")
+    assert await world.sweep.run() == {}
+    promise = await world.promises.store(promise, file())
+    promise = await world.promises.claim(promise, event(), SCHEMA)
+    assert (await world.promises.finish(promise)).resource is not None
+
+
+async def test_what_is_stored_does_not_expire_while_a_repeat_reads_the_file_again(world: World) -> None:
+    hurried = Promises(world.store, world.bus, upload_timeout=0.1)
+    puuid = await stored_by_the_dead(world)
+    assert await hurried.resume(puuid) == puuid
+    promise = await hurried.of_file(structs.replace(file(), puuid=puuid), "anonymous")
+
+    async def slow() -> AsyncIterator[bytes]:
+        while (now := await read(world.store, puuid)) is None or now.entries < promise.entries + 3:
+            await asyncio.sleep(0.01)
+        yield b"v 0 0 0"
+
+    async with asyncio.timeout(20):
+        kept = await hurried.store(promise, structs.replace(file(), chunks=slow()))
+    claimed = await hurried.claim(kept, event(), SCHEMA)
+    assert claimed.stored == promise.stored
+    assert claimed.expires > promise.expires
+
+
+async def test_an_attempt_that_was_taken_over_does_not_give_up_what_the_next_one_goes_on_with(world: World) -> None:
+    slow = await world.promises.store(world.promises.new(SPOT, "anonymous"), file())
+    assert await world.promises.resume(slow.puuid) == slow.puuid
+    await world.promises.abandon(slow)
+    found = await read(world.store, slow.puuid)
+    assert found is not None
+    assert found.state == "stored"
+    assert await world.store.head(slow.key) == 7
+
+
+async def test_a_repeat_takes_another_promise_when_the_one_before_has_ended(world: World) -> None:
+    puuid = await stored_by_the_dead(world)
+    assert await world.sweep.run() == {"expired": 1}
+    assert await world.promises.resume(puuid) != puuid
+
+
 async def test_a_mark_without_a_log_is_removed_in_time(world: World) -> None:
     await world.store.create(marker_key("anonymous", "0f3c0d3a"), b'{"at": 0}')
     assert dict(await world.sweep.run()) == {"removed": 1}

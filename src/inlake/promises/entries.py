@@ -114,7 +114,7 @@ class Uploading(Entry, frozen=True):
 
 
 class Stored(Entry, frozen=True):
-    """The object is complete in the store."""
+    """The object is complete in the store; once more: another process goes on with it."""
 
     size: int
     sha256: str

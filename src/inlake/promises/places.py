@@ -8,7 +8,8 @@ import unicodedata
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
-from inlake.errors import BadPlace, ResourceNotAPromise
+from inlake.errors import BadPlace, NoResourceField, ResourceNotAPromise
+from inlake.ports import Codec
 
 OBJECTS = "objects"
 SEGMENT_BYTES = 200
@@ -24,6 +25,12 @@ def object_key(puuid: str, filename: str) -> str:
     """`objects/<puuid>/<filename>`, the name made safe for every store and file system."""
     name = unicodedata.normalize("NFC", re.split(r"[/\\]", filename)[-1])
     return f"{OBJECTS}/{puuid}/{_UNSAFE.sub('_', name).lstrip('.')[-FILENAME_BYTES:].lstrip('.') or 'binary'}"
+
+
+def check_resource_field(codec: Codec, schema: str) -> None:
+    """Raises `NoResourceField` for a schema whose records cannot name a binary."""
+    if not codec.has_resource_field:
+        raise NoResourceField(f"The schema {schema} has no top-level text field for the path of the binary.")
 
 
 def promise_named(resource: object) -> str | None:

@@ -6,6 +6,7 @@
 
 reserved ── uploading* ──┬── stored ───┬── published
                          └── claimed ──┴── failed      (the bus refuses the event for good)
+    stored again by a repeat of its request, which goes on with it
     any of them without both stored and claimed ── expired
     failed or expired at a place that a client named ── removing*   (who wrote it removes what is left)
 """
@@ -266,11 +267,11 @@ async def read(store: Store, puuid: str, known: Promise | None = None) -> Promis
     return promise
 
 
-async def add(store: Store, promise: Promise, entry: Entry) -> tuple[Promise, bool]:
+async def add(store: Store, promise: Promise, entry: Entry, *, if_next: bool = False) -> tuple[Promise, bool]:
     """Add an entry if the log allows it: what the log adds up to then, and whether the entry is the caller's.
 
     Who loses an entry's number to another reads the log again and decides anew, so the caller looks at what came back;
-    of two that add one fact, one acts on it.
+    of two that add one fact, one acts on it. `if_next`: not if the log has gone on since the caller read it.
     """
     while promise.allows(entry):
         if after := await add_next(store, promise, entry):
@@ -279,6 +280,8 @@ async def add(store: Store, promise: Promise, entry: Entry) -> tuple[Promise, bo
         promise = await read(store, promise.puuid) or promise
         if promise.entries == entries:
             raise PromiseExpired(f"The promise {promise} was given up before it was reserved: begin another one.")
+        if if_next:
+            break
     return promise, False
 
 

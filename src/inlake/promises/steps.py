@@ -13,7 +13,6 @@ from uuid import uuid4
 
 from inlake.errors import (
     InlakeError,
-    NoResourceField,
     OutcomeUnknown,
     OutOfSpace,
     PlaceTaken,
@@ -42,7 +41,7 @@ from inlake.promises.entries import (
     Tus,
     Uploading,
 )
-from inlake.promises.places import check_foreign, named_place, object_key, promise_named
+from inlake.promises.places import check_foreign, check_resource_field, named_place, object_key, promise_named
 from inlake.promises.promise import Known, Promise, add, add_next, event_of, marker_key, name_key, read
 
 log = logging.getLogger("inlake.promises")
@@ -126,16 +125,34 @@ class Promises:
     async def resume(self, puuid: str) -> str:
         """The promise under which a repeat of a request that did not end goes on with its file.
 
-        It is the one of before if the file is stored. Else it is a new one, and that of before is given up: its writer
-        may be alive, and only slow.
+        It is the one of before if the file is stored, and belongs to this process then. Else it is a new one, and that
+        of before is given up: its writer may be alive, and only slow.
         """
         promise = await read(self._store, puuid)
+        while promise is not None and promise.stored and promise.claim is None and promise.end is None:
+            if await self._go_on_with(promise):
+                return puuid
+            promise = await read(self._store, puuid)
         if promise is not None and promise.stored is None and promise.end is None:
             dead = process.is_certainly_dead(promise.owner)
             promise, added = await self._add(promise, Expired(reason="no progress", owner=self._me))
             if added:
                 await (self.cleanup.remove(promise) if dead else self.cleanup.delete_object(promise))
         return puuid if promise is not None and promise.stored and promise.end is None else str(uuid4())
+
+    async def _go_on_with(self, promise: Promise) -> Promise | None:
+        """Notes that a stored promise which no record has claimed belongs to this process, and moves its expiry on;
+        None when another entry stands there."""
+        assert promise.stored is not None
+        size, sha256, expires = promise.stored.size, promise.stored.sha256, time.time() + self._timeout(promise)
+        return await add_next(self._store, promise, Stored(size=size, sha256=sha256, owner=self._me, expires=expires))
+
+    async def _hold(self, promise: Promise | None) -> None:
+        """Keeps a stored promise from expiring, until another entry says what becomes of it."""
+        while promise is not None:
+            await asyncio.sleep(self._upload_timeout / 3)
+            with suppress(InlakeError):  # the store is away for a moment: the next round tries again
+                promise = await self._go_on_with(promise)
 
     async def find(self, puuid: str, principal: str) -> Promise:
         """One's own promise in any state. Raises `PromiseNotFound`, for another's too."""
@@ -177,8 +194,8 @@ class Promises:
             raise _expired(promise)
         return promise
 
-    async def _add(self, promise: Promise, entry: Entry) -> tuple[Promise, bool]:
-        promise, added = await add(self._store, promise, entry)
+    async def _add(self, promise: Promise, entry: Entry, *, if_next: bool = False) -> tuple[Promise, bool]:
+        promise, added = await add(self._store, promise, entry, if_next=if_next)
         self._known.keep(promise)
         return promise, added
 
@@ -210,7 +227,8 @@ class Promises:
         `DigestMismatch`, `PlaceTaken`, `PromiseExpired`, and what the file and the store raise.
         """
         if promise.stored is not None:
-            await check_same(file, promise.stored.sha256)
+            async with in_background(self._hold(promise)):
+                await check_same(file, promise.stored.sha256)
             return promise
         arrival = Arrival(file)
         try:
@@ -340,7 +358,7 @@ class Promises:
         return promise
 
     async def abandon(self, promise: Promise, *, late: bool = False) -> None:
-        """Give up a promise whose file this process has stopped writing, unless it is stored and claimed.
+        """Give up a promise whose file this process has stopped writing, unless it is stored and its log goes on.
 
         `late`: what was sent to the store may still take effect after this; name and marker stay until `Sweep` has
         deleted once more.
@@ -349,7 +367,9 @@ class Promises:
             known = promise if promise.entries else await read(self._store, promise.puuid)
             if known is None:
                 return  # there is nothing but its mark
-            promise, added = await self._add(known, Expired(reason="abandoned", owner=self._me))
+            # of what is stored only a claim goes on, or another attempt of the request
+            entry, is_stored = Expired(reason="abandoned", owner=self._me), known.stored is not None
+            promise, added = await self._add(known, entry, if_next=is_stored)
             if promise.end:
                 await (self.cleanup.remove(promise) if added and not late else self.cleanup.delete_object(promise))
         except InlakeError as error:
@@ -363,12 +383,6 @@ class Promises:
         self._known.keep(expired)
         await self.cleanup.delete_object(expired)
         return True
-
-
-def check_resource_field(codec: Codec, schema: str) -> None:
-    """Raises `NoResourceField` for a schema whose records cannot name a binary."""
-    if not codec.has_resource_field:
-        raise NoResourceField(f"The schema {schema} has no top-level text field for the path of the binary.")
 
 
 def _expired(promise: Promise) -> PromiseExpired:
