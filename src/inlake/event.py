@@ -62,7 +62,7 @@ class Stamp:
 
     def key_and_headers(self, label: Label, compiled: Compiled, ms: int | None = None) -> tuple[bytes, Context]:
         """Kafka key and headers, kept while label, schema and millisecond stay the same. `ms`: another millisecond."""
-        if label is not self._label or compiled is not self._compiled or ms != self._accepted_ms:
+        if label != self._label or compiled is not self._compiled or ms != self._accepted_ms:
             self._label, self._compiled, self._accepted_ms = label, compiled, ms
             ce_time = self.ce_time if ms is None else _time(ms)
             self._key, self._context = label.key, _context(label, compiled, ce_time)

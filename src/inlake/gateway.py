@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from inlake.codecs import Compiled, Finder
+from inlake.codecs import Finder
 from inlake.errors import InlakeError
 from inlake.event import Stamp, make_event
-from inlake.model import Binary, Event, Pending, Receipt, SchemaVersion, Submission
+from inlake.model import Binary, Pending, Receipt, SchemaVersion, Submission
 from inlake.ports import Bus
 from inlake.promises.promise import Promise
 from inlake.promises.steps import Promises
@@ -37,7 +37,10 @@ class Gateway:
         payload = compiled.codec.encode(draft, promise.uri if promise else None)  # the URI in it; all errors or none
         event = make_event(s, compiled, payload, self.stamp.now())  # id, time, key: final from here on
         if promise is None:
-            return await self._publish(event, compiled)
+            (position,) = await self.bus.publish([event])
+            if isinstance(position, InlakeError):
+                raise position
+            return Receipt.of(event, position, compiled.schema)
         if s.file:
             promise = await self.promises.store(promise, s.file)  # not a byte of the file is taken before here
         promise = await self.promises.claim(promise, event, compiled.schema)  # created once, keeps the event; else 409
@@ -61,12 +64,6 @@ class Gateway:
         compiled = await self.codecs.find(s.label.schema, s.label.version, s.label.message)
         compiled.codec.encode(compiled.codec.read(s.record, tagged=s.label.tagged))
         return compiled.schema
-
-    async def _publish(self, event: Event, compiled: Compiled) -> Receipt:
-        (position,) = await self.bus.publish([event])
-        if isinstance(position, InlakeError):
-            raise position
-        return Receipt.of(event, position, compiled.schema)
 
 
 def pending(promise: Promise) -> Pending:

@@ -36,13 +36,15 @@ def test_an_id_and_its_event_have_the_same_time() -> None:
 
 async def test_events_that_were_accepted_together_share_their_headers(tmp_path: Path) -> None:
     async with embedded(tmp_path) as gateway:
-        compiled, label, stamp = await gateway.deployment.gateway.codecs.find("note"), Label("note"), Stamp()
+        compiled, stamp = await gateway.deployment.gateway.codecs.find("note"), Stamp()
 
-        def accepted(ms: int | None) -> Event:
+        def accepted(ms: int | None, principal: str = "anonymous") -> Event:
+            label = Label("note", principal=principal)  # as each request makes its own
             return make_event(Submission(label, b"{}", accepted_ms=ms), compiled, b"", stamp)
 
         then, also_then, now = accepted(1), accepted(1), accepted(None)
         assert then.context is also_then.context
+        assert dict(accepted(1, "token:a").context)["inlake_principal"] == b"token%3Aa"
         assert dict(then.context)["ce_time"] == b"1970-01-01T00:00:00.001Z"
         assert dict(now.context)["ce_time"] == stamp.ce_time
         assert dict(accepted(2).context)["ce_time"] == b"1970-01-01T00:00:00.002Z"

@@ -181,7 +181,7 @@ class Exchange:
 
     def holds(self, most: int) -> int:
         """Bytes that a body may take: three times its length (as text, as values, as an event), up to a bound."""
-        length = None if self.header(b"content-encoding") else self.content_length
+        length = None if self._fields.get(b"content-encoding") else self.content_length
         return most if length is None else min(3 * length, most)
 
     def inflate(self) -> None:
@@ -201,13 +201,13 @@ class Exchange:
     # ----------------------------------------------------------------------------------------------------- request
     async def body(self, limit: int, too_large: type[TooLarge]) -> bytes:
         """The whole body of at most `limit` bytes, else `too_large`. Raises `RequestTimeout`, `ClientGoneError`."""
+        if (whole := self._take_whole()) is not None:  # as most are
+            if len(whole) > limit:
+                raise too_large(f"The body has {len(whole):,} bytes, and may have {limit:,}.")
+            return whole
         length = self.content_length
         if length is not None and length > limit and self._inflate is None:
             raise too_large(f"The body has {length:,} bytes, and may have {limit:,}.")
-        if (whole := self._take_whole()) is not None:  # as most are
-            if len(whole) > limit:
-                raise too_large(f"The body is larger than {limit:,} bytes.")
-            return whole
         seconds, size = self.settings.body_idle_seconds, 0
         until = time.monotonic() + seconds
         chunks: list[bytes] = []

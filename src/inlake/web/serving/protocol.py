@@ -15,6 +15,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser, parse_url
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from inlake.errors import BadHttp, HeadersTooLarge, InlakeError, MethodNotBuilt
@@ -192,11 +193,17 @@ class Protocol(HttpToolsProtocol):
         """A body has limits of its own; headers, trailers and what frames the chunks have only this one."""
         self._read = 0
         cycle: Any = self.cycle
+        if cycle.response_complete:
+            return
         if not cycle.body:  # taken as it is: uvicorn would copy it into a bytearray, and that into bytes
-            cycle.body, body = body, b""
+            cycle.body = body
         elif isinstance(cycle.body, bytes):
-            cycle.body = bytearray(cycle.body)
-        super().on_body(body)
+            cycle.body = bytearray(cycle.body) + body
+        else:
+            cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """The body is whole, unless it is only for the parser."""
