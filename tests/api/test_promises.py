@@ -26,7 +26,8 @@ from inlake.errors import (
 from inlake.logbook import process as owner
 from inlake.logbook.lease import Leases
 from inlake.model import Binary, Event, Label, Position, SchemaVersion, Submission, place
-from inlake.promises.entries import Claimed, ClaimedEvent, Expired, Promised, Stored, Tus
+from inlake.promises.arrival import AT_ONCE
+from inlake.promises.entries import Claimed, ClaimedEvent, Expired, Promised, Stored, Tus, Uploading
 from inlake.promises.promise import Promise, add, event_of, marker_key, name_key, read
 from inlake.promises.steps import Promises
 from inlake.promises.sweep import BUSY, LONGEST_REST, Sweep
@@ -460,6 +461,34 @@ async def test_a_promise_that_somebody_goes_on_with_is_not_given_up_by_who_read_
     await world.promises.fulfil(claimed, size=7, sha256="ab")
     assert await world.ids() == ["e1"], "it was answered 202"
     assert not await world.promises.expire(seen)
+
+
+async def test_an_upload_whose_object_cannot_be_made_adds_no_entries_and_expires(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(key: str, upload: str) -> bool:
+        raise StoreUnavailable("The key of the encryption is switched off.")
+
+    monkeypatch.setattr(world.store.pieces, "complete", refused)
+    uploads = Uploads(world.store, world.promises, Leases(world.store))
+    sweep = Sweep(world.store, world.promises, uploads, bus_timeout=-1e6, upload_timeout=60)
+    new = world.promises.new(Promised("spot.obj", "model/obj", Tus(), AT_ONCE + 1), "anonymous")
+    promise = await uploads.create(new, at_most=AT_ONCE + 1)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield bytes(AT_ONCE + 1)
+
+    with pytest.raises(StoreUnavailable):
+        await uploads.append(promise, 0, whole())
+    left = await read(world.store, promise.puuid)
+    for _ in range(2):
+        assert await sweep.run() == {"waiting": 1}
+        assert await read(world.store, promise.puuid) == left
+    assert left is not None
+    await add(world.store, left, Uploading(received=AT_ONCE + 1, expires=time.time() - 1))
+    assert await sweep.run() == {"expired": 1}
+    begun = world.folder / "store" / ".inlake" / "uploads"
+    assert [path for path in begun.rglob("*") if path.is_file()] == []
 
 
 async def test_an_upload_that_was_begun_stays_the_one_that_was_noted_first(world: World) -> None:

@@ -246,8 +246,12 @@ class Sweep:
         elif finding.what == "finished" and promise.stored is None and self._uploads:
             try:
                 done = await self._uploads.finish(promise)
-            except (NotFound, PromiseExpired):  # what had come of it is gone
+            except InlakeError as error:
                 promise = await read(self._store, promise.puuid) or promise
+                if not isinstance(error, NotFound | PromiseExpired):  # what had come of it is there
+                    if time.time() < promise.expires:
+                        raise
+                    log.warning("sweep: %s is given up, its object cannot be made: %s", promise, error.detail)
                 return "expired" if await self._promises.expire(promise) else None
         elif finding.what == "finished":
             await self._promises.finish(promise, again=True)

@@ -98,7 +98,7 @@ class Uploads:
         received = await self.received(promise)
         if received == promise.size:
             if freed:  # who received the last byte did not come to its end
-                self._finish_later(await self._promises.progress(promise, received=received))
+                self._finish_later(await self._noted_whole(promise))
         elif not freed:
             raise UploadLocked(TAKEN)
         return received
@@ -284,12 +284,17 @@ class Uploads:
         hashed, made = self._hashes.pop(promise.puuid, None), False
         if promise.upload is not None:
             promise, made = await asyncio.gather(  # noted, so that Sweep ends it if this process dies from here on
-                self._promises.progress(promise, received=promise.size),
-                self._store.pieces.complete(promise.key, promise.upload),
+                self._noted_whole(promise), self._store.pieces.complete(promise.key, promise.upload)
             )
         if hashed is None or hashed.length != promise.size or not made:
             hashed = await self._read_back(promise)
         return await self._promises.fulfil(promise, size=hashed.length, sha256=hashed.hexdigest())
+
+    async def _noted_whole(self, promise: Promise) -> Promise:
+        """Notes that all bytes have come: once, since each note moves the expiry on."""
+        if promise.size is None or promise.received == promise.size:
+            return promise
+        return await self._promises.progress(promise, received=promise.size)
 
     async def _read_back(self, promise: Promise) -> _Hash:
         hashed = _Hash()
