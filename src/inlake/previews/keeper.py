@@ -14,7 +14,7 @@ from functools import partial
 
 import msgspec
 
-from inlake.errors import Busy, PreviewNotAvailable
+from inlake.errors import Busy, PreviewNotAvailable, StoreUnavailable
 from inlake.memory import Recent, Shared
 from inlake.model import StoredObject
 from inlake.ports import Store
@@ -24,7 +24,7 @@ log = logging.getLogger("inlake.previews")
 MOST_BYTES = 256 << 20
 """An object may have so many: the program has it in its memory."""
 SECONDS = 60.0
-"""For reading the object and drawing it; the program itself may compute for 20."""
+"""For reading the object, and for drawing it; the program itself may compute for 20."""
 WAITING_SECONDS = 30.0
 AT_ONCE = 2
 OUTPUT_BYTES = 8 << 20
@@ -101,18 +101,16 @@ class Previews:
 
 
 async def drawn(chunks: AsyncIterator[bytes]) -> Preview:
-    """The picture that the program makes of the bytes. Raises `PreviewNotAvailable`, and what reading them raises."""
+    """The picture that the program makes of the bytes. Raises `PreviewNotAvailable`, `StoreUnavailable` where the bytes
+    take too long to come, and what reading them raises."""
     # -I: neither the environment nor the folder of the program says what is imported; and no secret of ours goes along
     environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-I", draw.__file__, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment
     )
     try:
-        async with asyncio.timeout(SECONDS):
-            output = await _talk(process, chunks)
-            code = await process.wait()
-    except TimeoutError:
-        raise PreviewNotAvailable("Drawing the file takes too long.") from None
+        await _give(process, chunks)
+        output, code = await _taken(process)
     finally:
         if process.returncode is None:
             process.kill()
@@ -126,16 +124,28 @@ async def drawn(chunks: AsyncIterator[bytes]) -> Preview:
     return Preview(output[4 : 4 + length], output[4 + length :])
 
 
-async def _talk(process: Process, chunks: AsyncIterator[bytes]) -> bytes:
-    """Give the program the bytes, and take what it says, which it does once it has all of them."""
+async def _give(process: Process, chunks: AsyncIterator[bytes]) -> None:
+    """Give the program all bytes: it says nothing before."""
     assert process.stdin is not None
-    assert process.stdout is not None
-    with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: its exit code says why
-        async for chunk in chunks:
-            process.stdin.write(chunk)
-            await process.stdin.drain()
+    try:
+        async with asyncio.timeout(SECONDS):
+            with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: its exit code says why
+                async for chunk in chunks:
+                    process.stdin.write(chunk)
+                    await process.stdin.drain()
+    except TimeoutError:
+        raise StoreUnavailable("Reading the file takes too long just now: ask for the preview again.") from None
     process.stdin.close()
+
+
+async def _taken(process: Process) -> tuple[bytes, int]:
+    """The output of the program, and its exit code. Raises `PreviewNotAvailable`."""
+    assert process.stdout is not None
     output = bytearray()
-    while len(output) < OUTPUT_BYTES and (piece := await process.stdout.read(1 << 16)):
-        output += piece
-    return bytes(output)
+    try:
+        async with asyncio.timeout(SECONDS):
+            while len(output) < OUTPUT_BYTES and (piece := await process.stdout.read(1 << 16)):
+                output += piece
+            return bytes(output), await process.wait()
+    except TimeoutError:
+        raise PreviewNotAvailable("Drawing the file takes too long.") from None

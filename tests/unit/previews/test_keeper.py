@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import struct
@@ -10,14 +11,17 @@ import sys
 import time
 import zlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from inlake.errors import PreviewNotAvailable
+from inlake.errors import PreviewNotAvailable, StoreUnavailable
+from inlake.model import StoredObject
 from inlake.previews import draw, keeper
-from inlake.previews.keeper import can_be_drawn, drawn
+from inlake.previews.keeper import Previews, can_be_drawn, drawn
+from inlake.store.folder.store import FolderStore
 
 
 async def chunks(content: bytes) -> AsyncIterator[bytes]:
@@ -140,6 +144,29 @@ async def test_what_would_be_drawn_for_hours_ends(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(PreviewNotAvailable, match="too long"):
         await drawn(chunks(laughs()))
     assert time.monotonic() - began < 20
+
+
+class Slow(FolderStore):
+    """A store that gives its objects a little late."""
+
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        await asyncio.sleep(0.3)
+        async for chunk in super().read(key, start, end):
+            yield chunk
+
+
+async def test_a_slow_store_is_no_reason_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Slow(tmp_path)
+    content = saved(Image.new("RGB", (20, 10)), "PNG")
+    await store.put_new("a", content, content_type="image/png", metadata={})
+    previews = Previews(store)
+    stored = StoredObject("019a", "uri", len(content), "ab" * 32, "image/png", "a.png")
+    with monkeypatch.context() as hurried:
+        hurried.setattr(keeper, "SECONDS", 0.05)
+        with pytest.raises(StoreUnavailable):
+            await previews.find(stored, store, "a")
+    assert Image.open(io.BytesIO((await previews.find(stored, store, "a")).small)).size == (20, 10)
+    await previews.close()
 
 
 def test_the_program_has_little_memory_and_writes_no_file() -> None:
