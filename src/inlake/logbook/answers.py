@@ -339,8 +339,11 @@ class KeptAnswers:
     async def remove(self, digits: str = "0123456789abcdef", *, dry_run: bool = False) -> int:
         """Remove the logs that are over, or with `dry_run` only count them; `digits`: only those whose name begins with
         one of them."""
-        keys = [key.removeprefix(ANSWERS) async for key in self._store.list(ANSWERS)]
-        names = {key.partition("/")[0] for key in keys if key[0] in digits}
+        names = set[str]()
+        async for key in self._store.list(ANSWERS):  # there may be millions
+            name = key.removeprefix(ANSWERS).partition("/")[0]
+            if name[0] in digits:
+                names.add(name)
         removed, over = 0, (time.time() - self._ttl) * 1000
         for name in names:
             entries = _log(self._store, name)

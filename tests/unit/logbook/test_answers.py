@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,24 @@ async def test_looks_go_through_all_logs_a_part_at_a_time(store: FolderStore) ->
     kept = KeptAnswers(store, ttl=86_400)
     assert await kept.look() == 0
     assert await kept.look() == 0
+
+
+class Many(FolderStore):
+    """A store with the answers of many requests."""
+
+    async def list(self, prefix: str) -> AsyncIterator[str]:
+        for n in range(30_000):
+            yield f"{prefix}{n:064x}/0"
+
+
+async def test_a_look_keeps_no_names_of_the_logs_that_it_leaves_out(tmp_path: Path) -> None:
+    answers = KeptAnswers(Many(tmp_path), ttl=60)
+    tracemalloc.start()
+    try:
+        assert await answers.remove("f") == 0
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 async def test_a_log_of_version_0_5_0_is_read(store: FolderStore) -> None:
