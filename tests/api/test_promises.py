@@ -567,6 +567,27 @@ async def test_a_sweep_beside_requests_works_a_part_of_the_time(waiting: Waiting
     assert share < 2 * BUSY, "a machine that stalls only makes it less"
 
 
+async def test_a_promise_that_takes_long_does_not_put_the_next_ones_off_for_longer(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep, slept = asyncio.sleep, list[float]()
+
+    async def get(key: str) -> bytes | None:
+        await sleep(0.05)
+        return await FolderStore.get(waiting.store, key)
+
+    async def short(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr("inlake.promises.sweep.LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(waiting.store, "get", get)
+    monkeypatch.setattr("asyncio.sleep", short)
+    assert [finding async for finding in waiting.sweep().findings(beside=True)] == []
+    assert slept, "a pause after each batch"
+    assert set(slept) == {0.1}
+
+
 WAIT = 60
 
 

@@ -31,6 +31,9 @@ AT_ONCE = 16
 """Promises dealt with side by side: it takes half the time of one after the other."""
 BUSY = 0.2
 """The part of the time in which a sweep that goes on beside requests works; in the rest it sleeps."""
+LONGEST_PAUSE = 30.0
+"""Seconds that it sleeps at a time: a large object may have to be read back, and the next promises do not wait for four
+times as long."""
 Deal = Callable[[str, bool], Awaitable["Finding | None"]]
 What = Literal["finished", "expired", "removed", "waiting", "unreadable"]
 WHATS: tuple[What, ...] = get_args(What)
@@ -128,7 +131,7 @@ class Sweep:
                     if finding:
                         yield finding
                 if beside:
-                    await asyncio.sleep((time.monotonic() - began) * (1 / BUSY - 1))
+                    await asyncio.sleep(min((time.monotonic() - began) * (1 / BUSY - 1), LONGEST_PAUSE))
 
     async def _batches(self, folder: str, at_once: int, before: Mapping[str, float] | None) -> AsyncIterator[list[str]]:
         """The marks of a folder, so many at once. `before`: when they were due; those that are not yet stay out."""
