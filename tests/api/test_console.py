@@ -282,6 +282,26 @@ async def test_a_session_shows_nothing_of_another_principal(tmp_path: Path) -> N
         )
 
 
+async def test_a_session_shows_the_events_of_destinations_that_are_administered_and_no_others(tmp_path: Path) -> None:
+    rights = tmp_path / "rights.toml"
+    rights.write_text(
+        """[[rule]]\nwho = ["token:boss"]\nmay = []\ndestinations = ["secret/*"]\n"""
+        """[[rule]]\nwho = ["token:boss"]\nmay = ["administer"]\n"""
+        """[[rule]]\nwho = ["token:london"]\nmay = ["administer"]\ndestinations = ["london/*"]\n"""
+        """[[rule]]\nwho = ["*"]\nmay = ["ingest"]\n"""
+    )
+    async with with_keys(tmp_path, "one", "boss", "london", rights=rights) as gateway:
+        for name in ("secret", "london"):
+            record, key = b'{"title": "of %s"}' % name.encode(), {"authorization": "Bearer one"}
+            assert (await gateway.post(f"{RECORDS}&destination={name}/x", record, headers=key)).status == 201
+        for name in ("boss", "london"):
+            browser = await signed_in(gateway, name)
+            page = (await browser.get("/console/events")).body
+            assert (b"of london" in page, b"of secret" in page) == (True, False)
+            found = [(await browser.get(f"/console/events/inlake.note/0/{offset}")).status for offset in (1, 2)]
+            assert found == [404, 200]
+
+
 async def test_a_cause_is_mended_at_once(gateway: Gateway) -> None:
     lines = b"\n".join(b'{"title": "%d", "tags": ["a", %d]}' % (n, n) for n in range(100))
     await gateway.post(RECORDS, lines, "application/x-ndjson")

@@ -265,6 +265,53 @@ async def test_who_administers_one_schema_sees_its_rejects_and_everybody_its_own
                 assert cause["count"] == count, (name, query)
 
 
+OF_DESTINATIONS = """
+[[rule]]
+who = ["token:curator"]
+may = []
+schemas = ["note"]
+destinations = ["secret/*"]
+[[rule]]
+who = ["token:curator"]
+may = ["administer"]
+[[rule]]
+who = ["token:london"]
+may = ["administer"]
+destinations = ["london", "london/*"]
+[[rule]]
+who = ["*"]
+may = ["ingest"]
+"""
+
+
+async def test_an_administrator_sees_the_destinations_that_are_its_own_and_no_others(tmp_path: Path) -> None:
+    keys, rights = tmp_path / "keys", tmp_path / "rights.toml"
+    names = ("sender", "curator", "london")
+    keys.write_text("".join(f"{name}:{hashlib.sha256(name.encode()).hexdigest()}\n" for name in names))
+    rights.write_text(OF_DESTINATIONS)
+    seen: dict[str, set[str | None]] = {
+        "sender": {None, "secret/x", "london/x"},
+        "curator": {None, "london/x"},
+        "london": {"london/x"},
+    }
+    async with embedded(tmp_path, api_keys=keys, rights=rights) as gateway:
+        for destination in ("", "&destination=secret/x", "&destination=london/x"):
+            for record in (b'{"title": 7}', b'{"title": "x"}'):
+                await gateway.post(f"{ROUTE}{destination}", record, headers={"authorization": "Bearer sender"})
+        for name in names:
+            key: Any = {"method": "GET", "headers": {"authorization": f"Bearer {name}"}}
+            for query in ("", "?schema=note"):
+                found = (await gateway.post(f"/rejects{query}", **key)).json()["rejects"]
+                assert {kept["destination"] for kept in found} == seen[name]
+                (cause,) = (await gateway.post(f"/rejects/causes{query}", **key)).json()["causes"]
+                assert cause["count"] == len(seen[name])
+            if name == "sender":
+                every = found
+            for kept in every:
+                status = 200 if kept["destination"] in seen[name] else 404
+                assert (await gateway.post(f"/rejects/{kept['id']}", **key)).status == status
+
+
 async def test_anonymous_clients_see_the_rejects_that_they_administer_and_no_others(tmp_path: Path) -> None:
     rights = tmp_path / "rights.toml"
     rights.write_text(

@@ -25,7 +25,13 @@ DAY = 86_400.0
 
 
 def reject(
-    n: int = 0, *, schema: str = "note", principal: str = "token:a", text: str = "{}", days: float = 0
+    n: int = 0,
+    *,
+    schema: str = "note",
+    destination: str | None = None,
+    principal: str = "token:a",
+    text: str = "{}",
+    days: float = 0,
 ) -> Reject:
     errors = [FieldError(f"/tags/{n}", "wrong_type", "Text is expected here.", "string", "number 1")]
     return Reject(
@@ -33,7 +39,7 @@ def reject(
         at=int((time.time() - days * DAY) * 1000) + n,
         principal=principal,
         schema=schema,
-        destination=None,
+        destination=destination,
         version=None,
         message=None,
         tagged=False,
@@ -129,12 +135,12 @@ async def test_a_cause_is_the_same_reasons_at_any_place_of_an_array(place: Place
     assert [cause.count for cause in await log.causes(Wanted(schema="other"))] == [1]
 
 
-async def test_those_of_some_schemas_are_found_beside_those_of_a_principal(place: Place) -> None:
+async def test_those_that_somebody_sees_are_found_beside_those_of_a_principal(place: Place) -> None:
     log = place.open()
-    own, others = reject(1, schema="a"), reject(2, schema="b", principal="token:b")
-    await log.add([own, others, reject(3, schema="c", principal="token:b")])
-    assert sorted(await log.schemas()) == ["a", "b", "c"]
-    wanted = Wanted(principal="token:a", schemas=("b", "d"))
+    own, others = reject(1, schema="a"), reject(2, schema="b", principal="token:b", destination="x/y")
+    hidden = [reject(n, schema=name, principal="token:b") for n, name in enumerate("abc")]
+    await log.add([own, others, *hidden])
+    wanted = Wanted(principal="token:a", sees=lambda *asked: asked == ("b", "x/y"))
     assert {kept.id for kept in await log.page(wanted, 10, None)} == {own.id, others.id}
     assert sorted(cause.schema for cause in await log.causes(wanted)) == ["a", "b"]
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -79,6 +80,19 @@ class Rights:
         rule = self.decisive(names, schema, destination)
         return rule is not None and action in rule.rule.may
 
+    def allowed(self, names: frozenset[str], action: Action) -> Callable[[str, str | None], bool] | None:
+        """Says of any schema and destination whether the action is allowed, and may be asked by any thread; None where
+        it is allowed on none."""
+        if not self.allow_some(names, [action]):
+            return None
+
+        @lru_cache(10_000)
+        def allow(schema: str, destination: str | None) -> bool:
+            rule = self._first(names, schema, destination or "")
+            return rule is not None and action in rule.rule.may
+
+        return allow
+
     def allow_somewhere(self, names: frozenset[str], action: Action, schema: str) -> bool:
         """Whether the action is allowed on the schema for any destination."""
         for compiled in self._rules:
@@ -118,6 +132,11 @@ class Caller:
         if self.rights is None:
             return action != "administer"
         return self.rights.current.allow(self.names, action, schema, destination)
+
+    def allowed(self, action: Action) -> Callable[[str, str | None], bool] | None:
+        """Says of any schema and destination whether the action is allowed by the rights, and may be asked by any
+        thread; None where it is allowed on none, and where there are no rights."""
+        return None if self.rights is None else self.rights.current.allowed(self.names, action)
 
     def may_see(self, schema: str) -> bool:
         """Whether the schema itself may be known: any right on it, for any destination, is enough."""

@@ -41,10 +41,6 @@ class RejectLog(Protocol):
         """The newest first, from behind `after` on: so many, or fewer when their texts fill a page (`is_full`)."""
         ...
 
-    async def schemas(self) -> Sequence[str]:
-        """The schemas that rejects are of, some thousands at most."""
-        ...
-
     async def causes(self, wanted: Wanted) -> Sequence[Cause]:
         """The cause with the most rejects first, at most 1,000."""
         ...
@@ -103,11 +99,6 @@ class Keeper:
         """See `RejectLog.page`."""
         await self.written()
         return await self._log.page(wanted, limit, after)
-
-    async def schemas(self) -> Sequence[str]:
-        """See `RejectLog.schemas`."""
-        await self.written()
-        return await self._log.schemas()
 
     async def causes(self, wanted: Wanted) -> Sequence[Cause]:
         """See `RejectLog.causes`."""

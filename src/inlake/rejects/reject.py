@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 import msgspec
@@ -17,8 +17,6 @@ MOST_ERRORS = 100
 """Reasons kept of one reject; its cause is made of all."""
 PAGE_TEXT = 8 << 20
 """Characters of texts with which a page ends, however many rejects are wanted."""
-MOST_SCHEMAS = 10_000
-"""Names of schemas that are told apart; clients make them up."""
 
 
 class Reason(Struct, frozen=True, order=True):
@@ -98,8 +96,9 @@ class Wanted(Struct, frozen=True):
     """A choice of rejects; None is any."""
 
     principal: str | None = None
-    schemas: tuple[str, ...] = ()
-    """Schemas whose rejects are wanted whoever sent them, beside those of the principal."""
+    sees: Callable[[str, str], bool] | None = None
+    """Says of schema and destination, the latter empty for none, whether their rejects are wanted whoever sent them,
+    beside those of the principal. Any thread may ask."""
     schema: str | None = None
     cause: str | None = None
     mended: bool | None = False

@@ -88,11 +88,6 @@ class TopicRejects:
         await self._know()
         return await asyncio.to_thread(self._table.page, wanted, limit, after)
 
-    async def schemas(self) -> Sequence[str]:
-        """See `RejectLog.schemas`."""
-        await self._know()
-        return await asyncio.to_thread(self._table.schemas)
-
     async def causes(self, wanted: Wanted) -> Sequence[Cause]:
         """See `RejectLog.causes`."""
         await self._know()

@@ -37,10 +37,6 @@ class SqliteRejects:
         """See `RejectLog.page`."""
         return await asyncio.to_thread(self._table.page, wanted, limit, after)
 
-    async def schemas(self) -> Sequence[str]:
-        """See `RejectLog.schemas`."""
-        return await asyncio.to_thread(self._table.schemas)
-
     async def causes(self, wanted: Wanted) -> Sequence[Cause]:
         """See `RejectLog.causes`."""
         return await asyncio.to_thread(self._table.causes, wanted)

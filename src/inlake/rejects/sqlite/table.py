@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from inlake.errors import OutOfSpace, StoreUnavailable
-from inlake.rejects.reject import MOST_SCHEMAS, PAGE_TEXT, Cause, Cursor, Mark, Reject, Wanted
+from inlake.rejects.reject import PAGE_TEXT, Cause, Cursor, Mark, Reject, Wanted
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS rejects (
@@ -24,15 +24,22 @@ CREATE TABLE IF NOT EXISTS rejects (
   cause TEXT NOT NULL,
   mended TEXT, -- ce_id of the event
   mended_at INTEGER,
-  document BLOB NOT NULL -- JSON
+  document BLOB NOT NULL, -- JSON
+  destination TEXT NOT NULL DEFAULT ''
 );
 """
+WITH_DESTINATION = """
+ALTER TABLE rejects ADD COLUMN destination TEXT NOT NULL DEFAULT '';
+UPDATE rejects SET destination = coalesce(json_extract(CAST(document AS TEXT), '$.destination'), '');
+DROP INDEX IF EXISTS rejects_counted;
+"""
+"""For a file of a gateway that asked for rights on schemas alone."""
 INDEXES = """
 CREATE INDEX IF NOT EXISTS rejects_at ON rejects (at, id);
 CREATE INDEX IF NOT EXISTS rejects_cause ON rejects (cause, mended, at, id);
 CREATE INDEX IF NOT EXISTS rejects_waiting ON rejects (mended, at, id);
 CREATE INDEX IF NOT EXISTS rejects_own ON rejects (principal, mended, at, id);
-CREATE INDEX IF NOT EXISTS rejects_counted ON rejects (mended, principal, schema, cause, at, id);
+CREATE INDEX IF NOT EXISTS rejects_summed ON rejects (mended, principal, schema, destination, cause, at, id);
 """
 LOCK_SECONDS = 10.0
 CLEAN_SECONDS = 600.0
@@ -60,14 +67,14 @@ class Table:
         """`documents`: the JSON text of each of the rejects, where it is at hand."""
         texts = documents or map(msgspec.json.encode, rejects)
         rows = [
-            (r.id, r.at, r.principal, r.schema, r.cause, r.mended, r.mended_at, text)
+            (r.id, r.at, r.principal, r.schema, r.cause, r.mended, r.mended_at, text, r.destination or "")
             for r, text in zip(rejects, texts, strict=True)
         ]
         with self._one_at_a_time:
             try:
                 table = self._table()
                 with table:
-                    table.executemany("INSERT OR IGNORE INTO rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                    table.executemany("INSERT OR IGNORE INTO rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
                 if time.monotonic() > self._cleaned + CLEAN_SECONDS or self._is_full(table):
                     self._clean(table)
             except (sqlite3.Error, OSError) as error:
@@ -93,7 +100,7 @@ class Table:
         if after is not None:
             where, values = f"{where} AND (at, id) < (?, ?)", [*values, after.at, after.id]
         query = f"SELECT document, mended, mended_at FROM rejects WHERE {where} ORDER BY at DESC, id DESC LIMIT ?"  # noqa: S608
-        with self._used() as table:
+        with self._used(wanted) as table:
             found, size = list[Reject](), 0
             for row in table.execute(query, (*values, limit)):
                 found.append(_reject(row))
@@ -101,9 +108,6 @@ class Table:
                 if size >= PAGE_TEXT:
                     break
             return found
-
-    def schemas(self) -> Sequence[str]:
-        return [name for (name,) in self._do("SELECT DISTINCT schema FROM rejects LIMIT ?", MOST_SCHEMAS)]
 
     def causes(self, wanted: Wanted) -> Sequence[Cause]:
         where, values = _where(wanted)
@@ -114,9 +118,10 @@ class Table:
             "JOIN rejects AS r ON r.id = substr(c.newest, 16) ORDER BY c.number DESC, c.last DESC"
         )
         found = []
-        for number, first, last, *row in self._do(query, *values):
-            r = _reject(row)
-            found.append(Cause(r.cause, r.schema, r.reasons, number, first, last, r.id, r.detail))
+        with self._used(wanted) as table:
+            for number, first, last, *row in table.execute(query, values):
+                r = _reject(row)
+                found.append(Cause(r.cause, r.schema, r.reasons, number, first, last, r.id, r.detail))
         return found
 
     def close(self) -> None:
@@ -130,10 +135,12 @@ class Table:
             return table.execute(query, values).fetchall()
 
     @contextmanager
-    def _used(self) -> Iterator[sqlite3.Connection]:
+    def _used(self, wanted: Wanted | None = None) -> Iterator[sqlite3.Connection]:
         with self._one_at_a_time:
             try:
                 table = self._table()
+                if wanted is not None and wanted.sees is not None:
+                    table.create_function("sees", 2, wanted.sees, deterministic=True)
                 with table:
                     yield table
             except (sqlite3.Error, OSError) as error:
@@ -149,6 +156,8 @@ class Table:
                 table.execute("PRAGMA synchronous = NORMAL")
                 table.executescript(TABLE)
                 if self._path is not None:
+                    if "destination" not in {name for _, name, *_ in table.execute("PRAGMA table_info(rejects)")}:
+                        table.executescript(WITH_DESTINATION)
                     table.executescript(INDEXES)
             except BaseException:
                 table.close()
@@ -191,7 +200,6 @@ def _where(wanted: Wanted) -> tuple[str, list[object]]:
         parts.append(f"mended IS {'NOT ' if wanted.mended else ''}NULL")
     values: list[object] = [value for value in given.values() if value is not None]
     if wanted.principal is not None:
-        or_of_these = f" OR schema IN ({', '.join('?' * len(wanted.schemas))})" if wanted.schemas else ""
-        parts.append(f"(principal = ?{or_of_these})")
-        values += [wanted.principal, *wanted.schemas]
+        parts.append("(principal = ? OR sees(schema, destination))" if wanted.sees else "principal = ?")
+        values.append(wanted.principal)
     return " AND ".join(parts) or "1", values

@@ -132,8 +132,7 @@ def viewer(x: Exchange, d: Deployment) -> Sees:
     is_told_apart = x.principal != ANONYMOUS or not d.settings.allow_anonymous
 
     def sees(message: Message) -> bool:
-        schema, _ = key_of(message)
-        return (is_told_apart and principal_of(message) == x.principal) or x.caller.may("administer", schema)
+        return (is_told_apart and principal_of(message) == x.principal) or x.caller.may("administer", *key_of(message))
 
     return sees
 

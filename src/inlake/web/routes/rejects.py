@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
@@ -158,7 +157,7 @@ async def listed(x: Exchange, d: Deployment) -> None:
 
 async def list_page(x: Exchange, d: Deployment, page: Page) -> tuple[list[Reject], str | None]:
     """Rejects that the client may see, and where the next page begins. Raises `RejectNotFound`, `Forbidden`."""
-    keeper, wanted = await reader(x, d, page)
+    keeper, wanted = reader(x, d, page)
     wanted = structs.replace(wanted, cause=page.cause)
     found = await keeper.page(wanted, page.limit, Cursor.parse(page.after))
     last = str(Cursor(found[-1].at, found[-1].id)) if len(found) == page.limit or is_full(found) else None
@@ -173,7 +172,7 @@ async def causes(x: Exchange, d: Deployment) -> None:
 
 async def list_causes(x: Exchange, d: Deployment, asked: Filter) -> list[Cause]:
     """Causes of rejects that the client may see. Raises `RejectNotFound`, `Forbidden`."""
-    keeper, wanted = await reader(x, d, asked)
+    keeper, wanted = reader(x, d, asked)
     return list(await keeper.causes(wanted))
 
 
@@ -224,17 +223,16 @@ async def check_again(x: Exchange, d: Deployment, found: Reject, record: bytes) 
         )
 
 
-async def reader(x: Exchange, d: Deployment, asked: Filter) -> tuple[Keeper, Wanted]:
-    """The rejects, and which of those that are asked for the client may see: its own, and those of schemas that it
-    administers. Raises `RejectNotFound`, `Forbidden`.
+def reader(x: Exchange, d: Deployment, asked: Filter) -> tuple[Keeper, Wanted]:
+    """The rejects, and which of those that are asked for the client may see: its own, and those of schemas and
+    destinations that it administers. Raises `RejectNotFound`, `Forbidden`.
     """
     keeper, own = _kept(x, d)
-    names = [asked.schema] if asked.schema is not None else await _schemas(x, keeper)
-    administered = tuple(name for name in names if x.caller.may("administer", name))
-    if own is None and not administered:
+    administers = x.caller.allowed("administer")
+    if own is None and administers is None:
         raise Forbidden("Anonymous clients are not told apart, so nobody sees rejects here without an API key.")
     mended = None if asked.state == "all" else asked.state == "mended"
-    return keeper, Wanted(own or "", administered, asked.schema, mended=mended)
+    return keeper, Wanted(own or "", administers, asked.schema, mended=mended)
 
 
 def _kept(x: Exchange, d: Deployment) -> tuple[Keeper, str | None]:
@@ -247,17 +245,11 @@ def _kept(x: Exchange, d: Deployment) -> tuple[Keeper, str | None]:
     return d.rejects, None if x.principal == ANONYMOUS and d.settings.allow_anonymous else x.principal
 
 
-async def _schemas(x: Exchange, keeper: Keeper) -> Sequence[str]:
-    """The schemas that rejects are of, as far as somebody is asked who may administer any."""
-    may_some = x.caller.rights is not None and x.caller.rights.current.allow_some(x.caller.names, ["administer"])
-    return await keeper.schemas() if may_some else []
-
-
 async def find(x: Exchange, d: Deployment, reject_id: str) -> Reject:
     """A reject that the client may see. Raises `RejectNotFound`."""
     keeper, own = _kept(x, d)
     found = await keeper.find(reject_id)
-    if found is None or (found.principal != own and not x.caller.may("administer", found.schema)):
+    if found is None or (found.principal != own and not x.caller.may("administer", found.schema, found.destination)):
         raise RejectNotFound("There is no such reject, or it is another principal's, or it is gone by its age.")
     return found
 
