@@ -104,6 +104,22 @@ async def test_bytes_count_whether_their_number_is_told_or_not(tmp_path: Path) -
         assert (await gateway.post("/ingress/binary", b"x", "text/plain")).json()["quota"] == "bytes"
 
 
+async def test_bytes_that_are_announced_and_do_not_come_count_for_nothing(tmp_path: Path) -> None:
+    async with embedded(tmp_path, quota_principal="bytes=1000", quota_all="bytes=1000") as gateway:
+        huge = {"content-length": "9" * 18}
+        for path in ("/schemas", "/ingress/binary"):
+            method = "GET" if path == "/schemas" else "POST"
+            await gateway.post(path, b"x" * 10, method=method, headers=huge, vanish=True)
+        cut = await gateway.post(
+            "/ingress/binary", b"x" * 90, "text/plain", headers={"content-length": "900"}, vanish=True
+        )
+        assert cut.status == 0
+        told = await gateway.post("/ingress/binary", b"x" * 100, "text/plain")
+        assert (told.status, told.headers["ratelimit"]) == (200, '"bytes";r=800;t=60')
+        refused = await gateway.post("/ingress/binary", b"x", "text/plain", headers=huge)
+        assert refused.json()["quota"] == "bytes"
+
+
 @pytest.mark.parametrize("path", ["/ingress/record-json?schema=note", "/ingress/validate?schema=note"])
 async def test_without_quotas_no_header_is_added(gateway: Gateway, path: str) -> None:
     assert not [name for name in (await gateway.post(path, RECORD)).headers if name.startswith("ratelimit")]

@@ -67,7 +67,8 @@ class Quotas:
     """Counts what is sent. A minute begins with the first request after the last one is over.
 
     What is larger than a quota altogether may go when nothing is used, and so may bytes whose number is not told before
-    they come. What is then used too much is taken off the minutes that follow.
+    they come. What is then used too much is taken off the minutes that follow. Bytes that are only announced count for
+    nothing: one header could use up a quota that all share.
     """
 
     def __init__(
@@ -80,15 +81,18 @@ class Quotas:
         self.principal = tuple(principal)
         self.in_all = tuple(in_all)
         self._usage, self._clock = usage, clock
+        self.count_bytes = any(UNITS[limit.unit] == "bytes" for limit in (*principal, *in_all))
 
-    def take(self, principal: str, amount: Amount) -> Exceeded | None:
-        """Count an amount, if it fits whatever limits there are; else it is not counted."""
+    def take(self, principal: str, amount: Amount, *, coming: int = 0) -> Exceeded | None:
+        """Count an amount, if it fits whatever limits there are, together with so many bytes that are to come; else it
+        is not counted. The bytes are counted as they come (`add`)."""
+        whole = amount._replace(bytes=amount.bytes + coming)
         with self._usage.locked():
             rows = self._rows(principal)
             now = self._clock()
             for row, limits in rows:
                 for limit in limits:
-                    used, wanted = row.used[limit.unit], amount[limit.unit]
+                    used, wanted = row.used[limit.unit], whole[limit.unit]
                     if wanted and used and used + wanted > limit.most:
                         return Exceeded(limit, limits is self.in_all, _seconds(row, limit, wanted, now))
             self._add(rows, amount)
@@ -112,11 +116,12 @@ class Quotas:
         with self._usage.locked():
             self._add(self._rows(principal), amount)
 
-    def left(self, principal: str) -> list[Left]:
-        """The rests of the principal's limits; without limits of its own, what all may."""
+    def left(self, principal: str, *, coming: int = 0) -> list[Left]:
+        """The rests of the principal's limits once so many bytes have come; without limits of its own, what all may."""
         with self._usage.locked():
             rows = self._rows(principal)
         now, (row, limits) = self._clock(), rows[0]
+        row = row._replace(used=(*row.used[:2], row.used[2] + coming))
         return [
             Left(limit, limits is self.in_all, max(0, int(limit.most - row.used[limit.unit])), _until(row, limit, now))
             for limit in limits

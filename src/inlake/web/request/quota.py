@@ -1,4 +1,4 @@
-"""Quotas on a request: it is counted before its body is read, its records as they come; what is left is told."""
+"""Quotas on a request: it is counted before its body is read, bytes and records as they come; what is left is told."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ REFUSED = "Requests, and lines of streams, that a quota refused."
 
 
 def admit(x: Exchange, *, is_open: bool) -> None:
-    """Count a request and the bytes of its body, where there are quotas and the route is not `is_open` to all. Raises
-    `QuotaExceeded`."""
+    """Count a request, and the bytes of its body as they come, where there are quotas and the route is not `is_open` to
+    all. Raises `QuotaExceeded`, also for more bytes than there is room for, if their number is told."""
     if x.site.quotas is not None and not is_open:
         _admit(x, x.site.quotas)
 
 
 def _admit(x: Exchange, quotas: Quotas) -> None:
-    length = x.content_length
-    exceeded = quotas.take(x.principal, Amount(requests=1, bytes=length or 0))
-    if exceeded is None and length is None and x.has(b"transfer-encoding"):
+    coming = x.content_length or 0
+    exceeded = quotas.take(x.principal, Amount(requests=1), coming=coming)
+    if exceeded is None and quotas.count_bytes and x.has_body():
         x.when_bytes_come(lambda size: quotas.add(x.principal, Amount(bytes=size)))
-    left = quotas.left(x.principal)
+    left = quotas.left(x.principal, coming=0 if exceeded else coming)
     if exceeded is not None and exceeded.is_of_all and quotas.principal:
         left.append(Left(exceeded.limit, True, 0, exceeded.seconds))
     x.always([(b"ratelimit-policy", _policies(left)), (b"ratelimit", _lefts(left))])
