@@ -204,7 +204,11 @@ class Settings(BaseModel):
         description="Where records are kept that were refused for their content: `sqlite:PATH`, on Kafka a topic's name, or `off`. Default: with the embedded bus a file beside its own (`.inlake/events.rejects.db`), with Kafka `off`. What comes by the unsecured routes is never kept.",
     )
     rejects_days: float = Field(30, gt=0, description="How many days a refused record is kept; that of a topic itself is set in Kafka (`retention.ms`).")  # fmt: skip
-    rejects_bytes: int = Field(GIB, ge=MIB, description="Most bytes of refused records; beyond it the oldest go.")
+    rejects_bytes: int = Field(
+        GIB,
+        ge=MIB,
+        description="Most bytes of refused records; beyond it those that were mended go, then the oldest of who has most.",
+    )
     drain_bytes: int = Field(64 * MIB, ge=0, description="Most that is read and thrown away of a refused body.")
     drain_seconds: float = Field(10, ge=0, description="Longest time a refused body is read and thrown away.")
     body_idle_seconds: float = Field(

@@ -175,6 +175,22 @@ async def test_what_is_too_old_goes(place: Place) -> None:
     assert len(await log.page(Wanted(), 10, None)) == 1
 
 
+async def test_who_sends_much_pushes_out_no_rejects_but_its_own(place: Place) -> None:
+    log = place.open(most_bytes=1 << 20)
+    others, mended = [reject(n, principal=f"token:{n}", days=2) for n in range(20)], reject(21, principal="token:c")
+    await log.page(Wanted(), 1, None)
+    await log.add([*others, mended])
+    await log.mend(Mark(mended.id, 7, "event-1"))
+    for n in range(20):
+        await log.add([reject(n, text='"' + "a" * 9_000 + '"') for _ in range(10)])
+    for other in others:
+        assert await log.find(other.id) == other
+    assert await log.find(mended.id) is None
+    left = len(await log.page(Wanted(principal="token:a"), 1_000, None))
+    assert 60 < left < 115
+    assert log.dropped == (200 - left if place.kind == "sqlite" else 0)
+
+
 async def test_the_oldest_go_when_there_is_no_room(place: Place) -> None:
     log = place.open(most_bytes=1 << 20)
     first, last = reject(days=1, text='"' + "a" * 9_000 + '"'), reject(200)

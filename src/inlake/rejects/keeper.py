@@ -27,6 +27,11 @@ class RejectLog(Protocol):
         """Begin to read what is to be read before the first question can be answered, if anything is; never fails."""
         ...
 
+    @property
+    def dropped(self) -> int:
+        """How many went so far, for lack of room, that nobody had mended."""
+        ...
+
     async def add(self, rejects: Sequence[Reject]) -> Sequence[Reject]:
         """Keep as many as can be, and return those; one whose id is there already stays as it is."""
         ...
@@ -66,7 +71,9 @@ class Keeper:
     def count_in(self, metrics: Metrics) -> None:
         """Show from now on in these metrics what is kept, by cause, and what is not."""
         self._metrics = metrics
-        self._lost = metrics.counter("inlake_rejects_lost_total", "Refused records that could not be kept.")
+        self._lost = metrics.counter(
+            "inlake_rejects_lost_total", "Refused records that could not be kept, or went unmended for lack of room."
+        )
 
     def begin(self) -> None:
         """See `RejectLog.begin`."""
@@ -117,6 +124,7 @@ class Keeper:
     async def _write(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            dropped = self._log.dropped
             try:
                 kept = await self._log.add(batch)
             except InlakeError as error:
@@ -128,6 +136,8 @@ class Keeper:
                 self._count(kept)
                 if len(kept) < len(batch):
                     self._lose(len(batch) - len(kept), "some of them were not taken")
+                elif gone := self._log.dropped - dropped:
+                    self._lose(gone, "there is no room for all (INLAKE_REJECTS_BYTES), so the oldest go")
                 elif not self._waiting:
                     self._told_lost = False  # all is well again: the next time is told again
             self._waiting_bytes -= sum(len(reject.text) + BESIDE for reject in batch)

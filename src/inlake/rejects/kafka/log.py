@@ -54,6 +54,11 @@ class TopicRejects:
         """The last message that the table has, by partition."""
         self._messages = 0
 
+    @property
+    def dropped(self) -> int:
+        """See `RejectLog.dropped`: the topic keeps what the table has no room for."""
+        return 0
+
     def begin(self) -> None:
         """See `RejectLog.begin`."""
         if self._reading is None:

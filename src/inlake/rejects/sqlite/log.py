@@ -20,6 +20,11 @@ class SqliteRejects:
     def begin(self) -> None:
         """See `RejectLog.begin`: the file answers without."""
 
+    @property
+    def dropped(self) -> int:
+        """See `RejectLog.dropped`."""
+        return self._table.dropped
+
     async def add(self, rejects: Sequence[Reject]) -> Sequence[Reject]:
         """See `RejectLog.add`: all or none."""
         await asyncio.to_thread(self._table.add, rejects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 import time
@@ -46,7 +47,9 @@ CLEAN_SECONDS = 600.0
 """How often what is too old is looked for."""
 MOST_CAUSES = 1_000
 FEWER = 10
-"""One in so many goes, the oldest, when there is no room for all."""
+"""One byte in so many is made free when there is no room for all."""
+OF_ONE = 0.5
+"""Most of what a principal has that goes at once."""
 _decode = msgspec.json.Decoder(Reject).decode
 
 
@@ -54,14 +57,16 @@ class Table:
     """Rejects as rows of SQLite. May be used by any thread, one at a time."""
 
     def __init__(self, path: Path | None, *, seconds: float, most_bytes: int) -> None:
-        """`path`: None is a file without a name; `seconds`: how long a reject stays; `most_bytes`: the oldest go when
-        there are more."""
+        """`path`: None is a file without a name; `seconds`: how long a reject stays; `most_bytes`: some go when
+        there are more, those that are mended first, then the oldest of who has most."""
         self._path = path
         self._seconds = seconds
         self._most_bytes = most_bytes
         self._one_at_a_time = threading.Lock()
         self._open: sqlite3.Connection | None = None
         self._cleaned = 0.0
+        self.dropped = 0
+        """Rejects that went for lack of room before they were mended."""
 
     def add(self, rejects: Sequence[Reject], documents: Iterable[bytes] | None = None) -> None:
         """`documents`: the JSON text of each of the rejects, where it is at hand."""
@@ -75,7 +80,7 @@ class Table:
                 table = self._table()
                 with table:
                     table.executemany("INSERT OR IGNORE INTO rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-                if time.monotonic() > self._cleaned + CLEAN_SECONDS or self._is_full(table):
+                if time.monotonic() > self._cleaned + CLEAN_SECONDS or self._size(table) > self._most_bytes:
                     self._clean(table)
             except (sqlite3.Error, OSError) as error:
                 raise self._refusal(error) from None
@@ -165,20 +170,41 @@ class Table:
             self._open = table
         return self._open
 
-    def _is_full(self, table: sqlite3.Connection) -> bool:
+    def _size(self, table: sqlite3.Connection) -> int:
         [(pages,)], [(free,)], [(size,)] = (
             table.execute(f"PRAGMA {name}") for name in ("page_count", "freelist_count", "page_size")
         )
-        return int(pages - free) * int(size) > self._most_bytes
+        return int(pages - free) * int(size)
 
     def _clean(self, table: sqlite3.Connection) -> None:
         self._cleaned = time.monotonic()
         with table:
             table.execute("DELETE FROM rejects WHERE at < ?", ((time.time() - self._seconds) * 1000,))
-        if self._is_full(table):
-            oldest = f"SELECT id FROM rejects ORDER BY at, id LIMIT 1 + (SELECT count(*) / {FEWER} FROM rejects)"  # noqa: S608
-            with table:
-                table.execute(f"DELETE FROM rejects WHERE id IN ({oldest})")  # noqa: S608
+        if self._size(table) > self._most_bytes:
+            self._make_room(table, self._most_bytes - self._most_bytes // FEWER)
+
+    def _make_room(self, table: sqlite3.Connection, most: int) -> None:
+        """Remove mended rejects, the oldest first; then of the principals, who has most first, the oldest."""
+        count = "SELECT count(*), sum(length(document)) FROM rejects"
+        number, size = table.execute(f"{count} WHERE mended IS NOT NULL").fetchone()
+        self._remove(table, "mended IS NOT NULL", (), self._share(table, number, size, most, 1.0))
+        for principal, number, size in table.execute(
+            "SELECT principal, count(*), sum(length(document)) FROM rejects GROUP BY principal ORDER BY 3 DESC"
+        ).fetchall():
+            if not (wanted := self._share(table, number, size, most, OF_ONE)):
+                break
+            self.dropped += self._remove(table, "mended IS NULL AND principal = ?", (principal,), wanted)
+
+    def _share(self, table: sqlite3.Connection, number: int, size: int | None, most: int, part: float) -> int:
+        """How many of so many rejects go, of so many bytes together, so that there is room, but at most such a part."""
+        more = self._size(table) - most
+        return math.ceil(number * min(part, more / size)) if size and more > 0 else 0
+
+    def _remove(self, table: sqlite3.Connection, which: str, values: tuple[str, ...], number: int) -> int:
+        """Remove the oldest of these; how many went."""
+        oldest = f"SELECT id FROM rejects WHERE {which} ORDER BY at, id LIMIT ?"  # noqa: S608
+        with table:
+            return table.execute(f"DELETE FROM rejects WHERE id IN ({oldest})", (*values, number)).rowcount  # noqa: S608
 
     def _refusal(self, error: Exception) -> OutOfSpace | StoreUnavailable:
         where = self._path or "of rejects"
