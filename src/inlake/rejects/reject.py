@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from inlake.client.mending import without_indexes
 from inlake.errors import FieldError
@@ -17,6 +17,8 @@ MOST_ERRORS = 100
 """Reasons kept of one reject; its cause is made of all."""
 PAGE_TEXT = 8 << 20
 """Characters of texts with which a page ends, however many rejects are wanted."""
+Time = Annotated[int, Meta(ge=0, lt=1 << 53)]
+"""Milliseconds since 1970; what others put into a topic may be anything."""
 
 
 class Reason(Struct, frozen=True, order=True):
@@ -32,8 +34,8 @@ class Reject(Struct, frozen=True, omit_defaults=True):
 
     id: str
     """UUID; the `Idempotency-Key` of what is sent again."""
-    at: int
-    """The time when the record was refused, milliseconds since 1970."""
+    at: Time
+    """The time when the record was refused."""
     principal: str
     schema: str
     """The schema as the client named it; empty where an envelope that could not be read has it."""
@@ -62,7 +64,7 @@ class Reject(Struct, frozen=True, omit_defaults=True):
     """The text is not UTF-8: each character of `text` is a byte."""
     mended: str | None = None
     """`ce_id` of the event that it became."""
-    mended_at: int | None = None
+    mended_at: Time | None = None
 
     @property
     def record(self) -> bytes:
@@ -108,8 +110,8 @@ class Mark(Struct, frozen=True):
     """A reject was sent again and accepted."""
 
     id: str
-    at: int
-    """The time when it was accepted, milliseconds since 1970."""
+    at: Time
+    """The time when it was accepted."""
     event: str
     """`ce_id` of the event."""
 

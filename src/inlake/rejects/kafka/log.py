@@ -152,11 +152,16 @@ class TopicRejects:
         try:
             async with asyncio.TaskGroup() as both:
                 taking = both.create_task(self._take_from(coming))
-                with suppress(TopicMissing):
+                is_missing = False
+                try:
                     async for message in self._bus.read([self._topic], follow=follow, after=[*self._taken.values()]):
                         await coming.put(message)
+                except TopicMissing:
+                    is_missing = True
                 await coming.join()
                 taking.cancel()
+                if is_missing:
+                    self._taken.clear()  # what comes under its name is another topic, whose offsets begin anew
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
@@ -188,5 +193,5 @@ class TopicRejects:
             except ValueError:  # not JSON, not UTF-8, or another shape
                 log.warning("a message of the topic %s is no reject", self._topic)
         self._table.add(rejects, documents)
-        for mark in marks:  # behind the rejects: both of one have one key, and come in their order
+        for mark in marks:
             self._table.mend(mark)

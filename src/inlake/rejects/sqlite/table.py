@@ -28,7 +28,16 @@ CREATE TABLE IF NOT EXISTS rejects (
   document BLOB NOT NULL, -- JSON
   destination TEXT NOT NULL DEFAULT ''
 );
+CREATE TABLE IF NOT EXISTS marks ( -- of rejects that are not there, or not yet
+  id TEXT PRIMARY KEY,
+  event TEXT NOT NULL,
+  at INTEGER NOT NULL
+);
 """
+MARK = (
+    "UPDATE rejects SET mended = marks.event, mended_at = marks.at FROM marks "
+    "WHERE rejects.id = ? AND marks.id = rejects.id AND rejects.mended IS NULL"
+)
 WITH_DESTINATION = """
 ALTER TABLE rejects ADD COLUMN destination TEXT NOT NULL DEFAULT '';
 UPDATE rejects SET destination = coalesce(json_extract(CAST(document AS TEXT), '$.destination'), '');
@@ -80,6 +89,8 @@ class Table:
                 table = self._table()
                 with table:
                     table.executemany("INSERT OR IGNORE INTO rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                    if table.execute("SELECT 1 FROM marks LIMIT 1").fetchone():
+                        table.executemany(MARK, [(r.id,) for r in rejects])
                 if time.monotonic() > self._cleaned + CLEAN_SECONDS or self._size(table) > self._most_bytes:
                     self._clean(table)
             except (sqlite3.Error, OSError) as error:
@@ -92,9 +103,11 @@ class Table:
             table.executescript(INDEXES)
 
     def mend(self, mark: Mark) -> None:
-        self._do(
-            "UPDATE rejects SET mended = ?, mended_at = ? WHERE id = ? AND mended IS NULL", mark.event, mark.at, mark.id
-        )
+        """Mark a reject as mended, be it one that comes later: Kafka keeps no order between partitions."""
+        with self._used() as table:
+            table.execute("INSERT OR IGNORE INTO marks VALUES (?, ?, ?)", (mark.id, mark.event, mark.at))
+            if table.execute(MARK, (mark.id,)).rowcount or self._is_there(table, mark.id):
+                table.execute("DELETE FROM marks WHERE id = ?", (mark.id,))
 
     def find(self, reject_id: str) -> Reject | None:
         rows = self._do("SELECT document, mended, mended_at FROM rejects WHERE id = ?", reject_id)
@@ -170,6 +183,9 @@ class Table:
             self._open = table
         return self._open
 
+    def _is_there(self, table: sqlite3.Connection, reject_id: str) -> bool:
+        return table.execute("SELECT 1 FROM rejects WHERE id = ?", (reject_id,)).fetchone() is not None
+
     def _size(self, table: sqlite3.Connection) -> int:
         [(pages,)], [(free,)], [(size,)] = (
             table.execute(f"PRAGMA {name}") for name in ("page_count", "freelist_count", "page_size")
@@ -179,7 +195,9 @@ class Table:
     def _clean(self, table: sqlite3.Connection) -> None:
         self._cleaned = time.monotonic()
         with table:
-            table.execute("DELETE FROM rejects WHERE at < ?", ((time.time() - self._seconds) * 1000,))
+            oldest = (time.time() - self._seconds) * 1000
+            table.execute("DELETE FROM rejects WHERE at < ?", (oldest,))
+            table.execute("DELETE FROM marks WHERE at < ?", (oldest,))
         if self._size(table) > self._most_bytes:
             self._make_room(table, self._most_bytes - self._most_bytes // FEWER)
 

@@ -8,15 +8,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
+from msgspec import structs
 
 from inlake.bus.sqlite.bus import SqliteBus
-from inlake.errors import BusUnavailable
-from inlake.model import Event, Message
+from inlake.errors import BusUnavailable, TopicMissing
+from inlake.model import Event, Message, Position
 from inlake.rejects.kafka import log as of_topic
 from inlake.rejects.kafka.log import KIND, TopicRejects
-from inlake.rejects.reject import Wanted
+from inlake.rejects.reject import Mark, Wanted
 from tests.contract.test_rejects import DAY, reject
 
 TOPIC = "rejects"
@@ -28,13 +30,18 @@ class ReadBus(SqliteBus):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.given = 0
-        self.is_away = False
+        self.is_away = self.is_missing = False
+        """Whether it cannot be read, or has no topic from the second reading on."""
+        self.read_after: list[list[Position]] = []
         self.released = asyncio.Event()
         self.released.set()
 
     async def read(self, *args: Any, **options: Any) -> AsyncIterator[Message]:
         if self.is_away:
             raise BusUnavailable("The bus is away.")
+        self.read_after.append(list(options.get("after", ())))
+        if self.is_missing and len(self.read_after) > 1:
+            raise TopicMissing("The bus has no such topic.")
         async for message in super().read(*args, **options):
             await self.released.wait()
             self.given += 1
@@ -116,9 +123,36 @@ async def test_a_bus_that_is_away_is_told_at_once_and_read_when_it_is_back(
 
 
 async def test_what_is_no_reject_is_left_out(bus: ReadBus, rejects: TopicRejects) -> None:
-    for value in (b"", b"{", b'"\xff"', b'{"id": 1}'):
+    no_time = msgspec.json.encode(structs.replace(reject(), at=2**63))
+    for value in (b"", b"{", b'"\xff"', b'{"id": 1}', no_time):
         await bus.publish([Event("1", TOPIC, b"", value, ((KIND, b"refused"),))])
     assert len(await rejects.page(Wanted(), 100, None)) == 30
+
+
+async def test_a_mark_that_is_read_before_its_reject_counts(bus: ReadBus, rejects: TopicRejects) -> None:
+    """As from two partitions: a topic that has got more of them has the two of one key in different ones."""
+    one, mark = reject(31), Mark("", 7, "event-1")
+    for kind, value in (("mended", structs.replace(mark, id=one.id)), ("refused", one)):
+        await bus.publish([rejects._event(kind, one.id, msgspec.json.encode(value))])
+    found = await rejects.find(one.id)
+    assert found is not None
+    assert (found.mended, found.mended_at) == ("event-1", 7)
+    assert len(await rejects.page(Wanted(), 100, None)) == 30
+
+
+async def test_a_topic_that_is_made_anew_is_read_from_its_start(
+    bus: ReadBus, rejects: TopicRejects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_topic, "AGAIN_SECONDS", 0.01)
+    bus.is_missing = True
+    rejects.begin()
+    await given(bus, 30)
+    async with asyncio.timeout(20):
+        while [] not in bus.read_after[2:]:
+            await asyncio.sleep(0.01)
+    bus.is_missing = False
+    await given(bus, 60)
+    assert [cause.count for cause in await rejects.causes(Wanted())] == [30]
 
 
 async def test_it_closes_while_it_reads(bus: ReadBus, rejects: TopicRejects) -> None:
