@@ -16,7 +16,7 @@ from inlake.client.batches import Batch, cut
 from inlake.client.connection import Connection, Request, media_type
 from inlake.client.multipart import RecordAndFile, Upload
 from inlake.client.network import strange
-from inlake.client.problems import CutOff, NotAGateway, Refused
+from inlake.client.problems import ClientError, CutOff, NotAGateway, Refused
 from inlake.client.receipts import WORDS, Receipt, is_receipt, parse_lines
 from inlake.client.response import Response
 from inlake.client.retries import Waits, until_settled
@@ -201,8 +201,13 @@ class Gateway:
         waits = Waits(self._retry)
         headers = {"Content-Type": NDJSON, "Idempotency-Key": f'"{run}-{batch.first}-{batch.last}"'}
         request = Request("POST", RECORD, to.query(receipts=receipts), headers, batch.body)
+        answer: Answer | None = None
         while True:
-            answer = self._until_settled(partial(self._send_once, request, batch))
+            try:
+                answer = self._until_settled(partial(self._send_once, request, batch))
+            except ClientError as error:
+                error.in_doubt |= answer is not None  # of which some lines may be in
+                raise
             if not answer.summary["failed"] or not waits.wait(answer.retry_after):
                 return answer
 

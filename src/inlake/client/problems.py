@@ -24,6 +24,9 @@ from inlake.errors import every_error
 class ClientError(Exception):
     """The gateway did not say yes; the text is one sentence for a person."""
 
+    in_doubt = False
+    """Whether an earlier attempt at the request may have been carried out."""
+
 
 class Unreachable(ClientError):
     """No answer came; when the request had been sent, whether it was carried out is unknown."""

@@ -18,6 +18,8 @@ class Resumed:
         """`name`: of the file, as the journal knows it."""
         self._journal, self._name = journal, name
         self.position: Position = journal.position(name)
+        self.goes_on = bool(self.position.lines or self.position.sending)
+        """An earlier run sent some of it."""
         self.run = hashlib.sha256(f"{journal.run}\n{name}".encode()).hexdigest()[:32]
         """The beginning of the keys of its batches."""
         self.complete = True

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from inlake.client.problems import ClientError, CutOff, Failed, NotAGateway, Problem, Unreachable
+from inlake.client.problems import ClientError, CutOff, Failed, NotAGateway, Problem, Refused, Unreachable
 
 FIRST = 0.5
 LONGEST = 30.0
@@ -28,6 +28,16 @@ def may_help(error: Exception) -> bool:
         case Unreachable():
             return error.sent
     return isinstance(error, CutOff)
+
+
+def leaves_nothing(error: BaseException) -> bool:
+    """Whether no attempt at the request has published anything."""
+    match error:
+        case Refused():
+            return not error.in_doubt and not may_help(error)
+        case Unreachable():
+            return not error.in_doubt and not error.sent
+    return False
 
 
 def is_temporary(answer: Mapping[str, Any]) -> bool:
@@ -55,11 +65,12 @@ def until_settled(once: Callable[[], T], seconds: float, *, gone: bool = False) 
 
     `gone`: also while nothing listens there: it did, and will again.
     """
-    waits = Waits(seconds)
+    waits, again = Waits(seconds), False
     while True:
         try:
             return once()
         except ClientError as error:
+            error.in_doubt |= again
             asked = error.retry_after if isinstance(error, Problem) else None
             again = may_help(error) or (gone and isinstance(error, Unreachable | NotAGateway))
             if not again or not waits.wait(asked):

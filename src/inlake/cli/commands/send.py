@@ -167,8 +167,8 @@ class Sending:
     def _records(self, name: str) -> int:
         """Send records in batches; what is confirmed when it ends early is said. Returns the number of lines."""
         from inlake.cli.report import watching
-        from inlake.client import Refused, Unreachable
         from inlake.client.records import read_lines
+        from inlake.client.retries import leaves_nothing
 
         last, resumed = 0, None
         try:
@@ -186,8 +186,8 @@ class Sending:
                     resumed.finish()
                     last = last or resumed.position.lines
         except BaseException as error:
-            nothing_sent = isinstance(error, Refused) or (isinstance(error, Unreachable) and not error.sent)
-            self._end(name, resumed, in_doubt=bool(last) or not nothing_sent)
+            goes_on = resumed is not None and resumed.goes_on
+            self._end(name, resumed, in_doubt=goes_on or bool(last) or not leaves_nothing(error))
             self._report.cut_off(name, last, goes_on=resumed is not None)
             raise
         self._end(name, resumed, in_doubt=resumed is not None and not resumed.complete)

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -98,6 +99,26 @@ def test_the_journal_of_a_file_goes_on(tmp_path: Path) -> None:
         keys = [headers["Idempotency-Key"] for _, headers, _ in gateway.requests]
     assert (keys[1] == keys[2], len(set(keys))) == (True, 3)
     assert [path.name for path in tmp_path.iterdir()] == ["r.ndjson"]
+
+
+def test_a_journal_stays_when_the_same_command_cannot_even_begin(tmp_path: Path) -> None:
+    (tmp_path / "r.ndjson").write_text((json.dumps({"title": "x" * 2_500_000}) + "\n") * 3)
+    one = {**SUMMARY, "summary": {**SUMMARY["summary"], "accepted": 1}}  # type: ignore[dict-item]
+    yes = (201, NDJSON, b"".join(json.dumps(line).encode() + b"\n" for line in (RECEIPT, one)))
+    lost = (502, HTML, b"<html>")
+    expired = (401, {"Content-Type": "application/problem+json"}, b'{"status": 401, "code": "unauthorized"}')
+    with answering(lost, expired, yes, lost, expired, expired, yes, yes) as gateway:
+        codes = [
+            inlake("send", "scan", "r.ndjson", "--retry", "0", cwd=tmp_path, INLAKE_URL=gateway.url).returncode
+            for _ in range(5)
+        ]
+        keys = [headers["Idempotency-Key"] for _, headers, _ in gateway.requests]
+    assert codes == [3, 1, 3, 1, 1]
+    assert len(set(keys[:3])) == 1
+    assert len(set(keys[3:])) == 1
+    assert inlake("send", "scan", "r.ndjson", cwd=tmp_path, INLAKE_URL=gateway.url).returncode == 3, "nothing listens"
+    (journal,) = (path for path in tmp_path.iterdir() if "journal" in path.name)
+    assert sqlite3.connect(journal).execute("SELECT lines, sending FROM streams").fetchall() == [(1, 2)]
 
 
 def test_a_redirect_is_no_yes(tmp_path: Path) -> None:
