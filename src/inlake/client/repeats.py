@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from inlake.client.batches import Batch
 from inlake.client.gateway import Address, Answer, Gateway
 from inlake.client.journal import Journal
-from inlake.client.problems import Refused
-from inlake.client.retries import may_help
+from inlake.client.problems import ClientError
+from inlake.client.retries import leaves_nothing
 
 
 class Repeats:
@@ -42,7 +42,7 @@ class Repeats:
         """Asks for the batches of which an earlier run did not learn what became: with their keys nothing is published
         twice. What is in is known then."""
         for run, first, body in self._journal.batches(self._name):
-            yield from self._sent(client, to, Batch(first, body), run, "all")
+            yield from self._sent(client, to, Batch(first, body), run, "all", in_doubt=True)
         self._known = Counter(self._journal.records(self._name))
 
     def send(self, client: Gateway, to: Address, batches: Iterable[Batch], receipts: str) -> Iterator[Answer]:
@@ -54,8 +54,11 @@ class Repeats:
             else:
                 yield Answer(batch)
 
-    def _sent(self, client: Gateway, to: Address, batch: Batch, run: str, receipts: str) -> Iterator[Answer]:
-        """One with a line that failed stays written down, since what became of that one is not known."""
+    def _sent(
+        self, client: Gateway, to: Address, batch: Batch, run: str, receipts: str, *, in_doubt: bool = False
+    ) -> Iterator[Answer]:
+        """A batch stays written down as long as what became of any of its lines is not known; `in_doubt`: an earlier
+        run may have sent it."""
         accepted, failed = list[bytes](), 0
         try:
             for answer in client.send_batches(to, [batch], run=run, receipts=receipts):
@@ -64,8 +67,8 @@ class Repeats:
                 accepted += [_digest(line) for number, line in lines if line and number not in refused]
                 failed += answer.summary["failed"]
                 yield answer
-        except Refused as error:
-            if not may_help(error):  # else an earlier attempt is still on its way
+        except ClientError as error:
+            if leaves_nothing(error) and not (failed or in_doubt):
                 self._journal.confirm(self._name, run, accepted)
             raise
         if not failed:
