@@ -22,6 +22,13 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from inlake.cli.commands.send import _journal
+from inlake.client import Client
+from inlake.client.batches import Batch
+from inlake.client.collection import target
+from inlake.client.gateway import Address
+from inlake.client.journal import Journal
+from inlake.client.resume import Resumed
 from tests.command import EXAMPLES, Served, environment, inlake, log_of, serving
 
 AVRO = EXAMPLES / "schemas" / "avro"
@@ -377,6 +384,36 @@ def test_killed_and_started_again_every_record_is_one_event(served: Served, tmp_
     receipts = {line["id"] for line in json_lines((tmp_path / "receipts.ndjson").read_text())}
     assert receipts == {event["headers"]["ce_id"] for event in found}
     assert [path.name for path in tmp_path.iterdir() if "journal" in path.name] == []
+
+
+@pytest.mark.parametrize("name", ["people.csv", "people.ndjson"])
+@pytest.mark.parametrize(("earlier", "options"), [("rejects", ["--json"]), ("all", [])])
+def test_what_a_run_sent_before_it_was_killed_is_in_once_whatever_receipts_the_next_one_wants(
+    served: Served, tmp_path: Path, name: str, earlier: str, options: list[str]
+) -> None:
+    (tmp_path / "person.avsc").write_text(json.dumps(PERSON))
+    assert served.inlake("schemas", "add", "person", tmp_path / "person.avsc").returncode == 0
+    records = b'{"id":"1","name":"A","birth":1}\n{"id":"2","name":"B","birth":null}\n'
+    (tmp_path / "people.csv").write_text("id,name,birth\n1,A,1\n2,B,\n")
+    (tmp_path / "people.ndjson").write_bytes(records)
+    to = Address("person", f"{name}-{earlier}-{len(options)}")
+    with (
+        Client(served.url) as client,
+        Journal(_journal(None, client, to, str(tmp_path / name)), target(client, to)) as journal,
+    ):
+        if name.endswith(".csv"):
+            batch, run = Batch(1, records), journal.begin(name, 1, records)
+        else:
+            resumed = Resumed(journal, name)
+            batch, run = next(resumed.batches([records])), resumed.run
+        (answer,) = client.send_batches(to, [batch], run=run, receipts=earlier)
+        assert answer.summary["accepted"] == 2
+    for _ in range(2 if name.endswith(".csv") else 1):
+        done = inlake(
+            "send", "person", name, f"--destination={to.destination}", *options, cwd=tmp_path, INLAKE_URL=served.url
+        )
+        assert done.returncode == 0, done.stderr
+    assert len(sent_to(served, to.destination or "")) == 2
 
 
 def test_a_journal_that_is_named_stays_and_a_file_that_is_in_is_not_sent_again(served: Served, tmp_path: Path) -> None:

@@ -189,12 +189,21 @@ class Gateway:
             yield Answer(batch)  # blank lines alone are no body
             return
         try:
-            yield self._send_until_settled(to, batch, run, receipts)
+            yield self._send_as_before(to, batch, run, receipts)
         except Refused as refused:
             if refused.code != "idempotent_too_large" or batch.first == batch.last:
                 raise
             for half in batch.halves():
                 yield from self._send_whole(to, half, run, receipts)
+
+    def _send_as_before(self, to: Address, batch: Batch, run: str, receipts: str) -> Answer:
+        """The answer; with more or fewer receipts where an earlier run asked for those: a key is of one request."""
+        try:
+            return self._send_until_settled(to, batch, run, receipts)
+        except Refused as refused:
+            if refused.code != "idempotency_key_reused":
+                raise
+            return self._send_until_settled(to, batch, run, "rejects" if receipts == "all" else "all")
 
     def _send_until_settled(self, to: Address, batch: Batch, run: str, receipts: str) -> Answer:
         """The answer; after the time for retries, the last one with lines that failed, or the last error."""

@@ -38,11 +38,11 @@ class Repeats:
         self._known[digest] -= 1
         return True
 
-    def ask(self, client: Gateway, to: Address) -> Iterator[Answer]:
+    def ask(self, client: Gateway, to: Address, receipts: str) -> Iterator[Answer]:
         """Asks for the batches of which an earlier run did not learn what became: with their keys nothing is published
         twice. What is in is known then."""
         for run, first, body in self._journal.batches(self._name):
-            yield from self._sent(client, to, Batch(first, body), run, "all", in_doubt=True)
+            yield from self._sent(client, to, Batch(first, body), run, receipts, in_doubt=True)
         self._known = Counter(self._journal.records(self._name))
 
     def send(self, client: Gateway, to: Address, batches: Iterable[Batch], receipts: str) -> Iterator[Answer]:

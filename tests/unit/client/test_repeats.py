@@ -46,16 +46,16 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def send(journal: Journal, gateway: Gateway) -> list[Answer]:
     """The answers to one run, as `inlake send` makes it: what an earlier one left, then the rows that are not in."""
     repeats = Repeats(journal, "t.csv")
-    asked = list(repeats.ask(gateway, TO))
+    asked = list(repeats.ask(gateway, TO, "all"))
     rows = [row for row in ROWS if not repeats.is_in(row.strip())]
     return asked + list(repeats.send(gateway, TO, cut(rows), "all"))
 
 
 def test_a_batch_that_an_earlier_run_may_have_sent_survives_every_refusal(journal: Journal) -> None:
     key = journal.begin("t.csv", 1, b"".join(ROWS))
-    refusals = [no(401), no(403), no(404), no(422, "idempotency_key_reused")]
+    refusals = [no(401), no(403), no(404), no(422, "idempotency_key_reused"), no(413)]
     with answering(*refusals, lines(201, 201)) as told, Gateway(told.url, retry=0) as gateway:
-        for _ in refusals:
+        for _ in range(4):
             with pytest.raises(ClientError):
                 send(journal, gateway)
         (answer,) = send(journal, gateway)

@@ -148,7 +148,7 @@ class Sending:
         try:
             with watching(name, is_table=True) as bar, ExitStack() as stack:
                 repeats = stack.enter_context(self._repeats(name))
-                for answer in repeats.ask(self._client, self._to) if repeats else ():
+                for answer in repeats.ask(self._client, self._to, self._wanted) if repeats else ():
                     answer.receipts = [{**one, "row": None} for one in answer.receipts]  # its row may be another now
                     self._write_down(answer)
                 sheet = self._sheet(name, stack, repeats)
@@ -261,6 +261,11 @@ class Sending:
     def _journal_of(self, name: str) -> Path:
         return _journal(self._given.journal, self._client, self._to, name)
 
+    @property
+    def _wanted(self) -> str:
+        """The receipts that the gateway is asked for."""
+        return "all" if self._report.as_json or self._ledger else "rejects"
+
     def _answers(self, lines: Iterable[bytes], known: Resumed | Repeats | None) -> Iterator[Answer]:
         from uuid import uuid4
 
@@ -269,12 +274,11 @@ class Sending:
 
         if self._given.check:
             return self._client.validate_batches(self._to, cut(lines))
-        wanted = "all" if self._report.as_json or self._ledger else "rejects"
         if isinstance(known, Repeats):
-            return known.send(self._client, self._to, cut(lines), wanted)
+            return known.send(self._client, self._to, cut(lines), self._wanted)
         if known:
-            return self._client.send_batches(self._to, known.batches(lines), run=known.run, receipts=wanted)
-        return self._client.send_batches(self._to, cut(lines), run=uuid4().hex, receipts=wanted)
+            return self._client.send_batches(self._to, known.batches(lines), run=known.run, receipts=self._wanted)
+        return self._client.send_batches(self._to, cut(lines), run=uuid4().hex, receipts=self._wanted)
 
     def _sheet(self, name: str, stack: ExitStack, repeats: Repeats | None) -> Sheet:
         from inlake.cli.table import opened, require_columns
