@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import threading
 
 from inlake import __version__
+
+OF_THE_CLIENT = frozenset({"send", "upload", "map", "verify", "get"})
+"""Commands that close at their end all that they opened."""
 
 
 def main() -> None:
@@ -18,7 +23,23 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 100)
     from inlake.cli.app import main as run
 
-    run()
+    try:
+        run()
+    except SystemExit as ended:
+        is_of_client = not OF_THE_CLIENT.isdisjoint(sys.argv[1:2])
+        if is_of_client and isinstance(ended.code, int) and threading.active_count() == 1:
+            _leave(ended.code)
+        raise
+
+
+def _leave(code: int) -> None:
+    """End the process at once: to take every module and object apart takes the interpreter as long as half a start."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return  # who read the output went away, which is told as always
+    os._exit(code)
 
 
 if __name__ == "__main__":

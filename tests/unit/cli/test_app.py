@@ -24,6 +24,22 @@ def test_send_imports_no_server_library() -> None:
     assert done.returncode == 3
 
 
+def test_a_command_starts_without_the_modules_of_the_others() -> None:
+    report = "import atexit; atexit.register(lambda: print('FOUND', [n for n in sys.modules if '.commands.' in n]))"
+    assert "FOUND ['inlake.cli.commands.send']" in inlake("send", "--help", code=report).stdout
+    assert "FOUND ['inlake.cli.commands.keys']" in inlake("keys", "new", "--help", code=report).stdout
+
+
+def test_a_command_of_the_client_ends_at_once_with_its_code_and_all_that_it_said() -> None:
+    """Nothing is left to be taken apart; others end as every program of Python does."""
+    program = "import atexit, sys; atexit.register(print, 'APART'); from inlake.__main__ import main; main()"
+    for arguments, code, said in (("send", "a", "--url", UNUSED), 3, ""), (("keys", "--help"), 0, "APART\n"):
+        command = [sys.executable, "-c", program, *arguments]
+        done = subprocess.run(command, input="{}\n", capture_output=True, env=environment(), text=True, timeout=60)
+        assert (done.returncode, done.stdout[-6:]) == (code, said)
+        assert ("No gateway answers" in done.stderr) == bool(code)
+
+
 def test_help_imports_neither_a_server_library_nor_http() -> None:
     libraries = (*SERVER_LIBRARIES, "http.client", "pycurl")
     report = f"import atexit; atexit.register(lambda: print('FOUND', set(sys.modules) & set({libraries!r})))"

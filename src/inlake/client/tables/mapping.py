@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +82,8 @@ class Map:
 
 def read_map(path: str | Path) -> Map:
     """The map in a TOML file. `TableError` names the key that is wrong; OSError."""
+    import tomllib  # noqa: PLC0415 - most commands read no map, and it takes a while to be loaded
+
     try:
         told = tomllib.loads(Path(path).read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -12,9 +12,8 @@ from inlake.client.tables.cells import Misfit, converter, is_empty, text_of
 from inlake.client.tables.faults import Fault, TableError
 from inlake.client.tables.mapping import Map, Target
 from inlake.client.tables.places import Place, escape, find_field, leaf_names, segments_of
-from inlake.client.tables.row import Cell, Column, Row, plain_name
+from inlake.client.tables.row import ERROR, Cell, Column, Row, plain_name
 from inlake.client.tables.shape import Shape
-from inlake.client.tables.workbook import ERROR
 
 
 class Converted(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from inlake.client.tables.faults import Fault
 
 Cell = str | int | float | bool | dt.date | dt.time | dt.datetime | dt.timedelta | None
 """Text in a CSV file; typed in XLSX and ODS; None is empty there."""
+ERROR = re.compile(r"(?:#(?:REF!|N/A|DIV/0!|VALUE!|NAME\?|NUM!|NULL!)|Err:[0-9]{3})\Z")
+"""How spreadsheets write an error into a cell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -86,6 +85,8 @@ def find_format(source: Source) -> str:
 
 
 def _format_of_archive(source: Source) -> str:
+    import zipfile  # noqa: PLC0415 - most tables are none
+
     try:
         with zipfile.ZipFile(io.BytesIO(source.again().read())) as archive:
             names = set(archive.namelist())

@@ -20,7 +20,6 @@ from inlake.client.tables.layout import Layout
 from inlake.client.tables.lines import read_json_lines
 from inlake.client.tables.row import Cell, Column, Row
 from inlake.client.tables.source import Source, find_format
-from inlake.client.tables.workbook import open_sheet
 
 _DAMAGED = (gzip.BadGzipFile, zlib.error, EOFError)
 LOOKED_AT = 50
@@ -109,6 +108,8 @@ def _detected(source: Source, asked: Layout) -> Table:
 
 
 def _workbook(source: Source, asked: Layout) -> Table:
+    from inlake.client.tables.workbook import open_sheet  # noqa: PLC0415 - ZIP and XML, which most tables are not
+
     sheet = open_sheet(cast("BinaryIO", io.BytesIO(source.again().read())), asked.format or "", asked.sheet)
     notes = (f"Sheets that are not read: {', '.join(sheet.others)}.",) if sheet.others and not asked.sheet else ()
     found = replace(asked, sheet=sheet.name, notes=notes)

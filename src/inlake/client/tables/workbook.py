@@ -11,10 +11,8 @@ from xml.parsers import expat
 import python_calamine as calamine
 
 from inlake.client.tables.faults import Fault, TableError, letter_of
-from inlake.client.tables.row import Cell, Row
+from inlake.client.tables.row import ERROR, Cell, Row
 
-ERROR = re.compile(r"(?:#(?:REF!|N/A|DIV/0!|VALUE!|NAME\?|NUM!|NULL!)|Err:[0-9]{3})\Z")
-"""How spreadsheets write an error into a cell."""
 _PLACE = re.compile(r"([A-Z]+)[0-9]+\Z")
 _ODS_CELLS = frozenset({"table-cell", "covered-table-cell"})
 
