@@ -360,10 +360,9 @@ async def test_a_record_that_waits_outlives_the_process_that_took_it(world: Worl
     await world.dead.claim(promise, event(), SCHEMA)
     assert dict(await world.sweep.run()) == {}
     fulfilled = await world.promises.fulfil(promise, size=7, sha256="ab")
-    assert (fulfilled.state, await world.ids()) == ("claimed", ["e1"])
-    told = await read(world.store, promise.puuid)
-    assert told is not None
-    assert (told.state, told.receipt and told.receipt.id) == ("published", "e1")
+    assert await world.ids() == ["e1"]
+    assert (fulfilled.state, fulfilled.receipt and fulfilled.receipt.id) == ("published", "e1")
+    assert fulfilled == await read(world.store, promise.puuid)
 
 
 class Counted(SqliteBus):
@@ -410,10 +409,9 @@ async def test_who_died_before_it_published_is_replaced_at_once(world: World, la
 async def test_a_record_whose_event_the_bus_refuses_for_good_has_failed_with_the_reason(world: World) -> None:
     refused = Promises(world.store, Refusing(RecordTooLarge("too large")), upload_timeout=60)  # type: ignore[arg-type]
     promise = await announced(world)
-    await refused.fulfil(await refused.claim(promise, event(), SCHEMA), size=7, sha256="ab")
-    told = await read(world.store, promise.puuid)
-    assert told is not None
+    told = await refused.fulfil(await refused.claim(promise, event(), SCHEMA), size=7, sha256="ab")
     assert (told.state, told.reason) == ("failed", "record_too_large")
+    assert told == await read(world.store, promise.puuid)
     with pytest.raises(PromiseUsed):
         await world.promises.locate(
             Submission(Label("note"), b""),

@@ -175,7 +175,7 @@ class DirectUploads:
         `PromiseExpired`, `WrongState`. Complete already: nothing happens.
         """
         plan = plan_of(promise)
-        if promise.stored is not None and promise.end is None:
+        if promise.stored is not None and promise.state != "expired":
             return promise
         _check_open(promise)
         if time.time() > promise.expires and await self._promises.expire(promise):

@@ -267,8 +267,8 @@ class Promises:
     async def fulfil(self, promise: Promise, *, size: int, sha256: str) -> Promise:
         """The object is complete in the store: note it, and publish the event of a record that waits for it.
 
-        A bus that does not take the event leaves it to `Sweep`. Raises `PromiseExpired` when the promise was given up
-        meanwhile; then the object is deleted.
+        A bus that does not take the event leaves it to `Sweep`; look at `end` of what comes back, where it refuses it
+        for good. Raises `PromiseExpired` when the promise was given up meanwhile; then the object is deleted.
         """
         owner = self._me if promise.claim else ""
         entry = Stored(size=size, sha256=sha256, owner=owner, expires=time.time() + self._promise_seconds)
@@ -281,6 +281,8 @@ class Promises:
                 await self.finish(promise)
             except InlakeError as error:
                 log.warning("promise %s: its event is not out: %s", promise, error.detail)
+            with suppress(InlakeError):  # the store is away: it is told as it was
+                promise = await read(self._store, promise.puuid, promise) or promise
         return promise
 
     # ----------------------------------------------------------------------------------------------- the record's half
