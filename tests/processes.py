@@ -14,7 +14,8 @@ from inlake.logbook.answers import KeptAnswers
 from inlake.logbook.lease import Leases
 from inlake.model import Event, Position
 from inlake.promises.direct import DirectUploads
-from inlake.promises.shipments.steps import Shipments, Timeouts
+from inlake.promises.shipments.due import Timeouts
+from inlake.promises.shipments.steps import Shipments
 from inlake.promises.steps import Promises
 from inlake.promises.sweep import Sweep
 from inlake.promises.uploads import Uploads

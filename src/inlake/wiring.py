@@ -18,8 +18,9 @@ from inlake.logbook.lease import Leases
 from inlake.ports import Bus, Registry, Store
 from inlake.previews.keeper import Previews
 from inlake.promises.direct import DirectUploads
+from inlake.promises.shipments.due import Timeouts
 from inlake.promises.shipments.in_place import InPlace
-from inlake.promises.shipments.steps import Shipments, Timeouts
+from inlake.promises.shipments.steps import Shipments
 from inlake.promises.steps import Promises
 from inlake.promises.sweep import Sweep
 from inlake.promises.uploads import Uploads

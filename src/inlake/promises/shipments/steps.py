@@ -7,8 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from inlake import ports
 from inlake.errors import (
@@ -28,6 +27,7 @@ from inlake.previews.keeper import can_be_drawn, preview_key
 from inlake.promises.arrival import Arrival
 from inlake.promises.places import promise_named
 from inlake.promises.shipments.check import check_open, exactly, present, whole
+from inlake.promises.shipments.due import Due, Timeouts
 from inlake.promises.shipments.entries import (
     Accepted,
     Announced,
@@ -55,29 +55,6 @@ TURN = 20
 """Requests that are signed before others have their turn."""
 BY_CODE = {error.code: error for error in every_error()}
 Result = Receipt | InlakeError
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A task of sweep for a shipment."""
-
-    what: Literal["finished", "expired", "removed"] | None
-    why: str
-    at: float
-    """The time when there is something to do, or to look again."""
-    found: Shipment | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds after which something is given up."""
-
-    shipment: float
-    """A shipment without progress."""
-    publishing: float
-    """A process that has begun to publish: it is through, or gone."""
-    removal: float
-    """Objects of a shipment that has ended: a slow writer may bring one back until then."""
 
 
 class Shipments:
@@ -237,7 +214,7 @@ class Shipments:
             busy = found.completing
             if busy and (known := self._published.recall(_name(found))):
                 return (await self._note(found, known)), failed
-            if busy and not self._is_over(busy):
+            if busy and not self._timeouts.are_over(busy):
                 if time.monotonic() > wait_until:
                     raise ShipmentBusy("The shipment is being completed by another request: send this one again.")
                 await asyncio.sleep(LOOK)
@@ -259,10 +236,6 @@ class Shipments:
                 if not busy:
                     break
         return found, failed
-
-    def _is_over(self, busy: Completing) -> bool:
-        """Whether who publishes is gone, or had all the time that it may take."""
-        return process.is_certainly_dead(busy.owner) or time.time() > busy.at + self._timeouts.publishing
 
     async def _publish(self, found: Shipment, *, again: bool) -> tuple[Shipment, dict[int, InlakeError]]:
         """Publish the lines of the entry `completing`, which is this process's, and note what became of them.
@@ -330,19 +303,11 @@ class Shipments:
 
     async def look(self, name: str, mark: str) -> Due:
         """The task that a shipment with work left has for sweep, if nobody is at it."""
-        found, now, late = await read(self._store, name), time.time(), self._timeouts.removal
-        if found is None:  # a crash between mark and entry 0
-            made = await self._store.get(mark)
-            due = json.loads(made)["at"] + late if made else now
-            return Due("removed" if made and now > due else None, "a mark without a log", due)
-        slow_writers = max(found.last.at, found.expires if self._direct else 0.0) + late
-        if found.end is not None or not found.left:
-            due = slow_writers if found.end or found.refused else 0.0
-            return Due("removed" if now > due else None, f"{found.state}, and its mark was left", due, found)
-        if found.completing:
-            due = found.completing.at + self._timeouts.publishing
-            return Due("finished" if self._is_over(found.completing) else None, "begun to be published", due, found)
-        return Due("expired" if now > found.expires else None, "no more progress", found.expires, found)
+        if found := await read(self._store, name):
+            return self._timeouts.due(found, signed=self._direct is not None)
+        made, now = await self._store.get(mark), time.time()  # a crash between mark and entry 0
+        due = json.loads(made)["at"] + self._timeouts.removal if made else now
+        return Due("removed" if made and now > due else None, "a mark without a log", due)
 
     async def settle(self, due: Due, mark: str) -> bool:
         """Carries out what is due; False when another process was quicker."""

@@ -27,8 +27,9 @@ from inlake.errors import (
     UploadIncomplete,
 )
 from inlake.model import Blob, Event, Position, Receipt, SchemaVersion
+from inlake.promises.shipments.due import Timeouts
 from inlake.promises.shipments.entries import Accepted, File, Names, Shipment, read
-from inlake.promises.shipments.steps import Shipments, Timeouts
+from inlake.promises.shipments.steps import Shipments
 from inlake.store.folder.store import FolderStore
 from tests.processes import DEAD, Crash, MortalStore, Steps, WatchedBus
 
