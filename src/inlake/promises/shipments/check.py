@@ -5,10 +5,12 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 
-from inlake.errors import DigestMismatch, InlakeError, ObjectChanged, ShipmentExpired, SizeMismatch
+from inlake.errors import DigestMismatch, InlakeError, ObjectChanged, ShipmentExpired, SizeMismatch, every_error
 from inlake.ports import Store
-from inlake.promises.shipments.entries import File, Shipment
+from inlake.promises.shipments.entries import File, Refused, Shipment
 from inlake.promises.shipments.in_place import InPlace, digest_of
+
+BY_CODE = {error.code: error for error in every_error()}
 
 
 async def present(store: Store, files: Sequence[File]) -> set[int]:
@@ -62,6 +64,18 @@ async def exactly(file: File, chunks: AsyncIterator[bytes]) -> AsyncIterator[byt
         raise SizeMismatch(
             f"The body has {'more' if size > file.size else 'fewer'} bytes than the {file.size:,} announced."
         )
+
+
+def error_of(refused: Refused) -> InlakeError:
+    """The error by which the bus refused the event of a line."""
+    return BY_CODE.get(refused.code, InlakeError)(refused.detail)
+
+
+def check_wanted(shipment: Shipment, line: int) -> None:
+    """Raises `ShipmentExpired` where it has ended, and the error by which the bus has refused the line."""
+    if refused := shipment.refused.get(line):
+        raise error_of(refused)
+    check_open(shipment)
 
 
 def check_open(shipment: Shipment) -> None:

@@ -205,6 +205,11 @@ class Shipment:
         """The lines that nothing became of yet."""
         return [f for f in self.announced.lines if f.line not in self.positions and f.line not in self.refused]
 
+    @property
+    def kept(self) -> set[int]:
+        """The lines whose objects stay: an event names them, or may."""
+        return {*self.positions} | {one.line for one in self.refused.values() if one.kept}
+
     def file(self, line: int) -> File | None:
         """A line of it."""
         return next((file for file in self.announced.lines if file.line == line), None)

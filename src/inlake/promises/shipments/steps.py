@@ -17,7 +17,6 @@ from inlake.errors import (
     ShipmentExpired,
     ShipmentNotFound,
     UploadIncomplete,
-    every_error,
 )
 from inlake.logbook import process
 from inlake.memory import Recent
@@ -26,7 +25,7 @@ from inlake.model import Binary, Blob, Place, Receipt, SignedRequest, masked
 from inlake.previews.keeper import can_be_drawn, preview_key
 from inlake.promises.arrival import Arrival
 from inlake.promises.places import promise_named
-from inlake.promises.shipments.check import check_open, exactly, present, whole
+from inlake.promises.shipments.check import check_open, check_wanted, error_of, exactly, present, whole
 from inlake.promises.shipments.due import Due, Timeouts
 from inlake.promises.shipments.entries import (
     Accepted,
@@ -53,7 +52,6 @@ LOOK = 0.05
 """Seconds between two looks whether another process has published."""
 TURN = 20
 """Requests that are signed before others have their turn."""
-BY_CODE = {error.code: error for error in every_error()}
 Result = Receipt | InlakeError
 
 
@@ -166,7 +164,7 @@ class Shipments:
     async def put(self, shipment: str, line: int, principal: str, chunks: AsyncIterator[bytes]) -> File:
         """Store a file that comes through the gateway. It is what was announced, or nothing of it stays.
 
-        Raises `ShipmentNotFound`, `ShipmentExpired`, `SizeMismatch`, `DigestMismatch`.
+        Raises `ShipmentNotFound`, `ShipmentExpired`, `SizeMismatch`, `DigestMismatch`, and what refused its event.
         """
         known = self._known.recall(shipment)
         if known is None or known.announced.principal != principal:
@@ -176,14 +174,15 @@ class Shipments:
         file = known.file(line)
         if file is None or file.in_place:
             raise ShipmentNotFound(f"The shipment {known} has no line {line} that is to be sent.")
-        check_open(known)
+        check_wanted(known, line)
         arrival = Arrival(Binary(file.filename, file.content_type, exactly(file, chunks), file.sha256))
         arrival.expires = known.expires
         await self._store.put(file.key, arrival.parts(), content_type=file.content_type, metadata={"puuid": file.puuid})
         after = await read(self._store, shipment, known) or known
-        if after.state_of(line) == "expired":  # while it came
-            await self._store.delete(file.key)
-            check_open(after)
+        if after.state_of(line) in {"expired", "failed"}:  # while it came
+            if line not in after.kept:
+                await self._store.delete(file.key)
+            check_wanted(after, line)
         return file
 
     # ------------------------------------------------------------------------------------------------------- complete
@@ -281,7 +280,7 @@ class Shipments:
         if at := found.positions.get(line.line):
             return line.receipt(at, self._root)
         if refused := found.refused.get(line.line):
-            return BY_CODE.get(refused.code, InlakeError)(refused.detail)
+            return error_of(refused)
         if found.end is not None:
             return ShipmentExpired("The shipment ended before the file came: announce it anew.")
         return failed.get(line.line) or UploadIncomplete("The file is not in the store yet: send it, complete again.")
@@ -314,7 +313,7 @@ class Shipments:
         found = due.found
         if found is None or due.what == "removed":
             if found is not None:
-                kept = {one.line for one in found.refused.values() if one.kept} | found.positions.keys()
+                kept = found.kept
                 await self._delete([file for file in found.announced.lines if file.line not in kept])
             await self._store.delete(mark)
             return True

@@ -316,6 +316,22 @@ async def test_a_line_that_the_bus_refuses_for_good_has_failed_and_its_object_go
     found, again = await world.process().complete(shipment.id, "ada")
     assert isinstance(again[0][1], RecordTooLarge)
     assert found.state_of(1) == "failed"
+    with pytest.raises(RecordTooLarge):
+        await world.send(shipment, 1)
+    assert await world.objects() == 0
+
+
+async def test_a_file_that_comes_again_while_its_line_fails_does_not_stay(world: World) -> None:
+    shipment = await world.announced()
+    await world.send(shipment, 1)
+
+    async def slow() -> AsyncIterator[bytes]:
+        await world.process(bus=Refusing(RecordTooLarge("too large"))).complete(shipment.id, "ada")
+        yield content(1)
+
+    with pytest.raises(RecordTooLarge):
+        await world.process().put(shipment.id, 1, "ada", slow())
+    assert await world.objects() == 0
 
 
 async def test_a_bus_that_is_away_leaves_the_shipment_open(world: World) -> None:
