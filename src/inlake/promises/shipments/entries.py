@@ -167,6 +167,8 @@ class Shipment:
     positions: dict[int, Place] = field(default_factory=dict)
     """The positions of the events of lines."""
     refused: dict[int, Refused] = field(default_factory=dict)
+    tried: frozenset[int] = frozenset()
+    """Lines that a process has begun to publish, and so may have."""
     end: Expired | None = None
 
     @property
@@ -218,8 +220,8 @@ class Shipment:
         """The shipment after one more entry."""
         shipment = replace(self, entries=self.entries + 1, last=entry)
         match entry:
-            case Completing(expires=expires):
-                return replace(shipment, expires=max(expires, self.expires))
+            case Completing(expires=expires, lines=lines):
+                return replace(shipment, expires=max(expires, self.expires), tried=self.tried.union(lines))
             case Published(lines=lines, positions=positions, refused=refused):
                 found = zip(lines, (place(*at) for at in positions), strict=True)
                 failed = {one.line: one for one in refused}

@@ -228,18 +228,19 @@ class Shipments:
             if not there:
                 break
             expires = time.time() + self._timeouts.shipment if until is None else until
+            tried = found.tried
             found, added = await self._add(found, Completing(owner=self._me, lines=sorted(there), expires=expires))
             if added:
-                found, errors = await self._publish(found, again=busy is not None)
+                found, errors = await self._publish(found, tried)
                 failed |= errors
                 if not busy:
                     break
         return found, failed
 
-    async def _publish(self, found: Shipment, *, again: bool) -> tuple[Shipment, dict[int, InlakeError]]:
+    async def _publish(self, found: Shipment, tried: frozenset[int]) -> tuple[Shipment, dict[int, InlakeError]]:
         """Publish the lines of the entry `completing`, which is this process's, and note what became of them.
 
-        `again`: a process before may have published them.
+        `tried`: those of which an attempt before may have published some.
         """
         assert found.completing is not None
         wanted = set(found.completing.lines)
@@ -255,7 +256,7 @@ class Shipments:
             else:
                 failed[line.line] = result
                 if not result.retryable:
-                    refused.append(Refused(line.line, result.code, result.detail, again))
+                    refused.append(Refused(line.line, result.code, result.detail, line.line in tried))
         self.accepted.value += len(positions)
         found = await self._note(found, Published(lines=[*positions], positions=[*positions.values()], refused=refused))
         gone = {one.line for one in refused if not one.kept}

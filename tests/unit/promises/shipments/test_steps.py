@@ -17,6 +17,7 @@ from inlake.errors import (
     BusUnavailable,
     DigestMismatch,
     InlakeError,
+    OutcomeUnknown,
     OutOfSpace,
     RecordTooLarge,
     ShipmentBusy,
@@ -332,6 +333,19 @@ async def test_a_file_that_comes_again_while_its_line_fails_does_not_stay(world:
     with pytest.raises(RecordTooLarge):
         await world.process().put(shipment.id, 1, "ada", slow())
     assert await world.objects() == 0
+
+
+async def test_what_may_have_been_published_before_keeps_its_object_when_the_bus_refuses_it_now(world: World) -> None:
+    shipment = await world.announced()
+    await world.send(shipment, 1)
+    _, results = await world.process(bus=Refusing(OutcomeUnknown("no answer"))).complete(shipment.id, "ada")
+    assert isinstance(results[0][1], OutcomeUnknown)
+    await world.send(shipment, 2)
+    _, results = await world.process(bus=Refusing(RecordTooLarge("too large"))).complete(shipment.id, "ada")
+    assert [type(result) for _, result in results[:2]] == [RecordTooLarge] * 2
+    kept = shipment.file(1)
+    assert kept is not None
+    assert [key async for key in world.store.list("objects/")] == [kept.key]
 
 
 async def test_a_bus_that_is_away_leaves_the_shipment_open(world: World) -> None:
