@@ -394,6 +394,20 @@ async def test_an_expiry_that_comes_while_a_file_is_written_deletes_it(world: Wo
     assert await world.objects() == 0
 
 
+async def test_a_file_may_come_until_the_expiry_that_others_have_moved_on(world: World) -> None:
+    shipment = await world.announced(world.process(timeouts=Timeouts(1, 60, 60)))
+    await world.send(shipment, 1)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield content(2)[:1]
+        await world.process().complete(shipment.id, "ada")
+        await asyncio.sleep(1.1)
+        yield content(2)[1:]
+
+    await world.process().put(shipment.id, 2, "ada", slow())
+    assert receipts((await world.process().complete(shipment.id, "ada"))[1]) == [1, 2]
+
+
 class Lost(FolderStore):
     async def put(self, *_: object, **__: object) -> None:
         raise StoreUnavailable("lost")
