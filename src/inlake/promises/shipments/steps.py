@@ -21,7 +21,7 @@ from inlake.errors import (
 from inlake.logbook import process
 from inlake.memory import Recent
 from inlake.metrics import Counter
-from inlake.model import Binary, Blob, Place, Receipt, SignedRequest, masked
+from inlake.model import Binary, Blob, Place, Position, Receipt, SignedRequest, masked
 from inlake.previews.keeper import can_be_drawn, preview_key
 from inlake.promises.arrival import Arrival
 from inlake.promises.places import promise_named
@@ -75,7 +75,7 @@ class Shipments:
         self._published = Recent[str, Published](100)
         """Outcomes of lines where the log does not say so yet; by the shipment's id and the entry's number."""
         self.accepted = Counter()
-        """Events that this process has published; the gateway's own counter takes its place."""
+        """Events that this process has published, not those in an outbox; the gateway's own counter takes its place."""
 
     # ------------------------------------------------------------------------------------------------------- announce
     async def announce(self, names: Names, principal: str, lines: Sequence[Accepted]) -> Shipment:
@@ -264,7 +264,7 @@ class Shipments:
                 failed[line.line] = result
                 if not result.retryable:
                     refused.append(Refused(line.line, result.code, result.detail, line.line in tried))
-        self.accepted.value += len(positions)
+        self.accepted.value += sum(isinstance(result, Position) for result in results)
         found = await self._note(found, Published(lines=[*positions], positions=[*positions.values()], refused=refused))
         gone = {one.line for one in refused if not one.kept}
         await self._delete([line for line in lines if line.line in gone])

@@ -27,7 +27,7 @@ from inlake.errors import (
     StoreUnavailable,
     UploadIncomplete,
 )
-from inlake.model import Blob, Event, Position, Receipt, SchemaVersion
+from inlake.model import Blob, Event, InOutbox, Place, Position, Receipt, SchemaVersion
 from inlake.promises.shipments.due import Timeouts
 from inlake.promises.shipments.entries import Accepted, File, Names, Shipment, read
 from inlake.promises.shipments.steps import Shipments
@@ -346,6 +346,19 @@ async def test_what_may_have_been_published_before_keeps_its_object_when_the_bus
     kept = shipment.file(1)
     assert kept is not None
     assert [key async for key in world.store.list("objects/")] == [kept.key]
+
+
+class OutboxOf:
+    async def publish(self, events: list[Event]) -> list[Place]:
+        return [Position("inlake.note", 0, 7), *(InOutbox("inlake.note") for _ in events[1:])]
+
+
+async def test_an_event_that_waits_in_the_outbox_is_not_counted_as_accepted(world: World) -> None:
+    shipment = await world.announced()
+    await world.send(shipment)
+    shipments = world.process(bus=OutboxOf())
+    assert receipts((await shipments.complete(shipment.id, "ada"))[1]) == [1, 2, 3, 4]
+    assert shipments.accepted.value == 1
 
 
 async def test_a_bus_that_is_away_leaves_the_shipment_open(world: World) -> None:
