@@ -17,6 +17,8 @@ from inlake.client.tables.shape import Field
 
 Convert = Callable[[Cell], str]
 """A cell that is not empty to JSON text. `Misfit`."""
+EXACT = 2**53
+"""The whole numbers below it are doubles, each its own."""
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<fraction>\.[0-9]+)?(?P<exponent>[eE][+-]?[0-9]+)?\Z")
 _LEADING_ZEROS = re.compile(r"-?0[0-9]")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
@@ -60,11 +62,11 @@ def text_of(cell: Cell) -> str:
         case bool():
             return "TRUE" if cell else "FALSE"
         case float():
-            return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
+            return str(int(cell)) if cell.is_integer() and abs(cell) < EXACT else repr(cell)
         case dt.datetime():
             return cell.isoformat(sep=" ")
         case dt.timedelta():
-            return f"PT{cell.total_seconds():g}S"
+            return f"PT{_seconds(cell)}S"
         case dt.date() | dt.time():
             return cell.isoformat()
     return str(cell)
@@ -150,6 +152,7 @@ class _Types:
         return convert
 
     def _integer(self, cell: Cell) -> str:
+        _check_digits(cell)
         if isinstance(cell, float) and cell.is_integer():
             return str(int(cell))
         text = self._number(cell)
@@ -252,8 +255,22 @@ class _Types:
 
     def _duration(self, cell: Cell) -> str:
         if isinstance(cell, dt.timedelta) and self._language == "PROTOBUF":
-            return quoted(f"{cell.total_seconds():g}s")
+            return quoted(f"{_seconds(cell)}s")
         return quoted(text_of(cell))
+
+
+def _check_digits(cell: Cell) -> None:
+    """A workbook holds numbers as doubles, of which one that large stands for several whole numbers."""
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) >= EXACT:
+        advice = "Such numbers are kept as text: format the column as text, and type them again."
+        raise Misfit("wrong_type", f"{_said(cell)} has more digits than a number of a workbook keeps.", advice)
+
+
+def _seconds(duration: dt.timedelta) -> str:
+    """Seconds with what there is of a fraction, to the microsecond."""
+    whole, fraction = divmod(abs(duration) // dt.timedelta(microseconds=1), 1_000_000)
+    sign = "-" if duration < dt.timedelta(0) else ""
+    return f"{sign}{whole}.{fraction:06}".rstrip("0").rstrip(".") if fraction else f"{sign}{whole}"
 
 
 def _by(notation: Notation | None, text: str) -> dt.datetime | None:
@@ -265,6 +282,7 @@ def _said(cell: Cell) -> str:
 
 
 def _text(cell: Cell) -> str:
+    _check_digits(cell)
     return quoted(text_of(cell))
 
 
