@@ -51,6 +51,19 @@ def test_a_reason_that_the_encoding_cannot_write_is_written_all_the_same(tmp_pat
     assert path.read_bytes().splitlines()[1].endswith(b".,1,2")
 
 
+def test_quotes_that_are_characters_as_any_other_stay_so(tmp_path: Path) -> None:
+    path, layout = tmp_path / "rejects.csv", Layout(encoding="utf-8", delimiter=",", quotes=False)
+    with (
+        open_table(io.BytesIO(b'a,b\n5" nail,"x"\n'), layout) as table,
+        Rejects(path, table.layout, table.header) as rejects,
+    ):
+        for row in table:
+            rejects.write(row, [Fault("c", "It is wrong, and\nso on.")])
+    with open_table(path, layout) as again:
+        assert [row.cells[1:] for row in again] == [('5" nail', '"x"')]
+    assert b"It is wrong  and so on." in path.read_bytes()
+
+
 def test_rows_of_a_workbook_become_csv_that_excel_reads(tmp_path: Path) -> None:
     path = tmp_path / "rejects.csv"
     refuse_all(xlsx(["Titel", "Jahr"], ["Größe", 1890.0]), path)
