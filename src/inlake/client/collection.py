@@ -15,6 +15,7 @@ from inlake.client.batches import cut
 from inlake.client.files import UNNAMED, Item
 from inlake.client.gateway import Address, Gateway
 from inlake.client.journal import File, Sent
+from inlake.client.mending import set_values
 from inlake.client.problems import ClientError, FileChanged, Refused
 from inlake.client.retries import is_temporary
 from inlake.client.tables import Fault
@@ -102,7 +103,8 @@ def filled(record: bytes, field: str, value: bytes = PLACEHOLDER) -> bytes:
     if not isinstance(document, dict) or document.get(field) is not None:
         return record
     if field in document:
-        return json.dumps({**document, field: json.loads(value)}).encode()
+        pointer = "/" + field.replace("~", "~0").replace("/", "~1")
+        return set_values(record.decode(), [pointer], value.decode()).encode()
     comma = b"," if document else b""
     return record.replace(b"{", b"{%b:%b%b" % (name, value, comma), 1)
 

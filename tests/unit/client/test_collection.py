@@ -49,6 +49,11 @@ def test_an_object_in_place_is_known_by_its_uri_size_and_time() -> None:
     assert ([item.name for item in same], [item.name for item in others]) == (["1"], ["2", "3"])
 
 
+def test_a_field_that_is_null_is_filled_and_the_rest_of_the_text_stays() -> None:
+    record = b'{"n": 12345678901234567.891, "a/b~c": null, "s": "\\u00e9"}'
+    assert filled(record, "a/b~c", b'"p"') == b'{"n": 12345678901234567.891, "a/b~c": "p", "s": "\\u00e9"}'
+
+
 def test_a_record_that_is_nested_too_deep_is_a_fault_of_its_file_and_ends_nothing(tmp_path: Path) -> None:
     deep = b'{"__resource_path__": null, "a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     (tmp_path / "scan.tif").write_bytes(b"x")
