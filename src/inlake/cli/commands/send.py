@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from inlake.cli.failures import UNAUTHORIZED, Failure
-from inlake.cli.files import BinaryFile, Check, JournalFile, MapFile, MediaType, ReceiptsFile, RejectsFile
+from inlake.cli.files import (
+    BinaryFile,
+    Check,
+    JournalFile,
+    MapFile,
+    MediaType,
+    ReceiptsFile,
+    RejectsFile,
+    require_apart,
+)
 from inlake.cli.gateway import (
     UNKNOWN_SCHEMA,
     Destination,
@@ -80,8 +89,8 @@ def send(
     from inlake.client.records import chosen
 
     require_order("send", schema, files or [])
-    _require_one(binary or [], names := chosen(files), rejects)
     given = Given(layout_of(encoding, delimiter, header, sheet), map_, check, rejects, journal)
+    _require_files(binary or [], names := chosen(files), given, receipts)
     report, to = Report(as_json=as_json), Address(schema, destination, version, message)
     with connect(url, token, retry=retry) as client, suggesting(client, schema), ExitStack() as stack:
         goes_on = any(_journal(journal, client, to, name).exists() for name in names)
@@ -93,17 +102,20 @@ def send(
     raise typer.Exit(report.exit_code)
 
 
-def _require_one(binaries: list[str], names: list[str], rejects: Path | None) -> None:
-    """`Failure` unless there is no binary, or one that goes with the one file of a record; `rejects` are of one too."""
+def _require_files(binaries: list[str], names: list[str], given: Given, receipts: Path | None) -> None:
+    """`Failure` unless there is no binary, or one that goes with the one file of a record; rejects are of one too, and
+    no file is written over that is read."""
     from inlake.client.records import require_file
 
-    if rejects and len(names) > 1:
+    if given.rejects and len(names) > 1:
         raise Failure("--rejects goes with one table: its rows are written in the form they came in.")
     if binaries and (len(binaries) > 1 or len(names) > 1):
-        given = f"{len(binaries)} binaries" if len(binaries) > 1 else f"{len(names)} files of records"
-        raise Failure(f"One record goes with one --binary; {given} are named.")
+        many = f"{len(binaries)} binaries" if len(binaries) > 1 else f"{len(names)} files of records"
+        raise Failure(f"One record goes with one --binary; {many} are named.")
     for name in binaries:
         require_file(name)
+    written = {"--rejects": given.rejects, "--receipts": receipts}
+    require_apart(written, [*names, *binaries, given.map, given.journal])
 
 
 class Given(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from inlake.cli.files import Check, JournalFile, MapFile, ReceiptsFile, RejectsFile
+from inlake.cli.files import Check, JournalFile, MapFile, ReceiptsFile, RejectsFile, require_apart
 from inlake.cli.gateway import (
     Destination,
     MessageName,
@@ -90,6 +90,7 @@ def upload(
     from inlake.client.gateway import Address
 
     require_order("upload", schema, sources)
+    require_apart({"--rejects": rejects, "--receipts": receipts}, [*sources, table, map_, journal])
     given = Given(table, file_column, map_, layout_of(encoding, delimiter, header, sheet), rejects, in_place)
     with ExitStack() as stack:
         client = stack.enter_context(connect(url, token, retry=retry))
