@@ -39,6 +39,8 @@ class Report:
         self._begun = time.monotonic()
         self._many = False
         """Lines were sent, not one record."""
+        self._earlier = 0
+        """Records of earlier runs."""
         self._bytes = 0
         """Bytes of the binary of one record."""
 
@@ -65,6 +67,7 @@ class Report:
         if lines:
             self._many = True
             self._sums.update(summary)
+            self._earlier += sum(summary.values())
             note(f"{named(source)}: lines 1 to {lines:,} are in already, by its journal.")
 
     def skip(self, source: str, rows: int, journal: Path) -> None:
@@ -118,7 +121,7 @@ class Report:
         say(sums_of(shown))
         if sys.stderr.isatty():
             seconds = time.monotonic() - self._begun
-            rate = f", {sum(self._sums.values()) / seconds:,.0f} records/s" if self._many else ""
+            rate = f", {(sum(self._sums.values()) - self._earlier) / seconds:,.0f} records/s" if self._many else ""
             rate = f", {speed(self._bytes / seconds)}" if self._bytes else rate
             note(f"in {seconds:,.1f} s{rate}")
 
