@@ -117,6 +117,8 @@ class LargeFiles:
     def _stored(self, underway: Underway, path: Path, parts: list[Part]) -> str:
         """The SHA-256 of what the gateway holds, once it holds all. Raises `NotMoved`."""
         puuid, size = underway.puuid, underway.file.size
+        if not parts and (stored := self._promises.sha256(puuid)) is not None:
+            return stored  # an earlier run was killed when all was there
         if underway.way == "tus":
             return self._appended(puuid, path, size)
         left, rounds = size, ROUNDS
