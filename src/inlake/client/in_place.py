@@ -6,18 +6,21 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from inlake.client.collection import Explain, Outcome, changed_since, explain, failed, refused
 from inlake.client.connection import Request
 from inlake.client.files import Item, Placed
 from inlake.client.gateway import NDJSON, Address, Gateway
-from inlake.client.journal import Announcement, File, Journal, beside
+from inlake.client.journal import Announcement, File, Journal, Sent, beside
 from inlake.client.media_types import media_type
 from inlake.client.multipart import readable
 from inlake.client.problems import ClientError, Refused
 from inlake.client.receipts import Receipt
 from inlake.client.records import BrokenFile
+from inlake.client.retries import is_temporary
+from inlake.client.upload.shipments import Shipments
 
 FILES = 500
 """The most files of one shipment: a gateway takes 1,000 (INLAKE_SHIPMENT_FILES)."""
@@ -74,34 +77,51 @@ def send(
         yield Outcome(item, "not sent") if n or lost is None else failed(item, lost)
 
 
+class _Shipped(NamedTuple):
+    """The gateway's last answer to each line of a shipment."""
+
+    answers: Sequence[Receipt]
+    is_over: bool
+    """Nothing more will come of it: what was not published is given up."""
+
+
 def _settle(
-    journal: Journal, begun: Announcement, answers: Sequence[Receipt], left: dict[str, Item], explained: Explain
+    journal: Journal, begun: Announcement, shipped: _Shipped, left: dict[str, Item], explained: Explain
 ) -> Iterator[Outcome]:
     """Write down what became of the lines of a shipment, and take them out of those that are left."""
     sent, outcomes = [], []
-    for file, answer in zip(begun.files, answers, strict=True):
+    for file, answer in zip(begun.files, shipped.answers, strict=True):
         item = left.pop(file.name, None) or Item(file.name, None, None)
         if answer["status"] < 400:
             sent.append(file._replace(sha256=answer["resource"]["sha256"]).sent(answer))
-            outcomes.append(Outcome(item, "accepted", sent=sent[-1]))
+            outcomes.append(_in(item, sent[-1]) if item.placed else Outcome(item, "accepted", sent=sent[-1]))
         else:
             outcomes.append(refused(item, answer, explained))
-    journal.settle(begun, sent, ended=True)
+    journal.settle(begun, sent, ended=shipped.is_over)
     yield from outcomes
 
 
-def _ship(client: Gateway, to: Address, begun: Announcement) -> list[Receipt]:
-    """Announce lines and complete them: what the gateway says to each in the end."""
+def _in(item: Item, sent: Sent) -> Outcome:
+    """An item that is in, and whether its record is still what it was when it was announced."""
+    found = changed_since(item, sent)
+    return Outcome(item, "accepted", sent=sent) if found.state == "in already" else found
+
+
+def _ship(client: Gateway, to: Address, begun: Announcement) -> _Shipped:
+    """Announce lines and complete them. A shipment with lines that fail for now is left as it is, for the next run."""
     headers = {"Content-Type": NDJSON, "Idempotency-Key": f'"{begun.key}"'}
     timeout = 60 + sum(file.size for file in begun.files) / SLOWLY
     *answers, summary = client.json_lines(
         Request("POST", "/shipments", to.query(), headers, begun.body, timeout=timeout)
     )
-    told = {answer["line"]: answer for answer in answers}
-    if summary.get("id"):
-        *answers, _ = client.json_lines(Request("POST", f"/shipments/{summary['id']}/complete", {}))
+    told, shipment = {answer["line"]: answer for answer in answers}, summary.get("id")
+    if shipment:
+        *answers, _ = client.json_lines(Request("POST", f"/shipments/{shipment}/complete", {}))
         told |= {answer["line"]: answer for answer in answers}
-    return [told[n] for n in range(1, len(begun.files) + 1)]
+    refusals = [answer for answer in told.values() if answer["status"] >= 400]
+    is_later = any(map(is_temporary, refusals))
+    is_over = not is_later and (not refusals or not shipment or Shipments(client).cancel(shipment))
+    return _Shipped([told[n] for n in range(1, len(begun.files) + 1)], is_over)
 
 
 def _shipments(items: Sequence[Item]) -> Iterator[tuple[list[File], bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -135,8 +136,11 @@ class Delivery:
 
 
 def _in(item: Item, sent: Sent) -> Outcome:
-    """An item that is in, and whether its file is still what it was when it was read."""
+    """An item that is in, and whether its record and file are still what they were when they were announced."""
     assert item.path is not None
+    if item.record is not None and hashlib.sha256(item.record).hexdigest() != sent.record:
+        detail = "Its record changed since an earlier run announced it; what it was then is in."
+        return Outcome(item, "changed", (Fault("record_changed", detail),), sent)
     try:
         found = os.stat(item.path)  # noqa: PTH116 (half the time of Path.stat)
     except OSError:  # moved away once it was sent
