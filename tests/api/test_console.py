@@ -511,6 +511,16 @@ async def test_a_page_says_how_far_back_it_looked_and_looks_further_when_asked(
     assert ">rare</a>" in page
 
 
+async def test_the_overview_has_the_events_where_rejects_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    async with embedded(tmp_path, rejects=f"sqlite:{tmp_path / 'file' / 'rejects.db'}") as gateway:
+        assert (await gateway.post(RECORDS, b'{"title": "Boat"}')).status == 201
+        page = (await gateway.post("/", method="GET")).body.decode()
+        assert ">Boat</a>" in page
+        assert "rejects.db cannot be used" in page
+        assert (await gateway.post("/console/rejects", method="GET")).status == 503
+
+
 async def test_promises_on_their_way_are_shown_a_page_at_a_time(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,7 +92,8 @@ async def test_a_workbook_is_read(tmp_path: Path) -> None:
     [
         (b"", "empty"),
         (b"\x89PNG\r\n\x1a\n", "picture"),
-        (b"title,nothing\nx,y\n", "nothing"),
+        (b"title,nothing,no\nx,y,z\n", "The schema has no field that is called `nothing`, `no`: rename such columns"),
+        (b"titel\nx\n", "Is title meant?"),
         (b"year\n1889\n", "The schema wants `title` too, and no column is called so."),
     ],
 )

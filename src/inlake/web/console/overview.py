@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from inlake.errors import InlakeError
+from inlake.errors import InlakeError, Unavailable
 from inlake.model import Message
 from inlake.rejects.reject import Cause
 from inlake.web.console.page import show
@@ -45,6 +45,8 @@ class CameIn(Struct):
     causes: list[Cause]
     hidden: str = ""
     """Why nothing of it is shown; empty if it is."""
+    unread: str = ""
+    """Why the rejects alone cannot be shown; empty if they can."""
 
 
 async def overview(x: Exchange, d: Deployment) -> None:
@@ -56,6 +58,7 @@ async def overview(x: Exchange, d: Deployment) -> None:
         "overview.html",
         title="Overview",
         hidden=came.hidden,
+        unread=came.unread,
         charts=_charts(found.messages, causes),
         rows=await rows(x, found.messages[:SHOWN]),
         found=found,
@@ -74,11 +77,15 @@ async def _came_in(x: Exchange, d: Deployment) -> CameIn:
         )
     except InlakeError as error:
         return CameIn(Found([]), [], error.detail)
-    return CameIn(found, causes)
+    return CameIn(found, [], unread=causes) if isinstance(causes, str) else CameIn(found, causes)
 
 
-async def _causes(x: Exchange, d: Deployment) -> list[Cause]:
-    return await rejects.list_causes(x, d, rejects.Filter()) if d.rejects is not None else []
+async def _causes(x: Exchange, d: Deployment) -> list[Cause] | str:
+    """The causes, or why they cannot be read now: events are shown without them."""
+    try:
+        return await rejects.list_causes(x, d, rejects.Filter()) if d.rejects is not None else []
+    except Unavailable as error:
+        return error.detail
 
 
 def _begin() -> int:

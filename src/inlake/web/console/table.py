@@ -101,14 +101,22 @@ async def check(x: Exchange, d: Deployment) -> None:
 
 
 def _sentences(faults: Sequence[Fault]) -> list[str]:
-    """Sentences about the faults of a table as a whole; one of them names all fields that no column fills."""
+    """Sentences about the faults of a table as a whole: one names all fields without a column, one all
+    columns without a field."""
     unfilled = [f"`{fault.pointer[1:]}`" for fault in faults if fault.code == "no_column" and fault.pointer]
-    others = [fault.sentence for fault in faults if fault.code != "no_column"][:MOST_FAULTS]
-    if not unfilled:
-        return others
-    more = f" and {len(unfilled) - MOST_FAULTS:,} more" if len(unfilled) > MOST_FAULTS else ""
-    wanted = f"The schema wants {', '.join(unfilled[:MOST_FAULTS])}{more} too, and no column is called so."
-    return [wanted, *others]
+    homeless = [f"`{fault.column}`" for fault in faults if fault.code == "no_field"]
+    others = [each.sentence for each in faults if each.code not in {"no_column", "no_field"} or "meant?" in each.advice]
+    said = []
+    if unfilled:
+        said.append(f"The schema wants {_listed(unfilled)} too, and no column is called so.")
+    if homeless:
+        said.append(f"The schema has no field that is called {_listed(homeless)}: rename such columns, or remove them.")
+    return [*said, *others[:MOST_FAULTS]]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_FAULTS:,} more" if len(names) > MOST_FAULTS else ""
+    return ", ".join(names[:MOST_FAULTS]) + more
 
 
 async def _errors(x: Exchange, d: Deployment, to: address.Address, record: bytes) -> list[dict[str, Any]]:
@@ -144,8 +152,9 @@ class Reading:
                 self.answer.rows.append(self._checked(row))
 
     def wrong(self, fault: Fault) -> Wrong:
-        """A fault at its cell."""
-        return Wrong(self._indexes.get(fault.letter or ""), f"{fault.detail} {fault.advice}".rstrip())
+        """A fault at its cell; of maps, which a page does not take, nothing is said."""
+        advice = fault.advice.partition("A map ")[0]
+        return Wrong(self._indexes.get(fault.letter or ""), f"{fault.detail} {advice}".rstrip())
 
     def _checked(self, row: Row) -> Checked:
         converted = self.plan.convert(row)

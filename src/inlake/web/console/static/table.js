@@ -86,11 +86,14 @@ function show(said, kind = "") {
   byId("rows-of-table").replaceChildren(...parts, actions);
 }
 
+/** The rows that do not fit; columns with something wrong stand first, so that nobody has to look for them sideways. */
 function grid(misfit) {
-  const head = make("tr", {}, make("th", { scope: "col" }, "row"), ...columns.map((name) => make("th", { scope: "col" }, name)));
+  const wrong = new Set(misfit.slice(0, SHOWN).flatMap((row) => row.wrong.map((each) => each.column)));
+  const order = [...columns.keys()].sort((one, other) => wrong.has(other) - wrong.has(one));
+  const head = make("tr", {}, make("th", { scope: "col" }, "Row"), ...order.map((index) => make("th", { scope: "col" }, columns[index])));
   const body = misfit.slice(0, SHOWN).map((row) => {
     const whole = row.wrong.filter((each) => each.column === null);
-    const cells = row.cells.map((text, index) => cell(row, text, index));
+    const cells = order.filter((index) => index < row.cells.length).map((index) => cell(row, row.cells[index], index));
     return make("tr", {}, make("th", { scope: "row" }, String(row.number), ...whole.map((each) => make("p", { class: "wrong" }, ...prose(each.said)))), ...cells);
   });
   return make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Rows that do not fit" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)));
@@ -99,11 +102,12 @@ function grid(misfit) {
 function cell(row, text, index) {
   const wrong = row.wrong.filter((each) => each.column === index);
   const whole = row.wrong.some((each) => each.column === null);
-  if (!wrong.length && !whole) return make("td", {}, text);
+  const name = { "data-name": columns[index] };
+  if (!wrong.length && !whole) return make("td", name, text);
   const id = `wrong-${row.number}-${index}`;
   const input = make("input", { value: text, "aria-label": `${columns[index]} of row ${row.number}`, "aria-invalid": wrong.length > 0 && "true", "aria-describedby": wrong.length > 0 && id });
   input.addEventListener("input", () => { row.cells[index] = input.value; });
-  return make("td", {}, input, ...(wrong.length ? [make("p", { class: "wrong", id }, ...prose(wrong.map((each) => each.said).join(" ")))] : []));
+  return make("td", name, input, ...(wrong.length ? [make("p", { class: "wrong", id }, ...prose(wrong.map((each) => each.said).join(" ")))] : []));
 }
 
 const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
