@@ -92,8 +92,7 @@ def upload(
     require_order("upload", schema, sources)
     require_apart({"--rejects": rejects, "--receipts": receipts}, [*sources, table, map_, journal])
     given = Given(table, file_column, map_, layout_of(encoding, delimiter, header, sheet), rejects, in_place)
-    with ExitStack() as stack:
-        client = stack.enter_context(connect(url, token, retry=retry))
+    with connect(url, token, retry=retry) as client, ExitStack() as stack:
         run = Upload(client, Address(schema, destination, version, message), given, stack, as_json)
         with run.stoppable(only_look=check):
             run.check(sources, journal or _journal_of(sources, in_place=in_place), only_look=check)
