@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
-from inlake.errors import InlakeError
+from inlake.errors import Busy, InlakeError
 from inlake.metrics import Metrics
 from inlake.rejects.reject import Cause, Cursor, Mark, Reject, Wanted
 
@@ -16,6 +17,8 @@ PENDING_BYTES = 32 << 20
 """Text of rejects that may wait to be written; what comes beyond is not kept, and counted."""
 BATCH = 1_000
 """Rejects that are written in one call."""
+QUESTIONS = 20
+"""Pages and lists of causes that are made or waited for at a time: one after the other."""
 BESIDE = 1_000
 """Bytes of memory that a reject takes beside its text."""
 
@@ -67,6 +70,7 @@ class Keeper:
         self._metrics = Metrics()
         self._lost = self._metrics.counter("inlake_rejects_lost_total", "")
         self._told_lost = False
+        self._questions = 0
 
     def count_in(self, metrics: Metrics) -> None:
         """Show from now on in these metrics what is kept, by cause, and what is not."""
@@ -103,14 +107,16 @@ class Keeper:
         return await self._log.find(reject_id)
 
     async def page(self, wanted: Wanted, limit: int, after: Cursor | None = None) -> Sequence[Reject]:
-        """See `RejectLog.page`."""
-        await self.written()
-        return await self._log.page(wanted, limit, after)
+        """See `RejectLog.page`. Raises `Busy`."""
+        with self._question():
+            await self.written()
+            return await self._log.page(wanted, limit, after)
 
     async def causes(self, wanted: Wanted) -> Sequence[Cause]:
-        """See `RejectLog.causes`."""
-        await self.written()
-        return await self._log.causes(wanted)
+        """See `RejectLog.causes`. Raises `Busy`."""
+        with self._question():
+            await self.written()
+            return await self._log.causes(wanted)
 
     async def mend(self, mark: Mark) -> None:
         """See `RejectLog.mend`."""
@@ -120,6 +126,17 @@ class Keeper:
         """Write what waits, then let go."""
         await self.written()
         await self._log.close()
+
+    @contextmanager
+    def _question(self) -> Iterator[None]:
+        """A question for many rejects. Raises `Busy` when there are too many."""
+        if self._questions >= QUESTIONS:
+            raise Busy(f"{QUESTIONS} others look for rejects already: try again in a moment.")
+        self._questions += 1
+        try:
+            yield
+        finally:
+            self._questions -= 1
 
     async def _write(self) -> None:
         while self._waiting:

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from inlake.errors import StoreUnavailable
+from inlake.errors import Busy, StoreUnavailable
 from inlake.metrics import Metrics
-from inlake.rejects.keeper import BATCH, Keeper
-from inlake.rejects.reject import Reason, Reject
+from inlake.rejects.keeper import BATCH, QUESTIONS, Keeper
+from inlake.rejects.reject import Reason, Reject, Wanted
 from inlake.rejects.sqlite.log import SqliteRejects
 
 
@@ -106,4 +106,15 @@ async def test_each_time_that_rejects_are_lost_is_told_once(tmp_path: Path, capl
         keeper.keep(reject())
         await keeper.written()
         assert len(caplog.messages) == told
+    await keeper.close()
+
+
+async def test_of_many_who_look_for_rejects_at_once_some_come_again_later(tmp_path: Path) -> None:
+    keeper = Keeper(SqliteRejects(tmp_path / "rejects.db", seconds=1e9, most_bytes=1 << 30))
+    answers = await asyncio.gather(
+        *(keeper.page(Wanted(), 10) if n % 2 else keeper.causes(Wanted()) for n in range(QUESTIONS + 6)),
+        return_exceptions=True,
+    )
+    assert [type(answer) for answer in answers] == [list] * QUESTIONS + [Busy] * 6
+    assert await keeper.page(Wanted(), 10) == []
     await keeper.close()

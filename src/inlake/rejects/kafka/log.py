@@ -69,7 +69,7 @@ class TopicRejects:
         results = await self._bus.publish([self._event("refused", r.id, msgspec.json.encode(r)) for r in rejects])
         kept = [reject for reject, at in zip(rejects, results, strict=True) if not isinstance(at, InlakeError)]
         if self._reading is not None:
-            await asyncio.to_thread(self._table.add, kept)
+            await self._table.run(self._table.add, kept)
         failed = [at for at in results if isinstance(at, InlakeError)]
         if failed and not kept:
             raise failed[0]
@@ -81,29 +81,29 @@ class TopicRejects:
         (at,) = await self._bus.publish([self._event("mended", mark.id, msgspec.json.encode(mark))])
         if isinstance(at, InlakeError):
             raise at
-        await asyncio.to_thread(self._table.mend, mark)
+        await self._table.run(self._table.mend, mark)
 
     async def find(self, reject_id: str) -> Reject | None:
         """See `RejectLog.find`."""
         await self._know()
-        return await asyncio.to_thread(self._table.find, reject_id)
+        return await self._table.run(self._table.find, reject_id)
 
     async def page(self, wanted: Wanted, limit: int, after: Cursor | None) -> Sequence[Reject]:
         """See `RejectLog.page`."""
         await self._know()
-        return await asyncio.to_thread(self._table.page, wanted, limit, after)
+        return await self._table.run(self._table.page, wanted, limit, after)
 
     async def causes(self, wanted: Wanted) -> Sequence[Cause]:
         """See `RejectLog.causes`."""
         await self._know()
-        return await asyncio.to_thread(self._table.causes, wanted)
+        return await self._table.run(self._table.causes, wanted)
 
     async def close(self) -> None:
         """Stop following; the bus closes itself."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
-        await asyncio.to_thread(self._table.close)
+        await self._table.end()
 
     def _event(self, kind: str, reject_id: str, value: bytes) -> Event:
         context = ((KIND, kind.encode()), *CONTEXT)
@@ -129,7 +129,7 @@ class TopicRejects:
             try:
                 if not self._is_known:
                     await self._read(follow=False)
-                    await asyncio.to_thread(self._table.index)
+                    await self._table.run(self._table.index)
                     self._is_known = True
                     self._settled.set()
                 await self._read(follow=True)
@@ -171,7 +171,7 @@ class TopicRejects:
             batch = [await coming.get()]
             while len(batch) < BATCH and not coming.empty():
                 batch.append(coming.get_nowait())
-            await asyncio.to_thread(self._take, batch)
+            await self._table.run(self._take, batch)
             self._failure = None
             self._messages += len(batch)
             for message in batch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,25 +26,25 @@ class SqliteRejects:
 
     async def add(self, rejects: Sequence[Reject]) -> Sequence[Reject]:
         """See `RejectLog.add`: all or none."""
-        await asyncio.to_thread(self._table.add, rejects)
+        await self._table.run(self._table.add, rejects)
         return rejects
 
     async def mend(self, mark: Mark) -> None:
         """See `RejectLog.mend`."""
-        await asyncio.to_thread(self._table.mend, mark)
+        await self._table.run(self._table.mend, mark)
 
     async def find(self, reject_id: str) -> Reject | None:
         """See `RejectLog.find`."""
-        return await asyncio.to_thread(self._table.find, reject_id)
+        return await self._table.run(self._table.find, reject_id)
 
     async def page(self, wanted: Wanted, limit: int, after: Cursor | None) -> Sequence[Reject]:
         """See `RejectLog.page`."""
-        return await asyncio.to_thread(self._table.page, wanted, limit, after)
+        return await self._table.run(self._table.page, wanted, limit, after)
 
     async def causes(self, wanted: Wanted) -> Sequence[Cause]:
         """See `RejectLog.causes`."""
-        return await asyncio.to_thread(self._table.causes, wanted)
+        return await self._table.run(self._table.causes, wanted)
 
     async def close(self) -> None:
         """Let go of the file."""
-        await asyncio.to_thread(self._table.close)
+        await self._table.end()

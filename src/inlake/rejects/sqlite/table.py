@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
@@ -59,11 +62,13 @@ FEWER = 10
 """One byte in so many is made free when there is no room for all."""
 OF_ONE = 0.5
 """Most of what a principal has that goes at once."""
+P = ParamSpec("P")
+T = TypeVar("T")
 _decode = msgspec.json.Decoder(Reject).decode
 
 
 class Table:
-    """Rejects as rows of SQLite. May be used by any thread, one at a time."""
+    """Rejects as rows of SQLite. May be used by any thread, one at a time; `run` has one for it."""
 
     def __init__(self, path: Path | None, *, seconds: float, most_bytes: int) -> None:
         """`path`: None is a file without a name; `seconds`: how long a reject stays; `most_bytes`: some go when
@@ -72,10 +77,20 @@ class Table:
         self._seconds = seconds
         self._most_bytes = most_bytes
         self._one_at_a_time = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, "rejects")
         self._open: sqlite3.Connection | None = None
         self._cleaned = 0.0
         self.dropped = 0
         """Rejects that went for lack of room before they were mended."""
+
+    async def run(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """Do a work of this table in its thread: those who wait for it hold none of the threads that all else needs."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *given, **named))
+
+    async def end(self) -> None:
+        """Close the table, and end its thread."""
+        self._thread.shutdown(wait=False)
+        await asyncio.to_thread(self.close)
 
     def add(self, rejects: Sequence[Reject], documents: Iterable[bytes] | None = None) -> None:
         """`documents`: the JSON text of each of the rejects, where it is at hand."""

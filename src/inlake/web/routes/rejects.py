@@ -32,6 +32,7 @@ PASSED_ON = frozenset({b"host", b"authorization", b"traceparent", b"tracestate"}
 """Headers of the request that its record is sent with."""
 KEYED_BY = "rejects"
 """Owner of the keys of what is sent again, no principal. Whoever sends a reject again makes the same event of it."""
+LIST_BYTES = 1 << 20
 State = Literal["open", "mended", "all"]
 
 
@@ -139,6 +140,11 @@ RESENT = operation(
         "content": {"application/json": {"schema": {}, "example": {"acno": "A00001"}}},
     },
 )
+
+
+def may_hold_list(_: Exchange) -> int:
+    """Bytes that are taken while a list is made. As an answer it counts as it is."""
+    return LIST_BYTES
 
 
 def may_hold(x: Exchange) -> int:
