@@ -85,6 +85,17 @@ async def test_a_shipment_is_announced_sent_and_published_in_order(gateway: Gate
     assert [key async for key in gateway.deployment.store.list(".inlake/shipping/")] == []
 
 
+async def test_the_events_of_a_shipment_that_is_completed_count_as_memory(gateway: Gateway) -> None:
+    *_, summary = (await announce(gateway, line(1), line(2))).lines()
+    path, admission = f"/shipments/{summary['id']}/complete", gateway.app.table[0]._site.admission
+    other = admission.admit(gateway.deployment.settings.max_memory - gateway.deployment.settings.shipment_files * 4096)
+    answer = await ask(gateway, path, "POST")
+    assert (answer.status, answer.json()["code"], "retry-after" in answer.headers) == (503, "busy", True)
+    admission.release(other)
+    assert (await ask(gateway, path, "POST")).status == 409
+    assert (admission.requests, admission.memory) == (0, 0)
+
+
 async def test_an_event_is_counted_when_it_is_published_and_not_again(gateway: Gateway) -> None:
     *told, summary = (await announce(gateway, line(1), line(2))).lines()
     for each in told:

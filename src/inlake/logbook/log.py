@@ -33,6 +33,10 @@ class Log(Generic[E]):
         data = await self._store.get(self._key(n))
         return None if data is None else self._decode(data)
 
+    async def size(self, n: int) -> int:
+        """Bytes of entry n; 0 when there is none."""
+        return await self._store.head(self._key(n)) or 0
+
     async def read(self, start: int = 0) -> list[E]:
         """The entries from number `start` on, `start` included."""
         entries: list[E] = []

@@ -48,8 +48,10 @@ from inlake.promises.shipments.entries import (
 from inlake.promises.shipments.in_place import InPlace
 
 log = logging.getLogger("inlake.shipments")
-LOOK = 0.05
-"""Seconds between two looks whether another process has published."""
+LOOK, LONGEST_LOOK = 0.05, 1.0
+"""Seconds between two looks whether another process has published: twice as long each time."""
+READ_AT_ONCE = 2
+"""Logs that are read at once where only a part of each is kept: the first entry has all events in it."""
 TURN = 20
 """Requests that are signed before others have their turn."""
 Result = Receipt | InlakeError
@@ -70,6 +72,7 @@ class Shipments:
         self._direct = store.direct if direct else None
         self._root = store.uri("-").removesuffix("-")
         """The beginning of the URIs of all objects: a key of ours needs no encoding."""
+        self._reading = asyncio.Semaphore(READ_AT_ONCE)
         self._known = Recent[str, Shipment](20)
         """Shipments that files come for, as they were."""
         self._published = Recent[str, Published](100)
@@ -110,15 +113,25 @@ class Shipments:
     async def find(self, shipment: str, principal: str, *, whole: bool = False) -> Shipment:
         """One's own shipment in any state, with its events if it is `whole`. Raises `ShipmentNotFound`, for another's
         too."""
-        reading = read_whole if whole else read
-        found = await reading(self._store, shipment) if promise_named(shipment) == shipment else None
+        found = None
+        if promise_named(shipment) == shipment:
+            found = await (read_whole(self._store, shipment) if whole else self.read(shipment))
         if found is None or found.id != shipment or found.announced.principal != principal:
             raise ShipmentNotFound(f"There is no shipment {masked(shipment)} of yours.")
         return found
 
+    async def read(self, name: str) -> Shipment | None:
+        """The shipment without its events, by its id or a puuid of a line; a few are read at once."""
+        async with self._reading:
+            return await read(self._store, name)
+
+    async def size(self, shipment: str) -> int:
+        """Bytes of what was announced, which whoever completes it holds as text and as events; 0: there is none."""
+        return await log_of(self._store, shipment).size(0) if promise_named(shipment) == shipment else 0
+
     async def find_line(self, puuid: str, principal: str) -> tuple[Shipment, File] | None:
         """One's own line by its puuid."""
-        found = await read(self._store, puuid)
+        found = await self.read(puuid)
         if found is None or found.announced.principal != principal:
             return None
         return next(((found, file) for file in found.announced.lines if file.puuid == puuid), None)
@@ -130,9 +143,12 @@ class Shipments:
     async def receipt(self, shipment: Shipment, file: File) -> Receipt | None:
         """The receipt of a line whose event is out."""
         at = shipment.positions.get(file.line)
-        written = await read_whole(self._store, shipment.id) if at else None
+        if at is None:
+            return None
+        async with self._reading:
+            written = await read_whole(self._store, shipment.id)
         line = written.file(file.line) if written else None
-        return line.receipt(at, self._root) if at and isinstance(line, Line) else None
+        return line.receipt(at, self._root) if isinstance(line, Line) else None
 
     # ----------------------------------------------------------------------------------------------------------- send
     async def offer(self, shipment: Shipment, files: Sequence[File], folder: str) -> list[SignedRequest]:
@@ -214,7 +230,7 @@ class Shipments:
         `until`: when it expires then; None: later, for somebody goes on with it.
         """
         failed: dict[int, InlakeError] = {}
-        wait_until = time.monotonic() + self._timeouts.publishing
+        wait_until, pause = time.monotonic() + self._timeouts.publishing, LOOK
         while found.left:
             check_open(found)
             busy = found.completing
@@ -223,7 +239,8 @@ class Shipments:
             if busy and not self._timeouts.are_over(busy):
                 if time.monotonic() > wait_until:
                     raise ShipmentBusy("The shipment is being completed by another request: send this one again.")
-                await asyncio.sleep(LOOK)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_LOOK)
                 found = await read(self._store, found.id, found) or found
                 continue
             if busy:  # its process is gone
@@ -310,7 +327,7 @@ class Shipments:
 
     async def look(self, name: str, mark: str) -> Due:
         """The task that a shipment with work left has for sweep, if nobody is at it."""
-        if found := await read(self._store, name):
+        if found := await self.read(name):
             return self._timeouts.due(found, signed=self._direct is not None)
         made, now = await self._store.get(mark), time.time()  # a crash between mark and entry 0
         due = json.loads(made)["at"] + self._timeouts.removal if made else now

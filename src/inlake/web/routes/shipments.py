@@ -22,7 +22,7 @@ from inlake.errors import (
 from inlake.group import ShippedGroup
 from inlake.model import ANONYMOUS, Blob, Event, Receipt
 from inlake.promises.shipments import entries
-from inlake.promises.shipments.entries import Accepted, File, Names, marker_key, read
+from inlake.promises.shipments.entries import Accepted, File, Names, marker_key
 from inlake.promises.shipments.steps import Result
 from inlake.web.openapi import answer, content, json, ndjson, operation, parameters, problems
 from inlake.web.request import address
@@ -40,6 +40,10 @@ from inlake.web.routes.lines import GROWTH, Counts, Faults, Limits, LineReceipt,
 from inlake.web.routes.stream import CONTENT_TYPE
 from inlake.wiring import Deployment
 
+LINE_SHOWN = 4 << 10
+"""Bytes of a line with its file's name and a signed URL."""
+WHOLE = 3
+"""Copies of what was announced: as it is written, as events, and as what goes to the bus."""
 LIMITS = Limits("shipment_bytes", "shipment_files", ShipmentTooLarge, "make several shipments of it.")
 _encode = msgspec.json.Encoder().encode
 
@@ -172,6 +176,11 @@ def may_hold(x: Exchange) -> int:
     return x.holds(4 * x.settings.shipment_bytes)
 
 
+def may_hold_shown(x: Exchange) -> int:
+    """Bytes of all lines as they are told; the events of a shipment that is completed are set aside besides."""
+    return x.settings.shipment_files * LINE_SHOWN
+
+
 def may_hold_file(x: Exchange) -> int:
     """Bytes of a binary on its way."""
     return x.holds(UPLOAD_BYTES)
@@ -247,7 +256,9 @@ async def complete(x: Exchange, d: Deployment) -> None:
     again. The lines that are published already have the same receipt again.
     """
     await x.body(1 << 10, ShipmentTooLarge)
-    found, results = await d.shipments.complete(x.path_parameter("shipment"), x.principal)
+    name = x.path_parameter("shipment")
+    with x.site.admission.set_aside(WHOLE * await d.shipments.size(name)):
+        found, results = await d.shipments.complete(name, x.principal)
     counts = Counts()
     for _, result in results:
         if isinstance(result, Receipt):
@@ -321,8 +332,11 @@ async def list_own(x: Exchange, d: Deployment, page: Page) -> ShipmentList:
     if x.principal == ANONYMOUS and d.settings.allow_anonymous:
         raise Forbidden("Anonymous clients are not told apart, so nobody has a list: keep the id, or use an API key.")
     names = await d.store.page(marker_key(x.principal, ""), page.after, page.limit + 1)
-    found = [await read(d.store, name) for name in names[: page.limit]]
-    shown = [_described(each) for each in found if each and each.state in {"open", "completing"}]
+    shown = []
+    for name in names[: page.limit]:  # not kept: each may have half a megabyte
+        found = await d.shipments.read(name)
+        if found and found.state in {"open", "completing"}:
+            shown.append(_described(found))
     following = names[page.limit - 1] if len(names) > page.limit else None
     return ShipmentList(shown, following)
 

@@ -283,6 +283,28 @@ async def test_a_file_that_is_not_what_was_announced_does_not_stay(world: World)
     assert await world.objects() == 0
 
 
+async def test_logs_of_which_a_part_is_kept_are_read_two_at_a_time(world: World) -> None:
+    shipment = await world.announced()
+    at_once: list[int] = [0]
+
+    class Counting(FolderStore):
+        reading = 0
+
+        async def get(self, key: str) -> bytes | None:
+            self.reading += key.endswith("/0")
+            at_once.append(self.reading)
+            await asyncio.sleep(0.01)
+            self.reading -= key.endswith("/0")
+            return await super().get(key)
+
+    shipments = Shipments(Counting(world.store._root), world.bus, NOW)
+    file = shipment.file(1)
+    assert file is not None
+    puuids = [file.puuid] * 5
+    await asyncio.gather(*(shipments.find_line(puuid, "ada") for puuid in puuids), shipments.find(shipment.id, "ada"))
+    assert max(at_once) == 2
+
+
 async def test_a_shipment_of_another_is_not_there(world: World) -> None:
     shipment = await world.announced()
     shipments = world.process()
