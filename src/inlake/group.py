@@ -66,6 +66,9 @@ class Group:
     While one group is published the next one can be encoded: whose `publish` is called first is published first.
     """
 
+    time_slice = TimeSlice
+    """How much is encoded in one go."""
+
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.room = sys.maxsize
@@ -87,7 +90,7 @@ class Group:
         room = self.room
         naming: list[Naming] = []
         label: Label | None = None
-        encoded, time_slice, stamp = self.encoded, TimeSlice(), self.gateway.stamp.now()
+        encoded, time_slice, stamp = self.encoded, self.time_slice(), self.gateway.stamp.now()
         for i, s in enumerate(submissions):
             try:
                 if isinstance(s, InlakeError):

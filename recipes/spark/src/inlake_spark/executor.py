@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from zipimport import zipimporter
 
 from inlake.codecs import Codecs
 from inlake.errors import InlakeError
 from inlake.event import Stamp
 from inlake.gateway import Gateway
-from inlake.group import Group, Result
+from inlake.group import Result
 from inlake.model import Submission
 from inlake.web.request import address
 from inlake.web.request.envelope import ENVELOPE_BYTES, line_too_long
@@ -28,14 +28,13 @@ from inlake.wiring import connect
 from inlake_spark.ids import Ids
 from inlake_spark.job import Job, JobStopped
 from inlake_spark.outcomes import Counts, batch_of, reject_row
+from inlake_spark.slices import Slice, slices_of
 from inlake_spark.source import Block, Item, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.core.broadcast import Broadcast
 
-SLICE_RECORDS, SLICE_BYTES = 1_000, 2 << 20
-"""Records that go to the bus in one call: at most so many, and so many bytes but for the last of them."""
 AT_ONCE = 4
 """Slices on their way while the next one is encoded."""
 REJECTS = 500
@@ -47,14 +46,6 @@ class FileTime(Stamp):
 
     def now(self) -> Stamp:
         return self
-
-
-class Slice(NamedTuple):
-    """Records on their way."""
-
-    block: Block
-    items: list[Item]
-    publishing: asyncio.Task[list[Result]]
 
 
 class Executor:
@@ -137,7 +128,8 @@ class Task:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._slices: deque[Slice] = deque()
+        self._slices: deque[tuple[Slice, asyncio.Task[list[Result]]]] = deque()
+        """Slices on their way, the oldest first."""
         self.counts: dict[tuple[str, int], Counts] = {}
         self.rejects: list[dict[str, object]] = []
 
@@ -146,8 +138,8 @@ class Task:
         counts = self.counts.setdefault((block.place, block.start), Counts())
         counts.lines += len(block.items) + block.blank
         self._executor.set_time(block.time_ms)
-        for items in slices_of(block.items):
-            await self._begin(block, items)
+        for items, size in slices_of(block.items):
+            await self._begin(Slice(self._executor.gateway, block, items, size))
 
     async def finish(self) -> None:
         """All that was taken is on the bus, or refused."""
@@ -156,42 +148,32 @@ class Task:
 
     async def give_up(self) -> None:
         """Nothing stays on its way: the next task uses the same connections."""
-        await asyncio.gather(*(one.publishing for one in self._slices), return_exceptions=True)
+        await asyncio.gather(*(publishing for _, publishing in self._slices), return_exceptions=True)
         self._slices.clear()
 
-    async def _begin(self, block: Block, items: list[Item]) -> None:
-        submissions = self._executor.submissions(block.place, items)
-        group = Group(self._executor.gateway)
-        await group.encode(submissions)
-        self._slices.append(Slice(block, items, asyncio.create_task(group.publish())))
+    async def _begin(self, records: Slice) -> None:
+        await records.encode(self._executor.submissions(records.block.place, records.items))
+        self._slices.append((records, asyncio.create_task(records.publish())))
         if len(self._slices) > AT_ONCE:
             await self._conclude()
 
     async def _conclude(self) -> None:
         """Waits for the slice that is longest on its way. Raises `JobStopped` for what a repeat can mend."""
-        done = self._slices[0]
-        results = await done.publishing
+        done, publishing = self._slices[0]
+        results = await publishing
         self._slices.popleft()
+        refused = size = 0
+        if any(results):
+            for item, result in zip(done.items, results, strict=True):
+                if error := refusal_or_stop(result):
+                    refused += 1
+                    size += item.size
+                    label = item.label or self._executor.job.label
+                    self.rejects.append(reject_row(done.block, item, label, error))
         counts = self.counts[done.block.place, done.block.start]
-        for item, result in zip(done.items, results, strict=True):
-            if isinstance(item.record, bytes) and not isinstance(result, InlakeError):
-                counts.accepted += 1
-                counts.bytes += len(item.record)
-            elif error := refusal_or_stop(result):
-                counts.rejected += 1
-                self.rejects.append(reject_row(done.block, item, item.label or self._executor.job.label, error))
-
-
-def slices_of(items: list[Item]) -> Iterator[list[Item]]:
-    """The items in their order, in as few slices as their sizes allow."""
-    first = size = 0
-    for end, item in enumerate(items, 1):
-        size += len(item.record) if isinstance(item.record, bytes) else 0
-        if end - first == SLICE_RECORDS or size >= SLICE_BYTES:
-            yield items[first:end]
-            first, size = end, 0
-    if first < len(items):
-        yield items[first:]
+        counts.rejected += refused
+        counts.accepted += len(done.items) - refused
+        counts.bytes += done.bytes - size
 
 
 def check_length(record: bytes, limit: int) -> None:

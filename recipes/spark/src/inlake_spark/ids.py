@@ -9,6 +9,8 @@ from uuid import UUID
 NAMESPACE = UUID("8d5f1f3e-6a0c-5c0e-9b0e-0f6a4f1c2d37")
 """Of the event ids: `uuid5(NAMESPACE, "<key>\\n<place>\\n<position>\\n" + content)`."""
 
+_VARIANT = {f"{n:x}": "89ab"[n & 3] for n in range(16)}
+
 
 class Ids:
     """The ids of the events of one place: a file, or a partition of a topic.
@@ -26,7 +28,7 @@ class Ids:
         hashed.update(b"%d\n" % position)
         hashed.update(content)
         h = hashed.hexdigest()
-        return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:32]}"
+        return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:32]}"
 
 
 def puuid_of(secret: bytes, *parts: str) -> str:

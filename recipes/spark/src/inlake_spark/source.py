@@ -31,6 +31,11 @@ class Item(Struct, frozen=True, gc=False):
     time_ms: int | None = None
     """When it first came, where that is another time than its block's."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of the record, if there is one."""
+        return len(self.record) if isinstance(self.record, bytes) else 0
+
 
 class Block(NamedTuple):
     """Records that stand together."""

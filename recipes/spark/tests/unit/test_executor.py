@@ -18,10 +18,9 @@ from inlake.model import Label
 from inlake.settings import load
 from inlake.wiring import connect_bus, connect_registry
 from inlake_spark import driver
-from inlake_spark.executor import SLICE_BYTES, SLICE_RECORDS, Ingest, close_all, slices_of
+from inlake_spark.executor import Ingest, close_all
 from inlake_spark.ids import Ids
 from inlake_spark.job import Job, JobStopped
-from inlake_spark.source import Item
 from recipes.spark.tests.unit.sources.test_lines import source, whole
 from recipes.spark.tests.world import NOTE
 
@@ -133,10 +132,3 @@ def test_zip_files_of_modules_are_not_read_anew_for_the_next_task(
     importlib.invalidate_caches()  # as PySpark's worker does before each task
     archive.symlink_to(tmp_path / "elsewhere.zip")
     importlib.import_module("second_of_zip.inner")
-
-
-def test_slices_are_bounded_by_records_and_by_bytes() -> None:
-    small, large = Item(1, 0, b"{}"), Item(1, 0, bytes(SLICE_BYTES))
-    assert [len(items) for items in slices_of([small] * (2 * SLICE_RECORDS + 1))] == [SLICE_RECORDS, SLICE_RECORDS, 1]
-    assert [len(items) for items in slices_of([small, large, small])] == [2, 1]
-    assert list(slices_of([])) == []

@@ -90,7 +90,8 @@ def lines_of(stream: Any, start: int, end: int) -> Iterator[tuple[int, list[byte
         stream.seek(at)
     while (left := end - at - len(rest)) > 0 or rest:
         data = stream.read(min(READ, left) if left > 0 else READ)
-        lines = (rest + data).split(b"\n")
+        lines = data.split(b"\n")
+        lines[0] = rest + lines[0]  # not all of it: megabytes would be copied for that
         rest = lines.pop()
         if left <= 0 and lines:
             yield at, lines[:1]
