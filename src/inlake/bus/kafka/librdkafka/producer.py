@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from inlake.bus.kafka.errors import FORBIDDEN, of_kafka_error, plain_text
 from inlake.bus.kafka.librdkafka.calls import Call
 from inlake.bus.kafka.librdkafka.log import Log
 from inlake.bus.kafka.properties import CONNECTION
-from inlake.errors import Busy
+from inlake.errors import Busy, InlakeError
 from inlake.model import Event, Position
 
 logger = logging.getLogger("inlake.bus")
@@ -53,6 +54,7 @@ IN_ONE_GO = 100
 BY_KEY = -1
 """RD_KAFKA_PARTITION_UA: the partitioner chooses."""
 
+FULL = "More events wait for Kafka than the gateway may hold: try again in a moment."
 Headers = list[tuple[str, str | bytes | None]]
 
 
@@ -80,14 +82,19 @@ class Producer:
     async def send(self, events: Sequence[Event], partitions: Mapping[str, int]) -> Call:
         """Hands the events over; `Call.done` follows when each has its result.
 
-        `partitions`: how many each topic has, for events that are not placed by their key.
+        `partitions`: how many each topic has, for events that are not placed by their key. What is behind an event of
+        its topic that may go later fails with it, or a key would lose its order.
         """
         loop = self._loop = self._loop or asyncio.get_running_loop()
         call = Call(events, loop.create_future())
         results = call.results
         produce, report, count = self._producer.produce, self._report, 0
+        behind = dict[str, InlakeError]()
         for index, event in enumerate(events):
             topic, by = event.topic, event.partition_by
+            if topic in behind:
+                results[index] = copy(behind[topic])
+                continue
             headers: Any = event.headers  # the wrapper's type is a list whose values may be text and None too
             partition = BY_KEY if by is None else murmur2(by, partitions[topic])
             on_delivery = partial(report, call, index)
@@ -95,10 +102,12 @@ class Producer:
                 produce(topic, event.value, event.key, partition, headers=headers, on_delivery=on_delivery)
                 count += 1
             except BufferError:
-                results[index] = Busy("More events wait for Kafka than the gateway may hold: try again in a moment.")
+                behind[topic] = results[index] = Busy(FULL)
             except KafkaException as e:
                 call.failed = True
-                results[index] = of_kafka_error(self._forbidden or e.args[0], topic, sent=False)
+                error = results[index] = of_kafka_error(self._forbidden or e.args[0], topic, sent=False)
+                if error.retryable:
+                    behind[topic] = error
             if index % IN_ONE_GO == IN_ONE_GO - 1:
                 await asyncio.sleep(0)
         call.expected = count

@@ -65,7 +65,8 @@ class Librdkafka:
     async def publish(self, events: Sequence[Event], partitions: Mapping[str, int]) -> list[Position | InlakeError]:
         """Sends the events and waits until each has its position in the log, or what kept it from there.
 
-        `partitions`: how many each topic has. A full queue is `Busy` for the events it has no room for.
+        `partitions`: how many each topic has. A full queue is `Busy` for the first event that it has no room for,
+        and for those of its topic behind it.
         """
         async with self._sending:  # it lets others have their turn in between, but no other call
             await self._fit()
