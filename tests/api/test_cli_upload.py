@@ -254,7 +254,7 @@ def test_on_a_terminal_it_says_how_far_it_is_and_when_it_is_stopped_how_to_go_on
     with contextlib.suppress(OSError):  # the end of a terminal
         while part := os.read(screen, 1 << 16):
             seen += part
-            if b"%" in seen and not stopped:  # the bar is there, and all files are still to come
+            if re.search(rb"[1-9][0-9]?%", seen) and not stopped:  # some files are there, and none is told of
                 process.send_signal(signal.SIGINT)
                 stopped = True
     os.close(screen)
@@ -267,6 +267,10 @@ def test_on_a_terminal_it_says_how_far_it_is_and_when_it_is_stopped_how_to_go_on
     assert " ".join(text.split()).endswith("the same command again sends the rest."), text
     again = uploaded(served, folder, "scans", "--table", "scans.csv", "--destination", "tty")
     assert (again.returncode, again.stderr.count("%")) == (1, 0)
+    told = [
+        re.findall(rf"{state} +([0-9]+)", said) for state, said in (("accepted", text), ("in already", again.stdout))
+    ]
+    assert told[0] == told[1], "what ended while it stopped is in its sums"
     assert Counter(event["record"]["title"] for event in events(served, "tty")) == Counter(
         f"T {name}" for name in files
     )

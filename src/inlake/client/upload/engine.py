@@ -107,7 +107,7 @@ class Engine:
         return self._most if self._shipments else 1
 
     def _each(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """The outcomes of all jobs, several at once."""
+        """The outcomes of all jobs, several at once; of an interrupted run those that have begun end, and are told."""
         waiting: set[Future[list[Outcome]]] = set()
         pool = ThreadPoolExecutor(FORMS_AT_ONCE, thread_name_prefix="shipment")
         try:
@@ -119,11 +119,21 @@ class Engine:
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from self._settled(done)
+        except KeyboardInterrupt:
+            self._stop(pool)
+            ended = self._settled(future for future in waiting if not future.cancelled())
+            yield from (outcome for outcome in ended if outcome.state != "not sent")
+            raise
         finally:
             if waiting:
-                self._stopped = True
-                self._mover.stop()
-            pool.shutdown(cancel_futures=True)
+                self._stop(pool)
+            pool.shutdown()
+
+    def _stop(self, pool: ThreadPoolExecutor) -> None:
+        """Begin nothing more; returns once what has begun has ended."""
+        self._stopped = True
+        self._mover.stop()
+        pool.shutdown(cancel_futures=True)
 
     def _settled(self, futures: Iterable[Future[list[Outcome]]]) -> Iterator[Outcome]:
         for future in futures:
