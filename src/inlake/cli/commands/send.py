@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from inlake.cli.failures import UNAUTHORIZED, Failure
+from inlake.cli.failures import UNAUTHORIZED, UNAVAILABLE, Failure
 from inlake.cli.files import (
     BinaryFile,
     Check,
@@ -160,9 +160,8 @@ class Sending:
         try:
             with watching(name, is_table=True) as bar, ExitStack() as stack:
                 repeats = stack.enter_context(self._repeats(name))
-                for answer in repeats.ask(self._client, self._to, self._wanted) if repeats else ():
-                    answer.receipts = [{**one, "row": None} for one in answer.receipts]  # its row may be another now
-                    self._write_down(answer)
+                if repeats:
+                    self._ask(name, repeats)
                 sheet = self._sheet(name, stack, repeats)
                 for answer in self._answers(sheet.lines(), repeats):
                     _require_schema(answer)
@@ -175,6 +174,24 @@ class Sending:
             self._report.cut_off(name, last, sheet.settled if sheet else None, goes_on=repeats is not None)
             raise
         return last
+
+    def _ask(self, name: str, repeats: Repeats) -> None:
+        """Learn what became of the batches of which an earlier run did not. `Failure` while that is not known of all:
+        their rows would be sent once more among the others."""
+        from inlake.client.records import named
+
+        failed, why = 0, ""
+        for answer in repeats.ask(self._client, self._to, self._wanted):
+            answer.receipts = [{**one, "row": None} for one in answer.receipts]  # its row may be another now
+            self._write_down(answer)
+            failed += answer.summary["failed"]
+            why = next((one["detail"] for one in answer.receipts if one["status"] >= 500 and "detail" in one), why)
+        if failed:
+            raise Failure(
+                f"{named(name)}: {failed:,} row{'s' if failed > 1 else ''} of an earlier run failed again, and nothing "
+                f"more was sent. {why} To go on: start the same command again.",
+                UNAVAILABLE,
+            )
 
     def _records(self, name: str) -> int:
         """Send records in batches; what is confirmed when it ends early is said. Returns the number of lines."""

@@ -121,6 +121,28 @@ def test_a_journal_stays_when_the_same_command_cannot_even_begin(tmp_path: Path)
     assert sqlite3.connect(journal).execute("SELECT lines, sending FROM streams").fetchall() == [(1, 2)]
 
 
+def test_rows_that_fail_again_are_not_sent_under_another_key(tmp_path: Path) -> None:
+    (tmp_path / "scans.csv").write_text("title\na\nb\n")
+    schema = {
+        "name": "scan", "version": 1, "type": "AVRO", "fields": [{"name": "title", "type": "text", "required": True}],
+    }  # fmt: skip
+    shape = (200, {"Content-Type": "application/json"}, json.dumps(schema).encode())
+    away = {"line": 2, "status": 503, "code": "bus_unavailable", "detail": "Kafka does not answer."}
+    one = {"summary": {"accepted": 1, "pending": 0, "rejected": 0, "failed": 1}, "complete": True}
+    failed = (201, NDJSON, b"".join(json.dumps(line).encode() + b"\n" for line in (RECEIPT, away, one)))
+    command, codes = ("send", "scan", "scans.csv", "--retry", "0"), []
+    with answering(shape, failed, failed, failed, TWO, shape) as gateway:
+        for _ in range(4):
+            done = inlake(*command, cwd=tmp_path, INLAKE_URL=gateway.url)
+            codes.append(done.returncode)
+            if len(codes) == 2:
+                assert done.stderr.startswith("inlake: scans.csv: 1 row of an earlier run failed again"), done.stderr
+                assert "Kafka does not answer." in done.stderr
+        keys = [headers["Idempotency-Key"] for asked, headers, _ in gateway.requests if asked.startswith("POST")]
+    assert (codes, len(keys), len(set(keys))) == ([3, 3, 3, 0], 4, 1)
+    assert "2 rows are in already" in done.stderr
+
+
 def test_a_redirect_is_no_yes(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text('{"title": "x"}')
     (tmp_path / "a.tif").write_text("hello")
