@@ -92,6 +92,11 @@ class Report:
             f"To go on: {'start the same command again' if goes_on else _beginning(source, what, done + 1)}."
         )
 
+    def stop(self, source: str, first: int, last: int) -> None:
+        """Say that lines between these two failed, and that a journal goes on with them."""
+        lines = f"some of lines {first:,} to {last:,}" if last > first else f"line {last:,}"
+        note(f"{named(source)}: {lines} failed, later ones were not sent. To go on: start the same command again.")
+
     def add_single(self, source: str, receipt: dict[str, Any]) -> None:
         """The whole answer to one record."""
         refused = receipt.get("status", 200) >= 400

@@ -28,8 +28,9 @@ class Resumed:
         self._summary: Counter[str] = Counter(self.position.summary or {})
 
     def batches(self, blocks: Iterable[bytes]) -> Iterator[Batch]:
-        """The lines that are missing; first the batch that was on its way, as it was. `JournalError` when the
-        beginning, which is in already, is another now."""
+        """The lines that are missing; first the batch that was on its way, as it was. A batch of which lines failed is
+        the last: the next run could not tell where later ones ended. `JournalError` when the beginning, which is in
+        already, is another now."""
         source = _Lines(blocks)
         at = self.position
         for count in _slices(at.lines):
@@ -41,13 +42,14 @@ class Resumed:
             )
         underway = source.take((at.sending or at.lines) - at.lines)
         for batch in self._all(at, underway, source.rest()):
-            if self.complete:
-                self._journal.move(self._name, replace(self.position, sending=batch.last))
+            self._journal.move(self._name, replace(self.position, sending=batch.last))
             yield batch
+            if not self.complete:
+                return
 
     def confirm(self, batch: Batch, summary: Mapping[str, int]) -> None:
-        """A batch is in, which is written down with the next one; from one on of which lines failed, all is sent again
-        the next time. `summary`: what the gateway counted."""
+        """A batch is in, which is written down with the next one; one of which lines failed is sent again the next
+        time. `summary`: what the gateway counted."""
         self.complete = self.complete and not summary["failed"]
         if not self.complete:
             return

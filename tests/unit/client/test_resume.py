@@ -49,15 +49,18 @@ def test_a_beginning_that_changed_is_refused(tmp_path: Path) -> None:
             run(tmp_path / "j", lines)
 
 
-def test_from_a_batch_on_of_which_lines_failed_all_is_sent_again(tmp_path: Path) -> None:
+def test_a_batch_of_which_lines_failed_is_the_last_and_goes_out_again_as_it_was(tmp_path: Path) -> None:
     whole = list(cut(LINES))
     with Journal(tmp_path / "j", "there") as opened:
-        resumed = Resumed(opened, "f.ndjson")
-        for number, batch in enumerate(resumed.batches(LINES)):
-            resumed.confirm(batch, GOOD | {"failed": int(number == 1)})
+        resumed, sent = Resumed(opened, "f.ndjson"), []
+        for batch in resumed.batches(LINES):
+            sent.append(batch)
+            resumed.confirm(batch, GOOD | {"failed": int(len(sent) == 2)})
         resumed.finish()
-        assert not resumed.complete
-    assert run(tmp_path / "j", LINES) == whole[1:]
+        assert (sent, resumed.complete) == (whole[:2], False)
+    grown = [*LINES, b'{"n": 200}\n']
+    assert run(tmp_path / "j", grown)[0] == whole[1]
+    assert run(tmp_path / "j", grown) == []
 
 
 def test_counts_of_earlier_runs_are_kept(tmp_path: Path) -> None:

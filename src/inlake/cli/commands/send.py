@@ -213,6 +213,8 @@ class Sending:
                         resumed.confirm(answer.batch, answer.summary)
                 if resumed:
                     resumed.finish()
+                    if not resumed.complete:
+                        self._report.stop(name, resumed.position.lines + 1, last)
                     last = last or resumed.position.lines
         except BaseException as error:
             goes_on = resumed is not None and resumed.goes_on

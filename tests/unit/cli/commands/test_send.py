@@ -143,6 +143,28 @@ def test_rows_that_fail_again_are_not_sent_under_another_key(tmp_path: Path) -> 
     assert "2 rows are in already" in done.stderr
 
 
+def test_lines_behind_a_batch_with_failed_ones_wait_for_the_next_run(tmp_path: Path) -> None:
+    (tmp_path / "r.ndjson").write_text((json.dumps({"title": "x" * 2_500_000}) + "\n") * 2)
+    away = {"line": 1, "status": 503, "code": "bus_unavailable", "detail": "Kafka does not answer."}
+    no = {"summary": {"accepted": 0, "pending": 0, "rejected": 0, "failed": 1}, "complete": True}
+    yes = {"summary": {"accepted": 1, "pending": 0, "rejected": 0, "failed": 0}, "complete": True}
+    failed, good = (
+        (201, NDJSON, b"".join(json.dumps(line).encode() + b"\n" for line in told))
+        for told in ((away, no), (RECEIPT, yes))
+    )
+    command = "send", "scan", "r.ndjson", "--retry", "0"
+    with answering(failed, good) as gateway:
+        first = inlake(*command, cwd=tmp_path, INLAKE_URL=gateway.url)
+        assert (first.returncode, len(gateway.requests)) == (3, 1)
+        assert "r.ndjson: line 1 failed, later ones were not sent." in first.stderr
+        with (tmp_path / "r.ndjson").open("a") as file:
+            file.write('{"title": "new"}\n')
+        assert inlake(*command, cwd=tmp_path, INLAKE_URL=gateway.url).returncode == 0
+        keys = [headers["Idempotency-Key"].strip('"').partition("-")[2] for _, headers, _ in gateway.requests]
+    assert keys == ["1-1", "1-1", "2-3"]
+    assert [path.name for path in tmp_path.iterdir()] == ["r.ndjson"]
+
+
 def test_a_redirect_is_no_yes(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text('{"title": "x"}')
     (tmp_path / "a.tif").write_text("hello")
