@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -214,6 +215,24 @@ class Journal:
 
     def _announcement(self, number: int, body: bytes, files: list[File], shipment: str | None) -> Announcement:
         return Announcement(number, f"{self.run}-shipment-{number}", body, files, shipment)
+
+    def name_of(self, source: str, *, alone: bool) -> str:
+        """The name by which this journal knows a file of records, however that is typed: its path from the journal's
+        folder on, or what an earlier version of Inlake wrote. What is no file has the name that is typed.
+
+        `alone`: the journal is of one file.
+        """
+        if not Path(source).is_file():
+            return source
+        whole = Path(source).resolve()
+        name = os.path.relpath(whole, self.path.resolve().parent)
+        query = (
+            "SELECT name FROM streams WHERE run = :run UNION SELECT name FROM batches WHERE run = :run "
+            "UNION SELECT name FROM records WHERE run = :run"
+        )
+        names = [name for (name,) in self._file.execute(query, {"run": self.run})]
+        earlier = [one for one in names if alone or one == source or Path(one).resolve() == whole]
+        return name if name in names else min(earlier, key=lambda one: one != source, default=name)
 
     def begin(self, name: str, first: int, body: bytes) -> str:
         """A batch of a table goes out now; returns what its Idempotency-Key begins with."""

@@ -252,7 +252,7 @@ class Sending:
         if self._given.rejects or not self._has_journal(name):
             return None
         journal = stack.enter_context(Journal(self._journal_of(name), target(self._client, self._to)))
-        resumed = Resumed(journal, name)
+        resumed = Resumed(journal, journal.name_of(name, alone=self._given.journal is None))
         self._report.go_on(name, resumed.position.lines, resumed.position.summary or {})
         return resumed
 
@@ -269,7 +269,7 @@ class Sending:
         is_empty = False
         try:
             with Journal(self._journal_of(name), target(self._client, self._to)) as journal:
-                repeats = Repeats(journal, name)
+                repeats = Repeats(journal, journal.name_of(name, alone=self._given.journal is None))
                 try:
                     yield repeats
                 finally:

@@ -165,6 +165,22 @@ def test_lines_behind_a_batch_with_failed_ones_wait_for_the_next_run(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["r.ndjson"]
 
 
+@pytest.mark.parametrize("options", [(), ("--journal", "../j")])
+def test_a_table_is_known_however_its_path_is_typed(tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "museum").mkdir()
+    (tmp_path / "museum" / "scans.csv").write_text("title\na\nb\n")
+    schema = {
+        "name": "scan", "version": 1, "type": "AVRO", "fields": [{"name": "title", "type": "text", "required": True}],
+    }  # fmt: skip
+    shape = (200, {"Content-Type": "application/json"}, json.dumps(schema).encode())
+    with answering(shape, TWO, shape) as gateway:
+        for typed in "scans.csv", "../museum/scans.csv", tmp_path / "museum" / "scans.csv":
+            done = inlake("send", "scan", typed, *options, cwd=tmp_path / "museum", INLAKE_URL=gateway.url)
+            assert done.returncode == 0, done.stderr
+        assert [asked for asked, _, _ in gateway.requests if asked.startswith("POST")] == [gateway.requests[1][0]]
+    assert "2 rows are in already" in done.stderr
+
+
 def test_a_redirect_is_no_yes(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text('{"title": "x"}')
     (tmp_path / "a.tif").write_text("hello")
