@@ -681,6 +681,21 @@ async def test_a_request_that_stands_still_gives_way_to_the_next(tmp_path: Path,
         assert await stored(one, path) == b"0123456789"
 
 
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_a_request_that_writes_to_an_upload_that_is_deleted_hears_of_it(tmp_path: Path, elsewhere: bool) -> None:
+    async with embedded(tmp_path) as one, embedded(tmp_path, registry=f"dir:{tmp_path / 'schemas'}") as two:
+        path = await create(one, 10)
+        headers = {**TUS, "upload-offset": "0"}
+        stuck = asyncio.create_task(one.post(path, [b"0123"], BYTES, method="PATCH", headers=headers, stall=True))
+        while not (await two.deployment.uploads.find(path.rpartition("/")[2], "anonymous")).upload:
+            await asyncio.sleep(0.01)
+        assert (await ask(two if elsewhere else one, "DELETE", path)).status == 204
+        async with asyncio.timeout(20):
+            assert (await stuck).status == 410
+        await World(one).settle()
+        assert [key async for key in one.deployment.store.list(".inlake/") if "/promises/" not in key] == []
+
+
 async def test_many_patches_at_once_leave_one_order_of_bytes(gateway: Gateway) -> None:
     path = await create(gateway, 8)
     answers = await asyncio.gather(*[patch(gateway, path, 0, b"01234567") for _ in range(6)])

@@ -60,6 +60,8 @@ class Lease:
 
     def __init__(self, token: str, n: int, until: float) -> None:
         self.token, self.n, self.until = token, n, until
+        self.is_lost = False
+        """Another has it, or its log was forgotten: nothing is written there any more."""
         self.released = asyncio.Event()
         self._scope: asyncio.Timeout | None = None
         self._wanted = False
@@ -82,6 +84,11 @@ class Lease:
         if self._scope is not None and not self._wanted:
             self._scope.reschedule(None)
             self._scope = None
+
+    def lose(self) -> None:
+        """Stop the block, and write nothing more to the log."""
+        self.is_lost = True
+        self.give_way()
 
     def give_way(self) -> None:
         """Stop the block; once more is no more."""
@@ -125,7 +132,7 @@ class Leases:
                 return True
             await self._ask_for(name, n, last)
             if time.monotonic() >= end:
-                return False
+                return self._is_free((await self._last(name))[1])
 
     async def _acquire(self, name: str, wait: float) -> Lease:
         end, token = time.monotonic() + wait, uuid4().hex
@@ -153,27 +160,30 @@ class Leases:
         await asyncio.sleep(LOOK / 8)
 
     async def _watch(self, name: str, lease: Lease) -> None:
-        """Renew the lease, and look whether another wants it, until another has it."""
+        """Renew the lease, and look whether another wants it, until another has it or it is forgotten."""
         while True:
             await asyncio.sleep(LOOK)
             with suppress(InlakeError):  # the store is away for a moment
                 for entry in await self._log(name).read(lease.n + 1):
-                    if entry.holder != lease.token:  # nothing is written behind the entry of another
-                        lease.give_way()
+                    if entry.holder != lease.token:
+                        lease.lose()
                         return
                     lease.n += 1
                     if entry.wanted:
                         lease.give_way()
                 now = time.time()
-                due = now > lease.until - SECONDS + RENEW
-                if due and await self._add(name, lease.n + 1, self._entry(lease.token, now + SECONDS)):
-                    lease.n, lease.until = lease.n + 1, now + SECONDS
+                if now > lease.until - SECONDS + RENEW:
+                    if await self._log(name).get(lease.n) is None:
+                        lease.lose()
+                        return
+                    if await self._add(name, lease.n + 1, self._entry(lease.token, now + SECONDS)):
+                        lease.n, lease.until = lease.n + 1, now + SECONDS
             if time.time() > lease.until:
                 lease.give_way()
 
     async def _release(self, name: str, lease: Lease) -> None:
         try:
-            while not await self._add(name, lease.n + 1, self._entry("", 0.0)):
+            while not lease.is_lost and not await self._add(name, lease.n + 1, self._entry("", 0.0)):
                 entry = await self._log(name).get(lease.n + 1)
                 if entry is None or entry.holder != lease.token:
                     break  # taken over, or forgotten

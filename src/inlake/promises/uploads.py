@@ -184,8 +184,9 @@ class Uploads:
     async def cancel(self, promise: Promise) -> None:
         """Give an upload up, and stop who writes to it. Raises `PromiseUsed`."""
         await self._promises.cancel(promise)
-        await self._leases.freed(promise.puuid, wait=0)
-        await self._forget(promise)
+        if await self._leases.freed(promise.puuid, wait=0):
+            await self._forget(promise)
+        # else who writes to it has to find that it is wanted: sweep forgets it
 
     async def close(self) -> None:
         """Stop what was begun in the background; `Sweep` of another process ends it."""
@@ -282,12 +283,15 @@ class Uploads:
             return await self._put(promise, b"")
         assert promise.size is not None
         hashed, made = self._hashes.pop(promise.puuid, None), False
-        if promise.upload is not None:
-            promise, made = await asyncio.gather(  # noted, so that Sweep ends it if this process dies from here on
-                self._noted_whole(promise), self._store.pieces.complete(promise.key, promise.upload)
-            )
-        if hashed is None or hashed.length != promise.size or not made:
-            hashed = await self._read_back(promise)
+        try:
+            if promise.upload is not None:
+                promise, made = await asyncio.gather(  # noted, so that Sweep ends it if this process dies from here on
+                    self._noted_whole(promise), self._store.pieces.complete(promise.key, promise.upload)
+                )
+            if hashed is None or hashed.length != promise.size or not made:
+                hashed = await self._read_back(promise)
+        except NotFound:
+            raise _given_up(promise) from None
         return await self._promises.fulfil(promise, size=hashed.length, sha256=hashed.hexdigest())
 
     async def _noted_whole(self, promise: Promise) -> Promise:

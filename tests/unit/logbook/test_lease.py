@@ -46,6 +46,23 @@ async def test_who_slept_writes_nothing_behind_the_next_holder(tmp_path: Path, m
     assert sorted([key async for key in store.list("")]) == [f"{LEASES}/u/1", f"{LEASES}/u/2"]
 
 
+async def test_who_holds_what_was_forgotten_stops_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inlake.logbook.lease.LOOK", 0.01)
+    monkeypatch.setattr("inlake.logbook.lease.RENEW", 0.0)
+    store = FolderStore(tmp_path)
+
+    async def holder() -> None:
+        async with Leases(store).held("u") as lease, lease.giving_way():
+            await forget(store, "u")
+            await asyncio.sleep(20)
+
+    with pytest.raises(UploadLocked):
+        await holder()
+    assert [key async for key in store.list("")] == []
+
+
 async def test_a_lease_that_is_forgotten_leaves_nothing(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     async with Leases(store).held("u"):
