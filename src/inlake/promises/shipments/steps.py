@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from inlake import ports
@@ -156,26 +157,22 @@ class Shipments:
 
         `folder`: the address of the shipment.
         """
-        offered = []
-        for n, file in enumerate(files, 1):
-            offered.append(await self._offer(shipment, file, folder))
-            if n % TURN == 0:
-                await asyncio.sleep(0)
-        return offered
-
-    async def _offer(self, shipment: Shipment, file: File, folder: str) -> SignedRequest:
+        offered: list[SignedRequest] = []
         if self._direct is not None:
-            try:
-                return await self._direct.sign_put(
-                    file.key,
-                    Blob(file.size, file.sha256),
-                    content_type=file.content_type,
-                    metadata={"puuid": file.puuid},
-                    expires=shipment.expires,
-                )
-            except DirectUploadNotAvailable:  # there are no credentials to sign with
-                self._direct = None
-        return SignedRequest("PUT", f"{folder}/{file.line}", {"content-type": file.content_type})
+            with suppress(DirectUploadNotAvailable):  # no credentials just now; the next call may have some
+                for n, file in enumerate(files, 1):
+                    put = await self._direct.sign_put(
+                        file.key,
+                        Blob(file.size, file.sha256),
+                        content_type=file.content_type,
+                        metadata={"puuid": file.puuid},
+                        expires=shipment.expires,
+                    )
+                    offered.append(put)
+                    if n % TURN == 0:
+                        await asyncio.sleep(0)
+        rest = [(f"{folder}/{file.line}", {"content-type": file.content_type}) for file in files[len(offered) :]]
+        return offered + [SignedRequest("PUT", url, headers) for url, headers in rest]
 
     async def put(self, shipment: str, line: int, principal: str, chunks: AsyncIterator[bytes]) -> File:
         """Store a file that comes through the gateway. It is what was announced, or nothing of it stays.
@@ -339,7 +336,7 @@ class Shipments:
         if found is None or due.what == "removed":
             if found is not None:
                 kept = found.kept
-                await self._delete([file for file in found.announced.lines if file.line not in kept])
+                await self._delete([file for file in found.announced.lines if file.line not in kept], last=True)
             await self._store.delete(mark)
             return True
         written = await read_whole(self._store, found.id)
@@ -354,8 +351,9 @@ class Shipments:
             return False
         return not found.left or (await self._expire(found, "no progress"))[1]
 
-    async def _delete(self, files: Sequence[File]) -> None:
-        """Delete the objects of lines, and their unfinished uploads, but for what was there before; and previews."""
+    async def _delete(self, files: Sequence[File], *, last: bool = False) -> None:
+        """Delete the objects of lines, and previews, but for what was there before; the `last` time unfinished uploads,
+        too, and any time where all files come through the gateway."""
         drawn = [preview_key(file.puuid) for file in files if can_be_drawn(file.content_type, file.filename)]
         for key in await self._store.sizes(drawn) if drawn else {}:
             await self._store.delete(key)
@@ -363,7 +361,7 @@ class Shipments:
         sizes = await self._store.sizes([file.key for file in files]) if files else {}
         for key in sizes:
             await self._store.delete(key)
-        if self._direct is None:  # a PUT through the gateway may have died
+        if last or self._direct is None:  # a PUT through the gateway may have died
             for file in files:
                 if file.key not in sizes:
                     await self._store.pieces.abort(file.key)

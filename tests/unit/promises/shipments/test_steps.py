@@ -16,6 +16,7 @@ from inlake.bus.sqlite.bus import SqliteBus
 from inlake.errors import (
     BusUnavailable,
     DigestMismatch,
+    DirectUploadNotAvailable,
     InlakeError,
     OutcomeUnknown,
     OutOfSpace,
@@ -27,7 +28,7 @@ from inlake.errors import (
     StoreUnavailable,
     UploadIncomplete,
 )
-from inlake.model import Blob, Event, InOutbox, Place, Position, Receipt, SchemaVersion
+from inlake.model import Blob, Event, InOutbox, Place, Position, Receipt, SchemaVersion, SignedRequest
 from inlake.promises.shipments.due import Timeouts
 from inlake.promises.shipments.entries import Accepted, File, Names, Shipment, read
 from inlake.promises.shipments.steps import Shipments
@@ -303,6 +304,45 @@ async def test_logs_of_which_a_part_is_kept_are_read_two_at_a_time(world: World)
     puuids = [file.puuid] * 5
     await asyncio.gather(*(shipments.find_line(puuid, "ada") for puuid in puuids), shipments.find(shipment.id, "ada"))
     assert max(at_once) == 2
+
+
+class Keys:
+    """Signs, but for a moment in which it has no credentials; as the store's `direct`."""
+
+    def __init__(self) -> None:
+        self.lacking = False
+
+    async def sign_put(self, key: str, *_: Any, **__: Any) -> SignedRequest:
+        if self.lacking:
+            raise DirectUploadNotAvailable("There are no credentials just now.")
+        return SignedRequest("PUT", f"https://s3.example.org/{key}", {})
+
+
+async def test_a_moment_without_credentials_sends_the_files_of_that_call_through_the_gateway(world: World) -> None:
+    keys = Keys()
+    world.store.direct = keys  # type: ignore[assignment]
+    shipments = world.process()
+    announced = await world.announced(shipments)
+
+    async def urls() -> list[str]:
+        return [put.url for put in await shipments.offer(announced, announced.announced.lines, "/shipments/1")]
+
+    signed = await urls()
+    assert all(url.startswith("https://s3.example.org/") for url in signed)
+    keys.lacking = True
+    assert await urls() == [f"/shipments/1/{line}" for line in range(1, LINES + 1)]
+    keys.lacking = False
+    assert await urls() == signed
+
+
+async def test_a_put_that_died_leaves_no_upload_behind_when_its_shipment_has_ended(world: World) -> None:
+    world.store.direct = Keys()  # type: ignore[assignment]
+    announced = await world.announced()
+    key = announced.announced.lines[0].key
+    await world.store.pieces.begin(key, content_type="model/obj", metadata={})
+    await world.process().cancel(announced.id, "ada")
+    assert await world.sweep(LATE) == ["removed"]
+    assert await world.store.pieces.abort(key) == 0
 
 
 async def test_a_shipment_of_another_is_not_there(world: World) -> None:
