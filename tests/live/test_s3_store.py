@@ -85,6 +85,19 @@ async def unfinished(client: Any, prefix: str) -> list[str]:
     return [each["Key"] for each in found.get("Uploads", [])]
 
 
+async def arrival(client: Any, key: str, parts: int) -> None:
+    """Waits until so many parts of the unfinished upload to the key are there: S3 may keep one that is aborted while
+    they are on their way (API Reference, AbortMultipartUpload)."""
+    async with asyncio.timeout(60):
+        while True:
+            found = await client.list_multipart_uploads(Bucket=S3_BUCKET, Prefix=key)
+            for each in found.get("Uploads", []):
+                page = await client.list_parts(Bucket=S3_BUCKET, Key=key, UploadId=each["UploadId"])
+                if len(page.get("Parts", [])) == parts:
+                    return
+            await asyncio.sleep(0.02)
+
+
 @pytest.mark.live
 @pytest.mark.parametrize(("count", "size"), [(0, 0), (1, 10), (1, PART), (3, PART)])
 async def test_another_client_reads_bytes_content_type_and_metadata(
@@ -105,17 +118,18 @@ async def test_a_put_that_fails_or_is_cancelled_leaves_no_parts_behind(client: A
     store = S3Store(S3_BUCKET, prefix, environment=ENVIRONMENT)
     sent = asyncio.Event()
 
-    async def broken(seconds: float) -> AsyncIterator[bytes | bytearray]:
+    async def broken(key: str, seconds: float) -> AsyncIterator[bytes | bytearray]:
         async for chunk in zeros(6):
             yield chunk
+        await arrival(client, f"{prefix}/{key}", 6)
         sent.set()
         await asyncio.sleep(seconds)
         raise KeyError("broken")
 
     with pytest.raises(KeyError):
-        await store.put("a", broken(0.2), content_type="text/plain", metadata={})
+        await store.put("a", broken("a", 0), content_type="text/plain", metadata={})
     sent.clear()
-    task = asyncio.create_task(store.put("b", broken(60), content_type="text/plain", metadata={}))
+    task = asyncio.create_task(store.put("b", broken("b", 60), content_type="text/plain", metadata={}))
     await sent.wait()
     assert await unfinished(client, prefix) == [f"{prefix}/b"]
     task.cancel()
@@ -130,8 +144,15 @@ async def test_a_binary_of_more_parts_than_s3_takes_is_refused_with_the_number(c
     store = S3Store(S3_BUCKET, prefix, environment=ENVIRONMENT)
     store.max_parts = 3
     await put(store, "fits", 3)
+
+    async def four() -> AsyncIterator[bytes | bytearray]:
+        async for chunk in zeros(3):
+            yield chunk
+        await arrival(client, f"{prefix}/large", 3)
+        yield bytes(PART)
+
     with pytest.raises(BinaryTooLarge, match=str(3 * PART)):
-        await put(store, "large", 4)
+        await store.put("large", four(), content_type="image/jpeg", metadata={})
     assert await store.head("fits") == 3 * PART
     assert await store.head("large") is None
     assert await unfinished(client, prefix) == []

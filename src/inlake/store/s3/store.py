@@ -113,7 +113,11 @@ class S3Store:
     async def put(
         self, key: str, chunks: AsyncIterator[Chunk], *, content_type: str, metadata: Mapping[str, str]
     ) -> None:
-        """Cancelled in the very last step, while the store puts the parts together, it may still leave the object."""
+        """Cancelled in the very last step, while the store puts the parts together, it may still leave the object.
+
+        S3 may keep an upload that is aborted while parts are on their way (API Reference, AbortMultipartUpload): who
+        gives the key up calls `pieces.abort`, which here would end another's `put` to the key.
+        """
         path, attributes = check_key(key), {"Content-Type": content_type, **metadata}
         check_ascii(attributes)
         # The end of `chunks` is awaited before anything is committed: it may still raise.
