@@ -32,8 +32,7 @@ class Cycle(RequestResponseCycle):
         """See `Whole.answer`."""
         if self.disconnected:
             return True
-        scope = self.scope
-        if len(body) > LARGE or self.flow.write_paused or scope["method"] == "HEAD" or scope["http_version"] == "1.0":
+        if len(body) > LARGE or self.flow.write_paused or self.scope["method"] == "HEAD":
             return False
         about = (content_type, len(body), b"" if self.keep_alive else b"connection: close\r\n")
         own = b"".join([b"%b: %b\r\n" % header for header in self.default_headers])
