@@ -123,6 +123,8 @@ class Gateway:
         return sorted([key async for key in self.deployment.store.list("objects/")])
 
     async def open_promises(self) -> list[str]:
+        if background := self.deployment.gateway.promises.cleanup._forgetting:  # no client waits for it
+            await asyncio.wait(background)
         return [key async for key in self.deployment.store.list(".inlake/open/")]
 
 

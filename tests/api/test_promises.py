@@ -489,6 +489,30 @@ async def test_an_upload_whose_object_cannot_be_made_adds_no_entries_and_expires
     assert [path for path in begun.rglob("*") if path.is_file()] == []
 
 
+class SlowToForget(FolderStore):
+    """A store that never comes to an end with deleting leases."""
+
+    async def delete(self, key: str) -> None:
+        if "/leases/" in key:
+            await asyncio.Event().wait()
+        await super().delete(key)
+
+
+async def test_no_receipt_waits_for_the_removal_of_a_lease_and_a_sweep_ends_it(world: World) -> None:
+    promises = Promises(SlowToForget(world.folder / "store"), world.bus, upload_timeout=60)
+    promise = await promises.progress(await announced(world), received=0, upload="begun")
+    for _ in range(20):
+        async with Leases(world.store).held(promise.puuid):
+            pass
+    claimed = await promises.claim(promise, event(), SCHEMA)
+    async with asyncio.timeout(20):
+        assert (await promises.fulfil(claimed, size=7, sha256="ab")).state == "published"
+    assert len(await world.keys(".inlake/leases/")) == 40
+    await promises.cleanup.close()  # the process ends
+    assert await world.patient_sweep() == {"removed": 1}
+    assert await world.keys(".inlake/leases/") == await world.keys(".inlake/open/") == []
+
+
 async def test_an_upload_that_was_begun_stays_the_one_that_was_noted_first(world: World) -> None:
     """Its bytes were confirmed; a process that slept between the beginning and its note comes too late."""
     new = world.promises.new(Promised("spot.obj", "model/obj", Tus(), 10), "anonymous")

@@ -775,6 +775,11 @@ async def test_an_empty_upload_that_a_crash_left_at_any_step_is_dealt_with(gatew
             return
 
 
+async def no_lease_is_left(gateway: Gateway) -> None:
+    await gateway.open_promises()
+    assert [key async for key in gateway.deployment.store.list(".inlake/leases/")] == []
+
+
 @pytest.mark.parametrize("record_first", [True, False])
 async def test_an_upload_whose_event_is_out_leaves_no_lease_behind(gateway: Gateway, record_first: bool) -> None:
     path = await create(gateway, 5)
@@ -786,11 +791,11 @@ async def test_an_upload_whose_event_is_out_leaves_no_lease_behind(gateway: Gate
     if not record_first:
         await gateway.post("/ingress/record-json?schema=note", record)
     assert len(await gateway.events()) == 1
-    assert [key async for key in gateway.deployment.store.list(".inlake/leases/")] == []
+    await no_lease_is_left(gateway)
 
 
 async def test_a_terminated_upload_leaves_no_lease_behind(gateway: Gateway) -> None:
     path = await create(gateway, 5)
     await patch(gateway, path, 0, b"x")
     await ask(gateway, "DELETE", path)
-    assert [key async for key in gateway.deployment.store.list(".inlake/leases/")] == []
+    await no_lease_is_left(gateway)

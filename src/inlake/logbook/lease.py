@@ -30,6 +30,7 @@ SECONDS = 30.0
 RENEW = 10.0
 LOOK = 1.0
 """Seconds between two looks of a holder whether another wants what it holds."""
+DELETED_AT_ONCE = 16
 WAIT = 10.0
 """Longest wait for a holder that was asked to stop."""
 TAKEN = "Another request writes to this upload, or has taken it over: ask for its offset again, and go on from there."
@@ -224,7 +225,7 @@ class Leases:
 
 async def forget(store: Store, name: str) -> None:
     """Delete the log of a lease that nobody needs any more."""
-    await _log(store, name).delete()
+    await _log(store, name).delete(at_once=DELETED_AT_ONCE)
 
 
 def _log(store: Store, name: str) -> Log[Holder]:

@@ -6,6 +6,7 @@ decides anew: that is the only lock there is.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
@@ -62,10 +63,14 @@ class Log(Generic[E]):
         """The highest number, as a listing has it; None when there is no entry."""
         return max([n async for n in self._numbers()], default=None)
 
-    async def delete(self) -> None:
-        """Delete all entries, the last one first: what is left of a log begins where it began."""
-        for n in sorted([n async for n in self._numbers()], reverse=True):
-            await self._store.delete(self._key(n))
+    async def delete(self, *, at_once: int = 1) -> None:
+        """Delete all entries, the last one first: what is left of a log begins where it began.
+
+        `at_once`: of more than one some may be left between others, for who looks at the last entry only.
+        """
+        numbers = sorted([n async for n in self._numbers()], reverse=True)
+        for i in range(0, len(numbers), at_once):
+            await asyncio.gather(*(self._store.delete(self._key(n)) for n in numbers[i : i + at_once]))
 
     async def _numbers(self) -> AsyncIterator[int]:
         async for key in self._store.list(f"{self._folder}/"):

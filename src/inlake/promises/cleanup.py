@@ -11,13 +11,20 @@ client named is another's the moment its name is free, and no store here can loo
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 
+from inlake.errors import InlakeError
 from inlake.logbook.lease import forget
 from inlake.ports import Store
 from inlake.previews.keeper import preview_key
 from inlake.promises.entries import Presigned, Removing, Tus
 from inlake.promises.promise import Promise, add_next, marker_key, name_key
+
+log = logging.getLogger("inlake.promises")
+FORGOTTEN_AT_ONCE = 4
+"""Uploads whose leases are removed at once in the background."""
 
 
 class Cleanup:
@@ -28,6 +35,8 @@ class Cleanup:
         self._store = store
         self._in_time = in_time
         self._me = me
+        self._room = asyncio.Semaphore(FORGOTTEN_AT_ONCE)
+        self._forgetting: set[asyncio.Task[None]] = set()
 
     async def delete_object(self, promise: Promise) -> None:
         """Delete the object and its unfinished uploads, unless they may be another's."""
@@ -68,6 +77,37 @@ class Cleanup:
             promise = after
         await self.remove(promise)
         return True
+
+    async def forget(self, promise: Promise) -> None:
+        """Remove the lease of what nobody writes to any more, if it has one, and the mark once its event is out."""
+        if isinstance(promise.announced.way, Tus):
+            await forget(self._store, promise.puuid)
+        if promise.published:
+            await self._store.delete(marker_key(promise.principal, promise.puuid))
+
+    def forget_later(self, promise: Promise) -> None:
+        """Forget it in the background: a lease has two entries for each request of the upload, and a client waits.
+
+        The mark goes last, so that `Sweep` ends what this process does not.
+        """
+
+        async def in_turn() -> None:
+            async with self._room:
+                try:
+                    await self.forget(promise)
+                except InlakeError as error:
+                    log.warning("promise %s: its lease stays until it is swept: %s", promise, error.detail)
+
+        task = asyncio.create_task(in_turn())
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
+
+    async def close(self) -> None:
+        """Stop what was begun in the background."""
+        for task in self._forgetting:
+            task.cancel()
+        if self._forgetting:
+            await asyncio.wait(self._forgetting)
 
     async def _holds_place(self, promise: Promise) -> bool:
         return await self._store.get(name_key(promise.key)) == promise.puuid.encode()

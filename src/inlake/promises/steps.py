@@ -22,7 +22,6 @@ from inlake.errors import (
     Unavailable,
 )
 from inlake.logbook import process
-from inlake.logbook.lease import forget
 from inlake.memory import Recent
 from inlake.model import Binary, Event, Place, Receipt, SchemaVersion, Submission, masked
 from inlake.ports import Bus, Codec, Store
@@ -338,8 +337,9 @@ class Promises:
             promise, _ = await self._add(promise, Published(position=at))
             self._published.pop(promise.puuid, None)  # a sweep beside this may have noted it
             if isinstance(promise.announced.way, Tus) and promise.upload:  # one that was begun has had a lease
-                await forget(self._store, promise.puuid)
-            await self._store.delete(marker_key(promise.principal, promise.puuid))
+                self.cleanup.forget_later(promise)
+            else:
+                await self._store.delete(marker_key(promise.principal, promise.puuid))
         except InlakeError as error:  # it is published, and the client hears so; sweep closes it
             log.warning("promise %s is published, but its log is not closed: %s", promise, error.detail)
         assert promise.claim is not None

@@ -244,8 +244,10 @@ class Sweep:
     async def _settle(self, finding: Finding) -> What | None:
         """Carries out a finding; returns what was done, None when another process was quicker."""
         promise, done = finding.promise, True
-        if promise is None or promise.published:
+        if promise is None:
             await self._store.delete(finding.marker)
+        elif promise.published:
+            await self._promises.cleanup.forget(promise)
         elif finding.what == "finished" and promise.stored is None and self._uploads:
             try:
                 done = await self._uploads.finish(promise)

@@ -24,7 +24,7 @@ from inlake.errors import (
     PromiseNotFound,
     UploadLocked,
 )
-from inlake.logbook.lease import TAKEN, Lease, Leases, forget
+from inlake.logbook.lease import TAKEN, Lease, Leases
 from inlake.memory import Recent
 from inlake.model import masked
 from inlake.ports import Store
@@ -129,7 +129,7 @@ class Uploads:
             promise = _alive(await read(self._store, promise.puuid, promise) or promise)
             if promise.stored is None:  # who held it before has not finished it
                 promise, offset = await self._write(promise, offset, chunks, lease)
-        await self._forget_if_over(promise)
+        self._forget_if_over(promise)
         _check_whole(promise, offset)
         return promise, offset
 
@@ -178,14 +178,14 @@ class Uploads:
                     await self._promises.progress(promise, received=received)
         except UploadLocked:
             return False
-        await self._forget_if_over(promise)
+        self._forget_if_over(promise)
         return done
 
     async def cancel(self, promise: Promise) -> None:
         """Give an upload up, and stop who writes to it. Raises `PromiseUsed`."""
         await self._promises.cancel(promise)
         if await self._leases.freed(promise.puuid, wait=0):
-            await self._forget(promise)
+            self._forget(promise)
         # else who writes to it has to find that it is wanted: sweep forgets it
 
     async def close(self) -> None:
@@ -194,17 +194,17 @@ class Uploads:
             task.cancel()
         if self._finishing:
             await asyncio.wait(self._finishing)
+        await self._promises.cleanup.close()
 
-    async def _forget_if_over(self, promise: Promise) -> None:
+    def _forget_if_over(self, promise: Promise) -> None:
         """Forget an upload unless something may happen to it, or who publishes its event forgets it."""
         if promise.stored and (promise.claim or promise.upload is None):
-            await self._forget(promise)
+            self._forget(promise)
 
-    async def _forget(self, promise: Promise) -> None:
+    def _forget(self, promise: Promise) -> None:
         """The lease of an upload whose event is out, or that was given up: nobody needs it."""
         self._hashes.pop(promise.puuid, None)
-        with suppress(InlakeError):
-            await forget(self._store, promise.puuid)
+        self._promises.cleanup.forget_later(promise)
 
     async def _put(self, promise: Promise, data: bytes) -> Promise:
         """Puts the object of an upload that has come whole, and fulfils the promise."""
