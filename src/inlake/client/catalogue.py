@@ -86,11 +86,11 @@ class Catalogue:
 
         def convert(row: Row, name: str | None) -> Converted:
             if row.faults or facts is None or not facts.columns:
-                return plan.convert(row)
+                return _with_former(plan, row)
             if name is None:
                 return Converted(row, None, None, ())  # without its file there are no facts
             try:
-                return plan.convert(facts.beside(row, name, there[name]))
+                return _with_former(plan, facts.beside(row, name, there[name]))
             except OSError as error:
                 return Converted(row, None, name, (cannot_be_read(error)._replace(row=row.number),))
 
@@ -102,6 +102,11 @@ class Catalogue:
         if item.row and self._plan and error.get("pointer"):
             return self._plan.fault(item.row, error)
         return fault._replace(row=item.row.number if item.row else None)
+
+
+def _with_former(plan: Plan | JsonRows, row: Row) -> Converted:
+    converted = plan.convert(row)
+    return converted._replace(former=plan.former(row)) if isinstance(plan, Plan) else converted
 
 
 def _of_bag(item: Item, bags: Sequence[Bag]) -> Item:

@@ -123,7 +123,7 @@ def apart(items: Sequence[Item], files: Iterable[File]) -> tuple[list[Item], lis
 
 def is_as_it_was(item: Item, then: File | Sent) -> bool:
     """Whether an item is as it was then, by size, time and digest of its record; without one now, by the others."""
-    if item.record is not None and _digest_of_record(item) != then.record:
+    if not has_record(item, then.record):
         return False
     if item.placed:
         return (then.size, then.modified) == item.placed[1:]
@@ -139,7 +139,7 @@ def changed_since(item: Item, sent: Sent) -> Outcome:
     """The outcome of an item that went in before; one without a record now is compared without it. Raises OSError."""
     if is_as_it_was(item, sent):
         return Outcome(item, "in already", sent=sent)
-    same_record = item.record is None or _digest_of_record(item) == sent.record
+    same_record = has_record(item, sent.record)
     if item.placed:
         return _compared(item, sent, {"object": (sent.size, sent.modified) == item.placed[1:], "record": same_record})
     assert item.path is not None
@@ -194,8 +194,10 @@ def attempted(item: Item, send: Callable[[], Outcome], explained: Explain) -> Ou
         return Outcome(item, "wrong", (cannot_be_read(error),))
 
 
-def _digest_of_record(item: Item) -> str:
-    return hashlib.sha256(item.record or b"").hexdigest()
+def has_record(item: Item, sha256: str) -> bool:
+    """Whether this is the digest of the item's record, as it is written now or was formerly; without one it may be."""
+    texts = (item.record, item.former)
+    return item.record is None or any(text and hashlib.sha256(text).hexdigest() == sha256 for text in texts)
 
 
 def _unreadable(path: Path | None) -> tuple[Fault, ...]:

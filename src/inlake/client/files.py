@@ -49,6 +49,8 @@ class Item(NamedTuple):
     """Why it cannot be sent."""
     placed: Placed | None = None
     """The object, where it is in the store already and there is no file of it here."""
+    former: bytes | None = None
+    """The record as earlier versions of Inlake wrote it, where that is another text: a journal may know it so."""
 
     @property
     def entry(self) -> str:
@@ -117,7 +119,7 @@ def with_table(
     taken: dict[str, int] = {}
     for row, file in rows:
         name, missing = names.find(file)
-        _, record, _, faults = convert(row, name)
+        _, record, _, faults, former = convert(row, name)
         if name is None:
             fault = _fault(missing)._replace(row=row.number)
             yield Item(file or f"row {row.number}", None, record, row, (*faults, fault))
@@ -126,7 +128,7 @@ def with_table(
             yield Item(name, files[name], record, row, (*faults, fault))
         else:
             taken[name] = row.number
-            yield Item(name, files[name], record, row, faults)
+            yield Item(name, files[name], record, row, faults, former=former)
     for name, path in files.items():
         if name not in taken:
             yield Item(name, path, None, faults=(UNNAMED,))

@@ -30,6 +30,11 @@ class Repeats:
         """Whether nothing of the table is in, or may be."""
         return not self._journal.batches(self._name) and next(self._journal.records(self._name), None) is None
 
+    @property
+    def knows_some(self) -> bool:
+        """Whether any record is in already."""
+        return bool(self._known)
+
     def is_in(self, record: bytes) -> bool:
         """Whether the record is in already; the next one like it is another."""
         digest = _digest(record)

@@ -25,9 +25,10 @@ class Sheet:
         table: Table,
         plan: Plan,
         refuse: Callable[[Row, Sequence[Fault]], None],
-        is_in: Callable[[bytes], bool] = lambda _: False,
+        is_in: Callable[[bytes], bool] | None = None,
     ) -> None:
-        """`refuse`: is told each row that is not sent, and why; `is_in`: whether a record went in by an earlier run."""
+        """`refuse`: is told each row that is not sent, and why; `is_in`: whether a record went in by an earlier run;
+        None where none did."""
         self._table, self._plan, self._refuse, self._is_in = table, plan, refuse, is_in
         self.in_already = 0
         """Rows that are not sent, since they are in."""
@@ -45,7 +46,7 @@ class Sheet:
             text = converted.text
             if text is None:
                 self._refuse(row, converted.faults)
-            elif self._is_in(text):
+            elif self._is_in and (self._is_in(text) or self._is_in(self._plan.former(row) or b"")):
                 self.in_already, text = self.in_already + 1, None
             yield (text or b"") + b"\n"
 

@@ -45,8 +45,10 @@ class Template:
                 fault = Fault("unreadable", f"The file cannot be read: {error.strerror}.")
                 yield Item(name, path, None, faults=(fault,), placed=placed)
                 continue
-            _, record, _, faults = self._plan.convert(Row(0, 0, cells))
-            yield Item(name, path, record, None, tuple(fault._replace(row=None) for fault in faults), placed)
+            row = Row(0, 0, cells)
+            _, record, _, faults, _ = self._plan.convert(row)
+            faults = tuple(fault._replace(row=None) for fault in faults)
+            yield Item(name, path, record, None, faults, placed, self._plan.former(row))
 
     def _cell(self, column: str, name: str, there: Path | Placed) -> Cell:
         return fact_of(column, name, there) if column in FACTS else self._about[column]

@@ -41,6 +41,15 @@ def test_what_is_in_as_it_was_is_told_from_what_is_new_or_changed(tmp_path: Path
     assert [item.name for item in others] == ["gone", "longer", "new", "other record", "touched", "wrong"]
 
 
+def test_an_item_is_as_it_was_also_by_its_record_as_it_was_written_formerly(tmp_path: Path) -> None:
+    (tmp_path / "scan").write_bytes(b"12345")
+    item, sent = Item("scan", tmp_path / "scan", b'{"b":1,"a":2}'), went_in(tmp_path / "scan")
+    assert [apart([one], [sent])[0] for one in (item, item._replace(former=RECORD))] == [
+        [],
+        [item._replace(former=RECORD)],
+    ]
+
+
 def test_an_object_in_place_is_known_by_its_uri_size_and_time() -> None:
     objects = [Placed("s3://b/1", 5, 7), Placed("s3://b/2", 5, 7), Placed("s3://b/3", 6, 7)]
     items = [Item(placed.uri[-1], None, RECORD, placed=placed) for placed in objects]

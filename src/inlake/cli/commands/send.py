@@ -334,7 +334,7 @@ class Sending:
             if rejects:
                 rejects.write(row, faults)
 
-        return Sheet(table, plan, refuse, repeats.is_in) if repeats else Sheet(table, plan, refuse)
+        return Sheet(table, plan, refuse, repeats.is_in if repeats and repeats.knows_some else None)
 
     def _tell(self, name: str, answer: Answer) -> None:
         self._write_down(answer)

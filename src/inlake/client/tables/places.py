@@ -26,7 +26,7 @@ class Place:
     constant: str | None = None
     """As JSON text."""
     inside: dict[str, Place] = dataclasses.field(default_factory=dict)
-    """By the name of the field, or the number of the part, in JSON's order."""
+    """By the name of the field, or the number of the part."""
 
     @property
     def is_filled(self) -> bool:
@@ -41,6 +41,12 @@ class Place:
         if name not in self.inside:
             self.inside[name] = Place(found, f"{self.pointer}/{escape(name)}")
         return self.inside[name]
+
+    def by_schema(self) -> Place:
+        """The same with all fields in the order of the schema, and by name where that has none."""
+        order = {field.name: number for number, field in enumerate(self.field.fields)}
+        names = sorted(self.inside, key=lambda name: (order.get(name, len(order)), name))
+        return dataclasses.replace(self, inside={name: self.inside[name].by_schema() for name in names})
 
     def leaves(self) -> Iterator[Place]:
         """The places that a column or a constant fills."""

@@ -25,6 +25,8 @@ class Converted(NamedTuple):
     file: str | None
     """The text in the file column; None when it is empty or there is none."""
     faults: tuple[Fault, ...]
+    former: bytes | None = None
+    """The text as `Plan.former` makes it, where somebody asked for it."""
 
 
 class Plan:
@@ -54,7 +56,10 @@ class Plan:
             self._require(self._root)
         if self._faults:
             raise TableError(self._faults)
-        self._by_pointer = {place.pointer: place for place in self._root.leaves() if place.column}
+        self._former, self._root = self._root, self._root.by_schema()
+        """In the order of the columns, and in that of the schema: a column that is moved changes no record."""
+        self._is_moved = [*map(_pointer, self._former.leaves())] != [*map(_pointer, self._root.leaves())]
+        self._by_pointer = {place.pointer: place for place in self._former.leaves() if place.column}
 
     def convert(self, row: Row) -> Converted:
         """The row as a record, or all that is wrong in it."""
@@ -63,8 +68,18 @@ class Plan:
         faults: list[Fault] = []
         text = _Conversion(row, faults).record(self._root)
         if faults:
+            faults.sort(key=lambda fault: (len(fault.letter or ""), fault.letter or ""))
             return Converted(row, None, self.file_of(row), tuple(faults))
         return Converted(row, (text or "{}").encode(), self.file_of(row), ())
+
+    def former(self, row: Row) -> bytes | None:
+        """The record of a row with its fields in the order of the columns, as earlier versions of Inlake wrote it and
+        journals know it; None where that is the same, or the row makes none."""
+        if not self._is_moved or row.faults:
+            return None
+        faults: list[Fault] = []
+        text = _Conversion(row, faults).record(self._former)
+        return None if faults else (text or "{}").encode()
 
     def file_of(self, row: Row) -> str | None:
         """The text in the file column; None when it is empty, there is none, or the row is no row."""
@@ -254,6 +269,10 @@ class _Conversion:
         cell = text_of(self._row.cells[column.index])
         place_of = (self._row.number, column.name, column.letter, cell, place.pointer)
         self._faults.append(Fault(misfit.code, misfit.detail, misfit.advice, *place_of))
+
+
+def _pointer(place: Place) -> str:
+    return place.pointer
 
 
 def _as_meant(cell: str, replace: Mapping[str, str]) -> Cell:

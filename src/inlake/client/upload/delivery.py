@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from inlake.client.collection import Explain, Outcome, failed, refused
+from inlake.client.collection import Explain, Outcome, failed, has_record, refused
 from inlake.client.files import Item
 from inlake.client.gateway import Address
 from inlake.client.journal import Announcement, Journal, Sent
@@ -138,7 +137,7 @@ class Delivery:
 def _in(item: Item, sent: Sent) -> Outcome:
     """An item that is in, and whether its record and file are still what they were when they were announced."""
     assert item.path is not None
-    if item.record is not None and hashlib.sha256(item.record).hexdigest() != sent.record:
+    if not has_record(item, sent.record):
         detail = "Its record changed since an earlier run announced it; what it was then is in."
         return Outcome(item, "changed", (Fault("record_changed", detail),), sent)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import signal
@@ -14,6 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from inlake.client import Client
+from inlake.client.collection import target
+from inlake.client.gateway import Address
+from inlake.client.journal import Journal
 from tests.answering import Answering, answering
 from tests.command import environment, inlake, stopped_by_ctrl_c
 
@@ -179,6 +184,31 @@ def test_a_table_is_known_however_its_path_is_typed(tmp_path: Path, options: tup
             assert done.returncode == 0, done.stderr
         assert [asked for asked, _, _ in gateway.requests if asked.startswith("POST")] == [gateway.requests[1][0]]
     assert "2 rows are in already" in done.stderr
+
+
+def test_a_column_that_is_moved_sends_no_row_again(tmp_path: Path) -> None:
+    names = "title", "maker"
+    schema = {
+        "name": "scan", "version": 1, "type": "AVRO",
+        "fields": [{"name": name, "type": "text", "required": True} for name in names],
+    }  # fmt: skip
+    shape = (200, {"Content-Type": "application/json"}, json.dumps(schema).encode())
+    by_title, by_maker = "title,maker\na,x\nb,y\n", "maker,title\nx,a\ny,b\n"
+    with answering(shape, TWO, shape) as gateway:
+        for table in by_title, by_maker, by_title:
+            (tmp_path / "scans.csv").write_text(table)
+            done = inlake("send", "scan", "scans.csv", cwd=tmp_path, INLAKE_URL=gateway.url)
+            assert (done.returncode, "2 rows are in already" in done.stderr) == (0, len(gateway.requests) > 2)
+        assert [body for asked, _, body in gateway.requests if asked.startswith("POST")] == [
+            b'{"title":"a","maker":"x"}\n{"title":"b","maker":"y"}\n'
+        ]
+        (tmp_path / "old.csv").write_text(by_maker)
+        to = Address("scan")
+        with Client(gateway.url) as client, Journal(tmp_path / "j", target(client, to)) as journal:
+            of_before = b'{"maker":"x","title":"a"}', b'{"maker":"y","title":"b"}'
+            journal.confirm("old.csv", "", [hashlib.sha256(record).digest()[:16] for record in of_before])
+        done = inlake("send", "scan", "old.csv", "--journal", "j", cwd=tmp_path, INLAKE_URL=gateway.url)
+    assert (done.returncode, "2 rows are in already" in done.stderr) == (0, True), done.stderr
 
 
 def test_a_redirect_is_no_yes(tmp_path: Path) -> None:

@@ -436,3 +436,29 @@ def test_a_gateway_that_does_not_tell_fields_is_said_to_be_older() -> None:
         with pytest.raises(TableError) as refused:
             read_shape(answer)
         assert refused.value.faults[0].code == "no_fields"
+
+
+def test_a_column_that_is_moved_changes_no_record(convert: Any, tmp_path: Path) -> None:
+    inner = {
+        "type": "record",
+        "name": "Maker",
+        "fields": [{"name": "name", "type": "string"}, {"name": "born", "type": "int"}],
+    }
+    shape = avro(title="string", maker=inner, tags={"type": "map", "values": "string"})
+    tables = (
+        "title,maker.name,maker.born,tags.a,tags.b\nT,N,1890,1,2\n",
+        "tags.b,maker.born,title,tags.a,maker.name\n2,1890,T,1,N\n",
+    )
+    texts = [one.text for table in tables for one in convert(table, shape)]
+    assert texts == [b'{"title":"T","maker":{"name":"N","born":1890},"tags":{"a":"1","b":"2"}}'] * 2
+    formers = []
+    for number, text in enumerate(tables):
+        (tmp_path / f"{number}.csv").write_text(text)
+        with open_table(tmp_path / f"{number}.csv") as table:
+            plan = Plan(table.columns, shape)
+            formers += [plan.former(row) for row in table]
+    assert formers == [None, b'{"tags":{"b":"2","a":"1"},"maker":{"born":1890,"name":"N"},"title":"T"}']
+
+
+def test_faults_of_a_row_come_in_the_order_of_the_columns(faults: Any) -> None:
+    assert [one.letter for one in faults("b,a\nx,y\n", avro(a="int", b="int"))] == ["A", "B"]
