@@ -91,7 +91,7 @@ await step("a large file is dropped, paused, and goes on after the page was load
   await page.getByRole("button", { name: "Pause" }).click();
   const before = patches;
   await page.reload();
-  await page.getByText("Choose large.bin once more: what came in of it is not sent again.").waitFor();
+  await page.getByText("Not sent yet, as you left it. Choose large.bin once more: what came in of it is not sent again.").waitFor();
   await choose();
   await page.getByRole("link", { name: "see it" }).waitFor({ timeout: 200_000 });
   const pieces = Math.ceil(megabytes / 8);

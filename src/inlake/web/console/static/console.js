@@ -260,10 +260,11 @@ function keepUnsent(form) {
     return { text: byId("record").value, destination: form.elements.destination.value, file: file?.name, isLarge: file?.size > SMALL };
   };
   let known = { text: byId("record").value, destination: "" }; // what need not be kept
-  let sending; // what is on its way to the gateway
+  let sending; // what stood in the form when Send was pressed
   let isUnsure = Boolean(kept?.isUnsure); // whether something went there, and no answer came
   let isOver = false;
   form.addEventListener("sending", () => { sending = now(); });
+  form.addEventListener("posting", () => { isUnsure = true; }); // of a large file, when all of it is there
   form.addEventListener("answered", ({ detail: isAccepted }) => {
     if (isAccepted) known = sending; // what is typed meanwhile is kept
     isUnsure = isAccepted === null;
@@ -271,7 +272,7 @@ function keepUnsent(form) {
   });
   document.querySelector(".who")?.addEventListener("submit", () => { isOver = true; }); // who signs out leaves nothing
   window.addEventListener("pagehide", () => {
-    const unsent = { ...now(), isUnsure: isUnsure || Boolean(sending) };
+    const unsent = { ...now(), isUnsure };
     try {
       if (isOver || (!unsent.isUnsure && unsent.text === known.text && unsent.destination === known.destination)) sessionStorage.removeItem(name);
       else sessionStorage.setItem(name, JSON.stringify(unsent));
@@ -396,7 +397,10 @@ const post = (path, to, body, type = "application/json") =>
     method: "POST", body, headers: { "X-CSRF-Token": meta("csrf"), ...(type ? { "Content-Type": type } : {}) },
   });
 
-const postRecord = (...given) => post(...given).catch((error) => { throw Object.assign(error, { isUnsure: true }); });
+function postRecord(...given) {
+  byId("compose").dispatchEvent(new Event("posting"));
+  return post(...given).catch((error) => { throw Object.assign(error, { isUnsure: true }); });
+}
 
 /** A large file by tus: it can be paused, and goes on after the page was closed. Then its record, which names it. */
 async function sendLarge(form, text, to, file) {
