@@ -200,7 +200,8 @@ class Shipper:
         shipment = await self._find(names, label.principal)
         if shipment is None:
             found = await self._shipments.in_place.look(uri)
-            event_id = Ids(label.key, uri).of(0, record)
+            content = f"{facts.etag}\n{self._copy}\n".encode() + record
+            event_id = Ids(label.key, uri).of(0, content)  # of another object under the URI it is another event
             s = Submission(label, record, event_id=event_id, accepted_ms=row["time_ms"])
             outcome = await self._announce(names, s, found)
             if isinstance(outcome, InlakeError):

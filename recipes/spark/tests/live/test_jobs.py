@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Producer
 from tests.gateways import embedded
 
 from inlake.model import Label
@@ -45,6 +46,17 @@ async def ask(world: World, folder: Path, requests: list[tuple[str, str, bytes]]
     settings = {**others, "registry": world.environment["INLAKE_REGISTRY"], "INLAKE_UNSECURED_ROUTES": "true"}
     async with embedded(folder, **settings) as gateway:
         return [await gateway.post(path, body, method=method) for method, path, body in requests]
+
+
+def take_back(world: World, topic: str) -> None:
+    """Writes a message in a transaction that is aborted."""
+    bootstrap = world.environment["INLAKE_BUS"].removeprefix("kafka://")
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": f"test-{topic}"})
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.produce(topic, b"taken back", b"key")
+    producer.flush()
+    producer.abort_transaction()
 
 
 def test_what_lands_in_a_folder_is_published_once_and_refused_where_it_is_wrong(
@@ -138,6 +150,10 @@ def test_binaries_are_events_once_and_a_gateway_gives_their_bytes(
     found = with_objects(read_events(spark, world.environment, [world.topic("scan")]))
     contents = {Path(row["resource_filename"]).name: bytes(row["content"]) for row in found.collect()}
     assert contents == {name: (FILES / name).read_bytes() for name in names}
+    if kind == "bucket-in-place":  # a scan that is replaced is another event
+        world.put("scans/brick.png", (FILES / "coins.png").read_bytes())
+        assert binaries.ingest(source.frame(spark), job, source, files, f"{tmp_path}/rejects").accepted == 2
+        assert len({message.id for message in world.messages(world.topic("scan"))}) == 3
 
 
 def test_events_of_all_languages_are_read_once_with_their_headers(
@@ -152,6 +168,7 @@ def test_events_of_all_languages_are_read_once_with_their_headers(
     for name, answer in zip(schemas[1:], answers, strict=True):
         events = read_events(spark, world.environment, [world.topic(name)])
         job = asyncio.run(driver.prepare(world.environment, Label(name), "read"))
+        take_back(world, world.topic(name))
         (row,) = typed(events, asyncio.run(driver.shape_of(job))).collect()
         assert (row["id"], row["key"], row["schema"], row["problem"]) == (answer.json()["id"], f"{name}/db", name, None)
         assert (int(row["record"]["birthYear"]), row["record"]["mda"]) == (1760, "Abbott, Lemuel Francis")

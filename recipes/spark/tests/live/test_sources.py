@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import gzip
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +43,17 @@ SCHEMA = json.dumps(
         "properties": {"acno": {"type": "string"}, "year": {"type": "integer"}},
         "required": ["acno"],
         "additionalProperties": False,
+    }
+)
+EXACT = json.dumps(
+    {
+        "type": "object",
+        "properties": {
+            "acno": {"type": "string"},
+            "at": {"type": "string", "format": "date-time"},
+            "n": {"type": "number"},
+            "note": {"type": "string"},
+        },
     }
 )
 
@@ -112,6 +125,20 @@ def test_json_tables_and_parquet_give_the_same_events(spark: SparkSession, world
         '{"acno": "007", "year": 1842}',
         '{"acno": "A1"}',
     }
+
+    world.register_text("exact", EXACT, "JSON")
+    job, at = world.job("exact"), dt.datetime.fromisoformat("2020-01-02T03:04:05.123456")
+    number = Decimal("12345678901234567.8912345678")
+    rows = spark.createDataFrame(
+        [("007", at, number, None)], "acno string, at timestamp, n decimal(30,10), note string"
+    )
+    rows.coalesce(1).write.parquet(f"{tmp_path}/e.parquet")
+    source = Parquet([f"{tmp_path}/e.parquet"], asyncio.run(driver.shape_of(job)))
+    assert batch.ingest(source.frame(spark), job, source, f"{tmp_path}/rejects").accepted == 1
+    (value,) = values(world, "exact")
+    assert json.loads(value, parse_float=Decimal)["n"] == number
+    assert ":05.123456" in json.loads(value)["at"]
+    assert "note" not in json.loads(value)
 
 
 def test_lines_in_a_bucket_are_taken_as_those_of_files_are(spark: SparkSession, world: World, tmp_path: Path) -> None:

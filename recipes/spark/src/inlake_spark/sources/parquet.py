@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from inlake.client.tables import Field
 
 
+OPTIONS = "map('ignoreNullFields', 'false', 'timestampFormat', '{0}[XXX]', 'timestampNTZFormat', '{0}')".format(
+    "yyyy-MM-dd''T''HH:mm:ss[.SSSSSS]"
+)
+"""Of `to_json`, which has milliseconds if it is not told otherwise; Spark's times have microseconds."""
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
 class Parquet:
     """Files of Parquet. Spark writes a row as JSON (`to_json`): decimals as numbers, dates and times as ISO 8601."""
 
@@ -29,7 +38,7 @@ class Parquet:
         rows = spark.read.parquet(*self.paths)
         columns = ", ".join(f"`{name.replace('`', '``')}`" for name in rows.columns)
         return rows.selectExpr(
-            f"CAST(to_json(struct({columns}), map('ignoreNullFields', 'false')) AS BINARY) AS record",
+            f"CAST(to_json(struct({columns}), {OPTIONS}) AS BINARY) AS record",
             "_metadata.file_path AS file",
             "CAST(0 AS LONG) AS block",
             "_metadata.row_index AS row",
@@ -53,7 +62,7 @@ def without_nulls(record: bytes, shape: Shape) -> bytes:
     """The record without the nulls that its schema does not take: a column of Parquet always has a value or null."""
     if b"null" not in record:
         return record
-    return msgspec.json.encode(_pruned(msgspec.json.decode(record), shape.root))
+    return _encode(_pruned(_decode(record), shape.root))
 
 
 def _pruned(value: Any, field: Field | None) -> Any:
