@@ -19,18 +19,19 @@ from inlake.bus.kafka.topics import NewTopics
 from inlake.rejects.kafka.log import TopicRejects
 from inlake.rejects.reject import Wanted
 from tests import live_servers as live
-from tests.api.test_console_limits import fill, slow_pages
+from tests.api.test_console_limits import TIMES, fill, slow_pages
 from tests.command import serving
 from tests.contract.test_rejects import DAY, reject
 from tests.gateways import NOTE, embedded
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
-STARTS = 1
-"""A start of which another program takes the processor is not counted: the best of so many is."""
+STARTS, SECONDS = (3, 0.5) if TIMES > 1 else (1, 1.5)
+"""A start of which another program takes the processor is not counted: the best of so many is. Without
+INLAKE_TEST_CONSOLE there is one, which may be such."""
 
 
 def slow_after_a_start(folder: Path, **variables: str) -> dict[str, float]:
-    """The pages that take half a second or more as the first ones that a process shows; prints what each takes."""
+    """The pages that take too long as the first ones that a process shows; prints what each takes."""
     took: dict[str, float] = {}
     for first in ("/console/rejects", "/", "/console/events"):
         for _ in range(STARTS):
@@ -42,7 +43,7 @@ def slow_after_a_start(folder: Path, **variables: str) -> dict[str, float]:
                     took[name] = min(took.get(name, 9.0), time.perf_counter() - began)
     for name, seconds in took.items():
         print(f"{name}: {seconds * 1000:.0f} ms")
-    return {name: seconds for name, seconds in took.items() if seconds >= 0.5}
+    return {name: seconds for name, seconds in took.items() if seconds >= SECONDS}
 
 
 async def test_the_first_pages_after_a_start_do_not_wait_for_ten_thousand_rejects(tmp_path: Path) -> None:
