@@ -70,11 +70,15 @@ class LargeFiles:
         assert item.record is not None
         found = item.path.stat()
         file = File(item.name, found.st_size, found.st_mtime_ns, "", hashlib.sha256(item.record).hexdigest())
-        underway, parts = self._underway(file), list[Part]()
+        begun, parts = self._underway(file), list[Part]()
+        underway = begun
         if underway is None:
             underway, parts = self._begin(item.path, file, direct)
         try:
-            stored = self._stored(underway, item.path, parts)
+            # an earlier run may have been killed when all was there: then it has no parts any more
+            stored = (self._promises.sha256(underway.puuid) if begun else None) or self._stored(
+                underway, item.path, parts
+            )
         except NotMoved as error:
             if error.moved.state == "unreachable" and direct is None:
                 self._forget(underway)
@@ -117,8 +121,6 @@ class LargeFiles:
     def _stored(self, underway: Underway, path: Path, parts: list[Part]) -> str:
         """The SHA-256 of what the gateway holds, once it holds all. Raises `NotMoved`."""
         puuid, size = underway.puuid, underway.file.size
-        if not parts and (stored := self._promises.sha256(puuid)) is not None:
-            return stored  # an earlier run was killed when all was there
         if underway.way == "tus":
             return self._appended(puuid, path, size)
         left, rounds = size, ROUNDS
